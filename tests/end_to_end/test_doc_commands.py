@@ -5,6 +5,7 @@ A command is one of these, and a page that has any other fails:
 - run by another test (`ELSEWHERE`, `FOLLOWED`), or a long stage that `.ci/run` calls (`STAGES`)
 - marked as needing AWS: its target, stage, parameters, settings, operations and options exist
 - a server: it is started on a free port, has to serve, and is ended with Ctrl-C
+- one that takes long, of which a part is run
 - a request: it is sent to a running chat, has to succeed, and to end with a terminal frame
 - anything else has to end with status 0
 """
@@ -95,6 +96,7 @@ _AWS_OWN: Final = {
 _SERVES: Final = re.compile(r"\bmake run\b|\bwinterbourne run\b|-m winterbourne\.local (run\b|--)")
 _AWS: Final = re.compile(r"aws |make deploy\b|make doctor STACK=")
 _BENCH: Final = re.compile(r"make bench\b|\.venv/bin/python -m tests\.bench\b")
+_RECORDED: Final = ".venv/bin/python -m tests.recorded"
 
 
 # The commands of all pages.
@@ -130,9 +132,10 @@ NEED_AWS: Final = [c for c in OURS if c.needs == "AWS" or _AWS.match(c.text)]
 NEED_DOCKER: Final = [c for c in OURS if c.needs == "Docker"]
 LONG: Final = [c for c in OURS if (target := re.match(r"make ([a-z-]+)", c.text)) and target[1] in STAGES]
 BENCHES: Final = [c for c in OURS if _BENCH.match(c.text)]
+RECORDINGS: Final = [c for c in OURS if c.text.startswith(_RECORDED)]
 REQUESTS: Final = [c for c in OURS if c.text.startswith("curl ")]
 CLEANING: Final = [c for c in OURS if c.text == "make clean"]
-_SORTED: Final = {c.text for c in (*NEED_AWS, *NEED_DOCKER, *LONG, *BENCHES, *REQUESTS, *CLEANING)}
+_SORTED: Final = {c.text for c in (*NEED_AWS, *NEED_DOCKER, *LONG, *BENCHES, *RECORDINGS, *REQUESTS, *CLEANING)}
 SERVERS: Final = [c for c in OURS if c.text not in _SORTED and _SERVES.search(c.text)]
 OTHERS: Final = [c for c in OURS if c.text not in _SORTED and not _SERVES.search(c.text)]
 
@@ -298,6 +301,16 @@ def test_a_part_of_the_bench_is_run(checkout: Path) -> None:
     )
     assert done.returncode == 0 or "MISSED: " in done.stdout  # which a busy machine may bring about
     assert re.findall(r"^(\w+)$", done.stdout, re.MULTILINE) == ["frames"]
+
+
+def test_a_part_is_recorded_anew(checkout: Path) -> None:
+    """The other parts take a minute, and what they write is compared in tests/recorded."""
+    assert {command.text for command in RECORDINGS} == {_RECORDED}
+    file = checkout / "tests/recorded/public_names.json"
+    recorded = file.read_bytes()
+    file.unlink()
+    run(f"{_RECORDED} names", checkout)
+    assert file.read_bytes() == recorded
 
 
 @pytest.mark.parametrize("command", LONG, ids=str)

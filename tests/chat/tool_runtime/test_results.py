@@ -1,6 +1,7 @@
 """Tool results: JSON within a size limit; errors as one sentence; secrets are redacted."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -89,21 +90,21 @@ class TestTruncation:
         assert "[cut: " in written
 
     @pytest.mark.parametrize(
-        "value",
+        "make",
         [
-            "x" * 30_000_000,
-            ["x" * 100] * 300_000,
-            {"rows": [{"id": number} for number in range(300_000)]},
-            {str(number): number for number in range(600_000)},
-            ("x" * 30_000_000,),
-            Row("x" * 30_000_000),
-            Record("x" * 30_000_000),
-            [Record("x" * 30_000_000)] * 3,
+            lambda: "x" * 30_000_000,
+            lambda: ["x" * 100] * 300_000,
+            lambda: {"rows": [{"id": number} for number in range(300_000)]},
+            lambda: {str(number): number for number in range(600_000)},
+            lambda: ("x" * 30_000_000,),
+            lambda: Row("x" * 30_000_000),
+            lambda: Record("x" * 30_000_000),
+            lambda: [Record("x" * 30_000_000)] * 3,
         ],
         ids=["text", "list", "rows", "dict", "tuple", "struct", "dataclass", "dataclasses"],
     )
     def test_of_a_very_large_value_only_the_beginning_is_encoded(
-        self, value: Any, monkeypatch: pytest.MonkeyPatch
+        self, make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         sizes: list[int] = []
 
@@ -113,7 +114,7 @@ class TestTruncation:
             return encoded
 
         monkeypatch.setattr(results, "orjson", SimpleNamespace(**vars(orjson) | {"dumps": dumps}))
-        written = orjson.loads(encode(value, 1000))
+        written = orjson.loads(encode(make(), 1000))
         assert written.endswith(" … [cut: the result has more than 1048576 bytes of JSON, the limit is 1000]")
         assert max(sizes) < 10_000
 

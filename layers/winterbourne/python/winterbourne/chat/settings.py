@@ -4,6 +4,7 @@ A variable is named like its field, in capitals. An empty variable counts as uns
 variables empty.
 """
 
+import functools
 from collections.abc import Container, Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -405,6 +406,7 @@ def misspelt_variables(environment: Mapping[str, str], others: Container[str] = 
     return {name: likely for name, likely in sorted(found.items()) if likely}
 
 
+@functools.cache  # a process makes one chat, or many: its environment is the same
 def likely_setting(name: str) -> str:
     """The setting whose name differs by a letter or two, or in case alone; empty if there is none."""
     upper = name.upper().replace("-", "_")
