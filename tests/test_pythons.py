@@ -8,6 +8,8 @@ import pytest
 
 from tests import pythons, requirements
 
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
 PYTEST = """#!/bin/sh
 echo "$0 $*" >>{log}
 case "$0" in *3.12*) exit 1;; esac
@@ -70,31 +72,42 @@ def test_an_environment_that_cannot_be_made_is_a_failure_of_that_python_alone(
     assert "Python 3.11: its environment cannot be made\nPython 3.13: passed" in capfd.readouterr().out
 
 
+@pytest.fixture
+def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The only lock, which lists nothing."""
+    path = tmp_path / "lock.txt"
+    path.write_text("")
+    monkeypatch.setattr(pythons, "LOCKS", (path,))
+    return path
+
+
 @pytest.mark.slow
-def test_an_environment_is_made_once_for_each_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = tmp_path / "lock.txt"
-    lock.write_text("")
-    monkeypatch.setattr(pythons, "LOCKS", (lock,))
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+def test_an_environment_has_pip_and_the_engine(lock: Path, tmp_path: Path) -> None:
+    python = pythons.environment(VERSION, sys.executable, tmp_path)
+    subprocess.run([python, "-c", "import winterbourne, pip"], check=True, cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_an_environment_is_made_once_for_each_lock(lock: Path, tmp_path: Path) -> None:
+    quick = tmp_path / "python"  # it leaves out pip, which takes seconds
+    quick.write_text(f'#!/bin/sh\nexec {sys.executable} "$@" --without-pip\n')
+    quick.chmod(0o755)
 
     def made() -> float:
-        python = pythons.environment(version, sys.executable, tmp_path)
-        code = "import winterbourne, pip"
-        subprocess.run([python, "-c", code], check=True, cwd=tmp_path)
-        return (tmp_path / version / "pyvenv.cfg").stat().st_mtime_ns
+        python = pythons.environment(VERSION, str(quick), tmp_path)
+        subprocess.run([python, "-c", "import winterbourne"], check=True, cwd=tmp_path)
+        return (tmp_path / VERSION / "pyvenv.cfg").stat().st_mtime_ns
 
     first = made()
     assert made() == first
     lock.write_text("# another")
     second = made()
     assert second != first
-    (tmp_path / version / "bin/python").unlink()
+    (tmp_path / VERSION / "bin/python").unlink()
     assert made() != second
 
 
 class TestFindingAPython:
-    VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
-
     @pytest.fixture(autouse=True)
     def _nothing_is_here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
@@ -110,11 +123,11 @@ class TestFindingAPython:
         self.command(tmp_path / "pyenv/versions/3.12.9/bin/python3.12", f'exec {sys.executable} "$@"')
         self.command(tmp_path / "python3.10", f'exec {sys.executable} "$@"')
         assert requirements.find_python("3.10") is None
-        assert (requirements.find_python("3.12") is None) == (self.VERSION != "3.12")
+        assert (requirements.find_python("3.12") is None) == (VERSION != "3.12")
 
     @pytest.mark.parametrize("folder", ["", "pyenv/versions/{}.1/bin"])
     def test_one_on_path_or_where_pyenv_keeps_them_is_found(self, folder: str, tmp_path: Path) -> None:
-        self.command(tmp_path / folder.format(self.VERSION) / f"python{self.VERSION}", f'exec {sys.executable} "$@"')
-        found = requirements.find_python(self.VERSION)
+        self.command(tmp_path / folder.format(VERSION) / f"python{VERSION}", f'exec {sys.executable} "$@"')
+        found = requirements.find_python(VERSION)
         assert found is not None
         assert Path(found).samefile(sys.executable)

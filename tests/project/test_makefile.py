@@ -106,21 +106,37 @@ def test_a_venv_of_somebody_else_is_one_sentence(project: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose `.venv` was made, but has nothing in it."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose `.venv` was made, which takes seconds, but has nothing in it."""
     project = tmp_path_factory.mktemp("project")
     shutil.copy(ROOT / "Makefile", project)
-    python = f"python3.{sys.version_info.minor}"
-    locks = project / f".venv/lib/{python}/site-packages/winterbourne/local/files/locks"
     assert make(project, f"PYTHON={sys.executable}").returncode == 0
-    locks.mkdir(parents=True)
+    return project
+
+
+@pytest.fixture
+def equipped(made: Path) -> Path:
+    """The same with nothing that an earlier test has left beside it."""
+    for path in made.iterdir():
+        if path.is_dir() and path.name != ".venv":
+            shutil.rmtree(path)
+        elif path.name not in {".venv", "Makefile"}:
+            path.unlink()
+    return made
+
+
+@pytest.fixture
+def ready(equipped: Path) -> Path:
+    """The same with all that has to be there before packages are installed."""
+    locks = equipped / f".venv/lib/python3.{sys.version_info.minor}/site-packages/winterbourne/local/files/locks"
+    locks.mkdir(parents=True, exist_ok=True)
     pin = "==0.0.1 --hash=sha256:" + "0" * 64 + "\n"
     for name in ("chat", "dev"):
         (locks / f"{name}.txt").write_text(f"uv{pin}h11{pin}")
-    (project / "layers/dependencies").mkdir(parents=True)
+    (equipped / "layers/dependencies").mkdir(parents=True)
     for name in ("requirements.txt", "layers/dependencies/requirements.txt", ".venv/engine"):
-        (project / name).touch()
-    return project
+        (equipped / name).touch()
+    return equipped
 
 
 class TestWithoutNetwork:
@@ -163,18 +179,17 @@ def test_a_stage_that_is_not_there_is_one_sentence_that_lists_those_there_are(pr
     assert not (project / ".venv").exists()
 
 
-def test_an_unfit_venv_is_made_anew_and_a_fit_one_is_kept(project: Path) -> None:
+def test_an_unfit_venv_is_made_anew_and_a_fit_one_is_kept(project: Path, made: Path) -> None:
     asked = f"PYTHON={sys.executable}"
     python = project / ".venv/bin/python"
     script(project / "fake/python3", "3.10.4")
-    assert make(project, asked).returncode == 0
-    made = (project / ".venv/pyvenv.cfg").stat().st_mtime_ns
-    assert make(project).returncode == 0  # although python3 is too old
-    assert make(project, asked).returncode == 0
-    assert (project / ".venv/pyvenv.cfg").stat().st_mtime_ns == made
-    (project / ".venv/bin/activate").write_text("VIRTUAL_ENV=/where/it/was/made")  # moved since
+    shutil.copytree(made / ".venv", project / ".venv", symlinks=True)  # and so not where it was made
     assert make(project, asked).returncode == 0
     assert f"{project}/.venv" in (project / ".venv/bin/activate").read_text()
+    fit = (project / ".venv/pyvenv.cfg").stat().st_mtime_ns
+    assert make(project).returncode == 0  # although python3 is too old
+    assert make(project, asked).returncode == 0
+    assert (project / ".venv/pyvenv.cfg").stat().st_mtime_ns == fit
     python.unlink()
     python.symlink_to("/no/such/python")
     (project / ".venv/run").touch()
@@ -199,29 +214,29 @@ def wheel(folder: Path, version: str) -> str:
 
 
 class TestUpgrade:
-    def test_writes_the_newest_wheel_of_the_folder_and_its_hash(self, project: Path) -> None:
-        digests = {version: wheel(project / "wheels", version) for version in ("0.9.0", "0.10.0", "0.2.0")}
-        (project / "local.mk").write_text("WINTERBOURNE_WHEELS ?= wheels\n")
-        done = make(project, "MAKE=true", target="upgrade")  # without what it makes afterwards
+    def test_writes_the_newest_wheel_of_the_folder_and_its_hash(self, equipped: Path) -> None:
+        digests = {version: wheel(equipped / "wheels", version) for version in ("0.9.0", "0.10.0", "0.2.0")}
+        (equipped / "local.mk").write_text("WINTERBOURNE_WHEELS ?= wheels\n")
+        done = make(equipped, "MAKE=true", target="upgrade")  # without what it makes afterwards
         assert done.returncode == 0, done.stderr
         expected = f"winterbourne[chat,local]==0.10.0 --hash=sha256:{digests['0.10.0']}\n"
-        assert (project / "requirements.txt").read_text() == expected
+        assert (equipped / "requirements.txt").read_text() == expected
 
-    def test_without_a_folder_is_one_sentence(self, project: Path) -> None:
-        done = make(project, target="upgrade")
+    def test_without_a_folder_is_one_sentence(self, equipped: Path) -> None:
+        done = make(equipped, target="upgrade")
         assert done.returncode
         assert "WINTERBOURNE_WHEELS names no folder: say in which one the wheels of the engine are" in done.stderr
-        assert not (project / "requirements.txt").exists()
+        assert not (equipped / "requirements.txt").exists()
 
-    def test_without_a_wheel_leaves_everything_as_it_is(self, project: Path) -> None:
+    def test_without_a_wheel_leaves_everything_as_it_is(self, equipped: Path) -> None:
         """The public index is never asked for that name."""
-        (project / "wheels").mkdir()
-        (project / "requirements.txt").write_text("as it was\n")
-        assert make(project, "WINTERBOURNE_WHEELS=wheels", target="upgrade").returncode
-        assert (project / "requirements.txt").read_text() == "as it was\n"
+        (equipped / "wheels").mkdir()
+        (equipped / "requirements.txt").write_text("as it was\n")
+        assert make(equipped, "WINTERBOURNE_WHEELS=wheels", target="upgrade").returncode
+        assert (equipped / "requirements.txt").read_text() == "as it was\n"
 
-    def test_is_not_for_the_engines_own_repository(self, project: Path) -> None:
-        shutil.copy(ROOT / "development.mk", project)
-        done = make(project, target="upgrade")
+    def test_is_not_for_the_engines_own_repository(self, equipped: Path) -> None:
+        shutil.copy(ROOT / "development.mk", equipped)
+        done = make(equipped, target="upgrade")
         assert done.returncode
         assert "this is the engine itself" in done.stderr
