@@ -51,8 +51,8 @@ class Page:
 
 
 @pytest.fixture
-def page(chat: str) -> Iterator[Page]:
-    with httpx.Client(base_url=chat, timeout=30) as http:
+def page(function_url: str) -> Iterator[Page]:
+    with httpx.Client(base_url=function_url, timeout=30) as http:
         yield Page(http)
 
 

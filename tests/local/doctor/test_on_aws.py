@@ -21,12 +21,15 @@ NAME = "winterbourne-dev"
 REGION = "eu-central-1"
 ROLE = "arn:aws:iam::123456789012:role/chat"
 
+SESSION = functools.cache(lambda: boto3.Session(region_name=REGION))
+"""One for all tests: each new one reads the models of all services again."""
+
 
 class Deployment:
     """One stack in moto, healthy until a test breaks it; what moto's CloudFormation lacks, API calls create."""
 
     def __init__(self) -> None:
-        self.client: Any = functools.cache(boto3.Session(region_name=REGION).client)
+        self.client: Any = functools.cache(SESSION().client)
         self.awslambda = self.client("lambda")
         self.stack = on_aws.Stack(NAME, self.client)
         self.keys = self.client("secretsmanager").create_secret(Name="keys", SecretString='{"first": "k-1"}')["ARN"]
