@@ -3,7 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -21,6 +21,36 @@ from winterbourne.chat.tool_runtime.declaration import Tool, tool
 pytestmark = pytest.mark.usefixtures("own_hooks")
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}], "conversation_id": "c-1", "store": True}
+
+
+WRONG: Final = {
+    "max_turn=3": "there is no setting max_turn; is max_turns meant?",
+    "MAX_TURNS=3": "there is no setting MAX_TURNS; is max_turns meant?",
+    "tools='chat.tools'": "tools: expected a package, a module, a function, or a list of them, not 'chat.tools'",
+    "title=5": "title, greeting, accent and logo: expected text; suggestions",
+    "suggestions=[1]": "title, greeting, accent and logo: expected text; suggestions",
+    "tools=None": "tools: expected a package",
+    "suggestions=None": "title, greeting, accent and logo: expected text; suggestions",
+    "instructions=5": "instructions: expected text or a pathlib.Path",
+    "providers=[len]": "providers, stores and auth_schemes: expected dicts",
+    "stores={'x': 5}": "providers, stores and auth_schemes: expected dicts",
+    "formats=native.FORMAT": "formats: expected a list of Format",
+    "formats=['/x']": "formats: expected a list of Format",
+    "formats=[msgspec.structs.replace(native.FORMAT, path='plain')]": "a format's path must be like /plain",
+    "formats=[msgspec.structs.replace(native.FORMAT, path='/chat/a/stop')]": "two formats or endpoints",
+    "providers={'p': lambda s: None}, model_provider='p'": "MODEL_PROVIDER: the function for p must return",
+    "auth_schemes={'b': lambda s: None}, auth='b'": "AUTH: the function for b must return a Authen",
+    "stores={'x': lambda name: None}, store='x:y'": "STORE: the function for x must return a Store",
+    "model_provider='opnai'": "MODEL_PROVIDER: expected one of scripted",
+    "max_turns='many'": "MAX_TURNS: expected int, got str",
+    "instructions='a', system_prompt='b'": "instructions and system_prompt are one setting",
+    "instructions='instructions.md'": "instructions: instructions.md is text; for the file of that name pass",
+    "instructions=pathlib.Path('/no/such')": "the instructions /no/such cannot be read: FileNotFoundError",
+    "auth='oracle'": "AUTH: expected one of api_key, jwt, iam, none",
+    "store='redis:x'": "STORE: expected one of memory",
+    "formats=[native.FORMAT]": "two formats or endpoints have the path /chat",
+}
+"""Arguments that a chat cannot be made of, and how the error begins that says so."""
 
 
 @tool
@@ -144,6 +174,27 @@ class TestBuilding:
         assert json.loads((await send(service, "GET", "/readyz"))["body"])["tools"] == ["ring_bell"]
 
 
+@pytest.fixture(scope="module")
+def errors() -> dict[str, str]:
+    """What each of the wrong arguments leads to, in a fork of one process that has imported everything."""
+    code = f"""
+    import msgspec, os, pathlib
+    from winterbourne.chat import Chat, SettingsError
+    from winterbourne.chat.formats import native
+    for arguments in {list(WRONG)}:
+        if os.fork():
+            os.wait()
+            continue
+        os.environ["MODEL_PROVIDER"] = "" if "{{'p'" in arguments else "scripted"
+        try:
+            Chat(**{{"auth": "none", **eval(f"dict({{arguments}})")}})
+        except SettingsError as error:
+            print(json.dumps([arguments, str(error)]), flush=True)
+        os._exit(0)
+    """
+    return dict(json.loads(line) for line in run(code).splitlines() if line.startswith("["))
+
+
 class TestChat:
     """`Chat(...)`: a process of its own for each, since it starts an execution environment."""
 
@@ -220,50 +271,9 @@ class TestChat:
         requests = [line for line in map(json.loads, log) if line.get("message") == "request"]
         assert [line["service"] for line in requests] == ["one", "other"]
 
-    @pytest.mark.parametrize(
-        ("arguments", "error"),
-        [
-            ("max_turn=3", "there is no setting max_turn; is max_turns meant?"),
-            ("MAX_TURNS=3", "there is no setting MAX_TURNS; is max_turns meant?"),
-            (
-                "tools='chat.tools'",
-                "tools: expected a package, a module, a function, or a list of them, not 'chat.tools'",
-            ),
-            ("title=5", "title, greeting, accent and logo: expected text; suggestions"),
-            ("suggestions=[1]", "title, greeting, accent and logo: expected text; suggestions"),
-            ("tools=None", "tools: expected a package"),
-            ("suggestions=None", "title, greeting, accent and logo: expected text; suggestions"),
-            ("instructions=5", "instructions: expected text or a pathlib.Path"),
-            ("providers=[len]", "providers, stores and auth_schemes: expected dicts"),
-            ("stores={'x': 5}", "providers, stores and auth_schemes: expected dicts"),
-            ("formats=native.FORMAT", "formats: expected a list of Format"),
-            ("formats=['/x']", "formats: expected a list of Format"),
-            ("formats=[msgspec.structs.replace(native.FORMAT, path='plain')]", "a format's path must be like /plain"),
-            ("formats=[msgspec.structs.replace(native.FORMAT, path='/chat/a/stop')]", "two formats or endpoints"),
-            ("providers={'p': lambda s: None}, model_provider='p'", "MODEL_PROVIDER: the function for p must return"),
-            ("auth_schemes={'b': lambda s: None}, auth='b'", "AUTH: the function for b must return a Authen"),
-            ("stores={'x': lambda name: None}, store='x:y'", "STORE: the function for x must return a Store"),
-            ("model_provider='opnai'", "MODEL_PROVIDER: expected one of scripted"),
-            ("max_turns='many'", "MAX_TURNS: expected int, got str"),
-            ("instructions='a', system_prompt='b'", "instructions and system_prompt are one setting"),
-            ("instructions='instructions.md'", "instructions: instructions.md is text; for the file of that name pass"),
-            ("instructions=pathlib.Path('/no/such')", "the instructions /no/such cannot be read: FileNotFoundError"),
-            ("auth='oracle'", "AUTH: expected one of api_key, jwt, iam, none"),
-            ("store='redis:x'", "STORE: expected one of memory"),
-            ("formats=[native.FORMAT]", "two formats or endpoints have the path /chat"),
-        ],
-    )
-    def test_what_is_wrong_is_an_error_that_names_it(self, arguments: str, error: str) -> None:
-        code = f"""
-        import msgspec, pathlib
-        from winterbourne.chat import Chat, SettingsError
-        from winterbourne.chat.formats import native
-        try:
-            Chat(**{{"auth": "none", **dict({arguments})}})
-        except SettingsError as error:
-            print(error)
-        """
-        assert run(code, MODEL_PROVIDER="" if "{'p'" in arguments else "scripted").splitlines()[-1].startswith(error)
+    @pytest.mark.parametrize("arguments", WRONG)
+    def test_what_is_wrong_is_an_error_that_names_it(self, arguments: str, errors: dict[str, str]) -> None:
+        assert errors[arguments].startswith(WRONG[arguments])
 
     def test_a_key_that_is_an_argument_is_masked_even_if_another_argument_is_wrong(self) -> None:
         code = """
