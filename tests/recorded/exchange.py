@@ -52,6 +52,7 @@ class Exchange:
         shows_body: Whether the body of the answer is recorded.
         shows_tools: Whether the tools of the server are recorded as they are sent to the provider, not by name.
         until: The request is sent again until it is answered with this status; the last answer is recorded.
+        until_says: The request, one of `meanwhile`, is sent again until its answer has this text.
         wait_for: Text of the answer after which the requests of `meanwhile` are sent.
     """
 
@@ -64,6 +65,7 @@ class Exchange:
     shows_body: bool = True
     shows_tools: bool = False
     until: int = 0
+    until_says: bytes = b""
     wait_for: bytes = b""
 
 

@@ -7,6 +7,7 @@ the provider sent its next piece: what is above it had arrived by then.
 """
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -40,6 +41,8 @@ RECORDED_HEADERS: Final = (
 INVOKE: Final = ("/2015-03-31/", "/2021-11-15/")
 TIMEOUT_S: Final = 30
 ATTEMPTS: Final = 5
+POLLS: Final = 100
+POLL_INTERVAL_S: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,13 @@ class TranscriptClient:
 
     def _send_meanwhile(self, client: httpx.Client, exchange: Exchange) -> str:
         """Send a request during another one, without changing the provider's answers."""
-        with self._sent(client, exchange) as answer:
-            answer.read()
-        return "\n".join([*_request(exchange), *_answer(answer, answer.content), ""])
+        for _ in range(POLLS):
+            with self._sent(client, exchange) as answer:
+                answer.read()
+            if exchange.until_says in answer.content:
+                return "\n".join([*_request(exchange), *_answer(answer, answer.content), ""])
+            time.sleep(POLL_INTERVAL_S)
+        raise AssertionError(f"{exchange.path} was not answered with {exchange.until_says!r}")
 
 
 def _with_marks(body: bytes, marks: Iterable[tuple[int, str]]) -> bytes:

@@ -69,7 +69,7 @@ CASES: Final = [
             wait_for=b"It goes",
             meanwhile=(
                 message_in("running", "Me too"),
-                get("/conversations/running"),
+                get("/conversations/running", until_says=b"It goes"),  # it is stored within a second
                 get("/conversations/running", method="DELETE"),
                 stop("running"),
             ),
