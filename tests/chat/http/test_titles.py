@@ -125,7 +125,7 @@ class TestATitle:
             assert len(one.asked) == 3
 
     @jumping
-    async def test_comes_behind_the_end_of_the_response_when_all_is_saved(self) -> None:
+    async def test_comes_after_the_end_of_the_response_when_all_is_saved(self) -> None:
         seen: list[Any] = []
 
         async def titled(exchange: Exchange) -> None:

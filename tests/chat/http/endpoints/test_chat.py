@@ -439,7 +439,7 @@ class TestSlowStore:
         assert response.ended_after_s <= 1.25
 
     @jumping
-    async def test_behind_the_end_of_the_response_the_answer_is_saved(self) -> None:
+    async def test_after_the_end_of_the_response_the_answer_is_saved(self) -> None:
         fixture = ServiceFixture(answer("a"), store=SlowStore(0.05))
         response, stored = TimedResponse(), list[Any]()
         end = response.end
