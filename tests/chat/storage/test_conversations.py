@@ -295,7 +295,7 @@ class TestOneRequestAtATime:
         self, conversations: ConversationStore, other_environment: ConversationStore, clock: Clock
     ) -> None:
         first = opening(conversations, ALICE, chat_request(user("one")))
-        await first.__aenter__()
+        await until_written(await first.__aenter__())
         clock.time_s += 31
         async with opening(other_environment, ALICE, chat_request(user("two"))):
             await first.__aexit__(None, None, None)
@@ -787,6 +787,56 @@ class TestKilledProcess:
         await self.die(conversations, TextDelta("half"))
         clock.time_s += 31
         await conversations.delete(ALICE, "c")
+        assert await store.query_partition(log_partition(ALICE, "c")) == []
+
+
+class TestThawedProcess:
+    """One that was frozen in mid-stream for longer than its lease goes on, and is no longer alone."""
+
+    async def freeze(self, conversations: ConversationStore, clock: Clock) -> OpenConversation:
+        opened = conversations.open(ALICE, chat_request(user("one", "id-1")))
+        await opened.start()
+        opened.log((ConversationStarted("c", "m", "model"), TurnStarted(1), TextDelta("half")))
+        await until_written(opened)
+        clock.time_s += 31
+        return opened
+
+    async def thaw(self, opened: OpenConversation) -> None:
+        opened.log((TextDelta(" an answer"), TurnEnded("stop")))
+        opened.append(assistant("half an answer"))
+        await opened.close(asyncio.get_running_loop().time() + 2)
+
+    async def test_saves_its_answer_if_nobody_has_asked_since(
+        self, conversations: ConversationStore, clock: Clock
+    ) -> None:
+        await self.thaw(await self.freeze(conversations, clock))
+        assert await get_messages(conversations) == [user("one", "id-1"), assistant("half an answer")]
+        await run_request(conversations, "two", "2")
+
+    async def test_puts_nothing_before_the_retry_of_its_question(
+        self, conversations: ConversationStore, other_environment: ConversationStore, clock: Clock
+    ) -> None:
+        frozen = await self.freeze(conversations, clock)
+        async with opening(other_environment, ALICE, chat_request(user("one", "id-1"))) as retry:
+            await self.thaw(frozen)
+            retry.append(assistant("another"))
+        assert await get_messages(conversations) == [user("one", "id-1"), assistant("another")]
+
+    async def test_changes_nothing_of_what_the_next_answer_is_based_on(
+        self, conversations: ConversationStore, other_environment: ConversationStore, clock: Clock
+    ) -> None:
+        frozen = await self.freeze(conversations, clock)
+        async with opening(other_environment, ALICE, chat_request(user("go on"))) as opened:
+            await self.thaw(frozen)
+            assert await get_messages(conversations) == without_ids(opened.messages)
+
+    async def test_leaves_nothing_in_a_conversation_that_was_deleted(
+        self, conversations: ConversationStore, other_environment: ConversationStore, store: Store, clock: Clock
+    ) -> None:
+        frozen = await self.freeze(conversations, clock)
+        await other_environment.delete(ALICE, "c")
+        await self.thaw(frozen)
+        assert await store.query_partition(MESSAGES) == []
         assert await store.query_partition(log_partition(ALICE, "c")) == []
 
 

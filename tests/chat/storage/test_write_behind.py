@@ -189,6 +189,18 @@ class TestUnavailableStore:
         assert "the last 2 items of a conversation could not be saved" in caplog.text
         assert counted == ["ConversationsCut"]
 
+    @jumping
+    async def test_items_of_a_lost_lease_are_dropped(self, caplog: pytest.LogCaptureFixture) -> None:
+        async def lost() -> bool:
+            return False
+
+        store = SlowStore()
+        async with writing(store, fail_to_renew, 60) as queue:
+            queue.check_lease = lost
+            queue.put([item("a")])
+        assert queue.is_flushed
+        assert (store.writes, caplog.records) == ([], [])
+
 
 class Growing:
     """What is collected: the open item, as far as it has grown."""

@@ -81,7 +81,7 @@ class OpenConversation:
         self._request = request
         self._logs = logs
         self._log: StreamLogWriter | None = None  # once started
-        self._queue = WriteBehindQueue(store, logs.lease_s / 3, renew_lease=lease.renew)
+        self._queue = WriteBehindQueue(store, logs.lease_s / 3, renew_lease=lease.renew, check_lease=lease.check)
         self._position = 0
         self._epoch = self._expires_at_s = 0
         self._refreshes_ttl = False

@@ -127,12 +127,20 @@ class Lease:
     async def renew(self) -> None:
         """Extend the lease. If storage is unavailable, it stays held until it expires; a lost lease is logged."""
         if self._is_held and self.metadata:
-            try:
-                self._is_held = await self._write_next_version(self.metadata, self._lease_s)
-            except StorageUnavailable:
-                return  # `Store` has logged it, and there is time for another attempt
-            if not self._is_held:
-                _LOGGER.error("the lease was lost: not renewed in time, another request has acquired the conversation")
+            with contextlib.suppress(
+                StorageUnavailable
+            ):  # `Store` has logged it, and there is time for another attempt
+                await self._renew(self.metadata)
+
+    async def check(self) -> bool:
+        """Whether the lease is held; one that has expired is renewed, unless another request has acquired it since.
+
+        Raises:
+            StorageUnavailable: It has expired, and perhaps another request has acquired it.
+        """
+        if self._is_held and self.metadata and not is_leased(self.metadata, self._store.now_ms()):
+            await self._renew(self.metadata)
+        return self._is_held
 
     def extend_ttl(self) -> None:
         """Remember that all messages were rewritten; the next write of the metadata stores the new expiry."""
@@ -148,6 +156,11 @@ class Lease:
     def item_expires_at_s(self) -> int:
         """When an item that is written now expires."""
         return int(self._store.now()) + self.ttl_s
+
+    async def _renew(self, metadata: ConversationMetadata) -> None:
+        self._is_held = await self._write_next_version(metadata, self._lease_s)
+        if not self._is_held:
+            _LOGGER.error("the lease was lost: not renewed in time, another request has acquired the conversation")
 
     async def _write_next_version(self, metadata: ConversationMetadata, lease_s: float) -> bool:
         """Write the metadata as the next version; False if another request has acquired it (optimistic locking)."""

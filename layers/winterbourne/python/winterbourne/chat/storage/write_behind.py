@@ -34,12 +34,15 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
             alone. It is asked again after two seconds, and each time after twice as long.
         collect: Called before each write and every WRITE_INTERVAL_S seconds; returns further items to be written.
         renew_lease: Called that often, never during a write; None if there is no lease.
+        check_lease: Called before each write; if it returns False, the items are dropped: another request may have
+            replaced or deleted what they belong to.
     """
 
     store: Store
     renew_interval_s: float
     collect: Callable[[], Sequence[Item]] = tuple
     renew_lease: Callable[[], Awaitable[None]] | None = None
+    check_lease: Callable[[], Awaitable[bool]] | None = None
     _pending: dict[tuple[str, str], Item] = {}
     _wake_up: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _is_closing: bool = False
@@ -102,6 +105,9 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
         self._add(self.collect())
         if items := dict(self._pending):
             try:
+                if self.check_lease and not await self.check_lease():
+                    self._pending.clear()
+                    return True
                 await self.store.put(list(items.values()))
             except StorageUnavailable:
                 return False
