@@ -192,8 +192,10 @@ class TestTerminalEvent:
             supervising = asyncio.create_task(run(broken(), wire))
             await asyncio.sleep(1)
             supervising.cancel()
+            cancelled_at = asyncio.get_running_loop().time()
             with pytest.raises(asyncio.CancelledError):
                 await supervising
+        assert asyncio.get_running_loop().time() == cancelled_at, "the deadline is near"
         assert [line for line in wire.lines if "ConversationStopped" in line] == []
         assert "stop_reason" not in record.fields
         assert len([line for line in lines if '"ERROR"' in line]) == 1

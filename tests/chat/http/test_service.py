@@ -1,5 +1,6 @@
 """Service: routing, authentication, error responses, and the log line and metrics of every request."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.clock import jumping
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials
 from winterbourne.chat.errors import (
@@ -74,6 +76,7 @@ async def serve(
     after_request: Callable[[], None] = lambda: None,
     limiter: RateLimiter = UNLIMITED,
     is_chat: bool = False,
+    remaining_ms: int = 60_000,
     **fields: Any,
 ) -> RecordedResponse:
     endpoint = Endpoint(
@@ -90,7 +93,9 @@ async def serve(
     )
     response = RecordedResponse()
     request = {"method": "GET", "path": "/thing/7"} | fields
-    await service.handle(event(**request), cast("ResponseStream", response), FakeLambdaContext())
+    await service.handle(
+        event(**request), cast("ResponseStream", response), FakeLambdaContext(remaining_ms=remaining_ms)
+    )
     return response
 
 
@@ -249,6 +254,25 @@ class TestStorageErrors:
 
     def test_each_has_a_status_of_its_own(self) -> None:
         assert len({error.status for error in StorageError.__subclasses__()}) == len(StorageError.__subclasses__())
+
+
+class TestAfterTheResponse:
+    @jumping
+    async def test_a_lease_can_be_released_even_if_the_runtime_has_cancelled_the_request(self) -> None:
+        done: list[str] = []
+
+        async def release(until: float) -> None:
+            async with asyncio.timeout_at(until):
+                await asyncio.sleep(0.05)
+                done.append("released")
+
+        async def cancelled(context: RequestContext) -> None:
+            context.after_response.append(release)
+            raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await serve(cancelled, remaining_ms=250)
+        assert done == ["released"]
 
 
 class TestEveryRequest:

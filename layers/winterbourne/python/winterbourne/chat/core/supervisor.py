@@ -111,7 +111,7 @@ async def supervise(
     try:
         await asyncio.shield(supervision)
     except asyncio.CancelledError:
-        if conversation_task.done():  # how it ended is being told
+        if conversation_task.done() and not writer.closed:  # how it ended is about to be told
             await asyncio.wait((supervision,), timeout=CANCEL_GRACE_S)
         tasks = (conversation_task, heartbeat_task, stop_task, supervision)
         if running := [task for task in tasks if not task.done()]:

@@ -42,6 +42,10 @@ BACKGROUND_TIMEOUT_S: Final = 10.0
 TIDY_RESERVE_S: Final = 0.5
 """How long before Lambda's deadline both end at the latest; the runtime cancels what goes on."""
 
+MIN_TIDY_S: Final = 0.1
+"""How long an invocation may go on that the runtime has cancelled, in seconds: a lease that is not released keeps its
+conversation busy."""
+
 AfterResponse = Callable[[float], Awaitable[None]]
 """What is done after the end of the response, until the given time of the event loop's clock."""
 
@@ -192,7 +196,7 @@ async def _tidy(
 
 async def _run(tasks: Sequence[AfterResponse], timeout_s: float, context: LambdaContext) -> None:
     remaining_s = context.get_remaining_time_in_millis() / 1000 - TIDY_RESERVE_S
-    until = asyncio.get_running_loop().time() + min(timeout_s, remaining_s)
+    until = asyncio.get_running_loop().time() + max(MIN_TIDY_S, min(timeout_s, remaining_s))
     for error in await asyncio.gather(*(task(until) for task in tasks), return_exceptions=True):
         if isinstance(error, Exception):
             _LOGGER.error("what was left of a request failed", exc_info=error)
