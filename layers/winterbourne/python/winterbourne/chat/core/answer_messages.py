@@ -51,8 +51,8 @@ def messages_of(events: Iterable[ChatEvent]) -> list[Message]:
 
 def continued_turns(history: Sequence[Message], message_id: str) -> tuple[Message, ...]:
     """The turns and results, at the end of a history, of an answer that goes on after the client has run its tools."""
-    turns = (at for at, one in enumerate(history) if isinstance(one, AssistantMessage) and one.id == message_id)
-    return tuple(history[next(turns, len(history)) :])
+    starts = (at for at, one in enumerate(history) if isinstance(one, AssistantMessage) and one.id == message_id)
+    return tuple(history[next(starts, len(history)) :])
 
 
 def events_of(messages: Iterable[Message]) -> Iterator[ChatEvent]:
@@ -128,7 +128,7 @@ class _Answer(msgspec.Struct):
         self._turn, self._results = TurnParts(), {}
 
     def _set_usage(self, usage: Usage) -> None:
-        """Say on the last turn, which results may follow, what the answer has used."""
+        """Set the answer's usage on its last turn, which need not be its last message: results may follow."""
         for at in reversed(range(len(self.messages))):
             if isinstance(turn := self.messages[at], AssistantMessage):
                 self.messages[at] = msgspec.structs.replace(turn, usage=usage)

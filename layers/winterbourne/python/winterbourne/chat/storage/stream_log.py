@@ -49,7 +49,8 @@ __all__ = [
 ]
 
 LOG_TTL_S: Final = 3600
-"""How long an answer can be read again. What broke off of a kept one is in its log for as long as it is kept."""
+"""How long an answer can be read again. The log of a kept one expires with its conversation: if the answer broke off,
+what there is of it is in the log alone."""
 
 POLL_INTERVAL_S: Final = 0.25
 """Least time between two reads of one reader, in seconds."""
@@ -58,7 +59,7 @@ CHUNK_BYTES: Final = 700
 """Where a chunk is closed: DynamoDB counts a write by started kilobytes, keys and attribute names included."""
 
 EPOCH_CHARS: Final = 17
-"""How a chunk's sort key begins: with its answer's epoch, in decimal digits."""
+"""How many decimal digits a chunk's sort key begins with: its answer's epoch."""
 
 MAX_CHUNK_BYTES: Final = 350_000
 """As much as one item holds."""
@@ -205,7 +206,7 @@ class StreamLog:
 
     def ended_by(self, event: ConversationFailed, now_ms: int) -> Item:
         """The open chunk with a terminal event in the writer's place."""
-        body = self._open.body + b"\n" + _encode([event])
+        body = self._open.body + b"\n" + _encode([event])  # the last line may have been cut
         return msgspec.structs.replace(self._open, body=body, number=now_ms)
 
     def _add_line(self, line: bytes) -> None:
@@ -259,21 +260,27 @@ class StreamLogs:
         its readers. While the store cannot be read, nothing is known of the writer, and nothing is written.
 
         Raises:
-            StorageUnavailable: The store cannot be read for the time of a lease, or the end not be written.
+            StorageUnavailable: The store cannot be read for the time of a lease, or the end cannot be written.
         """
         while not log.is_ended:
             await asyncio.sleep(POLL_INTERVAL_S)
-            known, item, is_silent, chunk = len(log.events), None, self._is_silent(log), log.open_key
-            with contextlib.suppress(*(() if is_silent else (StorageUnavailable,))):
-                async with time_limit():
-                    item = await self._store.get(*log.open_key)
-                if item:
-                    log.add(item)
-            has_read_all = log.open_key == chunk  # a slow reader finds old chunks first
-            if is_silent and has_read_all and self._is_silent(log) and not log.is_ended:
-                await self._end_lost(log, item)
+            known = len(log.events)
+            await self._read_more(log)
             if len(log.events) > known:
                 yield log.events[known:]
+
+    async def _read_more(self, log: StreamLog) -> None:
+        """Read the open chunk, and end the log if its writer was silent before and still is."""
+        was_silent, chunk, item = self._is_silent(log), log.open_key, None
+        tolerated = () if was_silent else (StorageUnavailable,)
+        with contextlib.suppress(*tolerated):
+            async with time_limit():
+                item = await self._store.get(*chunk)
+        if item:
+            log.add(item)
+        has_read_all = log.open_key == chunk  # a slow reader finds old chunks first
+        if was_silent and has_read_all and self._is_silent(log) and not log.is_ended:
+            await self._end_lost(log, item)
 
     def _is_silent(self, log: StreamLog) -> bool:
         return self._store.now_ms() - log.written_ms > self.lease_s * 1000
@@ -307,7 +314,7 @@ class LoggedAnswer:
 
     def __init__(self, store: Store, pk: str, request: ChatRequest, logs: StreamLogs) -> None:
         epoch = store.now_ms() * 1000 + random.randrange(1, 1000)  # 0 is a kept one
-        expires_at_s = int(store.now()) + 2 * LOG_TTL_S  # counted from its end, it can be read for half of that
+        expires_at_s = int(store.now()) + 2 * LOG_TTL_S  # half for the answer itself, half from its end
         header = log_header(request, request.messages, is_kept=False)
         self._writer = StreamLogWriter(store, pk, epoch, header, logs.lease_s / 3, expires_at_s)
         self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)

@@ -4,6 +4,7 @@ For clients that have lost their stream, or come to it later, in any wire format
 """
 
 import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Final
@@ -47,9 +48,9 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
         """Send the latest answer of the conversation in the path: what there is of it, then the rest as it comes.
 
-        204 if there is nothing to send: no answer within the last hour. If the format numbers its frames, those after
-        the number in `Last-Event-ID` or `?after=` are sent, all of them if `?answer=` has another message's id, and 204
-        if there is none; in the others it is 204 if the answer's user has stopped it.
+        204 if there is no answer within the last hour. If the format numbers its frames, only those after the number in
+        `Last-Event-ID` or `?after=` are sent, and 204 if there are none; the number counts for nothing if `?answer=`
+        has another message's id. In the other formats it is also 204 if the user has stopped the answer.
 
         Raises:
             StorageUnavailable: The log cannot be read.
@@ -170,15 +171,10 @@ def _has_more(wire_format: Format, answer: ResumedAnswer, log: StreamLog, after:
 
 def _numbered(encoder: Encoder, after: int) -> Callable[[EventBatch], bytes]:
     """Encode with an `id:` before each frame: its number, from 1. Those that the client has are left out."""
-    count = 0
+    numbers = itertools.count(1)
 
     def encode(batch: EventBatch) -> bytes:
-        nonlocal count
-        frames: list[bytes] = []
-        for event in batch:
-            if frame := encoder.encode((event,)):
-                count += 1
-                frames.append(b"id: %d\n%b" % (count, frame) if count > after else b"")
-        return b"".join(frames)
+        numbered = ((next(numbers), frame) for event in batch if (frame := encoder.encode((event,))))
+        return b"".join(b"id: %d\n%b" % (number, frame) for number, frame in numbered if number > after)
 
     return encode
