@@ -77,13 +77,13 @@ class AsgiApplication(msgspec.Struct, frozen=True):
 
     async def _handle(self, event: Message, stream: ResponseStream) -> None:
         deadline_ms = int(time.time() * 1000) + REQUEST_TIMEOUT_MS
-        told = {"lambda-runtime-aws-request-id": str(uuid.uuid4()), "lambda-runtime-deadline-ms": str(deadline_ms)}
-        await self.service.handle(event, stream, LambdaContext(told))
+        headers = {"lambda-runtime-aws-request-id": str(uuid.uuid4()), "lambda-runtime-deadline-ms": str(deadline_ms)}
+        await self.service.handle(event, stream, LambdaContext(headers))
         await stream.end()
 
 
 class _Sink:
-    """Sends the response as ASGI messages; whether anybody is there to read them is no matter here."""
+    """Sends the response as ASGI messages; whether anybody is there to read them does not matter here."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

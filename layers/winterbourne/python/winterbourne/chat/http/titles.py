@@ -38,15 +38,15 @@ class Titles(msgspec.Struct, frozen=True):
     max_tokens: int
 
     async def name(self, context: RequestContext, request: ChatRequest, until: float) -> None:
-        """Name a conversation, if a request's was its first answer and ended well, and its user has not named it.
+        """Name a conversation after its first answer, if that ended well and the user has not named it.
 
         Args:
             context: Of the request that was answered; what was said has been saved.
-            request: With what had been said before.
+            request: Has what was said before that answer.
             until: When to give up, on the event loop's clock.
 
         Raises:
-            ChatError: The model or the store failed; it keeps the title it has, as it does if the limit is used up.
+            ChatError: The model or the store failed. The title stays, as it does where the caller's limit is used up.
             TimeoutError: It took too long.
         """
         if context.record.fields.get("stop_reason") != "stop" or any(map(_is_answer, request.messages)):
@@ -60,7 +60,7 @@ class Titles(msgspec.Struct, frozen=True):
                     await self.conversations.set_title(caller_id, conversation_id, title, if_title=summary.title)
 
     async def _ask(self, request: ModelRequest, caller_id: str) -> str:
-        """The title. The tokens are the request's and its caller's, whatever happens."""
+        """The title. Its tokens count as the request's and its caller's, also if the model fails."""
         reservation = self.rate_limiter.token_reservation(caller_id)
         usages: list[Usage] = []
         try:

@@ -20,7 +20,8 @@ WRITE_INTERVAL_S: Final = 1.0
 """How much of an answer may be lost with its process, in seconds; also the least time between two periodic writes."""
 
 CLOSING_INTERVAL_S: Final = 0.5
-"""How long a store that fails is left alone while the queue closes, in seconds: what is not written then is lost."""
+"""How long a failed write waits for its next attempt while the queue closes, in seconds: what is not written then is
+lost."""
 
 
 class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
@@ -30,8 +31,8 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
 
     Attributes:
         store: Where the items are written.
-        renew_interval_s: Seconds between two calls of `renew_lease`; also the longest that a store that fails is left
-            alone. It is asked again after two seconds, and each time after twice as long.
+        renew_interval_s: Seconds between two calls of `renew_lease`; also the longest that a failed write waits for its
+            next attempt: two seconds at first, and twice as long each time.
         collect: Called before each write and every WRITE_INTERVAL_S seconds; returns further items to be written.
         renew_lease: Called that often, never during a write; None if there is no lease.
         check_lease: Called before each write; if it returns False, the items are dropped: another request may have
