@@ -127,9 +127,7 @@ class Lease:
     async def renew(self) -> None:
         """Extend the lease. If storage is unavailable, it stays held until it expires; a lost lease is logged."""
         if self._is_held and self.metadata:
-            with contextlib.suppress(
-                StorageUnavailable
-            ):  # `Store` has logged it, and there is time for another attempt
+            with contextlib.suppress(StorageUnavailable):  # `Store` has logged it; there is time for another attempt
                 await self._renew(self.metadata)
 
     async def check(self) -> bool:
