@@ -297,3 +297,31 @@ class TestList:
         drawer.get_by_role("button", name="Show older").click()
         expect(drawer.get_by_role("link")).to_have_text(["ThreeJan 31, 2025", "Long agoJan 31, 2025"])
         expect(drawer.get_by_role("button", name="Show older")).to_be_hidden()
+
+    def test_an_answer_that_ends_takes_no_older_ones_away_nor_what_is_written_there(
+        self, visits: Visits, guarded: str, model_provider: Provider
+    ) -> None:
+        model_provider.responds_with("It ", "ends.", hold=True)
+        page = visits.open(guarded, key=KEY)
+        answer = ask(page, "Hello")
+        expect(answer).to_contain_text("It")
+        dates = {"updated_at": "2025-01-31T12:00:00Z", "running": False}
+        named = [{"id": name, "title": name} | dates for name in ("new", "old", "older")]
+
+        def serve(route: Route) -> None:
+            is_first = "after=&" in f"{route.request.url}&"
+            pages = {"conversations": named[:1] if is_first else named[1:], "next": "more" if is_first else None}
+            route.fulfill(json=pages)
+
+        page.route("**/conversations?*", serve)
+        page.route("**/conversations/old", lambda route: route.fulfill(json=named[1] | sent_body(route.request)))
+        drawer = open_list(page)
+        drawer.get_by_role("button", name="Show older").click()
+        drawer.get_by_role("button", name="Rename or delete: old", exact=True).click()
+        page.keyboard.type("Mine")
+        with page.expect_response("**/conversations?*"):
+            model_provider.release()
+        has_ended(answer)
+        page.keyboard.press("Enter")
+        expect(drawer.get_by_role("link").locator("b")).to_have_text(["new", "Mine", "older"])
+        expect(drawer.get_by_role("button", name="Show older")).to_be_hidden()

@@ -22,9 +22,9 @@ export const conversationList = {
     render();
   },
 
-  /** Load the newest ones again, if somebody looks or their titles are wanted. */
+  /** Load the newest ones again, if somebody looks or their titles are wanted. Older ones that are shown stay. */
   refresh(isWanted) {
-    if (isWanted || drawer.open) load();
+    if (isWanted || drawer.open) load("", drawer.open);
   },
 };
 
@@ -36,13 +36,16 @@ function open() {
   load();
 }
 
-function load(after) {
+function load(after, keepsOlder) {
   if (!items.length) message.textContent = "Loading";
   attempt(async () => {
     const page = await listConversations(after);
     const ids = page.conversations.map(({ id }) => id);
-    items = [...after ? items.filter(({ id }) => !ids.includes(id)) : [], ...page.conversations];
-    next = page.next;
+    const others = items.filter(({ id }) => !ids.includes(id));
+    const last = items.findIndex(({ id }) => id === ids.at(-1));
+    const older = keepsOlder && last >= 0 ? others.filter((item) => items.indexOf(item) > last) : [];
+    items = after ? [...others, ...page.conversations] : [...page.conversations, ...older];
+    if (!older.length) next = page.next;
     items.forEach(conversationList.onChange);
     return items.length ? "" : "Nothing yet. What you ask is kept here.";
   });
@@ -97,11 +100,14 @@ function edit(id) {
 
 function rename(event) {
   event.preventDefault();
-  const item = items.find(({ id }) => id === editedId);
-  const title = list.querySelector("input").value.trim();
+  const id = editedId;
+  const { defaultValue, value } = list.querySelector("input");
+  const title = value.trim();
   edit(null);
-  if (item && title && title !== item.title) attempt(async () => {
-    conversationList.onChange(Object.assign(item, await conversationRequest("PATCH", item.id, { body: { title } })));
+  if (title && title !== defaultValue) attempt(async () => {
+    const renamed = await conversationRequest("PATCH", id, { body: { title } });
+    items = items.map((item) => item.id === id ? renamed : item);
+    conversationList.onChange(renamed);
     return "";
   });
 }
