@@ -50,6 +50,13 @@ def address(page: Page) -> str:
     return page.url
 
 
+def serve_list(page: Page, *names: str) -> None:
+    """Show conversations of these names and no others."""
+    dates = {"updated_at": "2025-01-31T12:00:00Z", "running": False}
+    rows = [{"id": name, "title": name} | dates for name in names]
+    page.route("**/conversations?*", lambda route: route.fulfill(json={"conversations": rows, "next": None}))
+
+
 def open_list(page: Page) -> Locator:
     page.get_by_role("button", name="Conversations").click()
     return page.get_by_role("dialog", name="Conversations")
@@ -325,3 +332,13 @@ class TestList:
         page.keyboard.press("Enter")
         expect(drawer.get_by_role("link").locator("b")).to_have_text(["new", "Mine", "older"])
         expect(drawer.get_by_role("button", name="Show older")).to_be_hidden()
+
+    def test_who_uses_the_keyboard_keeps_the_place_when_it_changes(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        serve_list(page, "a", "b")
+        page.route("**/conversations/b", lambda route: route.fulfill(json={"id": "b", "title": "B"}))
+        drawer = open_list(page)
+        drawer.get_by_role("button", name="Rename or delete: b").press("Enter")
+        page.keyboard.type("B")
+        page.keyboard.press("Enter")
+        expect(drawer.get_by_role("button", name="Rename or delete: B", exact=True)).to_be_focused()

@@ -63,9 +63,16 @@ async function attempt(action) {
 function render() {
   olderButton.hidden = !next;
   if (list.querySelector("form")) return; // somebody is writing
+  const focused = list.querySelector(":focus");
+  const focusedId = focused?.closest("li").dataset.id;
   morph(list, el("ol", {}, ...items.map((item) => (
     el("li", { "data-id": item.id }, ...item.id === editedId ? [editForm(item)] : row(item))
   ))));
+  if (focused && !focused.isConnected) find(focusedId, focused.localName)?.focus({ preventScroll: true });
+}
+
+function find(id, selector) {
+  return [...list.children].find(({ dataset }) => dataset.id === id)?.querySelector(selector);
 }
 
 function row({ id, title, updated_at: updatedAt, running }) {
@@ -93,7 +100,7 @@ function edit(id) {
   editedId = id;
   list.querySelector("form")?.remove();
   render();
-  const first = [...list.children].find(({ dataset }) => dataset.id === focusedId)?.querySelector("input, button");
+  const first = find(focusedId, "input, button");
   first?.focus();
   first?.select?.();
 }
@@ -117,7 +124,7 @@ function remove(id) {
   attempt(async () => {
     await conversationRequest("DELETE", id).catch((error) => { if (error.status !== 404) throw error; });
     items = items.filter((item) => item.id !== id);
-    closeButton.focus();
+    closeButton.focus({ preventScroll: true });
     conversationList.onChange({ id });
     return "Deleted.";
   });
