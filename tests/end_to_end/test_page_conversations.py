@@ -342,3 +342,15 @@ class TestList:
         page.keyboard.type("B")
         page.keyboard.press("Enter")
         expect(drawer.get_by_role("button", name="Rename or delete: B", exact=True)).to_be_focused()
+
+    def test_what_became_of_it_is_told_in_sight(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        serve_list(page, *map(str, range(30)))
+        drawer = open_list(page)
+        drawer.get_by_role("button", name="Rename or delete: 1", exact=True).click()
+        drawer.get_by_role("button", name="Delete", exact=True).click()
+        body = {"error": {"code": "conversation_busy", "message": "an answer is running here"}}
+        page.route("**/conversations/1", lambda route: route.fulfill(status=409, json=body))
+        drawer.get_by_role("button", name="Delete for good").click()
+        expect(drawer.get_by_role("status")).to_have_text("an answer is running here")
+        expect(drawer.get_by_role("status")).to_be_in_viewport(ratio=1)
