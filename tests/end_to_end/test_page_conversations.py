@@ -242,6 +242,18 @@ class TestLostConnection:
         expect(other.locator(".question")).to_have_text(["Count to 3", "Count to 500", "Count to 4"])
         expect(one.locator(".figures").last).to_contain_text("first word")
 
+    def test_one_that_a_second_tab_has_deleted_is_not_gone_on_with(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        has_ended(ask(page, "Count to 3"))
+        name = address(page).rpartition("#")[2]
+        page.evaluate("name => fetch(`conversations/${name}`, { method: 'DELETE' })", name)
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        expect(page.get_by_role("article").last).to_contain_text("There is no such conversation here, or no longer.")
+        says(page.get_by_role("article").first, "1 2 3")
+        has_ended(ask(page, "Count to 4"))
+        expect(page.locator(".question")).to_have_text(["Count to 4"])
+        assert name not in address(page)
+
 
 class TestList:
     def test_it_marks_opens_renames_and_deletes(self, visits: Visits, chat: str) -> None:

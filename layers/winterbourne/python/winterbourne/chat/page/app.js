@@ -210,13 +210,15 @@ function showLoadError(error) {
   render("");
 }
 
-// Another tab may have gone on with the conversation.
+// Another tab may have gone on with the conversation, or deleted it.
 async function catchUp() {
   const { id, exchanges } = conversation;
   const last = exchanges.at(-1);
   if (document.hidden || active || loading || !last?.answer.isOver) return;
-  const kept = await conversationRequest("GET", id).catch(() => null);
-  if (!kept || active || loading || conversation.id !== id) return;
+  const kept = await conversationRequest("GET", id).catch((error) => error);
+  if (active || loading || conversation.id !== id) return;
+  if (kept.status === 404) showLoadError(kept);
+  if (kept instanceof Error) return;
   if (kept.running || toExchanges(kept.messages).at(-1)?.message.id !== last.message.id) show(kept);
 }
 
