@@ -209,6 +209,26 @@ class TestLooks:
         directions = "(names) => names.map((name) => getComputedStyle(document.querySelector(name)).direction)"
         assert page.evaluate(directions, ["h1", "#hero-title", ".suggestion", "main"]) == ["rtl", "rtl", "ltr", "ltr"]
 
+    def test_right_to_left_words_begin_at_the_right_beside_others_that_do_not(
+        self, visits: Visits, guarded: str, model_provider: Provider
+    ) -> None:
+        starts_right = """(node) => {
+          const [words, box] = [document.createRange(), node.getBoundingClientRect()];
+          words.selectNodeContents(node);
+          const { left, right } = words.getBoundingClientRect();
+          return box.right - right < left - box.left;
+        }"""
+        model_provider.responds_with("שלום!\n\nHello.\n\n- שלום!")
+        page = visits.open(guarded, key=KEY)
+        answer = has_ended(ask(page, "שלום!"))
+        assert page.locator(".question").evaluate(starts_right)
+        blocks = answer.locator(".prose :is(p, li)").all()
+        assert [block.evaluate(starts_right) for block in blocks] == [True, False, True]
+        page.get_by_role("button", name="Conversations").click()
+        title = page.get_by_role("dialog").get_by_role("link").locator("b").first
+        expect(title).to_have_text("שלום!")
+        assert title.evaluate(starts_right)
+
     def test_it_fits_a_phone(self, visits: Visits, guarded: str, chat: str, model_provider: Provider) -> None:
         model_provider.responds_with(WIDE)
         page = visits.open(guarded, key=KEY, viewport=PHONE, has_touch=True)
