@@ -241,7 +241,7 @@ class TestLooks:
         expect(answer.locator(".slowest .bar")).to_be_visible()
         keep_picture(page, "phone")
         page.get_by_role("button", name="Conversations").click()
-        edit = page.get_by_role("button", name=f"Rename or delete: {FIVE}").first
+        edit = page.get_by_role("button", name="Rename or delete: Compare AAPL").first
         expect(edit).to_be_visible()
         keep_picture(page, "phone-list")
         box, button = page.get_by_role("dialog").bounding_box(), edit.bounding_box()
