@@ -345,6 +345,17 @@ class TestList:
         expect(drawer.get_by_role("link").locator("b")).to_have_text(["new", "Mine", "older"])
         expect(drawer.get_by_role("button", name="Show older")).to_be_hidden()
 
+    def test_one_without_a_title_is_called_untitled(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        has_ended(ask(page, "Count to 3"))
+        dates = {"updated_at": "2025-01-31T12:00:00Z", "running": False}
+        row = {"id": address(page).rpartition("#")[2], "title": ""} | dates
+        page.route("**/conversations?*", lambda route: route.fulfill(json={"conversations": [row], "next": None}))
+        drawer = open_list(page)
+        expect(drawer.get_by_role("link").locator("b")).to_have_text("Untitled")
+        expect(drawer.get_by_role("button", name="Rename or delete: Untitled")).to_be_visible()
+        expect(page).to_have_title("Winterbourne")
+
     def test_who_uses_the_keyboard_keeps_the_place_when_it_changes(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         serve_list(page, "a", "b")

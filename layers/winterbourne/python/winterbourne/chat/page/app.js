@@ -176,7 +176,7 @@ function show({ id, title, messages = [], running }) {
   conversation = { id, exchanges: toExchanges(messages) };
   const last = conversation.exchanges.at(-1);
   const isOpen = last && (running || !last.isComplete);
-  document.title = title ? `${title} · ${pageTitle}` : pageTitle;
+  setPageTitle(title);
   notice.textContent = "";
   log.ariaLive = "off"; // nobody wants all of it read out
   log.replaceChildren();
@@ -222,6 +222,10 @@ async function catchUp() {
   if (kept.running || toExchanges(kept.messages).at(-1)?.message.id !== last.message.id) show(kept);
 }
 
+function setPageTitle(title) {
+  document.title = title ? `${title} · ${pageTitle}` : pageTitle;
+}
+
 function setIdle(text) {
   active = null;
   render(text);
@@ -263,7 +267,7 @@ newButton.addEventListener("click", startOver);
 conversationList.onChange = ({ id, title }) => {
   if (id !== conversation.id) return;
   if (title === undefined) startOver();
-  else document.title = `${title} · ${pageTitle}`;
+  else setPageTitle(title);
 };
 hero.addEventListener("click", ({ target }) => {
   if (!target.matches(".suggestion")) return;

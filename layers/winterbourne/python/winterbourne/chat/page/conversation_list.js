@@ -76,6 +76,7 @@ function find(id, selector) {
 }
 
 function row({ id, title, updated_at: updatedAt, running }) {
+  const name = title || "Untitled"; // a picture alone gives it none
   const date = new Date(updatedAt);
   const isToday = date.toDateString() === new Date().toDateString();
   const when = date.toLocaleString([], isToday ? { timeStyle: "short" } : { dateStyle: "medium" });
@@ -83,8 +84,8 @@ function row({ id, title, updated_at: updatedAt, running }) {
     href: `#${encodeURIComponent(id)}`,
     "aria-current": id === shownId ? "page" : null,
     "data-running": running ? "" : null,
-  }, el("b", {}, title || "Untitled"), el("span", {}, running ? "answering" : when));
-  return [link, button("", null, { icon: "edit", "data-action": "edit", "aria-label": `Rename or delete: ${title}` })];
+  }, el("b", {}, name), el("span", {}, running ? "answering" : when));
+  return [link, button("", null, { icon: "edit", "data-action": "edit", "aria-label": `Rename or delete: ${name}` })];
 }
 
 function editForm({ title }) {
