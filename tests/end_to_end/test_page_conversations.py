@@ -356,6 +356,19 @@ class TestList:
         expect(drawer.get_by_role("button", name="Rename or delete: Untitled")).to_be_visible()
         expect(page).to_have_title("Winterbourne")
 
+    def test_it_forgets_titles_with_the_key(self, visits: Visits, guarded: str, model_provider: Provider) -> None:
+        model_provider.responds_with("Yes.")
+        page = visits.open(guarded, key=KEY)
+        page.reload()
+        has_ended(ask(page, "A secret of mine"))
+        drawer = open_list(page)
+        expect(drawer.get_by_role("link")).not_to_have_count(0)
+        drawer.get_by_role("button", name="Forget key").click()
+        open_list(page)
+        page.get_by_role("button", name="Not now").click()
+        expect(drawer.get_by_role("status")).not_to_be_empty()
+        expect(drawer.get_by_role("link")).to_have_count(0)
+
     def test_who_uses_the_keyboard_keeps_the_place_when_it_changes(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         serve_list(page, "a", "b")

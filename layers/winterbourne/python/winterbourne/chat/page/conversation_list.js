@@ -132,6 +132,7 @@ function remove(id) {
 }
 
 function handleClick({ target }) {
+  if (target.closest("#forget")) [items, next] = [[], null]; // they are those of who had the key
   if (target === drawer || target.closest("a, #close-list, #forget")) return drawer.close();
   const pressed = target.closest("[data-action]");
   switch (pressed?.dataset.action) {
