@@ -378,6 +378,12 @@ class TestList:
         page.keyboard.type("B")
         page.keyboard.press("Enter")
         expect(drawer.get_by_role("button", name="Rename or delete: B", exact=True)).to_be_focused()
+        page.route("**/conversations/*", lambda route: route.fulfill(status=204))
+        for gone, next_one in (("a", drawer.get_by_role("link", name="B")), ("B", drawer.get_by_text("Close"))):
+            drawer.get_by_role("button", name=f"Rename or delete: {gone}").press("Enter")
+            drawer.get_by_role("button", name="Delete", exact=True).press("Enter")
+            page.keyboard.press("Enter")
+            expect(next_one).to_be_focused()
 
     def test_what_became_of_it_is_told_in_sight(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)

@@ -124,8 +124,10 @@ function remove(id) {
   edit(null);
   attempt(async () => {
     await conversationRequest("DELETE", id).catch((error) => { if (error.status !== 404) throw error; });
+    const at = items.findIndex((item) => item.id === id);
     items = items.filter((item) => item.id !== id);
-    closeButton.focus({ preventScroll: true });
+    const nearest = items[at] ?? items[at - 1];
+    if (find(id, ":focus")) (find(nearest?.id, "a") ?? closeButton).focus({ preventScroll: true });
     conversationList.onChange({ id });
     return "Deleted.";
   });
