@@ -242,6 +242,34 @@ class TestLostConnection:
         expect(other.locator(".question")).to_have_text(["Count to 3", "Count to 500", "Count to 4"])
         expect(one.locator(".figures").last).to_contain_text("first word")
 
+    def test_what_failed_is_shown_until_a_second_tab_has_an_answer(
+        self, visits: Visits, guarded: str, model_provider: Provider
+    ) -> None:
+        model_provider.rejects_with(400)
+        page = visits.open(guarded, key=KEY)
+        answer = has_ended(ask(page, "Hello"), "failed")
+        with page.expect_response("**/conversations/*"):
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.evaluate("new Promise((resolve) => setTimeout(resolve))")
+        has_ended(answer, "failed")
+        model_provider.responds_with("Now it ", "runs.")
+        other = visits.open(guarded, key=KEY)
+        other.goto(address(page))
+        other.get_by_role("button", name="Try again").click()
+        has_ended(other.locator(".answer"))
+        page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        says(has_ended(answer), "Now it runs.")
+
+    def test_a_question_that_was_refused_is_shown_on_coming_back(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.route("**/chat", lambda route: route.fulfill(status=413, json={"error": {"message": "too long"}}))
+        answer = has_ended(ask(page, "Hello"), "failed")
+        with page.expect_response("**/conversations/*"):
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        page.evaluate("new Promise((resolve) => setTimeout(resolve))")
+        expect(answer.get_by_role("alert")).to_have_text("too long")
+        expect(page.get_by_role("article")).to_have_count(1)
+
     def test_one_that_a_second_tab_has_deleted_is_not_gone_on_with(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         has_ended(ask(page, "Count to 3"))

@@ -214,12 +214,16 @@ function showLoadError(error) {
 async function catchUp() {
   const { id, exchanges } = conversation;
   const last = exchanges.at(-1);
-  if (document.hidden || active || loading || !last?.answer.isOver) return;
+  if (document.hidden || active || loading || !last) return;
   const kept = await conversationRequest("GET", id).catch((error) => error);
   if (active || loading || conversation.id !== id) return;
-  if (kept.status === 404) showLoadError(kept);
+  const isFailed = !last.answer.isOver; // and perhaps not kept
+  if (kept.status === 404 && !isFailed) showLoadError(kept);
   if (kept instanceof Error) return;
-  if (kept.running || toExchanges(kept.messages).at(-1)?.message.id !== last.message.id) show(kept);
+  const isKept = kept.messages.some(({ id }) => id === last.message.id);
+  const newest = toExchanges(kept.messages).at(-1);
+  const hasChanged = kept.running || newest?.message.id !== last.message.id;
+  if (isFailed ? isKept && (hasChanged || newest.isComplete) : hasChanged) show(kept);
 }
 
 function setPageTitle(title) {
