@@ -122,6 +122,18 @@ class StreamLogWriter:
         self._chunk = redact_json(_to_lines([header]))  # the open one, as written last; this goes with the first events
         self._number = 0
         self._touch_at_ms = float("inf")
+        self._is_ended = False
+
+    async def check(self) -> bool:
+        """Whether the log goes on. After the time of a lease without a write, a reader may have ended it.
+
+        Raises:
+            StorageUnavailable: Perhaps one has.
+        """
+        if self._store.now_ms() > self._touch_at_ms + 2 * self._touch_interval_ms:
+            stored = await self._store.get(self._pk, _chunk_key(self._epoch, self._number))
+            self._is_ended = self._is_ended or (stored is not None and not self._chunk.startswith(stored.body))
+        return not self._is_ended
 
     def append(self, batch: EventBatch) -> bool:
         """Take the next events; returns whether they are to be written at once."""
@@ -132,10 +144,9 @@ class StreamLogWriter:
     def items(self) -> list[Item]:
         """The chunks to write: what was appended since the last call, or a sign of life if that is due."""
         now_ms = self._store.now_ms()
-        if now_ms > self._touch_at_ms + 2 * self._touch_interval_ms:
+        if self._is_ended:  # those who read it have been told that the answer is lost
             self._pending.clear()
-            return []  # it was frozen for the time of a lease, and readers have been told that the answer is lost
-        if not self._pending and now_ms < self._touch_at_ms:
+        if self._is_ended or (not self._pending and now_ms < self._touch_at_ms):
             return []
         self._touch_at_ms = now_ms + self._touch_interval_ms
         data = self._chunk + self._pending
@@ -317,7 +328,7 @@ class LoggedAnswer:
         expires_at_s = int(store.now()) + 2 * LOG_TTL_S  # half for the answer itself, half from its end
         header = log_header(request, request.messages, is_kept=False)
         self._writer = StreamLogWriter(store, pk, epoch, header, logs.lease_s / 3, expires_at_s)
-        self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
+        self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items, check=self._writer.check)
         self._is_started = False
 
     def log(self, batch: EventBatch) -> None:
