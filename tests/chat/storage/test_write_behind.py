@@ -196,7 +196,7 @@ class TestUnavailableStore:
 
         store = SlowStore()
         async with writing(store, fail_to_renew, 60) as queue:
-            queue.check = lost
+            queue.check_lease = lost
             queue.put([item("a")])
         assert queue.is_flushed
         assert (store.writes, caplog.records) == ([], [])

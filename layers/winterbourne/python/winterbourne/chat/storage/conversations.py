@@ -81,7 +81,7 @@ class OpenConversation:
         self._request = request
         self._logs = logs
         self._log: StreamLogWriter | None = None  # once started
-        self._queue = WriteBehindQueue(store, logs.lease_s / 3, renew_lease=lease.renew, check=self._check)
+        self._queue = WriteBehindQueue(store, logs.lease_s / 3, renew_lease=lease.renew, check_lease=lease.check)
         self._position = 0
         self._epoch = self._expires_at_s = 0
         self._refreshes_ttl = False
@@ -151,12 +151,6 @@ class OpenConversation:
         await self._lease.release(until)
         if self._log and self._queue.is_flushed:
             await self._logs.drop_older(self._log_pk, self._epoch * 1000, until)
-
-    async def _check(self) -> bool:
-        """Whether the lease is held, and with it what was not yet written is of use."""
-        if self._log:
-            await self._log.check()
-        return await self._lease.check()
 
     async def _truncate(self, contents: "_Items", sk: str) -> "_Items":
         """Delete the items from `sk` on; return the others."""

@@ -121,30 +121,20 @@ class StreamLogWriter:
         self._pending = bytearray()
         self._chunk = redact_json(_to_lines([header]))  # the open one, as written last; this goes with the first events
         self._number = 0
-        self._touch_at_ms = float("inf")
+        self._touch_at_ms = self._lived_ms = float("inf")
         self._is_ended = False
-
-    async def check(self) -> bool:
-        """Whether the log goes on. After the time of a lease without a write, a reader may have ended it.
-
-        Raises:
-            StorageUnavailable: Perhaps one has.
-        """
-        if self._store.now_ms() > self._touch_at_ms + 2 * self._touch_interval_ms:
-            stored = await self._store.get(self._pk, _chunk_key(self._epoch, self._number))
-            self._is_ended = self._is_ended or (stored is not None and not self._chunk.startswith(stored.body))
-        return not self._is_ended
 
     def append(self, batch: EventBatch) -> bool:
         """Take the next events; returns whether they are to be written at once."""
+        self._live()
         self._pending += _encode(batch)
         is_urgent = isinstance(batch[0], URGENT_EVENTS) or isinstance(batch[-1], URGENT_EVENTS)
         return is_urgent or len(self._pending) >= MAX_PENDING_BYTES
 
     def items(self) -> list[Item]:
         """The chunks to write: what was appended since the last call, or a sign of life if that is due."""
-        now_ms = self._store.now_ms()
-        if self._is_ended:  # those who read it have been told that the answer is lost
+        now_ms = self._live()
+        if self._is_ended:
             self._pending.clear()
         if self._is_ended or (not self._pending and now_ms < self._touch_at_ms):
             return []
@@ -153,6 +143,17 @@ class StreamLogWriter:
         self._pending.clear()
         starts = range(0, max(len(data), 1), MAX_CHUNK_BYTES)
         return [self._item(data[start : start + MAX_CHUNK_BYTES], now_ms) for start in starts]
+
+    def _live(self) -> int:
+        """The time. If the process was frozen, readers may have been told that the answer is lost, and so it is.
+
+        A store that hangs is another matter: meanwhile there are events. No reader gives up earlier than two thirds of
+        a lease after the last call.
+        """
+        now_ms = self._store.now_ms()
+        self._is_ended = self._is_ended or now_ms > self._lived_ms + 1.5 * self._touch_interval_ms
+        self._lived_ms = now_ms
+        return now_ms
 
     def _item(self, body: bytes, now_ms: int) -> Item:
         sk = _chunk_key(self._epoch, self._number)
@@ -328,7 +329,7 @@ class LoggedAnswer:
         expires_at_s = int(store.now()) + 2 * LOG_TTL_S  # half for the answer itself, half from its end
         header = log_header(request, request.messages, is_kept=False)
         self._writer = StreamLogWriter(store, pk, epoch, header, logs.lease_s / 3, expires_at_s)
-        self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items, check=self._writer.check)
+        self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
         self._is_started = False
 
     def log(self, batch: EventBatch) -> None:

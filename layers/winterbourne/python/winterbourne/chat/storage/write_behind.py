@@ -35,15 +35,15 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
             next attempt: two seconds at first, and twice as long each time.
         collect: Called before each write and every WRITE_INTERVAL_S seconds; returns further items to be written.
         renew_lease: Called that often, never during a write; None if there is no lease.
-        check: Called before each write; if it returns False, the items are dropped: somebody may have replaced or
-            deleted what they belong to. None if nobody can.
+        check_lease: Called before each write; if it returns False, the items are dropped: another request may have
+            replaced or deleted what they belong to.
     """
 
     store: Store
     renew_interval_s: float
     collect: Callable[[], Sequence[Item]] = tuple
     renew_lease: Callable[[], Awaitable[None]] | None = None
-    check: Callable[[], Awaitable[bool]] | None = None
+    check_lease: Callable[[], Awaitable[bool]] | None = None
     _pending: dict[tuple[str, str], Item] = {}
     _wake_up: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _is_closing: bool = False
@@ -103,17 +103,16 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
 
     async def _flush(self) -> bool:
         """Write the pending items. If that fails, they stay pending for the next flush; `Store` has logged why."""
-        try:
-            may_write = not self.check or await self.check()
-            self._add(self.collect())
-            if not may_write:
-                self._pending.clear()
-            items = dict(self._pending)
-            if items:
+        self._add(self.collect())
+        if items := dict(self._pending):
+            try:
+                if self.check_lease and not await self.check_lease():
+                    self._pending.clear()
+                    return True
                 await self.store.put(list(items.values()))
-        except StorageUnavailable:
-            return False
-        for key, item in items.items():
-            if self._pending[key] is item:
-                del self._pending[key]
+            except StorageUnavailable:
+                return False
+            for key, item in items.items():
+                if self._pending[key] is item:
+                    del self._pending[key]
         return True
