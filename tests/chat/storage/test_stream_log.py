@@ -330,11 +330,22 @@ class TestReading:
         log_writer.append(START)
         await store.put(log_writer.items())
         for delta in said:
-            clock.time_s += LEASE_S / 3
+            clock.time_s += LEASE_S / 4
             log_writer.append((delta,))
         log_writer.append(END)
         await store.put(log_writer.items())
         assert (await read(logs)).events == [*START, *said, *END]
+
+    async def test_of_a_writer_that_was_frozen_for_less_goes_on(self, store: Store, clock: Clock) -> None:
+        logs = StreamLogs(store, LEASE_S)
+        header = log_header(request(), (), is_kept=False)
+        log_writer = StreamLogWriter(store, log_partition(ALICE, "c"), 1, header, logs.lease_s / 3, 0)
+        log_writer.append(START)
+        await store.put(log_writer.items())
+        clock.time_s += LEASE_S - 1
+        log_writer.append(END)
+        await store.put(log_writer.items())
+        assert (await read(logs)).events == [*START, *END]
 
     async def test_goes_by_what_other_versions_keep_beside_it(self, store: Store) -> None:
         logs = StreamLogs(store, LEASE_S)

@@ -145,14 +145,16 @@ class StreamLogWriter:
         return [self._item(data[start : start + MAX_CHUNK_BYTES], now_ms) for start in starts]
 
     def _live(self) -> int:
-        """The time. If the process was frozen, readers may have been told that the answer is lost, and so it is.
+        """The time. If the process was frozen until a lease after its last write, nothing more is added to the log.
 
-        A store that hangs is another matter: meanwhile there are events. No reader gives up earlier than two thirds of
-        a lease after the last call.
+        By then readers may have been told that the answer is lost. While a store hangs, in contrast, this is called.
         """
         now_ms = self._store.now_ms()
-        self._is_ended = self._is_ended or now_ms > self._lived_ms + 1.5 * self._touch_interval_ms
+        was_frozen = now_ms > self._lived_ms + self._touch_interval_ms
         self._lived_ms = now_ms
+        if was_frozen and now_ms > self._touch_at_ms + 2 * self._touch_interval_ms and not self._is_ended:
+            self._is_ended = True
+            _LOGGER.error("the log of an answer breaks off: its process was frozen for the time of a lease")
         return now_ms
 
     def _item(self, body: bytes, now_ms: int) -> Item:
