@@ -771,6 +771,25 @@ class TestKilledProcess:
             opened.append(assistant("half and half"))
         assert await get_messages(conversations) == [user("one"), assistant("half and half")]
 
+    async def test_who_loses_the_stream_with_its_first_byte_finds_the_log_of_this_answer(
+        self, conversations: ConversationStore
+    ) -> None:
+        await run_request(conversations, "one", "1")
+        async with opening(conversations, ALICE, chat_request(user("two"))) as opened:
+            reading = asyncio.create_task(conversations.latest_log(ALICE, "c"))
+            await asyncio.sleep(0.1)
+            opened.log((ConversationStarted("c", "m2", "model"),))
+            log = await reading
+        assert log is not None
+        assert log.events == [ConversationStarted("c", "m2", "model")]
+
+    async def test_a_request_that_never_begins_to_answer_has_no_log(
+        self, conversations: ConversationStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(conversations_module, "POLL_INTERVAL_S", 0.01)
+        async with opening(conversations, ALICE, chat_request(user("one"))):
+            assert await conversations.latest_log(ALICE, "c") is None
+
     async def test_secrets_are_not_kept(self, conversations: ConversationStore, store: Store, clock: Clock) -> None:
         redaction.register("sk-harbour-42-very-long")
         try:

@@ -37,6 +37,7 @@ from winterbourne.chat.storage.conversation_items import (
 )
 from winterbourne.chat.storage.lease import RELEASE_TIMEOUT_S, Lease, is_leased
 from winterbourne.chat.storage.stream_log import (
+    POLL_INTERVAL_S,
     StreamLog,
     StreamLogs,
     StreamLogWriter,
@@ -232,19 +233,25 @@ class ConversationStore:
         messages = [stored.with_id() for stored in await _join_items(items.all, metadata.created_ms)]
         return self._summary(item, metadata), messages
 
-    async def latest_log(self, caller_id: str, conversation_id: str) -> StreamLog | None:
+    async def latest_log(self, caller_id: str, conversation_id: str, attempts: int = 5) -> StreamLog | None:
         """The log of the conversation's latest answer; None if there is none to be read, or a later answer without one.
+
+        A request that has just begun to answer is given a second (four polls) to begin its log: its client may have
+        lost the stream with the first byte.
 
         Raises:
             StorageUnavailable: It cannot be read.
         """
         log = await self.logs.read(caller_id, conversation_id)
-        if log is None or not log.header.is_kept:
-            return log
         item = await self._store.get(*conversation_key(caller_id, conversation_id))
         metadata = parse_metadata(item) if item else None
-        is_latest = item is not None and (metadata is None or metadata.epoch * 1000 <= log.epoch)
-        return log if is_latest else None  # an older release deletes and goes on without logs
+        is_latest = metadata is None or (log is not None and metadata.epoch * 1000 <= log.epoch)
+        if attempts > 1 and not is_latest and metadata and is_leased(metadata, self._store.now_ms()):
+            await asyncio.sleep(POLL_INTERVAL_S)
+            return await self.latest_log(caller_id, conversation_id, attempts - 1)
+        if log is None or not log.header.is_kept:
+            return log
+        return log if item and is_latest else None  # an older release deletes and goes on without logs
 
     async def history_before(self, caller_id: str, conversation_id: str, log: StreamLog) -> list[Message]:
         """The messages kept before an answer, its question included.

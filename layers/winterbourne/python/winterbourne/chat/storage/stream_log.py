@@ -37,6 +37,7 @@ from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
 __all__ = [
     "LOG_TTL_S",
+    "POLL_INTERVAL_S",
     "LogHeader",
     "LoggedAnswer",
     "StreamLog",
