@@ -33,6 +33,9 @@ class SettingArguments(TypedDict, total=False):
     tool_breaker_failures: int
     tool_breaker_open_time: float
     tool_cache_bytes: int
+    approval_ttl_days: int
+    signing_key: str
+    signing_key_secret_arn: str
     tool_worker_function: str
     aws_endpoint_url_lambda: str
     mcp_servers: str

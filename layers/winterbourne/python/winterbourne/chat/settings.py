@@ -149,6 +149,15 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     tool_cache_bytes: Count = 4 * 1024 * 1024
     """Bytes of memory for cached results, of all tools with `cache_ttl_s` together; the least recently used go first.
     """
+    approval_ttl_days: Count = 14
+    """Days in which a person can decide on a tool call that waits for approval; then it counts as not allowed."""
+    signing_key: str = ""
+    """Key that signs what a person is asked, for local use: at least 32 characters, or two keys separated by a comma,
+    of which the first signs and both are accepted, while one is being replaced. Unset: a random one, so that what one
+    process asks no other can be told the answer to.
+    """
+    signing_key_secret_arn: str = ""
+    """ARN of the Secrets Manager secret or SSM parameter with the same; wins over SIGNING_KEY."""
     tool_worker_function: str = ""
     """Name or ARN of the tool worker function. Unset: the tools that run there are not offered."""
     aws_endpoint_url_lambda: str = ""

@@ -14,6 +14,7 @@ from winterbourne.chat.core.events import (
     ReasoningDelta,
     ReasoningEnded,
     TextDelta,
+    ToolApprovalRequested,
     ToolCallReady,
     ToolCallStarted,
     ToolFinished,
@@ -112,7 +113,7 @@ class _Answer(msgspec.Struct):
                 self._results[id_] = ToolMessage(id_, name, content, is_error=event.status != "completed")
             case ConversationEnded(_, usage):
                 self._set_usage(usage)
-            case TurnStarted() | ToolQueued() | ToolStarted() | ToolProgressed():
+            case TurnStarted() | ToolQueued() | ToolStarted() | ToolProgressed() | ToolApprovalRequested():
                 pass
             case ConversationFailed() | ConversationStopped():  # nothing follows
                 pass

@@ -5,7 +5,7 @@ as its call is complete, while the model is still streaming. Independent of wire
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from typing import Final, Protocol, assert_never
 
@@ -32,9 +32,12 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
+    Approval,
+    ApprovalKind,
     AssistantMessage,
     AssistantPart,
     ChatRequest,
+    Decision,
     Message,
     Reasoning,
     Text,
@@ -65,8 +68,18 @@ class TurnToolCalls(AbstractAsyncContextManager["TurnToolCalls"], Protocol):
     def refuse(self, call: ToolCall, reason: str, /) -> None:
         """Do not run a call; its result is this error."""
 
+    def decide(self, call: ToolCall, decision: Decision, /) -> None:
+        """Run a call of an earlier answer that a person has decided on, or tell that it was denied."""
+
     async def results(self) -> Sequence[ToolMessage]:
-        """Wait for all calls: one result per call, in call order. Returns at once after the block has been left."""
+        """Wait for all calls: one result per call, in call order, but none for those that wait for a person.
+
+        Returns at once after the block has been left.
+        """
+
+    @property
+    def pending(self) -> Mapping[str, Approval]:
+        """What a person is asked, by the ids of the calls that wait; complete once `results` has returned."""
 
 
 class Tools(Protocol):
@@ -76,8 +89,22 @@ class Tools(Protocol):
     def schemas(self) -> tuple[ToolSchema, ...]:
         """The tools as they are described to the model."""
 
-    def turn(self, emit: Emit, /, *, deadline: float, request_id: str, caller_id: str) -> TurnToolCalls:
-        """A group for the tool calls of one model turn; `deadline` is on the event loop's clock."""
+    def turn(
+        self,
+        emit: Emit,
+        /,
+        *,
+        deadline: float,
+        request_id: str,
+        caller_id: str,
+        conversation_id: str,
+        question: str,
+        approvals: ApprovalKind,
+    ) -> TurnToolCalls:
+        """A group for the tool calls of one model turn; `deadline` is on the event loop's clock.
+
+        `question` identifies what the answer is to: the same again if it is asked anew in the same conversation.
+        """
 
 
 class Conversation(msgspec.Struct, kw_only=True):
@@ -302,6 +329,9 @@ class _ModelTurn(msgspec.Struct):
                 deadline=conversation.deadline,
                 request_id=conversation.request_id,
                 caller_id=conversation.caller_id,
+                conversation_id=conversation.request.conversation_id,
+                question="",
+                approvals=conversation.request.approvals,
             )
             self._calls = await stack.enter_async_context(calls)
         if conversation.request.tool_choice == "none":  # some providers lack that, and models may ignore it

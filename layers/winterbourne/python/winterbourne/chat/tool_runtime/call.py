@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from winterbourne.chat.core.events import Emit
-from winterbourne.chat.core.messages import ToolCall, ToolMessage
+from winterbourne.chat.core.messages import Approval, ApprovalKind, Decision, ToolCall, ToolMessage
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
 from winterbourne.chat.tool_runtime.keys import ToolKeys
@@ -32,6 +32,9 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
         semaphore: Limits how many runs of the turn are in flight.
         all_started: Set when the model's turn has ended, so that no more calls can come.
         open_batches: By tool; the runs that calls may still join, see `batching`.
+        conversation_id: What approvals and idempotency keys belong to.
+        question: What is answered; part of the idempotency keys.
+        approvals: What the client can ask a person.
     """
 
     emit: Emit
@@ -41,6 +44,9 @@ class Turn(msgspec.Struct, frozen=True, eq=False):
     semaphore: Semaphore
     all_started: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     open_batches: "dict[str, ToolRun]" = {}
+    conversation_id: str = ""
+    question: str = ""
+    approvals: ApprovalKind = "none"
 
 
 class ActiveCall(msgspec.Struct, eq=False):
@@ -55,6 +61,8 @@ class ActiveCall(msgspec.Struct, eq=False):
         started_at: Its duration is measured from here, on the event loop's clock; None until it runs.
         message: The message for the model; None until the call is finished.
         emit_error: What `emit` raised when it could not be raised further.
+        decision: What a person has decided about it, if it waited for that.
+        approval: What a person is asked, if it waits for that now; it is not finished in this answer.
     """
 
     turn: Turn
@@ -65,6 +73,8 @@ class ActiveCall(msgspec.Struct, eq=False):
     started_at: float | None = None
     message: ToolMessage | None = None
     emit_error: Exception | None = None
+    decision: Decision | None = None
+    approval: Approval | None = None
 
     def identify(self) -> None:
         """Set the identity."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from winterbourne.chat.core.messages import ToolCall, ToolMessage
+from winterbourne.chat.core.messages import Approval, Decision, ToolCall, ToolMessage
 from winterbourne.chat.tool_runtime.call import ActiveCall, Turn
 from winterbourne.chat.tool_runtime.results import Outcome, failed
 
@@ -63,6 +63,16 @@ class ToolCallGroup:
             return
         self._calls.append(call := ActiveCall(self._turn, tool_call))
         self._tasks.append(asyncio.create_task(self._executor.execute(call)))
+
+    def decide(self, tool_call: ToolCall, decision: Decision) -> None:
+        """Run a call of an earlier answer that a person has decided on, or tell that it was denied."""
+        self._calls.append(call := ActiveCall(self._turn, tool_call, decision=decision))
+        self._tasks.append(asyncio.create_task(self._executor.execute(call)))
+
+    @property
+    def pending(self) -> dict[str, Approval]:
+        """What a person is asked, by the ids of the calls that wait; complete once `results` has returned."""
+        return {call.tool_call.id: call.approval for call in self._calls if call.approval}
 
     def refuse(self, tool_call: ToolCall, reason: str) -> None:
         """Run nothing: finish the call with this error."""

@@ -13,7 +13,7 @@ import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 
 import msgspec
 from msgspec import Meta
@@ -67,6 +67,16 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         keys: API keys that must be set, by the names of their variables: `context.key("NAME")` reads the variable NAME,
             or the secret whose ARN is in NAME_SECRET_ARN. Without them the tool is unavailable.
         needs: Settings, or other variables that are no secrets, that must be set, by the names of their variables.
+        approval: Whether a person must agree before a call is run; or a function (async or not) of the arguments and
+            the ToolContext that returns so, or a sentence for that person, for which it is run only after a yes.
+        approval_allows_edits: Whether that person may change the arguments.
+        once: Whether the call has a side effect that must not happen twice: the same arguments for the same question
+            run once, whatever is retried, resumed or killed. `context.idempotency_key` is the key of the call.
+        eager: Whether a call starts while the model is still talking. None means that it does, unless the tool has
+            `approval` or `once`: those wait until the model's turn is whole.
+        isolation: `process` runs the tool in a process of its own, which is killed at the timeout and hurts nothing
+            else if it crashes or never returns. None means in this process.
+        memory_mb: The most memory that such a process may have, in megabytes.
     """
 
     timeout_s: Seconds | None = None
@@ -79,6 +89,17 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     concurrency: Count | None = None
     keys: tuple[VariableName, ...] = ()
     needs: tuple[VariableName, ...] = ()
+    approval: Any = False
+    approval_allows_edits: bool = False
+    once: bool = False
+    eager: bool | None = None
+    isolation: Literal["process"] | None = None
+    memory_mb: Annotated[int, Meta(ge=64)] = 512
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether a call starts while the model is still talking."""
+        return not (self.approval or self.once) if self.eager is None else self.eager
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):

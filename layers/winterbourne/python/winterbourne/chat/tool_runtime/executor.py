@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from winterbourne.chat.core.events import Emit, ToolFinished, ToolProgressed, ToolQueued, ToolStarted, ToolStatus
-from winterbourne.chat.core.messages import ToolMessage, ToolSchema
+from winterbourne.chat.core.messages import ApprovalKind, ToolMessage, ToolSchema
 from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import http_retry
@@ -46,6 +46,7 @@ _HOW_IT_ENDED: Final[Mapping[ToolStatus, str]] = {
     "failed": "failed after",
     "timed_out": "timed out after",
     "cancelled": "was stopped after",
+    "denied": "was denied after",
 }
 _NO_KEYS: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -107,7 +108,15 @@ class ToolExecutor:
         return {name: tool.missing_setting for name, tool in self._tools.items() if tool.missing_setting}
 
     def turn(
-        self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller_id: str = ""
+        self,
+        emit: Emit,
+        *,
+        deadline: float = float("inf"),
+        request_id: str = "",
+        caller_id: str = "",
+        conversation_id: str = "",
+        question: str = "",
+        approvals: ApprovalKind = "none",
     ) -> ToolCallGroup:
         """Create the call group of one model turn, an async context manager.
 
@@ -116,9 +125,21 @@ class ToolExecutor:
             deadline: Of the invocation, on the event loop's clock, in seconds; tools end TOOL_ANSWER_RESERVE before it.
             request_id: For the tools' contexts.
             caller_id: For the tools' contexts, and for results that are cached per caller.
+            conversation_id: What approvals and idempotency keys belong to.
+            question: What is answered; part of the idempotency keys.
+            approvals: What the client can ask a person.
         """
         deadline -= self._settings.tool_answer_reserve
-        turn = Turn(emit, deadline, request_id, caller_id, Semaphore(self._settings.tool_concurrency))
+        turn = Turn(
+            emit,
+            deadline,
+            request_id,
+            caller_id,
+            Semaphore(self._settings.tool_concurrency),
+            conversation_id=conversation_id,
+            question=question,
+            approvals=approvals,
+        )
         return ToolCallGroup(self, turn, self._settings.tool_calls_per_turn)
 
     @property

@@ -104,7 +104,7 @@ class AgUiEncoder(sse.SseEncoder):
             case e.ConversationStopped(reason):
                 outcome = {"outcome": {"type": "cancelled"}} if self.knows_1_0 else {}
                 return self._run_finished(outcome | {"result": {"stopReason": reason}})
-            case e.ToolQueued() | e.ToolStarted():
+            case e.ToolQueued() | e.ToolStarted() | e.ToolApprovalRequested():
                 return b""
             case _:
                 assert_never(event)

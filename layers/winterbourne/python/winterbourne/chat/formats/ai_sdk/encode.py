@@ -28,6 +28,7 @@ HEADERS: Final[Mapping[str, str]] = {**sse.HEADERS, "x-vercel-ai-ui-message-stre
 FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
     "stop": "stop",
     "tool_calls": "tool-calls",
+    "approval": "tool-calls",
     "max_tokens": "length",
     "content_filter": "content-filter",
     "refusal": "content-filter",
@@ -97,7 +98,7 @@ class AiSdkEncoder(sse.SseEncoder):
                 return self._ended("error", {"errorText": explain_failure(message, request_id)})
             case e.ConversationStopped(reason):
                 return self._ended("abort", {"reason": reason})
-            case e.ToolQueued() | e.ToolStarted():
+            case e.ToolQueued() | e.ToolStarted() | e.ToolApprovalRequested():
                 return b""
             case _:
                 assert_never(event)

@@ -81,7 +81,7 @@ class NativeEncoder(sse.SseResponse):
                 return b'data: {"type":"stopped","reason":"%b"}\n\n' % reason.encode()
             case e.TurnStarted() | e.TurnEnded() | e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta():
                 return b""
-            case e.ToolCallSigned():
+            case e.ToolCallSigned() | e.ToolApprovalRequested():
                 return b""
             case _:
                 assert_never(event)
