@@ -44,7 +44,7 @@ def type_name(hint: typing.Any) -> str:
         return f"Sequence[{type_name(args[0])}]"
     if typing.get_origin(hint) is typing.Literal:
         return f"Literal[{', '.join(map(json.dumps, args))}]"
-    return " | ".join("None" if arg is type(None) else arg.__name__ for arg in args) if args else str(hint.__name__)
+    return " | ".join(map(type_name, args)) if args else "None" if hint is type(None) else str(hint.__name__)
 
 
 if __name__ == "__main__":

@@ -19,5 +19,5 @@ class OptionArguments(TypedDict, total=False):
     approval_allows_edits: bool
     once: bool
     eager: bool | None
-    isolation: Literal | None
+    isolation: Literal["process"] | None
     memory_mb: int
