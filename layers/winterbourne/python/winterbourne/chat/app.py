@@ -42,7 +42,7 @@ from winterbourne.chat.settings import ModelSettings, Settings, ToolSettings, ch
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import StoreFactory, make_store
 from winterbourne.chat.storage.rate_limits import RateLimiter
-from winterbourne.chat.storage.stop_signals import StopSignals
+from winterbourne.chat.storage.stop_signals import TOOL_CALL, StopSignals
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.discovery import ToolSource, discover, make_executor
 
@@ -186,11 +186,12 @@ def build(
     own = own or OwnParts()
     provider = make_provider(settings.model, own.providers)
     authenticator = make_authenticator(settings.auth, own.auth_schemes)
-    executor = make_executor(settings, tools)
-    servers = _make_mcp_servers(settings.tools, executor)
     store = make_store(settings.storage.store, own.stores)
-    conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
+    send_stop = partial(stop_signals.send, conversation_id=TOOL_CALL) if store.is_shared else None
+    executor = make_executor(settings, tools, send_stop)
+    servers = _make_mcp_servers(settings.tools, executor)
+    conversations = ConversationStore(store, settings.storage)
     rate_limiter = RateLimiter(store, settings.limits)
     streams = StreamEndpoint(settings.stream, conversations)
     title_model = settings.storage.title_model

@@ -9,7 +9,7 @@ import logging
 import os
 import pkgutil
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Final, TypeAlias, cast
 
@@ -55,10 +55,16 @@ def discover(sources: ToolSource | Iterable[ToolSource]) -> list[Tool]:
     return [tool for tool, _ in found.values()]
 
 
-def make_executor(settings: Settings, tools: Iterable[Tool]) -> ToolExecutor:
-    """Make the executor with the tools that can be used, and warn of variables that are nearly those of settings."""
+def make_executor(
+    settings: Settings, tools: Iterable[Tool], send_stop: Callable[[str], Awaitable[None]] | None = None
+) -> ToolExecutor:
+    """Make the executor with the tools that can be used, and warn of variables that are nearly those of settings.
+
+    `send_stop` stops a call in another function, by its key.
+    """
     keys, offered = {**os.environ, **settings.values()}, list(tools)
-    executor = ToolExecutor((), settings.tools, keys=keys, log_messages=settings.log.log_messages)
+    log_messages = settings.log.log_messages
+    executor = ToolExecutor((), settings.tools, keys=keys, log_messages=log_messages, send_stop=send_stop)
     add_tools(executor, (each for each in offered if not each.offered_if or keys.get(each.offered_if)))
     declared = {name for each in offered for name in (*each.options.keys, *each.options.needs)}
     known = declared | {f"{name}_SECRET_ARN" for name in declared}

@@ -7,7 +7,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -60,6 +60,7 @@ class ToolExecutor:
         keys: Every key and setting by the name of its variable; tools may read those they declare.
         log_messages: Whether the log may contain the arguments of tools.
         clients: Where tools get their HTTP clients; by default the shared connection pool.
+        send_stop: Stops a call in another function, by its key.
         wall_clock: Seconds; measures the age of cached results and the open time of circuit breakers.
 
     Attributes:
@@ -77,11 +78,13 @@ class ToolExecutor:
         keys: Mapping[str, object] = _NO_KEYS,
         log_messages: bool = False,
         clients: HttpClients | None = None,
+        send_stop: Callable[[str], Awaitable[None]] | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings = settings or ToolSettings()
         self._log_messages = log_messages
         self._clients = clients or HttpClients()
+        self._send_stop = send_stop
         self._permits = Permits()
         self._threads = ThreadPool(settings.tool_abandoned_limit)
         self._preparer = ToolPreparer(settings, KeyRing(keys), self._threads, self._run_calls, wall_clock)
@@ -240,6 +243,7 @@ class ToolExecutor:
             keys=tool.keys,
             threads=self._threads,
             report=functools.partial(self._publish_progress, subscribers),
+            send_stop=self._send_stop,
         )
         run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context)), subscribers, semaphores)
         run.task.add_done_callback(lambda _: self._release(run))
