@@ -1,5 +1,6 @@
 """`template.yaml`: the resources, permissions, alarms and outputs of a deployment; stages in `samconfig.toml`."""
 
+import fnmatch
 import inspect
 import json
 import os
@@ -22,7 +23,7 @@ from winterbourne.chat.infra import telemetry
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.settings_variable import unpack_settings
-from winterbourne.chat.storage import dynamodb
+from winterbourne.chat.storage import dynamodb, stop_signals
 from winterbourne.chat.tool_runtime.discovery import discover
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCdEf"
@@ -294,8 +295,8 @@ class TestPermissions:
 
     def test_the_tool_worker_may_read_the_secrets_that_are_named_for_it(self) -> None:
         stack = Stack(ToolWorkerMemorySize="1024", ToolWorkerSecretArns=SECRET)
-        *_, policy = stack.properties("ToolWorkerRole")["Policies"]
-        assert policy["PolicyDocument"]["Statement"][0]["Resource"] == [SECRET]
+        policies = {p["PolicyName"]: p["PolicyDocument"] for p in stack.properties("ToolWorkerRole")["Policies"]}
+        assert policies["read-its-secrets"]["Statement"][0]["Resource"] == [SECRET]
         assert SECRET not in json.dumps(statements(stack))
 
     def test_never_are_a_bare_wildcard(self) -> None:
@@ -333,10 +334,28 @@ class TestToolWorker:
             "ToolWorker" not in str(p["FunctionName"]) for p in stack.of_type("AWS::Lambda::Permission").values()
         )
 
-    def test_may_write_its_log_and_nothing_else(self) -> None:
-        (policy,) = Stack(ToolWorkerMemorySize="3008").properties("ToolWorkerRole")["Policies"]
-        (statement,) = policy["PolicyDocument"]["Statement"]
-        assert statement["Resource"] == "<ToolWorkerLog.Arn>"
+    def test_may_write_its_log_and_read_whether_a_call_is_to_stop_and_nothing_else(self) -> None:
+        policies = Stack(ToolWorkerMemorySize="3008").properties("ToolWorkerRole")["Policies"]
+        log, stops = (statement for policy in policies for statement in policy["PolicyDocument"]["Statement"])
+        assert log["Resource"] == "<ToolWorkerLog.Arn>"
+        assert (stops["Action"], stops["Resource"]) == ("dynamodb:GetItem", "<Conversations.Arn>")
+
+    def test_may_read_the_signals_of_calls_and_those_of_no_conversation(self) -> None:
+        *_, policy = Stack(ToolWorkerMemorySize="3008").properties("ToolWorkerRole")["Policies"]
+        (pattern,) = policy["PolicyDocument"]["Statement"][0]["Condition"]["ForAllValues:StringLike"][
+            "dynamodb:LeadingKeys"
+        ]
+        assert fnmatch.fnmatchcase(stop_signals._signal_key("remote:1f0c", stop_signals.TOOL_CALL)[0], pattern)
+        for caller in ("", "key:ada", "remote", "jwt:remote:1"):
+            assert not fnmatch.fnmatchcase(stop_signals._signal_key(caller, "c-1")[0], pattern)
+
+    def test_hears_of_stops_in_the_stacks_own_table_alone(self) -> None:
+        assert settings_of(Stack(ToolWorkerMemorySize="3008"), "ToolWorkerFunction").storage.store == (
+            "dynamodb:<Conversations>"
+        )
+        own = Stack(ToolWorkerMemorySize="3008", Store="acme:here")
+        assert settings_of(own, "ToolWorkerFunction").storage.store == "memory"
+        assert "dynamodb" not in str(own.properties("ToolWorkerRole")["Policies"])
 
     def test_has_a_longer_timeout_than_its_slowest_tool(self) -> None:
         longest = max(tool.options.timeout_s or 0 for tool in discover(worker))
