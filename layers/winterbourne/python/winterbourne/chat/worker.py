@@ -35,8 +35,8 @@ class ToolWorker:
 
     Args:
         tools: As `Chat` takes them; each with the name and the parameters that it has in the chat.
-        **settings: As `Chat` takes them; those of tools, HTTP, log, `store` and
-            `stop_poll_interval` have a meaning here. With the chat's store, a stop there ends a call here.
+        **settings: As `Chat` takes them; those of tools, HTTP, storage and log have a meaning here. With the chat's
+            store, a stop that the chat writes there ends a call here.
 
     Attributes:
         settings: The settings in force, in groups: `settings.tools.tool_concurrency`.

@@ -33,7 +33,6 @@ class ToolContext:
         request_id: The id of the invocation that the call belongs to, as in the log.
         deadline: When the tool is stopped, on the event loop's clock, in seconds; `remaining_s` is easier to use.
         patience: When the tool's own timeout expires, on the same clock; later than `deadline` if the turn ends first.
-        send_stop: Stops a call in another function, by the key that it was sent with; None if nothing can tell it.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class ToolContext:
         self.request_id = request_id
         self.deadline = deadline
         self.patience = patience
-        self.send_stop = send_stop
+        self._send_stop = send_stop  # for `remote_tool` alone
         self._caller = caller
         self._max_progress_bytes = max_progress_bytes
         self._clients = clients or HttpClients()

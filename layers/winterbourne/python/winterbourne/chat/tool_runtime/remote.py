@@ -102,7 +102,8 @@ def remote_tool(function_name: str, **options: "Unpack[OptionArguments]") -> Cal
 
         async def call(arguments: Any, context: ToolContext) -> Any:
             caller = "" if declared.is_cache_shared else context.caller
-            stop_key = f"remote:{uuid.uuid4()}" if context.send_stop else ""
+            send_stop = context._send_stop  # noqa: SLF001 - of this package; no tool needs it
+            stop_key = f"remote:{uuid.uuid4()}" if send_stop else ""
             remaining_s, request_id = context.remaining_s, context.request_id
             payload = RemoteCall(
                 declared.name, arguments, remaining_s, request_id, caller, stream=True, stop_key=stop_key
@@ -110,7 +111,11 @@ def remote_tool(function_name: str, **options: "Unpack[OptionArguments]") -> Cal
             try:
                 return await _invoke(context.setting(setting) if setting else function_name, payload, context)
             except asyncio.CancelledError:
-                await _stop(stop_key, context)
+                # At its deadline the other function ends the call by itself.
+                if send_stop and context.remaining_s > 0:
+                    with contextlib.suppress(TimeoutError, StorageUnavailable):  # the store has logged it
+                        async with asyncio.timeout(STOP_TIMEOUT_S):
+                            await send_stop(stop_key)
                 raise
 
         changes = {"optional_settings": LAMBDA_API_SETTINGS, "offered_if": setting, "function": None}
@@ -147,14 +152,6 @@ def _build_request(target: str, region: str, remote_call: RemoteCall, context: T
     timeout = httpx.Timeout(context.http.timeout.connect, read=None)
     headers = {"content-type": "application/json"}
     return context.http.build_request("POST", url, content=payload, headers=headers, timeout=timeout)
-
-
-async def _stop(stop_key: str, context: ToolContext) -> None:
-    """Tell the other function that nobody waits for this call; it knows by itself when the time is over."""
-    if context.send_stop and context.remaining_s > 0:
-        with contextlib.suppress(TimeoutError, StorageUnavailable):  # the store has logged it
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await context.send_stop(stop_key)
 
 
 def encode_progress(data: bytes) -> bytes:
