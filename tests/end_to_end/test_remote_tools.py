@@ -30,6 +30,7 @@ handler = chat.handler
 
 WORKER = '''
 import asyncio
+import os
 import pathlib
 
 from winterbourne.chat import ToolContext, ToolWorker, tool
@@ -45,6 +46,8 @@ async def survey_harbour(steps: int, context: ToolContext) -> str:
         for step in range(1, steps):
             while not (FOLDER / f"step-{step}").exists():
                 await asyncio.sleep(0.02)
+                if (FOLDER / "crash").exists():
+                    os._exit(3)
             await context.progress({"step": step})
     except asyncio.CancelledError:
         (FOLDER / "stopped").touch()
@@ -129,6 +132,20 @@ def test_a_stop_of_the_conversation_ends_the_tool_in_the_worker(chat: LocalServe
     stopper.join()
     assert [frame["status"] for frame in seen if "status" in frame][-1] == "cancelled", seen
     wait_for(folder / "stopped")
+
+
+@pytest.mark.parametrize(("loss", "reason"), [("process", "failed while it ran"), ("connection", "cannot be reached")])
+def test_a_worker_that_is_lost_is_one_failed_result_and_the_answer_goes_on(
+    chat: LocalServer, worker: LocalServer, folder: Path, loss: str, reason: str
+) -> None:
+    answer = []
+    for frame in frames(chat.url, "survey_harbour 2"):
+        answer.append(frame)
+        if frame.get("status") == "progress":
+            worker.process.kill() if loss == "connection" else (folder / "crash").touch()
+    *_, finished = (frame for frame in answer if "status" in frame)
+    assert (finished["status"], answer[-1]["type"]) == ("failed", "done")
+    assert reason in finished["error"]
 
 
 def test_an_older_worker_that_answers_in_one_piece_is_understood(tmp_path: Path, store: str) -> None:
