@@ -89,10 +89,10 @@ class TestStream:
         code = """
 async def first():
     async with contextlib.aclosing(await worker.handler(event("linger"), CONTEXT)) as stream:
-        line = await anext(stream)
-        return [line.decode(), list(ended)]
+        seen = [(await anext(stream)).decode(), list(ended)]
+    return [*seen, list(ended)]
 
-print(json.dumps([*asyncio.run(first()), ended]))
+print(json.dumps(asyncio.run(first())))
 """
         # Whoever closes the stream, as the runtime does at the deadline, ends the tool.
         assert printed(code) == ['{"progress":"lingering"}\n', [], [True]]
