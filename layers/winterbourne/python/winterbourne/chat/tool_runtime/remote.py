@@ -43,7 +43,7 @@ MAX_PROGRESS_BYTES: Final = 2 * 1024 * 1024
 have this and MAX_PAYLOAD_BYTES."""
 
 STOP_TIMEOUT_S: Final = 0.2
-"""How long a cancelled call waits for its stop to be written, since it has CANCEL_GRACE_S in all; the write goes on."""
+"""How long a cancelled call, which has CANCEL_GRACE_S in all, waits for its stop; a write that has begun goes on."""
 
 _PROGRESS: Final = b'{"progress":'
 
