@@ -106,8 +106,8 @@ class SleepingTurn:
     def refuse(self, call: ToolCall, reason: str) -> None:
         self._tasks[call.id] = asyncio.create_task(self._refuse(call, reason))
 
-    def decide(self, call: ToolCall, decision: Decision) -> None:
-        raise AssertionError(call, decision)
+    def decide(self, call: ToolCall, decisions: Sequence[Decision]) -> None:
+        self.start(call)
 
     @property
     def pending(self) -> Mapping[str, Approval]:

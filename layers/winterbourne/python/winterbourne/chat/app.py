@@ -39,6 +39,7 @@ from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.process_setup import set_up_process
 from winterbourne.chat.providers.factory import PROVIDERS, ProviderFactory, make_provider
 from winterbourne.chat.settings import ModelSettings, Settings, ToolSettings, choose
+from winterbourne.chat.storage.call_records import CallRecords
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import StoreFactory, make_store
 from winterbourne.chat.storage.rate_limits import RateLimiter
@@ -186,9 +187,9 @@ def build(
     own = own or OwnParts()
     provider = make_provider(settings.model, own.providers)
     authenticator = make_authenticator(settings.auth, own.auth_schemes)
-    executor = make_executor(settings, tools)
-    servers = _make_mcp_servers(settings.tools, executor)
     store = make_store(settings.storage.store, own.stores)
+    executor = make_executor(settings, tools, CallRecords(store))
+    servers = _make_mcp_servers(settings.tools, executor)
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     rate_limiter = RateLimiter(store, settings.limits)

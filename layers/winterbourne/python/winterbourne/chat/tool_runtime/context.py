@@ -33,12 +33,15 @@ class ToolContext:
         request_id: The id of the invocation that the call belongs to, as in the log.
         deadline: When the tool is stopped, on the event loop's clock, in seconds; `remaining_s` is easier to use.
         patience: When the tool's own timeout expires, on the same clock; later than `deadline` if the turn ends first.
+        idempotency_key: For a tool with `once`: what a call has in common with every repetition of it, for a service
+            that takes such a key; else empty.
     """
 
     def __init__(
         self,
         *,
         request_id: str = "",
+        idempotency_key: str = "",
         caller: str | None = "",
         deadline: float = float("inf"),
         patience: float = float("inf"),
@@ -49,6 +52,7 @@ class ToolContext:
         report: Callable[[bytes], Awaitable[None]] | None = None,
     ) -> None:
         self.request_id = request_id
+        self.idempotency_key = idempotency_key
         self.deadline = deadline
         self.patience = patience
         self._caller = caller
