@@ -95,7 +95,8 @@ def _fields_of(kind: type[ServerConfig | FunctionConfig | Cors], args: Namespace
 def _chat_settings(args: Namespace, scratch: Path) -> dict[str, str]:
     if not args.is_chat:
         return {}
-    return {**chat_settings.local_settings(scratch), **chat_settings.user_settings(args.environ, args.named)}
+    key = {"SIGNING_KEY": chat_settings.signing_key(args.log_file.with_name("local.key"))}
+    return {**chat_settings.local_settings(scratch), **key, **chat_settings.user_settings(args.environ, args.named)}
 
 
 def _look_around(args: Namespace) -> None:

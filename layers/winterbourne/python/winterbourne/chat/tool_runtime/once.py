@@ -63,15 +63,17 @@ class OnceTool(msgspec.Struct, frozen=True):
             if found := await self._claim(key):
                 _LOGGER.info("a call of %s is not run again", self.name)
                 return orjson.loads(found.result)
+            has_returned = False
             try:
                 value = await call(arguments, context)
+                has_returned = True
+                result = encode(value, self.max_result_bytes)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
-                is_deliberate = isinstance(error, ToolError) and not counts_as_failure(error)
+                is_deliberate = not has_returned and not counts_as_failure(error)
                 await self._note(key, None if is_deliberate else _Record(0))
                 raise
-            result = encode(value, self.max_result_bytes)
             await self._note(key, _Record(0, result.decode()))
             return orjson.Fragment(result)
 
