@@ -21,7 +21,7 @@ from winterbourne.chat.core.events import (
 from winterbourne.chat.core.messages import Approval, Decision, ToolCall, ToolMessage, ToolSchema
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["FakeProvider", "RecordingEmit", "SleepingTools", "answer", "calls_tools", "pause"]
+__all__ = ["FakeProvider", "RecordingEmit", "SleepingTools", "SleepingTurn", "answer", "calls_tools", "pause"]
 
 Step = Sequence[ModelEvent] | Callable[[], Awaitable[None]] | Exception
 

@@ -15,7 +15,7 @@ from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.override import override
 
-UNKNOWN = "It is not known whether this call of book took effect."
+UNKNOWN = "It is not known whether this call of book took effect"
 
 
 class LoopClock(Clock):

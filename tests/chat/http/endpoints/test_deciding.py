@@ -101,27 +101,27 @@ class Answer:
 class Chat:
     """A chat over a store that outlives its processes. `sent` is what a client that keeps the history itself has."""
 
-    def __init__(self, *turns: list[Step], stored: bool = True, tools: Sequence[Tool] = (), **options: Any) -> None:
+    def __init__(self, *turns: list[Step], where: str = "kept", tools: Sequence[Tool] = (), **options: Any) -> None:
         self.store, self.till = Store(MemoryBackend, threads=0, is_shared=True), Till(**options)
         self.provider = FakeProvider(*turns)
-        self.tools, self.stored = tools, stored
+        self.tools, self.where = tools, where
         self.sent: list[Message] = []
         self.start()
 
     def start(self) -> None:
         """Start a new process."""
+        keep = "always" if self.where == "both" else "request"
         settings = Settings.of(
-            auth="none", model_provider="fake", store="own:x", title_model="off", signing_key=KEY, approval_ttl_days=14
+            auth="none", model_provider="fake", store="own:x", title_model="off", signing_key=KEY, keep=keep
         )
         own = OwnParts({"fake": lambda _: self.provider}, (FORMAT,), {"own": lambda _: self.store})
         self.service = build(settings, [self.till.pay, *self.tools], telemetry.make_logger(), own=own)
 
     async def post(self, *new: Message, **fields: Any) -> Answer:
         self.sent += new
-        messages = new if self.stored else tuple(self.sent)
-        request = ChatRequest(
-            messages=messages, **{"conversation_id": "c", "store": self.stored, "approvals": "yes_or_no", **fields}
-        )
+        is_kept = self.where == "kept"
+        default = {"conversation_id": "c", "store": is_kept, "approvals": "yes_or_no"}
+        request = ChatRequest(messages=new if is_kept else tuple(self.sent), **{**default, **fields})
         got = await self.send("POST", "/lines", msgspec.to_builtins(request))
         if got.response.status == 200:
             self.sent += messages_of(got.events)
@@ -142,10 +142,10 @@ def _own_hooks(own_hooks: None) -> None:
     """What services register is forgotten after each test."""
 
 
-@pytest.mark.parametrize("stored", [True, False])
-class TestWhetherTheConversationIsKeptOrNot:
-    async def test_the_answer_ends_while_a_person_thinks_and_goes_on_in_another_process(self, *, stored: bool) -> None:
-        chat = Chat(PAY, answer("done"), stored=stored)
+@pytest.mark.parametrize("where", ["kept", "sent", "both"])
+class TestWhereverTheConversationIs:
+    async def test_the_answer_ends_while_a_person_thinks_and_goes_on_in_another_process(self, where: str) -> None:
+        chat = Chat(PAY, answer("done"), where=where)
         asked = await chat.post(*ASK)
         assert (asked.ended.stop_reason, chat.till.paid, list(asked.asked)) == ("approval", [], ["a"])
         chat.start()
@@ -154,23 +154,23 @@ class TestWhetherTheConversationIsKeptOrNot:
         assert decided.kinds[:4] == ["ConversationStarted", "ToolStarted", "ToolFinished", "TurnStarted"]
         assert (decided.ended.stop_reason, chat.told()) == ("stop", ['"paid the harbour master"'])
 
-    async def test_the_model_is_told_of_a_denial_and_why(self, *, stored: bool) -> None:
-        chat = Chat(PAY, answer("done"), stored=stored)
+    async def test_the_model_is_told_of_a_denial_and_why(self, where: str) -> None:
+        chat = Chat(PAY, answer("done"), where=where)
         asked = await chat.post(*ASK)
         decided = await chat.post(decisions=asked.decided(approved=False, reason="too dear"))
         assert (chat.till.paid, chat.told()) == ([], ["The user did not allow this call. too dear"])
         (finished,) = [one for one in decided.events if isinstance(one, ToolFinished)]
         assert finished.status == "denied"
 
-    async def test_each_call_has_its_own_decision_and_its_own_place(self, *, stored: bool) -> None:
-        chat = Chat(PAY_TWICE, answer("done"), stored=stored)
+    async def test_each_call_has_its_own_decision_and_its_own_place(self, where: str) -> None:
+        chat = Chat(PAY_TWICE, answer("done"), where=where)
         asked = await chat.post(*ASK)
         await chat.post(decisions=[Decision(approval_id=asked.asked["a"].id, approved=True)])
         assert (chat.till.paid, chat.told()[1]) == ([5], '"paid the harbour master"')
         assert chat.told()[0].startswith("The user did not allow this call.")
 
-    async def test_a_question_instead_counts_as_no_decision(self, *, stored: bool) -> None:
-        chat = Chat(PAY, answer("well"), answer("still"), stored=stored)
+    async def test_a_question_instead_counts_as_no_decision(self, where: str) -> None:
+        chat = Chat(PAY, answer("well"), answer("still"), where=where)
         asked = await chat.post(*ASK)
         await chat.post(UserMessage((Text("what?"),), "u2"))
         assert chat.told() == [UNDECIDED_CALL_RESULT]
@@ -178,7 +178,7 @@ class TestWhetherTheConversationIsKeptOrNot:
         assert (late.response.status, late.response.json["error"]["code"]) == (409, "not_pending")
         assert chat.till.paid == []
 
-    async def test_other_calls_of_the_turn_run_at_once_and_never_again(self, *, stored: bool) -> None:
+    async def test_other_calls_of_the_turn_run_at_once_and_never_again(self, where: str) -> None:
         looked: list[int] = []
 
         @tool
@@ -188,26 +188,26 @@ class TestWhetherTheConversationIsKeptOrNot:
             return 1
 
         turn = calls_tools(("1", "look", ""), ("a", "pay", '{"euros":5}'))
-        chat = Chat(turn, answer("done"), stored=stored, tools=[look])
+        chat = Chat(turn, answer("done"), where=where, tools=[look])
         asked = await chat.post(*ASK)
         assert "ToolFinished" in asked.kinds
         await chat.post(decisions=asked.decided())
         assert (looked, chat.told()) == ([1], ["1", '"paid the harbour master"'])
 
-    async def test_a_decision_on_nothing_is_refused(self, *, stored: bool) -> None:
-        chat = Chat(answer("hi"), stored=stored)
+    async def test_a_decision_on_nothing_is_refused(self, where: str) -> None:
+        chat = Chat(answer("hi"), where=where)
         await chat.post(*ASK)
         refused = await chat.post(decisions=[Decision(approval_id="1.a.b", approved=True)])
         assert (refused.response.status, refused.response.json["error"]["code"]) == (409, "not_pending")
 
-    async def test_a_client_that_cannot_ask_goes_on(self, *, stored: bool) -> None:
-        chat = Chat(PAY, answer("well"), stored=stored)
+    async def test_a_client_that_cannot_ask_goes_on(self, where: str) -> None:
+        chat = Chat(PAY, answer("well"), where=where)
         got = await chat.post(*ASK, approvals="none")
         assert (got.ended.stop_reason, chat.till.paid) == ("stop", [])
         assert chat.told()[0].startswith("This call needs a person's approval, which cannot be asked for here")
 
-    async def test_the_next_turn_may_ask_again(self, *, stored: bool) -> None:
-        chat = Chat(PAY, calls_tools(("a", "pay", '{"euros":6}')), answer("done"), stored=stored)
+    async def test_the_next_turn_may_ask_again(self, where: str) -> None:
+        chat = Chat(PAY, calls_tools(("a", "pay", '{"euros":6}')), answer("done"), where=where)
         first = await chat.post(*ASK)
         second = await chat.post(decisions=first.decided())
         assert (second.ended.stop_reason, chat.till.paid) == ("approval", [5])
@@ -253,7 +253,7 @@ class TestKept:
 
 class TestSentByTheClient:
     async def test_a_history_that_was_changed_runs_nothing(self) -> None:
-        chat = Chat(PAY, answer("done"), stored=False)
+        chat = Chat(PAY, answer("done"), where="sent")
         asked = await chat.post(*ASK)
         turn = cast("AssistantMessage", chat.sent[-1])
         (call,) = turn.tool_calls
@@ -263,7 +263,7 @@ class TestSentByTheClient:
         assert chat.told()[0].startswith("It could not be verified")
 
     async def test_what_was_asked_need_not_come_back(self) -> None:
-        chat = Chat(PAY, answer("done"), stored=False)
+        chat = Chat(PAY, answer("done"), where="sent")
         asked = await chat.post(*ASK)
         turn = cast("AssistantMessage", chat.sent[-1])
         chat.sent[-1] = AssistantMessage((ToolCall("a", "pay", '{"euros":5}', UNSET),), turn.id)
@@ -271,7 +271,7 @@ class TestSentByTheClient:
         assert chat.till.paid == [5]
 
     async def test_the_same_history_sent_twice_runs_once(self) -> None:
-        chat = Chat(PAY, answer("done"), answer("done"), stored=False)
+        chat = Chat(PAY, answer("done"), answer("done"), where="sent")
         asked = await chat.post(*ASK)
         before = list(chat.sent)
         await chat.post(decisions=asked.decided())

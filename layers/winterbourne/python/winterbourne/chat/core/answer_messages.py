@@ -24,9 +24,8 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     TurnStarted,
 )
-from winterbourne.chat.core.history import in_stored_order, is_placeholder, with_approvals
+from winterbourne.chat.core.history import in_stored_order, is_placeholder
 from winterbourne.chat.core.messages import (
-    Approval,
     AssistantMessage,
     AssistantPart,
     Message,
@@ -107,7 +106,6 @@ class _Answer(msgspec.Struct):
     _id: str = ""
     _turn: TurnParts = msgspec.field(default_factory=TurnParts)
     _results: dict[str, ToolMessage] = {}
-    _approvals: dict[str, Approval] = {}
 
     def add(self, event: ChatEvent) -> None:
         match event:
@@ -121,7 +119,7 @@ class _Answer(msgspec.Struct):
             case ConversationEnded(_, usage):
                 self._set_usage(usage)
             case ToolApprovalRequested(id_, _, approval):
-                self._approvals[id_] = approval
+                self._turn.set_on_call(id_, approval=approval)
             case TurnStarted():
                 self.end_turn(incomplete=True)
             case ToolQueued() | ToolStarted() | ToolProgressed():
@@ -135,7 +133,7 @@ class _Answer(msgspec.Struct):
         parts = self._turn.finish()
         if parts:
             calls = [part.id for part in parts if isinstance(part, ToolCall)]
-            self.messages.append(AssistantMessage(with_approvals(parts, self._approvals), self._id, incomplete))
+            self.messages.append(AssistantMessage(parts, self._id, incomplete))
             self.messages += [self._results[call_id] for call_id in calls if call_id in self._results]
         else:
             self.messages += in_stored_order(self._results.values())

@@ -7,7 +7,7 @@ as its call is complete, while the model is still streaming. Independent of wire
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Final, Protocol, assert_never
+from typing import Any, Final, Protocol, assert_never
 
 import msgspec
 from msgspec import UNSET
@@ -35,7 +35,6 @@ from winterbourne.chat.core.history import (
     is_placeholder,
     normalize_history,
     pending_calls,
-    with_approvals,
 )
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
@@ -265,13 +264,17 @@ class TurnParts(msgspec.Struct):
                 self._flush()
                 self._parts.append(ToolCall(id_, name, arguments, opaque))
             case ToolCallSigned(id_, opaque):
-                for at, part in enumerate(self._parts):
-                    if isinstance(part, ToolCall) and part.id == id_:
-                        self._parts[at] = msgspec.structs.replace(part, opaque=opaque)
+                self.set_on_call(id_, opaque=opaque)
             case ToolCallStarted() | ToolArgumentsDelta() | TurnEnded():
                 pass
             case _:
                 assert_never(event)
+
+    def set_on_call(self, call_id: str, **fields: Any) -> None:
+        """Set fields of a call that came before."""
+        for at, part in enumerate(self._parts):
+            if isinstance(part, ToolCall) and part.id == call_id:
+                self._parts[at] = msgspec.structs.replace(part, **fields)
 
     def finish(self) -> tuple[AssistantPart, ...]:
         """The parts so far; nothing is open after that."""
@@ -381,11 +384,11 @@ class _ModelTurn(msgspec.Struct):
 
     def _append_to_history(self, history: list[Message], results: Sequence[ToolMessage]) -> None:
         """Append the turn and its results. A turn of reasoning alone is only stored: `history` stays normalized."""
+        for call_id, approval in self._calls.pending.items() if self._calls else ():
+            self._parts.set_on_call(call_id, approval=approval)
         if not (parts := self._parts.finish()):
             return
         usage = _add(self._usage_before, self._ended.usage) if self._ended and self.final_stop_reason else UNSET
-        if self._calls and (pending := self._calls.pending):
-            parts = with_approvals(parts, pending)
         turn = AssistantMessage(parts, self._conversation.request.message_id, self._ended is None, usage)
         messages: tuple[Message, ...] = (turn, *results)
         if not all(isinstance(part, Reasoning) for part in parts):

@@ -7,8 +7,9 @@ sent is always normalized. No history is refused, because a client cannot mend w
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Container, Iterable, Sequence
+from itertools import takewhile
+from typing import Final, cast
 
 import msgspec
 
@@ -38,7 +39,6 @@ __all__ = [
     "new_messages",
     "normalize_history",
     "pending_calls",
-    "with_approvals",
     "with_parts",
     "with_usable_parts",
 ]
@@ -143,20 +143,10 @@ def check_decisions(history: Sequence[Message], decisions: Sequence[Decision]) -
     """
     if not decisions:
         return
-    ids = {decision.approval_id for decision in decisions}
-    asked = [call.approval for call in pending_calls(history) or _last_turn(history)[0].tool_calls]
-    if not any(not isinstance(approval, Approval) or approval.id in ids for approval in asked):
+    calls = pending_calls(history) or _last_turn(history)[0].tool_calls
+    asked = {call.approval.id for call in calls if isinstance(call.approval, Approval)}
+    if not calls or (asked and asked.isdisjoint(decision.approval_id for decision in decisions)):
         raise RequestRejected(409, "not_pending", "decisions: no tool call waits for them")
-
-
-def with_approvals(parts: Iterable[AssistantPart], approvals: Mapping[str, Approval]) -> tuple[AssistantPart, ...]:
-    """The parts of a turn, with what a person is asked about its calls, by their ids."""
-    return tuple(
-        msgspec.structs.replace(part, approval=approvals[part.id])
-        if isinstance(part, ToolCall) and part.id in approvals
-        else part
-        for part in parts
-    )
 
 
 def in_stored_order(results: Iterable[ToolMessage]) -> list[ToolMessage]:
@@ -166,14 +156,9 @@ def in_stored_order(results: Iterable[ToolMessage]) -> list[ToolMessage]:
 
 def _last_turn(history: Sequence[Message]) -> tuple[AssistantMessage, list[ToolMessage]]:
     """The turn that a history ends with, and its results; an empty one if it ends otherwise."""
-    results: list[ToolMessage] = []
-    for message in reversed(history):
-        if isinstance(message, AssistantMessage):
-            return message, results
-        if not isinstance(message, ToolMessage):
-            break
-        results.append(message)
-    return AssistantMessage(()), []
+    results = [*takewhile(lambda one: isinstance(one, ToolMessage), reversed(history))]
+    turn = history[-len(results) - 1] if len(history) > len(results) else None
+    return (turn if isinstance(turn, AssistantMessage) else AssistantMessage(())), cast("list[ToolMessage]", results)
 
 
 class _History:

@@ -68,6 +68,7 @@ def check_request(
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     _check_messages(messages, request.system or "", limits)
     _require_at_most(limits.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
+    _require_at_most(limits.max_messages, len(request.decisions), "too_many_decisions", "decisions")
     _require_unique("tools: the name", [tool.name for tool in request.client_tools])
     _require_known_tool(request.tool_choice, (*tools, *request.client_tools))
     return msgspec.structs.replace(

@@ -15,7 +15,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -33,6 +33,8 @@ from winterbourne.chat.tool_runtime.threads import ThreadPool
 
 __all__ = ["DENIED", "Approvals", "canonical_json", "tell_edits", "wait_for_turn"]
 
+Clock: TypeAlias = Callable[[], float]
+
 DENIED: Final = "The user did not allow this call."
 UNDECIDED: Final = f"{DENIED} They did not decide on it."
 EXPIRED: Final = "The user's decision came too late, so this call was not run."
@@ -45,7 +47,7 @@ CANNOT_ASK: Final = "This call needs a person's approval, which cannot be asked 
 DAY_S: Final = 86_400
 MIN_KEY_CHARS: Final = 32
 _VERSION: Final = "winterbourne approval 1"
-_ID: Final = re.compile(r"(\d{1,12})\.([0-9a-f]{24})\.[\w-]{43}", re.ASCII)
+_ID: Final = re.compile(r"(\d{1,12}\.[0-9a-f]{24})\.[\w-]{43}", re.ASCII)
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -59,25 +61,23 @@ class Approvals:
         log_messages: Whether the log may contain a person's reason.
         now: Wall clock, in epoch seconds.
 
+    Attributes:
+        has_key: Whether other processes have the same key.
+        records: As given.
+
     Raises:
         SettingsError: SIGNING_KEY is too short.
     """
 
     def __init__(
-        self,
-        settings: ToolSettings,
-        records: CallRecords,
-        threads: ThreadPool,
-        now: Callable[[], float],
-        *,
-        log_messages: bool = False,
+        self, settings: ToolSettings, records: CallRecords, threads: ThreadPool, now: Clock, *, log_messages: bool
     ) -> None:
         arn, text = settings.signing_key_secret_arn, settings.signing_key
         self.has_key = bool(arn or text)
+        self.records = records
         self._secret = Secret(arn, "SIGNING_KEY_SECRET_ARN") if arn else None
         self._own_keys = _parse_keys(text) if text else [os.urandom(MIN_KEY_CHARS)]
         self._ttl_s = settings.approval_ttl_days * DAY_S
-        self._records = records
         self._threads = threads
         self._now = now
         self._log_messages = log_messages
@@ -110,13 +110,10 @@ class Approvals:
         self, call: ActiveCall, message: str, *, allows_edits: bool = False, schema: dict[str, Any] | None = None
     ) -> Outcome | None:
         """Set the call's `approval`, of which the arguments are the fields; return a failed outcome if it cannot be."""
-        expires_at_s, nonce = int(self._now()) + self._ttl_s, os.urandom(12).hex()
-        try:
-            key = (await self._keys())[0]
-        except (ChatError, TimeoutError) as error:
-            _LOGGER.error("an approval cannot be signed: %s", error)  # noqa: TRY400 - it says all
+        if not (keys := await self._keys()):
             return failed(UNAVAILABLE)
-        id_ = _sign(key, call, f"{expires_at_s}.{nonce}")
+        expires_at_s = int(self._now()) + self._ttl_s
+        id_ = _sign(keys[0], _describe(call), f"{expires_at_s}.{os.urandom(12).hex()}")
         call.approval = Approval(id_, expires_at_s, redaction.redact(message), allows_edits, schema)
         return None
 
@@ -126,11 +123,9 @@ class Approvals:
         Returns:
             None if the call was approved and may be run after `use_up`; else what the model is told instead.
         """
-        try:
-            call.decision = decision = await self._find(call)
-        except (ChatError, TimeoutError) as error:
-            _LOGGER.error("decisions cannot be verified: %s", error)  # noqa: TRY400 - likewise
+        if not (keys := await self._keys()):
             return failed(UNAVAILABLE)
+        call.decision = decision = _find(call, keys)
         if decision is None:
             return _without_decision(call)
         if int(decision.approval_id.partition(".")[0]) <= self._now():
@@ -145,41 +140,33 @@ class Approvals:
         assert decision  # noqa: S101 - found by `check`
         expires_at_s = int(decision.approval_id.partition(".")[0]) + DAY_S  # clocks differ
         try:
-            if not await self._records.claim(decision.approval_id, b"", expires_at_s):
+            if not await self.records.claim(decision.approval_id, b"", expires_at_s):
                 return failed(USED_BEFORE)
         except StorageUnavailable:
             return failed(UNAVAILABLE)
-        name = call.tool_call.name
-        extra = {"tool": name, "tool_call_id": call.tool_call.id[:128], "caller_id": call.turn.caller_id}
+        name, what = call.tool_call.name, "approved" if decision.approved else "denied"
         reason = {"reason": decision.reason} if self._log_messages else {}
-        what = "approved" if decision.approved else "denied"
-        edited = " with other arguments" if call.is_edited else ""
-        _LOGGER.info("a person %s a call of %s%s", what, name, edited, extra={**extra, "decision": what, **reason})
+        extra = {"tool": name, "tool_call_id": call.tool_call.id[:128], "caller_id": call.turn.caller_id, **reason}
+        _LOGGER.info("a person %s a call of %s%s", what, name, ", edited" if call.is_edited else "", extra=extra)
         measure("Approvals", tool=name)
         return None
 
     async def _is_needed(self, approval: Any, call: ActiveCall, context: ToolContext) -> bool | str:
         if not callable(approval):
             return bool(approval)
-        is_async = inspect.iscoroutinefunction(approval)
         ask = functools.partial(approval, call.arguments, context)
-        needed = await (ask() if is_async else self._threads.run(ask))
-        if not isinstance(needed, bool | str):
-            raise TypeError("`approval` must return True, False or a sentence")
-        return needed
+        needed = await (ask() if inspect.iscoroutinefunction(approval) else self._threads.run(ask))
+        if isinstance(needed, bool | str):
+            return needed
+        raise TypeError("`approval` must return True, False or a sentence")
 
     async def _keys(self) -> list[bytes]:
-        return _parse_keys(await self._secret.read()) if self._secret else self._own_keys
-
-    async def _find(self, call: ActiveCall) -> Decision | None:
-        keys = await self._keys()
-        for decision in call.decisions or ():
-            signed = decision.approval_id.rpartition(".")[0]
-            if _ID.fullmatch(decision.approval_id) and any(
-                hmac.compare_digest(_sign(key, call, signed), decision.approval_id) for key in keys
-            ):
-                return decision
-        return None
+        """The keys, of which the first signs; none if they cannot be read."""
+        try:
+            return _parse_keys(await self._secret.read()) if self._secret else self._own_keys
+        except (ChatError, TimeoutError) as error:
+            _LOGGER.error("approvals cannot be signed or verified: %r", error)  # noqa: TRY400 - it says all
+            return []
 
 
 def canonical_json(text: str) -> str:
@@ -214,12 +201,28 @@ def _parse_keys(text: str) -> list[bytes]:
     return [key.encode() for key in keys]
 
 
-def _sign(key: bytes, call: ActiveCall, expiry_and_nonce: str) -> str:
-    """The id that begins with an expiry and a nonce, for the question about this call."""
+def _describe(call: ActiveCall) -> bytes:
+    """All that a decision on this call is about."""
     one, turn = call.tool_call, call.turn
-    fields = turn.conversation_id, one.id, one.name, canonical_json(one.arguments), turn.caller_id, expiry_and_nonce
-    digest = hmac.digest(key, json.dumps((_VERSION, *fields)).encode(), "sha256")
+    fields = turn.conversation_id, one.id, one.name, canonical_json(one.arguments), turn.caller_id
+    return json.dumps((_VERSION, *fields)).encode()
+
+
+def _sign(key: bytes, description: bytes, expiry_and_nonce: str) -> str:
+    """The id that begins with an expiry and a nonce, for the question about a call."""
+    digest = hmac.digest(key, description + expiry_and_nonce.encode(), "sha256")
     return f"{expiry_and_nonce}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+def _find(call: ActiveCall, keys: list[bytes]) -> Decision | None:
+    """The decision that was signed for a call."""
+    description = _describe(call)
+    for decision in call.decisions or ():
+        if match := _ID.fullmatch(decision.approval_id):
+            signed = (_sign(key, description, match[1]) for key in keys)
+            if any(hmac.compare_digest(each, match[0]) for each in signed):
+                return decision
+    return None
 
 
 def _without_decision(call: ActiveCall) -> Outcome:
@@ -233,15 +236,12 @@ def _without_decision(call: ActiveCall) -> Outcome:
 
 def _edit(call: ActiveCall, decision: Decision, *, allows_edits: bool) -> Outcome | None:
     """Put the person's arguments in place of the model's, if they differ."""
-    if decision.arguments is None:
-        return None
-    arguments = json.dumps(decision.arguments, ensure_ascii=False)
+    arguments = call.tool_call.arguments if decision.arguments is None else json.dumps(decision.arguments)
     if canonical_json(arguments) == canonical_json(call.tool_call.arguments):
         return None
     if not allows_edits:
         return failed(NOT_EDITABLE)
-    call.tool_call = msgspec.structs.replace(call.tool_call, arguments=arguments)
-    call.is_edited = True
+    call.tool_call, call.is_edited = msgspec.structs.replace(call.tool_call, arguments=arguments), True
     return None
 
 

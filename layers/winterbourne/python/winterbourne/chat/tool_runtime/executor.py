@@ -98,9 +98,8 @@ class ToolExecutor:
         self._approvals: Approvals | None = None
         if records:
             self._approvals = Approvals(settings, records, self._threads, wall_clock, log_messages=log_messages)
-        self._preparer = ToolPreparer(
-            settings, KeyRing(keys), self._threads, self._run_calls, wall_clock, self._approvals, records
-        )
+        ring = KeyRing(keys)
+        self._preparer = ToolPreparer(settings, ring, self._threads, self._run_calls, wall_clock, self._approvals)
         self._stuck_tasks: set[asyncio.Task[Any]] = set()
         self._tools: dict[str, PreparedTool] = {}
         self.schemas: tuple[ToolSchema, ...] = ()
@@ -201,11 +200,9 @@ class ToolExecutor:
 
     async def _check_decision(self, call: ActiveCall) -> Outcome | None:
         """Take what a person has decided on a call: None if it may be run."""
-        if self._approvals is None:
-            return failed(f"{call.tool_call.name} cannot be approved here.")
-        tool = self._tools.get(call.tool_call.name)
+        tool, approvals = self._tools.get(call.tool_call.name), self._approvals
         allows_edits = tool is not None and tool.declared.options.approval_allows_edits
-        return await self._approvals.check(call, allows_edits=allows_edits)
+        return await approvals.check(call, allows_edits=allows_edits) if approvals else failed("It cannot be approved.")
 
     def _resolve(self, call: ActiveCall) -> PreparedTool | Outcome:
         """Validate a call's arguments: its tool, or the failed outcome of a call that cannot run."""

@@ -87,24 +87,22 @@ class OnceTool(msgspec.Struct, frozen=True):
             ToolUnavailable: The records cannot be reached.
         """
         try:
-            while not await self._try_claim(key):
-                body = await self.records.read(key)
-                if body is None:  # it was released meanwhile
-                    continue
-                if (record := msgspec.json.decode(body, type=_Record)).result:
-                    return record
-                if self.now() >= record.until_s:
-                    raise ToolError(f"It is not known whether this call of {self.name} took effect. Tell the user so.")
-                await asyncio.sleep(POLL_INTERVAL_S)
+            while True:
+                now_s = self.now()
+                new = msgspec.json.encode(_Record(now_s + self.timeout_s))
+                if await self.records.claim(key, new, int(now_s) + RECORD_TTL_S):
+                    return None
+                if body := await self.records.read(key):  # else it was released meanwhile
+                    if (record := msgspec.json.decode(body, type=_Record)).result:
+                        return record
+                    if now_s >= record.until_s:
+                        raise ToolError(
+                            f"It is not known whether this call of {self.name} took effect. Tell the user so."
+                        )
+                    await asyncio.sleep(POLL_INTERVAL_S)
         except StorageUnavailable:
             text = f"{self.name} was not run: it cannot be made sure at the moment that it runs only once."
             raise ToolUnavailable(text) from None
-        return None
-
-    async def _try_claim(self, key: str) -> bool:
-        now_s = self.now()
-        body = msgspec.json.encode(_Record(now_s + self.timeout_s))
-        return await self.records.claim(key, body, int(now_s) + RECORD_TTL_S)
 
     async def _note(self, key: str, record: _Record | None) -> None:
         """Keep how a call ended, or release its record. If that fails, the record says that it is not known."""

@@ -10,7 +10,7 @@ from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, wait_for_turn
 from winterbourne.chat.tool_runtime.batching import Batching, check_size
 from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
-from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, Gate, PreparedTool, RunCalls, RunSlot, ToolRun
+from winterbourne.chat.tool_runtime.call import ActiveCall, Gate, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.circuit_breaker import CircuitBreaker, GuardedTool
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
@@ -35,8 +35,7 @@ class ToolPreparer:
         threads: Where blocking tools run.
         run: Runs the calls of a run.
         now: Wall clock, seconds; measures the age of cached results and the open time of circuit breakers.
-        approvals: Asks a person about calls; None if nobody can be asked.
-        records: Of calls that run once; None if there are none.
+        approvals: Asks a person about calls, and has the records of calls that run once; None in no chat.
     """
 
     def __init__(
@@ -47,7 +46,6 @@ class ToolPreparer:
         run: RunCalls,
         now: Callable[[], float],
         approvals: Approvals | None = None,
-        records: CallRecords | None = None,
     ) -> None:
         self._settings = settings
         self._key_ring = key_ring
@@ -56,7 +54,6 @@ class ToolPreparer:
         self._run = run
         self._now = now
         self._approvals = approvals
-        self._records = records
         self._results = ResultCache(settings.tool_cache_bytes, now)
         self._breakers: dict[str, CircuitBreaker] = {}
 
@@ -93,7 +90,7 @@ class ToolPreparer:
             on_start.append(batching.open)
         max_result_bytes = options.max_result_bytes or self._settings.tool_max_result_bytes
         if options.once:
-            once = OnceTool(tool.name, self._require_records(tool), timeout_s, max_result_bytes, self._now)
+            once = OnceTool(tool.name, self._require_approvals(tool).records, timeout_s, max_result_bytes, self._now)
             wrappers.append(once.guard)
         return PreparedTool(
             declared=tool,
@@ -115,16 +112,16 @@ class ToolPreparer:
     def _gates(self, tool: Tool) -> list[Gate]:
         gates: list[Gate] = [] if tool.options.is_eager else [wait_for_turn]
         if tool.options.approval:
-            self._require_records(tool)
-            if self._approvals and not self._approvals.has_key:
-                _LOGGER.warning("what tool %s asks only this process understands: no SIGNING_KEY is set", tool.name)
-            gates[:0] = [functools.partial(approvals.ask_if_needed, tool)] if (approvals := self._approvals) else []
+            approvals = self._require_approvals(tool)
+            gates.insert(0, functools.partial(approvals.ask_if_needed, tool))
+            if not approvals.has_key:
+                _LOGGER.warning("no SIGNING_KEY is set: what tool %s asks only this process understands", tool.name)
         return [*gates, set_idempotency_key] if tool.options.once else gates
 
-    def _require_records(self, tool: Tool) -> CallRecords:
-        if self._records is None:
+    def _require_approvals(self, tool: Tool) -> Approvals:
+        if self._approvals is None:
             raise InvalidToolDeclaration(f"Tool {tool.name}: `approval` and `once` need a store, as a chat has it.")
-        return self._records
+        return self._approvals
 
     def _semaphores(self, tool: Tool) -> list[Semaphore]:
         limit = tool.options.concurrency
