@@ -190,7 +190,10 @@ class TestDecision:
         call = await harbour.ask()
         harbour.clock.time_s += 2 * WEEK_S
         (result,) = await harbour.process().decide(call, decisions=[approve(call)])
-        assert (harbour.till.paid, result.content) == ([], approvals.EXPIRED)
+        assert (harbour.till.paid, result.content) == (
+            [],
+            "The user's decision came too late, so this call was not run.",
+        )
 
     @jumping
     async def test_runs_nothing_while_the_store_cannot_be_reached(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +255,10 @@ class TestEditedArguments:
         harbour = Harbour()
         call = await harbour.ask()
         (result,) = await harbour.process().decide(call, decisions=[approve(call, arguments={"euros": 4})])
-        assert (harbour.till.paid, result.content) == ([], approvals.NOT_EDITABLE)
+        assert (harbour.till.paid, result.content) == (
+            [],
+            "The arguments of this call may not be changed, so it was not run.",
+        )
 
     @jumping
     async def test_are_none_if_they_say_the_same(self) -> None:

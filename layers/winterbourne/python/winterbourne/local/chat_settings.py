@@ -3,7 +3,6 @@
 Other functions get none of them, only Lambda's environment variables and those given with `--env`.
 """
 
-import os
 import re
 import secrets
 from collections.abc import Container, Iterable, Mapping
@@ -59,11 +58,9 @@ def local_settings(scratch: Path) -> dict[str, str]:
 
 def signing_key(file: Path) -> str:
     """The key in a file, which is made with the first one: what is asked before a restart can be decided after it."""
-    try:
-        with open(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="ascii") as new:
-            new.write(secrets.token_urlsafe(32))
-    except FileExistsError:
-        pass
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(32), encoding="ascii")
     return file.read_text(encoding="ascii").strip()
 
 

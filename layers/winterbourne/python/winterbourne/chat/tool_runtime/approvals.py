@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -25,7 +25,7 @@ from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.settings import ToolSettings
-from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords
+from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, PreparedTool
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.results import Outcome, denied, failed, handle_exception
@@ -36,17 +36,10 @@ __all__ = ["DENIED", "Approvals", "canonical_json", "tell_edits", "wait_for_turn
 Clock: TypeAlias = Callable[[], float]
 
 DENIED: Final = "The user did not allow this call."
-UNDECIDED: Final = f"{DENIED} They did not decide on it."
-EXPIRED: Final = "The user's decision came too late, so this call was not run."
-UNVERIFIED: Final = "It could not be verified that the user was asked about this call, so it was not run."
-USED_BEFORE: Final = "The user's decision on this call was used before, so it was not run again."
-NOT_EDITABLE: Final = "The arguments of this call may not be changed, so it was not run."
 UNAVAILABLE: Final = "The user's approval cannot be asked for or checked at the moment, so this call was not run."
-CANNOT_ASK: Final = "This call needs a person's approval, which cannot be asked for here, so it was not run."
 
 DAY_S: Final = 86_400
 MIN_KEY_CHARS: Final = 32
-_VERSION: Final = "winterbourne approval 1"
 _ID: Final = re.compile(r"(\d{1,12}\.[0-9a-f]{24})\.[\w-]{43}", re.ASCII)
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -56,9 +49,9 @@ class Approvals:
 
     Args:
         settings: APPROVAL_TTL_DAYS, and SIGNING_KEY or SIGNING_KEY_SECRET_ARN.
-        records: Where decisions are used up.
+        records: Where decisions are used up; None if there are none to be made.
         threads: Where synchronous functions given as `approval` run.
-        log_messages: Whether the log may contain a person's reason.
+        log_reasons: Whether the log may contain a person's reason.
         now: Wall clock, in epoch seconds.
 
     Attributes:
@@ -70,7 +63,7 @@ class Approvals:
     """
 
     def __init__(
-        self, settings: ToolSettings, records: CallRecords, threads: ThreadPool, now: Clock, *, log_messages: bool
+        self, settings: ToolSettings, records: CallRecords | None, threads: ThreadPool, now: Clock, *, log_reasons: bool
     ) -> None:
         arn, text = settings.signing_key_secret_arn, settings.signing_key
         self.has_key = bool(arn or text)
@@ -80,7 +73,7 @@ class Approvals:
         self._ttl_s = settings.approval_ttl_days * DAY_S
         self._threads = threads
         self._now = now
-        self._log_messages = log_messages
+        self._log_reasons = log_reasons
 
     async def ask_if_needed(self, tool: Tool, call: ActiveCall, context: ToolContext) -> Outcome | None:
         """Set the call's `approval` if a person must agree to it, once the model's turn is whole.
@@ -102,7 +95,7 @@ class Approvals:
         if needed is False:
             return None
         if call.turn.approvals == "none":
-            return failed(CANNOT_ASK)
+            return failed("This call needs a person's approval, which cannot be asked for here, so it was not run.")
         await call.turn.all_started.wait()
         return await self.ask(call, "" if needed is True else needed, allows_edits=tool.options.approval_allows_edits)
 
@@ -117,7 +110,7 @@ class Approvals:
         call.approval = Approval(id_, expires_at_s, redaction.redact(message), allows_edits, schema)
         return None
 
-    async def check(self, call: ActiveCall, *, allows_edits: bool) -> Outcome | None:
+    async def check(self, call: ActiveCall, tools: Mapping[str, PreparedTool]) -> Outcome | None:
         """Find the decision on a call among its `decisions`, and put the person's arguments in place of the model's.
 
         Returns:
@@ -129,10 +122,10 @@ class Approvals:
         if decision is None:
             return _without_decision(call)
         if int(decision.approval_id.partition(".")[0]) <= self._now():
-            return failed(EXPIRED)
+            return failed("The user's decision came too late, so this call was not run.")
         if not decision.approved:
             return await self.use_up(call) or denied(f"{DENIED} {decision.reason}".rstrip())
-        return _edit(call, decision, allows_edits=allows_edits)
+        return _edit(call, decision, tools.get(call.tool_call.name))
 
     async def use_up(self, call: ActiveCall) -> Outcome | None:
         """Use up the decision on a call; return a failed outcome if it was used before, or this cannot be known."""
@@ -140,12 +133,12 @@ class Approvals:
         assert decision  # noqa: S101 - found by `check`
         expires_at_s = int(decision.approval_id.partition(".")[0]) + DAY_S  # clocks differ
         try:
-            if not await self.records.claim(decision.approval_id, b"", expires_at_s):
-                return failed(USED_BEFORE)
+            if not (self.records and await self.records.claim(decision.approval_id, b"", expires_at_s)):
+                return failed("The user's decision on this call was used before, so it was not run again.")
         except StorageUnavailable:
             return failed(UNAVAILABLE)
         name, what = call.tool_call.name, "approved" if decision.approved else "denied"
-        reason = {"reason": decision.reason} if self._log_messages else {}
+        reason = {"reason": decision.reason} if self._log_reasons else {}
         extra = {"tool": name, "tool_call_id": call.tool_call.id[:128], "caller_id": call.turn.caller_id, **reason}
         _LOGGER.info("a person %s a call of %s%s", what, name, ", edited" if call.is_edited else "", extra=extra)
         measure("Approvals", tool=name)
@@ -205,7 +198,7 @@ def _describe(call: ActiveCall) -> bytes:
     """All that a decision on this call is about."""
     one, turn = call.tool_call, call.turn
     fields = turn.conversation_id, one.id, one.name, canonical_json(one.arguments), turn.caller_id
-    return json.dumps((_VERSION, *fields)).encode()
+    return json.dumps(("winterbourne approval 1", *fields)).encode()
 
 
 def _sign(key: bytes, description: bytes, expiry_and_nonce: str) -> str:
@@ -229,18 +222,18 @@ def _without_decision(call: ActiveCall) -> Outcome:
     """The outcome of a call for which no decision was signed; of some clients' calls it is not known what was asked."""
     asked = call.tool_call.approval
     if isinstance(asked, Approval) and all(asked.id != each.approval_id for each in call.decisions or ()):
-        return denied(UNDECIDED)
+        return denied(f"{DENIED} They did not decide on it.")
     _LOGGER.warning("a decision on a call of %s could not be verified", call.tool_call.name[:64])
-    return failed(UNVERIFIED)
+    return failed("It could not be verified that the user was asked about this call, so it was not run.")
 
 
-def _edit(call: ActiveCall, decision: Decision, *, allows_edits: bool) -> Outcome | None:
+def _edit(call: ActiveCall, decision: Decision, tool: PreparedTool | None) -> Outcome | None:
     """Put the person's arguments in place of the model's, if they differ."""
     arguments = call.tool_call.arguments if decision.arguments is None else json.dumps(decision.arguments)
     if canonical_json(arguments) == canonical_json(call.tool_call.arguments):
         return None
-    if not allows_edits:
-        return failed(NOT_EDITABLE)
+    if not (tool and tool.declared.options.approval_allows_edits):
+        return failed("The arguments of this call may not be changed, so it was not run.")
     call.tool_call, call.is_edited = msgspec.structs.replace(call.tool_call, arguments=arguments), True
     return None
 

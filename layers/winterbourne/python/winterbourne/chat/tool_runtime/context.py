@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import httpx
 import msgspec
@@ -14,9 +14,12 @@ from winterbourne.chat.tool_runtime.keys import ToolKeys
 from winterbourne.chat.tool_runtime.results import encode
 from winterbourne.chat.tool_runtime.threads import ThreadPool
 
-__all__ = ["HttpClients", "ToolContext"]
+__all__ = ["HttpClients", "Report", "ToolContext"]
 
 T = TypeVar("T")
+
+Report: TypeAlias = Callable[[bytes], Awaitable[None]]
+"""Sends progress, as JSON text."""
 
 
 class HttpClients(msgspec.Struct, frozen=True):
@@ -49,7 +52,7 @@ class ToolContext:
         clients: HttpClients | None = None,
         keys: ToolKeys | None = None,
         threads: ThreadPool | None = None,
-        report: Callable[[bytes], Awaitable[None]] | None = None,
+        report: Report | None = None,
     ) -> None:
         self.request_id = request_id
         self.idempotency_key = idempotency_key

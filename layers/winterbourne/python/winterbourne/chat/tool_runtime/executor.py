@@ -30,7 +30,7 @@ from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, tell_edits
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, PreparedTool, RunSlot, ToolRun, Turn
 from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup, cancel_and_wait
-from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
+from winterbourne.chat.tool_runtime.context import HttpClients, Report, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing
 from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
@@ -95,9 +95,7 @@ class ToolExecutor:
         self._clients = clients or HttpClients()
         self._permits = Permits()
         self._threads = ThreadPool(settings.tool_abandoned_limit)
-        self._approvals: Approvals | None = None
-        if records:
-            self._approvals = Approvals(settings, records, self._threads, wall_clock, log_messages=log_messages)
+        self._approvals = Approvals(settings, records, self._threads, wall_clock, log_reasons=log_messages)
         ring = KeyRing(keys)
         self._preparer = ToolPreparer(settings, ring, self._threads, self._run_calls, wall_clock, self._approvals)
         self._stuck_tasks: set[asyncio.Task[Any]] = set()
@@ -190,19 +188,14 @@ class ToolExecutor:
             The call is finished as cancelled, within CANCEL_GRACE_S.
         """
         try:
-            tool = (call.decisions is not None and await self._check_decision(call)) or self._resolve(call)
+            is_decided = call.decisions is not None
+            tool = (is_decided and await self._approvals.check(call, self._tools)) or self._resolve(call)
             outcome = tool if isinstance(tool, Outcome) else await self._outcome(call, tool)
         except asyncio.CancelledError:
             return None if call.approval else await self.finish_cancelled(call)
         if call.approval or outcome is None:
             return None
         return await self.finish(call, tell_edits(call, outcome) if call.is_edited else outcome)
-
-    async def _check_decision(self, call: ActiveCall) -> Outcome | None:
-        """Take what a person has decided on a call: None if it may be run."""
-        tool, approvals = self._tools.get(call.tool_call.name), self._approvals
-        allows_edits = tool is not None and tool.declared.options.approval_allows_edits
-        return await approvals.check(call, allows_edits=allows_edits) if approvals else failed("It cannot be approved.")
 
     def _resolve(self, call: ActiveCall) -> PreparedTool | Outcome:
         """Validate a call's arguments: its tool, or the failed outcome of a call that cannot run."""
@@ -247,12 +240,12 @@ class ToolExecutor:
     async def _pass_gates(self, call: ActiveCall, tool: PreparedTool) -> Outcome | None:
         """Wait for what a call must wait for: an outcome if it must not be run. Asks a person, or uses the decision."""
         for gate in tool.gates:
-            if refused := await gate(call, self._make_context(call, tool, ())):
+            if refused := await gate(call, self._make_context(call, tool)):
                 return refused
             if call.approval:
                 await call.turn.emit((ToolApprovalRequested(call.tool_call.id, call.tool_call.name, call.approval),))
                 return None
-        return await self._approvals.use_up(call) if call.decision and self._approvals else None
+        return await self._approvals.use_up(call) if call.decision else None
 
     async def _acquire_slot(self, call: ActiveCall, tool: PreparedTool) -> Outcome | RunSlot:
         """A slot in a new run as soon as its permits are acquired, or in one that was started meanwhile."""
@@ -267,14 +260,14 @@ class ToolExecutor:
 
     def _start_run(self, call: ActiveCall, tool: PreparedTool, semaphores: Sequence[Semaphore]) -> ToolRun:
         calls, subscribers = [call], list[ActiveCall]()
-        context = self._make_context(call, tool, subscribers)
+        context = self._make_context(call, tool, functools.partial(self._publish_progress, subscribers))
         run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context)), subscribers, semaphores)
         run.task.add_done_callback(lambda _: self._release(run))
         for notify in tool.on_start:
             notify(run)
         return run
 
-    def _make_context(self, call: ActiveCall, tool: PreparedTool, subscribers: Sequence[ActiveCall]) -> ToolContext:
+    def _make_context(self, call: ActiveCall, tool: PreparedTool, report: Report | None = None) -> ToolContext:
         turn, timeout_at = call.turn, _now() + tool.timeout_s
         return ToolContext(
             request_id=turn.request_id,
@@ -286,7 +279,7 @@ class ToolExecutor:
             clients=self._clients,
             keys=tool.keys,
             threads=self._threads,
-            report=functools.partial(self._publish_progress, subscribers),
+            report=report,
         )
 
     async def _await_run(self, call: ActiveCall, run: ToolRun, index: int) -> Outcome:

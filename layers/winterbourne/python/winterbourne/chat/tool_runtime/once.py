@@ -60,27 +60,26 @@ class OnceTool(msgspec.Struct, frozen=True):
 
         async def call_once(arguments: Any, context: ToolContext) -> Any:
             key = context.idempotency_key
-            if found := await self._claim(key):
+            if result := await self._claim(key):
                 _LOGGER.info("a call of %s is not run again", self.name)
-                return orjson.loads(found.result)
+                return orjson.Fragment(result)
             has_returned = False
             try:
                 value = await call(arguments, context)
                 has_returned = True
-                result = encode(value, self.max_result_bytes)
-            except asyncio.CancelledError:
-                raise
+                result = encode(value, self.max_result_bytes).decode()
             except BaseException as error:
                 is_deliberate = not has_returned and not counts_as_failure(error)
-                await self._note(key, None if is_deliberate else _Record(0))
+                if not isinstance(error, asyncio.CancelledError):
+                    await self._note(key, None if is_deliberate else _Record(0))
                 raise
-            await self._note(key, _Record(0, result.decode()))
+            await self._note(key, _Record(0, result))
             return orjson.Fragment(result)
 
         return call_once
 
-    async def _claim(self, key: str) -> _Record | None:
-        """Claim the record of a call that is to be run, or wait for the result of one that was.
+    async def _claim(self, key: str) -> str | None:
+        """Claim the record of a call that is to be run, or wait for the result of one that was, as JSON text.
 
         Raises:
             ToolError: It is not known whether it took effect.
@@ -94,11 +93,9 @@ class OnceTool(msgspec.Struct, frozen=True):
                     return None
                 if body := await self.records.read(key):  # else it was released meanwhile
                     if (record := msgspec.json.decode(body, type=_Record)).result:
-                        return record
+                        return record.result
                     if now_s >= record.until_s:
-                        raise ToolError(
-                            f"It is not known whether this call of {self.name} took effect. Tell the user so."
-                        )
+                        raise ToolError(f"It is not known whether this call of {self.name} took effect. Say so.")
                     await asyncio.sleep(POLL_INTERVAL_S)
         except StorageUnavailable:
             text = f"{self.name} was not run: it cannot be made sure at the moment that it runs only once."

@@ -10,7 +10,7 @@ from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, wait_for_turn
 from winterbourne.chat.tool_runtime.batching import Batching, check_size
 from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
-from winterbourne.chat.tool_runtime.call import ActiveCall, Gate, PreparedTool, RunCalls, RunSlot, ToolRun
+from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, Gate, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.circuit_breaker import CircuitBreaker, GuardedTool
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
@@ -35,7 +35,7 @@ class ToolPreparer:
         threads: Where blocking tools run.
         run: Runs the calls of a run.
         now: Wall clock, seconds; measures the age of cached results and the open time of circuit breakers.
-        approvals: Asks a person about calls, and has the records of calls that run once; None in no chat.
+        approvals: Asks a person about calls, and has the records of calls that run once.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ToolPreparer:
         threads: ThreadPool,
         run: RunCalls,
         now: Callable[[], float],
-        approvals: Approvals | None = None,
+        approvals: Approvals,
     ) -> None:
         self._settings = settings
         self._key_ring = key_ring
@@ -90,7 +90,7 @@ class ToolPreparer:
             on_start.append(batching.open)
         max_result_bytes = options.max_result_bytes or self._settings.tool_max_result_bytes
         if options.once:
-            once = OnceTool(tool.name, self._require_approvals(tool).records, timeout_s, max_result_bytes, self._now)
+            once = OnceTool(tool.name, self._require_records(tool), timeout_s, max_result_bytes, self._now)
             wrappers.append(once.guard)
         return PreparedTool(
             declared=tool,
@@ -112,16 +112,16 @@ class ToolPreparer:
     def _gates(self, tool: Tool) -> list[Gate]:
         gates: list[Gate] = [] if tool.options.is_eager else [wait_for_turn]
         if tool.options.approval:
-            approvals = self._require_approvals(tool)
-            gates.insert(0, functools.partial(approvals.ask_if_needed, tool))
-            if not approvals.has_key:
+            self._require_records(tool)
+            gates.insert(0, functools.partial(self._approvals.ask_if_needed, tool))
+            if not self._approvals.has_key:
                 _LOGGER.warning("no SIGNING_KEY is set: what tool %s asks only this process understands", tool.name)
         return [*gates, set_idempotency_key] if tool.options.once else gates
 
-    def _require_approvals(self, tool: Tool) -> Approvals:
-        if self._approvals is None:
+    def _require_records(self, tool: Tool) -> CallRecords:
+        if self._approvals.records is None:
             raise InvalidToolDeclaration(f"Tool {tool.name}: `approval` and `once` need a store, as a chat has it.")
-        return self._approvals
+        return self._approvals.records
 
     def _semaphores(self, tool: Tool) -> list[Semaphore]:
         limit = tool.options.concurrency
