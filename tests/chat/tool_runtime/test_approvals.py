@@ -17,8 +17,11 @@ from tests.chat.stores import Clock
 from tests.chat.tool_runtime.approving import KEY, Process, Till, approve, deny, memory_store
 from tests.chat.tool_runtime.recording_clients import recorded_metrics, tool_call
 from tests.clock import jumping
+from winterbourne.chat.core.events import ToolApprovalRequested
 from winterbourne.chat.core.messages import Approval, Decision, ToolCall
 from winterbourne.chat.errors import InvalidToolDeclaration, SettingsError, StorageUnavailable
+from winterbourne.chat.settings import ToolSettings
+from winterbourne.chat.storage.call_records import CallRecords
 from winterbourne.chat.tool_runtime import approvals
 from winterbourne.chat.tool_runtime.approvals import canonical_json
 from winterbourne.chat.tool_runtime.context import ToolContext
@@ -104,6 +107,21 @@ class TestWhoIsAsked:
         pending, results = await harbour.process().ask(tool_call("pay", euros=5))
         assert (harbour.till.paid, len(pending) + len(results)) == ([], 1)
         assert all(result.is_error for result in results)
+
+    @jumping
+    async def test_a_tool_that_does_not_say_in_time_is_not_run(self) -> None:
+        async def approval(*_: object) -> bool:
+            await asyncio.sleep(3600)
+            return False
+
+        harbour = Harbour(approval=approval)
+        process = harbour.process()
+        deadline = asyncio.get_running_loop().time() + 20
+        async with process.executor.turn(process.client, deadline=deadline, approvals="yes_or_no") as group:
+            group.start(tool_call("pay", euros=5))
+            await group.results()
+        assert (harbour.till.paid, process.client.finished[0].status) == ([], "timed_out")
+        assert asyncio.get_running_loop().time() < deadline
 
     @jumping
     async def test_nobody_where_the_client_cannot_ask(self) -> None:
@@ -234,6 +252,41 @@ class TestDecision:
         assert ("Approvals", 1, "pay") in metrics
         assert (record.tool, record.tool_call_id, record.caller_id) == ("pay", "1", "anna")  # type: ignore[attr-defined]
         assert not hasattr(record, "reason")
+
+    @jumping
+    async def test_has_its_reason_in_the_log_only_where_messages_are(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        harbour, own = Harbour(), ToolSettings(signing_key=KEY)
+        call, process = await harbour.ask(), harbour.process()
+        records = CallRecords(harbour.store)
+        process.executor = ToolExecutor(
+            [harbour.till.pay], own, records=records, wall_clock=harbour.clock, log_messages=True
+        )
+        await process.decide(call, decisions=[deny(call, "too dear")])
+        (record,) = [each for each in caplog.records if "a person denied" in each.message]
+        assert record.reason == "too dear"  # type: ignore[attr-defined]
+
+    @jumping
+    async def test_may_come_after_the_answer_was_stopped_while_other_tools_ran(self) -> None:
+        @tool
+        async def look() -> None:
+            """Look for long."""
+            await asyncio.sleep(60)
+
+        harbour = Harbour()
+        process = Process(harbour.till.pay, look, store=harbour.store, clock=harbour.clock)
+        asking = asyncio.create_task(process.ask(tool_call("pay", "1", euros=5), tool_call("look", "2")))
+        await asyncio.sleep(1)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert (process.client.kinds("1"), process.client.kinds("2")) == (
+            ["ApprovalRequested"],
+            ["Started", "Finished"],
+        )
+        (asked,) = [event for event in process.client.events if isinstance(event, ToolApprovalRequested)]
+        call = msgspec.structs.replace(tool_call("pay", "1", euros=5), approval=asked.approval)
+        await harbour.process().decide(call, decisions=[approve(call)])
+        assert harbour.till.paid == [5]
 
 
 class TestEditedArguments:
