@@ -1,6 +1,9 @@
 """Call records: of all who claim one, the first has it."""
 
 import asyncio
+import contextlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +64,45 @@ async def test_of_two_decisions_at_once_one_runs_the_call(shared: str, tmp_path:
             for each in stores:
                 await each.close()
     assert till.paid == list(range(200))
+
+
+CLAIM_ALL = """
+import asyncio, sys
+from winterbourne.chat.storage.base import Store
+from winterbourne.chat.storage.call_records import CallRecords
+from winterbourne.chat.storage.sqlite import SqliteBackend
+
+async def claim_all():
+    store = Store(lambda: SqliteBackend(sys.argv[1]), threads=1, is_shared=True)
+    records = CallRecords(store)
+    await records.read("any")
+    print("ready", flush=True)
+    sys.stdin.readline()
+    print(*[number for number in range(200) if await records.claim(str(number), b"", 4_000_000_000)], flush=True)
+    await store.close()
+
+asyncio.run(claim_all())
+"""
+
+
+def test_of_two_processes_that_claim_at_once_one_has_each_record(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        both = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", CLAIM_ALL, f"{tmp_path}/chat.db"],
+                    env={"PYTHONPATH": ":".join(filter(None, sys.path))},
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for _ in range(2)
+        ]
+        assert [each.stdout.readline() for each in both if each.stdout] == ["ready\n", "ready\n"]
+        for each in both:
+            assert each.stdin
+            each.stdin.write("\n")
+            each.stdin.flush()
+        claimed = [number for each in both if each.stdout for number in each.stdout.read().split()]
+    assert sorted(map(int, claimed)) == list(range(200))
