@@ -21,7 +21,7 @@ from winterbourne.chat.core.events import (
 from winterbourne.chat.core.messages import Approval, Decision, ToolCall, ToolMessage, ToolSchema
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["FakeProvider", "RecordingEmit", "SleepingTools", "answer", "calls_tools", "pause"]
+__all__ = ["FakeProvider", "RecordingEmit", "SleepingTools", "SleepingTurn", "answer", "calls_tools", "pause"]
 
 Step = Sequence[ModelEvent] | Callable[[], Awaitable[None]] | Exception
 
@@ -106,8 +106,8 @@ class SleepingTurn:
     def refuse(self, call: ToolCall, reason: str) -> None:
         self._tasks[call.id] = asyncio.create_task(self._refuse(call, reason))
 
-    def decide(self, call: ToolCall, decision: Decision) -> None:
-        raise AssertionError(call, decision)
+    def decide(self, call: ToolCall, decisions: Sequence[Decision]) -> None:
+        self.start(call)
 
     @property
     def pending(self) -> Mapping[str, Approval]:

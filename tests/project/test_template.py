@@ -24,6 +24,7 @@ from winterbourne.chat.providers import bedrock
 from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.chat.storage import dynamodb, stop_signals
+from winterbourne.chat.tool_runtime.approvals import MIN_KEY_CHARS
 from winterbourne.chat.tool_runtime.discovery import discover
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCdEf"
@@ -155,7 +156,7 @@ class TestFunction:
 
 
 # What the stack and Lambda give the function themselves.
-GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "AWS_REGION"}
+GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
 # A value other than the default, for those settings for which neither a number nor any text will do.
 CHOICES = {
     "KEEP": "always",
@@ -206,7 +207,7 @@ class TestSettings:
         assert read.log.service_name == "winterbourne-dev"
 
     def test_of_the_chat_are_as_its_code_says_where_no_parameter_is_named(self, stack: Stack) -> None:
-        own = {"SERVICE_NAME", "STORE", "API_KEYS_SECRET_ARN", "AWS_LAMBDA_EXEC_WRAPPER"}
+        own = {"SERVICE_NAME", "STORE", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_LAMBDA_EXEC_WRAPPER"}
         assert {name for name, value in variables(stack).items() if value} == own
 
     def test_take_providers_and_auth_schemes_of_your_own(self) -> None:
@@ -229,11 +230,12 @@ class TestSettings:
 
 class TestPermissions:
     def test_of_the_default_deployment_are_these(self, stack: Stack) -> None:
-        assert [(s["Action"], s["Resource"]) for s in statements(stack)[:4]] == [
+        assert [(s["Action"], s["Resource"]) for s in statements(stack)[:5]] == [
             (["logs:CreateLogStream", "logs:PutLogEvents"], "<ChatLog.Arn>"),
             (dynamodb_actions_used(), "<Conversations.Arn>"),
             ("dynamodb:Query", f"<Conversations.Arn>/index/{dynamodb.INDEX}"),
             ("secretsmanager:GetSecretValue", "<ApiKeys>"),
+            ("secretsmanager:GetSecretValue", "<SigningKey>"),
         ]
 
     def test_bedrock_may_be_called_for_the_configured_model_only(self) -> None:
@@ -273,8 +275,9 @@ class TestPermissions:
         readable = [
             s["Resource"] for s in statements(Stack(ModelApiKeySecretArn=SECRET)) if "secret" in str(s["Action"])
         ]
-        assert readable == ["<ApiKeys>", SECRET]
-        assert [s["Resource"] for s in statements(stack) if "secret" in str(s["Action"])] == ["<ApiKeys>"]
+        own = ["<ApiKeys>", "<SigningKey>"]
+        assert readable == [*own, SECRET]
+        assert [s["Resource"] for s in statements(stack) if "secret" in str(s["Action"])] == own
 
     def test_other_secrets_can_be_read_if_they_are_named_and_no_others(self) -> None:
         stack = Stack(SecretArns=f"{SECRET},{OTHER_SECRET}")
@@ -284,7 +287,7 @@ class TestPermissions:
         assert statement["Resource"] == [SECRET, OTHER_SECRET]
 
     @pytest.mark.parametrize(
-        "name", [*sorted(name for name in VARIABLES if name.endswith("_SECRET_ARN")), "SHOP_API_KEY"]
+        "name", [*sorted(name for name in VARIABLES - GIVEN if name.endswith("_SECRET_ARN")), "SHOP_API_KEY"]
     )
     def test_every_secret_that_a_setting_or_a_tool_names_can_be_read(self, name: str) -> None:
         stack = Stack(Auth="none", Settings=f"{name}={OTHER_SECRET}", SecretArns=OTHER_SECRET)
@@ -378,6 +381,12 @@ class TestStoredData:
         generated = stack.properties("ApiKeys")["GenerateSecretString"]
         assert json.loads(generated["SecretStringTemplate"]) == {}
         assert generated["PasswordLength"] >= 32
+
+    def test_the_signing_key_is_generated_without_a_comma(self, stack: Stack) -> None:
+        generated = stack.properties("SigningKey")["GenerateSecretString"]
+        assert generated["ExcludePunctuation"]
+        assert generated["PasswordLength"] >= MIN_KEY_CHARS
+        assert variables(stack)["SIGNING_KEY_SECRET_ARN"] == "<SigningKey>"
 
     def test_the_log_has_a_retention_period(self, stack: Stack) -> None:
         assert stack.properties("ChatFunction")["LoggingConfig"] == {"LogGroup": "<ChatLog>", "LogFormat": "JSON"}

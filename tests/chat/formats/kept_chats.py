@@ -235,8 +235,8 @@ class _Group:
     def refuse(self, call: ToolCall, reason: str) -> None:
         raise AssertionError(call, reason)
 
-    def decide(self, call: ToolCall, decision: Decision) -> None:
-        raise AssertionError(call, decision)
+    def decide(self, call: ToolCall, decisions: Sequence[Decision]) -> None:
+        raise AssertionError(call, decisions)
 
     @property
     def pending(self) -> Mapping[str, Approval]:

@@ -196,7 +196,7 @@ class TestInvalidDeclaration:
         ("options", "reason"),
         [
             ({"timeout_s": 0}, "Option timeout_s of tool fine: expected float > 0.0"),
-            ({"timeout": 5}, "Tool fine has no option timeout; there are batch, .*, timeout_s"),
+            ({"timeout": 5}, "Tool fine has no option timeout; there are approval, .*, batch, .*, timeout_s"),
             ({"timeout_s": "5"}, "Option timeout_s of tool fine"),
             ({"needs": "SHOP_API_KEY"}, "Option needs of tool fine: expected array"),
             ({"needs": None}, "Option keys or needs of tool fine"),

@@ -39,6 +39,7 @@ from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.process_setup import set_up_process
 from winterbourne.chat.providers.factory import PROVIDERS, ProviderFactory, make_provider
 from winterbourne.chat.settings import ModelSettings, Settings, ToolSettings, choose
+from winterbourne.chat.storage.call_records import CallRecords
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import StoreFactory, make_store
 from winterbourne.chat.storage.rate_limits import RateLimiter
@@ -189,7 +190,7 @@ def build(
     store = make_store(settings.storage.store, own.stores)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     send_stop = partial(stop_signals.send, conversation_id=TOOL_CALL) if store.is_shared else None
-    executor = make_executor(settings, tools, send_stop)
+    executor = make_executor(settings, tools, CallRecords(store), send_stop)
     servers = _make_mcp_servers(settings.tools, executor)
     conversations = ConversationStore(store, settings.storage)
     rate_limiter = RateLimiter(store, settings.limits)

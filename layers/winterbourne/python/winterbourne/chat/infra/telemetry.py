@@ -49,7 +49,9 @@ OutcomeMetric = Literal["ConversationsCut", "Errors", "Rejections", "Requests", 
 StreamMetric = Literal["Heartbeats", "InputTokens", "OutputTokens", "StreamDuration", "TimeToFirstToken"]
 ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "MemoryUsed", "ToolsLeftOut"]
 PoolMetric = Literal["PoolConnectionsIdle", "PoolConnectionsOpen", "PoolRequestsWaiting"]
-ToolMetric = Literal["BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolTimeouts"]
+ToolMetric = Literal[
+    "Approvals", "BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolTimeouts"
+]
 Metric = Literal[OutcomeMetric, StreamMetric, ProcessMetric, PoolMetric, ToolMetric]
 
 TOOL_METRICS: Final[tuple[str, ...]] = get_args(ToolMetric)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import httpx
 import msgspec
@@ -14,9 +14,12 @@ from winterbourne.chat.tool_runtime.keys import ToolKeys
 from winterbourne.chat.tool_runtime.results import encode
 from winterbourne.chat.tool_runtime.threads import ThreadPool
 
-__all__ = ["HttpClients", "ToolContext"]
+__all__ = ["HttpClients", "Report", "ToolContext"]
 
 T = TypeVar("T")
+
+Report: TypeAlias = Callable[[bytes], Awaitable[None]]
+"""Sends progress, as JSON text."""
 
 
 class HttpClients(msgspec.Struct, frozen=True):
@@ -33,12 +36,15 @@ class ToolContext:
         request_id: The id of the invocation that the call belongs to, as in the log.
         deadline: When the tool is stopped, on the event loop's clock, in seconds; `remaining_s` is easier to use.
         patience: When the tool's own timeout expires, on the same clock; later than `deadline` if the turn ends first.
+        idempotency_key: For a tool with `once`: what a call has in common with every repetition of it, for a service
+            that takes such a key; else empty.
     """
 
     def __init__(
         self,
         *,
         request_id: str = "",
+        idempotency_key: str = "",
         caller: str | None = "",
         deadline: float = float("inf"),
         patience: float = float("inf"),
@@ -46,10 +52,11 @@ class ToolContext:
         clients: HttpClients | None = None,
         keys: ToolKeys | None = None,
         threads: ThreadPool | None = None,
-        report: Callable[[bytes], Awaitable[None]] | None = None,
+        report: Report | None = None,
         send_stop: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self.request_id = request_id
+        self.idempotency_key = idempotency_key
         self.deadline = deadline
         self.patience = patience
         self._send_stop = send_stop  # for `remote_tool` alone

@@ -225,6 +225,10 @@ def _make_tool(name: str, function: Function, batch: Function | None, options: T
         raise InvalidToolDeclaration(f"{name!r} is not a valid tool name: use letters, digits, _ and -, at most 64.")
     if not doc.description:
         raise InvalidToolDeclaration(f"Tool {name} needs a docstring: it is what the model reads.")
+    if options.once and (batch or options.cache_ttl_s is not None):
+        raise InvalidToolDeclaration(f"Tool {name}: `once` goes neither with `cache_ttl_s` nor with `batch`.")
+    if not isinstance(options.approval, bool) and not callable(options.approval):
+        raise InvalidToolDeclaration(f"Option approval of tool {name}: expected True, False or a function.")
     hints = _type_hints(name, function)
     arguments_struct, parameters = _arguments_struct_and_schema(name, function, hints, doc)
     context_name = _context_parameter_name(hints)

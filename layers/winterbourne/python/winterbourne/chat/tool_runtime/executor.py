@@ -11,7 +11,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from winterbourne.chat.core.events import Emit, ToolFinished, ToolProgressed, ToolQueued, ToolStarted, ToolStatus
+from winterbourne.chat.core.events import (
+    Emit,
+    ToolApprovalRequested,
+    ToolFinished,
+    ToolProgressed,
+    ToolQueued,
+    ToolStarted,
+    ToolStatus,
+)
 from winterbourne.chat.core.messages import ApprovalKind, ToolMessage, ToolSchema
 from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
@@ -19,9 +27,10 @@ from winterbourne.chat.infra import http_retry
 from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.settings import ToolSettings
-from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunSlot, ToolRun, Turn
+from winterbourne.chat.tool_runtime.approvals import Approvals, tell_edits
+from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, PreparedTool, RunSlot, ToolRun, Turn
 from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup, cancel_and_wait
-from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
+from winterbourne.chat.tool_runtime.context import HttpClients, Report, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing
 from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
@@ -57,6 +66,7 @@ class ToolExecutor:
     Args:
         tools: Any number, from any source; their names must differ.
         settings: The limits.
+        records: Where decisions and calls that run once are recorded; without it there are no such tools.
         keys: Every key and setting by the name of its variable; tools may read those they declare.
         log_messages: Whether the log may contain the arguments of tools.
         clients: Where tools get their HTTP clients; by default the shared connection pool.
@@ -75,6 +85,7 @@ class ToolExecutor:
         tools: Iterable[Tool],
         settings: ToolSettings | None = None,
         *,
+        records: CallRecords | None = None,
         keys: Mapping[str, object] = _NO_KEYS,
         log_messages: bool = False,
         clients: HttpClients | None = None,
@@ -87,7 +98,9 @@ class ToolExecutor:
         self._send_stop = send_stop
         self._permits = Permits()
         self._threads = ThreadPool(settings.tool_abandoned_limit)
-        self._preparer = ToolPreparer(settings, KeyRing(keys), self._threads, self._run_calls, wall_clock)
+        self._approvals = Approvals(settings, records, self._threads, wall_clock, log_reasons=log_messages)
+        ring = KeyRing(keys)
+        self._preparer = ToolPreparer(settings, ring, self._threads, self._run_calls, wall_clock, self._approvals)
         self._stuck_tasks: set[asyncio.Task[Any]] = set()
         self._tools: dict[str, PreparedTool] = {}
         self.schemas: tuple[ToolSchema, ...] = ()
@@ -168,8 +181,8 @@ class ToolExecutor:
             task.add_done_callback(self._stuck_tasks.discard)
             _LOGGER.warning("a tool ignored its cancellation; %d such tasks are still running", len(self._stuck_tasks))
 
-    async def execute(self, call: ActiveCall) -> ToolMessage:
-        """Resolve a call, run it, and finish it.
+    async def execute(self, call: ActiveCall) -> ToolMessage | None:
+        """Resolve a call, run it, and finish it; None if a person is asked first, and it is not finished now.
 
         Raises:
             Exception: What `emit` raises.
@@ -178,11 +191,14 @@ class ToolExecutor:
             The call is finished as cancelled, within CANCEL_GRACE_S.
         """
         try:
-            tool = self._resolve(call)
+            is_decided = call.decisions is not None
+            tool = (is_decided and await self._approvals.check(call, self._tools)) or self._resolve(call)
             outcome = tool if isinstance(tool, Outcome) else await self._outcome(call, tool)
         except asyncio.CancelledError:
-            return await self.finish_cancelled(call)
-        return await self.finish(call, outcome)
+            return None if call.approval else await self.finish_cancelled(call)
+        if call.approval or outcome is None:
+            return None
+        return await self.finish(call, tell_edits(call, outcome) if call.is_edited else outcome)
 
     def _resolve(self, call: ActiveCall) -> PreparedTool | Outcome:
         """Validate a call's arguments: its tool, or the failed outcome of a call that cannot run."""
@@ -202,11 +218,16 @@ class ToolExecutor:
             return outcome_for_exception(name, error)
         return tool
 
-    async def _outcome(self, call: ActiveCall, tool: PreparedTool) -> Outcome:
-        """Find or start a run and wait for it; the tool's timeout starts once it has its permits."""
+    async def _outcome(self, call: ActiveCall, tool: PreparedTool) -> Outcome | None:
+        """Find or start a run and wait for it; the tool's timeout starts once it has its permits.
+
+        None if a person is asked first.
+        """
         timeout = asyncio.timeout_at(call.turn.deadline)
         try:
             async with timeout:
+                if (refused := await self._pass_gates(call, tool)) or call.approval:
+                    return refused
                 found = _take_shortcut(call, tool) or await self._acquire_slot(call, tool)
                 if isinstance(found, Outcome):
                     return found
@@ -218,6 +239,16 @@ class ToolExecutor:
         if _now() >= call.turn.deadline:
             return timed_out(f"{tool.declared.name} was stopped because the remaining time is needed for the answer.")
         return timed_out(f"{tool.declared.name} did not finish within {tool.timeout_s:g} seconds and was stopped.")
+
+    async def _pass_gates(self, call: ActiveCall, tool: PreparedTool) -> Outcome | None:
+        """Wait for what a call must wait for: an outcome if it must not be run. Asks a person, or uses the decision."""
+        for gate in tool.gates:
+            if refused := await gate(call, self._make_context(call, tool)):
+                return refused
+            if call.approval:
+                await call.turn.emit((ToolApprovalRequested(call.tool_call.id, call.tool_call.name, call.approval),))
+                return None
+        return await self._approvals.use_up(call) if call.decision else None
 
     async def _acquire_slot(self, call: ActiveCall, tool: PreparedTool) -> Outcome | RunSlot:
         """A slot in a new run as soon as its permits are acquired, or in one that was started meanwhile."""
@@ -231,10 +262,19 @@ class ToolExecutor:
         return self._start_run(call, tool, semaphores), 0
 
     def _start_run(self, call: ActiveCall, tool: PreparedTool, semaphores: Sequence[Semaphore]) -> ToolRun:
-        turn, timeout_at = call.turn, _now() + tool.timeout_s
         calls, subscribers = [call], list[ActiveCall]()
-        context = ToolContext(
+        context = self._make_context(call, tool, functools.partial(self._publish_progress, subscribers))
+        run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context)), subscribers, semaphores)
+        run.task.add_done_callback(lambda _: self._release(run))
+        for notify in tool.on_start:
+            notify(run)
+        return run
+
+    def _make_context(self, call: ActiveCall, tool: PreparedTool, report: Report | None = None) -> ToolContext:
+        turn, timeout_at = call.turn, _now() + tool.timeout_s
+        return ToolContext(
             request_id=turn.request_id,
+            idempotency_key=call.idempotency_key,
             caller=None if tool.hides_caller else turn.caller_id,
             deadline=min(timeout_at, turn.deadline),
             patience=timeout_at,
@@ -242,14 +282,9 @@ class ToolExecutor:
             clients=self._clients,
             keys=tool.keys,
             threads=self._threads,
-            report=functools.partial(self._publish_progress, subscribers),
+            report=report,
             send_stop=self._send_stop,
         )
-        run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context)), subscribers, semaphores)
-        run.task.add_done_callback(lambda _: self._release(run))
-        for notify in tool.on_start:
-            notify(run)
-        return run
 
     async def _await_run(self, call: ActiveCall, run: ToolRun, index: int) -> Outcome:
         """Subscribe to a run and wait for its outcome. The last call to leave a run cancels it."""
