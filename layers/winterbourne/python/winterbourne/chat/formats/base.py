@@ -11,7 +11,17 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import ChatRequest, Message, Opaque, Reasoning, ToolCall, ToolSchema, Usage
+from winterbourne.chat.core.messages import (
+    Approval,
+    ApprovalKind,
+    ChatRequest,
+    Message,
+    Opaque,
+    Reasoning,
+    ToolCall,
+    ToolSchema,
+    Usage,
+)
 from winterbourne.chat.formats.json_text import dumps
 
 __all__ = [
@@ -29,6 +39,7 @@ __all__ = [
     "Temperature",
     "TextPart",
     "ToolName",
+    "echoed_approval",
     "encode_json_error",
     "encode_text_error",
     "encode_usage",
@@ -134,6 +145,7 @@ class ResumedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         conversation_id: As the client named it when the answer began.
         client_tools: Names of the tools that the client runs, as the request had them.
+        approvals: What the client could ask a person, as the request said.
         history: The messages kept before the answer, its question included, for a format that `shows_history`; None if
             the conversation is not kept.
         encoder: The encoder that `decode` made for the request that reconnects; None if it is a GET.
@@ -141,6 +153,7 @@ class ResumedAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     conversation_id: str
     client_tools: frozenset[str] = frozenset()
+    approvals: ApprovalKind = "none"
     history: Sequence[Message] | None = None
     encoder: Encoder | None = None
 
@@ -182,6 +195,12 @@ def encode_text_error(status: int, _code: str, message: str, request_id: str) ->
     """The message as text, for clients that show the body as it is; the code is in `x-error-code`."""
     text = explain_failure(message, request_id) if status >= 500 else message
     return "text/plain; charset=utf-8", text.encode(errors="replace")
+
+
+def echoed_approval(approval_id: str) -> Approval:
+    """The approval that a client names: its id begins with when it expires, and is verified before anything is run."""
+    expires = approval_id.partition(".")[0]
+    return Approval(approval_id, int(expires) if expires.isdecimal() and len(expires) < 12 else 0)
 
 
 def encode_usage(usage: Usage) -> dict[str, int]:
