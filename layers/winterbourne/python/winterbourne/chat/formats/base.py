@@ -12,7 +12,6 @@ from msgspec import UNSET, Meta, UnsetType
 
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import (
-    Approval,
     ApprovalKind,
     ChatRequest,
     Message,
@@ -39,7 +38,6 @@ __all__ = [
     "Temperature",
     "TextPart",
     "ToolName",
-    "echoed_approval",
     "encode_json_error",
     "encode_text_error",
     "encode_usage",
@@ -195,12 +193,6 @@ def encode_text_error(status: int, _code: str, message: str, request_id: str) ->
     """The message as text, for clients that show the body as it is; the code is in `x-error-code`."""
     text = explain_failure(message, request_id) if status >= 500 else message
     return "text/plain; charset=utf-8", text.encode(errors="replace")
-
-
-def echoed_approval(approval_id: str) -> Approval:
-    """The approval that a client names: its id begins with when it expires, and is verified before anything is run."""
-    expires = approval_id.partition(".")[0]
-    return Approval(approval_id, int(expires) if expires.isdecimal() and len(expires) < 12 else 0)
 
 
 def encode_usage(usage: Usage) -> dict[str, int]:

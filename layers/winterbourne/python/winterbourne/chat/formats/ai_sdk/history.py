@@ -27,11 +27,12 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import OpaqueData, echoed_approval, encode_usage
+from winterbourne.chat.formats.base import OpaqueData, encode_usage
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_file, usable_part
 
 __all__ = [
+    "TOOL_DENIED",
     "CallMetadata",
     "PartMetadata",
     "ProviderMetadata",
@@ -174,7 +175,7 @@ def _assistant_parts(part: UIMessagePart, late: Mapping[str, Opaque]) -> Iterato
     metadata = (part.call_provider_metadata or part.provider_metadata or ProviderMetadata()).winterbourne
     if name := part.resolved_tool_name:
         opaque = late.get(part.tool_call_id, metadata.opaque)
-        approval = echoed_approval(part.approval.id) if part.approval else UNSET
+        approval = Approval(part.approval.id, 0) if part.approval else UNSET  # its id says when it expires
         yield ToolCall(part.tool_call_id, name, _tool_arguments(part), opaque, approval)
     if part.type == "text" and part.text:
         yield Text(part.text)
