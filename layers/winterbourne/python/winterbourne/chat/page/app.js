@@ -1,11 +1,11 @@
 // The chat page: its input form, the conversation that its URL names, and the answer that is being received.
 
 import { Answer } from "./answer.js";
-import { ChatError, ask, brokenOff, conversationRequest, follow, requestStop } from "./chat.js";
+import { ChatError, ask, brokenOff, conversationRequest, decide, follow, requestStop } from "./chat.js";
 import { conversationList } from "./conversation_list.js";
 import { button, copyText, el } from "./dom.js";
 import { apiKey } from "./key.js";
-import { textOf, toExchanges } from "./turns.js";
+import { hasAsked, textOf, toExchanges } from "./turns.js";
 
 const STOP_TIMEOUT_MS = 3000; // after this the request is aborted
 const TITLE_DELAY_MS = 3000; // a model writes the title after the first answer
@@ -40,6 +40,7 @@ function submit(event) {
     history.pushState(null, "", `#${id}`);
   }
   for (const node of log.querySelectorAll(".retry")) node.remove(); // asked again, it would drop what follows
+  exchanges.at(-1)?.answer.closeAsked();
   const exchange = { message: { role: "user", id: randomId("u_"), content: [{ type: "text", text: question }] } };
   exchanges.push(exchange);
   setInput("");
@@ -47,14 +48,18 @@ function submit(event) {
   requestAnswer(exchange);
 }
 
+function newAnswer(exchange, options) {
+  return new Answer({ onDecide: (decisions) => sendDecisions(exchange, decisions), ...options });
+}
+
 function append(exchange, options) {
-  exchange.answer = new Answer(options);
+  exchange.answer = newAnswer(exchange, options);
   log.append(el("h2", { class: "question" }, textOf(exchange.message)), exchange.answer.node);
 }
 
 function replaceAnswer(exchange, options) {
   const { node } = exchange.answer;
-  exchange.answer = new Answer(options);
+  exchange.answer = newAnswer(exchange, options);
   node.replaceWith(exchange.answer.node);
 }
 
@@ -64,16 +69,29 @@ function requestAnswer(exchange) {
   receive(exchange, ask, showKept);
 }
 
+// Returns whether they can be sent now; the rest of the answer then follows.
+function sendDecisions(exchange, decisions) {
+  if (active || loading) return false;
+  notice.textContent = "";
+  const start = (id, options) => decide(id, options, exchange.answer.messageId, decisions);
+  queueMicrotask(() => receive(exchange, start, showKept));
+  return true;
+}
+
 async function receive(exchange, start, whenNothing) {
   const controller = active = new AbortController();
   const { signal } = controller;
   isAutoScrolling = true;
   render("Answering");
   try {
-    const onBreak = () => exchange.answer.interrupt();
+    let replays = start === follow;
+    const onBreak = () => {
+      replays ||= start !== ask;
+      exchange.answer.interrupt();
+    };
     for await (const frame of start(conversation.id, { signal, onBreak }, exchange.message)) {
       // What was kept of an answer gives way to its replay.
-      if (start === follow && frame.type === "start") replaceAnswer(exchange, { isLive: false });
+      if (replays && frame.type === "start") replaceAnswer(exchange, { isLive: false });
       if (frame.type === "error") throw new ChatError(frame.message);
       exchange.answer.handleFrame(frame);
     }
@@ -81,7 +99,7 @@ async function receive(exchange, start, whenNothing) {
     if (exchange.answer.isOver) showEnd(exchange.answer);
     else await whenNothing(exchange, signal);
   } catch (error) {
-    if (active === controller) showError(error, exchange);
+    if (active === controller) showError(error, exchange, start === ask || start === follow);
   } finally {
     controller.abort(); // closes a response that was not read whole
   }
@@ -93,17 +111,18 @@ async function showKept(_, signal) {
 }
 
 function showEnd(answer) {
-  setIdle(ENDINGS[answer.state]);
+  setIdle(answer.asked.length ? "Waiting for your decision" : ENDINGS[answer.state]);
   const isFirst = conversation.exchanges.length === 1;
   conversationList.refresh(isFirst);
   if (isFirst) setTimeout(() => conversationList.refresh(true), TITLE_DELAY_MS);
+  answer.sendDecisions();
 }
 
-function showError(error, exchange) {
-  if (error.code === "conversation_busy") return giveWay(error, exchange);
+function showError(error, exchange, isQuestion) {
+  if (error.code === "conversation_busy") return isQuestion ? giveWay(error, exchange) : load();
   const { answer } = exchange;
   if (error.name === "AbortError") answer.stop("user");
-  else answer.fail(error.message, retryButtons(error, exchange));
+  else answer.fail(error.message, retryButtons(error, isQuestion && exchange));
   setIdle(ENDINGS[answer.state]);
 }
 
@@ -189,7 +208,9 @@ function show({ id, title, messages = [], running }) {
 
 function showExchange(exchange, isOpen) {
   append(exchange, { isLive: false });
+  exchange.answer.messageId = exchange.answerId;
   for (const frame of exchange.frames) exchange.answer.handleFrame(frame);
+  if (exchange !== conversation.exchanges.at(-1)) exchange.answer.closeAsked();
   if (!isOpen) exchange.answer.endKept(exchange);
 }
 
@@ -222,7 +243,8 @@ async function catchUp() {
   if (kept instanceof Error) return;
   const isKept = kept.messages.some(({ id }) => id === last.message.id);
   const newest = toExchanges(kept.messages).at(-1);
-  const hasChanged = kept.running || newest?.message.id !== last.message.id;
+  const isDecided = last.answer.asked.length > 0 && newest && !hasAsked(newest);
+  const hasChanged = kept.running || newest?.message.id !== last.message.id || isDecided;
   if (isFailed ? isKept && (hasChanged || newest.isComplete) : hasChanged) show(kept);
 }
 
