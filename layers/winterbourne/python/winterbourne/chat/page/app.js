@@ -5,7 +5,7 @@ import { ChatError, ask, brokenOff, conversationRequest, decide, follow, request
 import { conversationList } from "./conversation_list.js";
 import { button, copyText, el } from "./dom.js";
 import { apiKey } from "./key.js";
-import { hasAsked, textOf, toExchanges } from "./turns.js";
+import { textOf, toExchanges } from "./turns.js";
 
 const STOP_TIMEOUT_MS = 3000; // after this the request is aborted
 const TITLE_DELAY_MS = 3000; // a model writes the title after the first answer
@@ -243,7 +243,7 @@ async function catchUp() {
   if (kept instanceof Error) return;
   const isKept = kept.messages.some(({ id }) => id === last.message.id);
   const newest = toExchanges(kept.messages).at(-1);
-  const isDecided = last.answer.asked.length > 0 && newest && !hasAsked(newest);
+  const isDecided = last.answer.asked.length && newest?.turns > last.answer.turns.list.length;
   const hasChanged = kept.running || newest?.message.id !== last.message.id || isDecided;
   if (isFailed ? isKept && (hasChanged || newest.isComplete) : hasChanged) show(kept);
 }

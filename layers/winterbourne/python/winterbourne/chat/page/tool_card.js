@@ -33,12 +33,11 @@ export function argumentsSummary(call) {
 }
 
 function outcome(call) {
-  if (isAsked(call)) return [note(`You ${call.decision.approved ? "approved" : "denied"} this.`)];
-  const approved = call.approval && call.status !== "failed" && !call.error ? [note("You approved this.")] : [];
-  return [...approved, ...result(call)];
+  const isApproved = call.decision?.approved ?? (call.approval && !call.error);
+  const said = (what) => el("p", { class: "figures" }, `You ${what} this.`);
+  if (isAsked(call)) return [said(isApproved ? "approved" : "denied")];
+  return [...isApproved ? [said("approved")] : [], ...result(call)];
 }
-
-const note = (text) => el("p", { class: "figures" }, text);
 
 function result(call) {
   if (call.error) return [el("p", { class: "tool-error" }, call.error)];

@@ -8,7 +8,6 @@ const DENIED = /^The user did not allow this call\./;
 
 export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "cancelled", "denied"].includes(status);
 
-/** Whether a call waits for a person. */
 export const isAsked = ({ status }) => status === "approval_requested";
 
 /** JSON as a value; other text, such as what a model wrote wrongly, as it is. */
@@ -77,13 +76,6 @@ export function toExchanges(messages) {
     else if (exchanges.length) addToAnswer(exchanges.at(-1), message);
   }
   return exchanges;
-}
-
-/** Whether a call of a kept exchange waits for a person. */
-export function hasAsked({ frames }) {
-  const turns = new Turns();
-  for (const frame of frames) if (frame.type === "tool_call") turns.updateToolCall(frame, 0);
-  return turns.calls.some(isAsked);
 }
 
 export function textOf({ content }) {
