@@ -1,24 +1,18 @@
 """Tools that ask a person first, with the real clients: the AI SDK in versions 5, 6 and 7, AG-UI 1.0 and before."""
 
-from collections.abc import Iterator
+import json
 from typing import Any
 
 import httpx
 import pytest
 
 from tests import npm
-from tests.end_to_end.asking_chat import AskingChat, asking_chat
+from tests.end_to_end.asking_chat import AskingChat
 
 pytestmark = pytest.mark.slow
 
 PAY = "please pay 5"
 DENIED = "The user did not allow this call. Too much"
-
-
-@pytest.fixture(scope="module")
-def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AskingChat]:
-    with asking_chat(tmp_path_factory.mktemp("asking")) as chat:
-        yield chat
 
 
 @pytest.fixture(scope="module", params=["ai", "ai6"])
@@ -131,6 +125,40 @@ class TestAgUi:
 
     def test_the_client_itself_wants_an_answer_first(self, agent: Any) -> None:
         assert agent["unanswered"]["error"]
+
+
+class TestNative:
+    """A client that keeps the history itself, and sends back what the frames have told it."""
+
+    @staticmethod
+    def frames(asking: AskingChat, **fields: object) -> list[Any]:
+        body = {"approvals": True, **fields}
+        lines = httpx.post(f"{asking.url}/chat", json=body, timeout=30).text.split("\n")
+        return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+
+    @pytest.mark.parametrize("approved", [True, False])
+    def test_it_goes_on_with_what_it_was_sent(self, asking: AskingChat, *, approved: bool) -> None:
+        question = {"role": "user", "content": f"{PAY} and look_up"}
+        start, *_, done = frames = self.frames(asking, messages=[question])
+        assert done["stop_reason"] == "approval"
+        [paid] = [frame for frame in frames if frame.get("status") == "approval_requested"]
+        [found] = [frame for frame in frames if frame.get("status") == "completed"]
+        kept = "id", "name", "arguments", "approval"
+        made = [frame for frame in frames if frame.get("status") in {"started", "approval_requested"}]
+        calls = [{"type": "tool_call", **{name: frame[name] for name in kept if name in frame}} for frame in made]
+        result = {"role": "tool", "tool_call_id": found["id"], "content": json.dumps(found["result"])}
+        after = self.frames(
+            asking,
+            messages=[question, {"role": "assistant", "content": calls}, result],
+            conversation_id=start["conversation_id"],
+            message_id=start["message_id"],
+            decisions=[{"approval_id": paid["approval"]["id"], "approved": approved}],
+        )
+        assert after[0]["message_id"] == start["message_id"]
+        statuses = [frame["status"] for frame in after if frame["type"] == "tool_call" and frame["id"] == paid["id"]]
+        assert statuses[-1] == ("completed" if approved else "denied")
+        assert after[-1]["stop_reason"] == "stop"
+        assert asking.runs == ["look up", *(["pay 5"] if approved else [])]
 
 
 def test_openai_clients_are_told_that_it_cannot_be_asked(asking: AskingChat) -> None:

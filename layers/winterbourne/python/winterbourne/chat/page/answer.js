@@ -15,12 +15,13 @@ const NOTES = { // by stop reason
   refusal: "The model declined to go on.",
   unfinished: "This answer was not finished.",
   unanswered: "This question was not answered.",
-  approval: "The answer goes on once you have decided.",
+  approval: "It goes on once you have decided.",
   interrupted: "The connection was lost. Trying again.",
 };
 
-/** An answer. `onDecide` is called with the decisions once each call that waits has one. `state` is waiting, running, done, stopped or failed. Times are shown of one that was seen live. */
+/** An answer. `state` is waiting, running, done, stopped or failed. Times are shown of one that was seen live. */
 export class Answer {
+  static onDecide; // takes decisions; returns whether they are sent
   turns = new Turns();
   #views = new Map(); // turn → its text view and card list
   #cards = new Map(); // call → its card
@@ -32,11 +33,9 @@ export class Answer {
   #footer = el("footer", { class: "answer-foot" });
   #rafId = 0;
   #isLive;
-  #onDecide;
 
-  constructor({ isLive = true, onDecide } = {}) {
+  constructor({ isLive = true } = {}) {
     this.#isLive = isLive;
-    this.#onDecide = onDecide;
     this.node = el("article", { class: "answer", "aria-label": "Answer" },
       this.#body, this.#timeline.node, this.#footer);
     this.#setState("waiting");
@@ -82,6 +81,7 @@ export class Answer {
 
   /** Nobody can decide any more. */
   closeAsked() {
+    if (this.asked.length) this.#footer.querySelector(".note")?.remove();
     for (const call of this.asked) {
       Object.assign(call, { status: "denied", error: "This was not decided." });
       this.#render(call);
@@ -90,10 +90,9 @@ export class Answer {
 
   /** Hand on the decisions if the answer has stopped for them and each is there. */
   sendDecisions() {
-    const { asked } = this;
-    if (this.state !== "done" || !asked.length || !asked.every(({ decision }) => decision)) return;
-    const decisions = asked.map(({ approval, decision }) => ({ approval_id: approval.id, ...decision }));
-    if (!this.#onDecide(decisions)) return;
+    const decisions = this.asked.map(({ approval, decision }) => decision && { approval_id: approval.id, ...decision });
+    const isReady = this.state === "done" && decisions.length && decisions.every(Boolean);
+    if (!isReady || !Answer.onDecide(decisions)) return;
     this.#forgetTimes();
     this.#footer.replaceChildren();
     this.#setState("waiting");
@@ -103,8 +102,7 @@ export class Answer {
     call.decision = decision;
     if (decision.arguments && !call.approval.schema) call.arguments = JSON.stringify(decision.arguments);
     this.#render(call);
-    const next = this.asked.find(({ decision }) => !decision) ?? call;
-    this.#cards.get(next).node.focus();
+    this.#cards.get(this.asked.find(({ decision }) => !decision) ?? call).node.focus();
     this.sendDecisions();
   }
 

@@ -48,18 +48,14 @@ function submit(event) {
   requestAnswer(exchange);
 }
 
-function newAnswer(exchange, options) {
-  return new Answer({ onDecide: (decisions) => sendDecisions(exchange, decisions), ...options });
-}
-
 function append(exchange, options) {
-  exchange.answer = newAnswer(exchange, options);
+  exchange.answer = new Answer(options);
   log.append(el("h2", { class: "question" }, textOf(exchange.message)), exchange.answer.node);
 }
 
 function replaceAnswer(exchange, options) {
   const { node } = exchange.answer;
-  exchange.answer = newAnswer(exchange, options);
+  exchange.answer = new Answer(options);
   node.replaceWith(exchange.answer.node);
 }
 
@@ -69,14 +65,14 @@ function requestAnswer(exchange) {
   receive(exchange, ask, showKept);
 }
 
-// Returns whether they can be sent now; the rest of the answer then follows.
-function sendDecisions(exchange, decisions) {
+Answer.onDecide = (decisions) => {
   if (active || loading) return false;
+  const exchange = conversation.exchanges.at(-1);
   notice.textContent = "";
   const start = (id, options) => decide(id, options, exchange.answer.messageId, decisions);
   queueMicrotask(() => receive(exchange, start, showKept));
   return true;
-}
+};
 
 async function receive(exchange, start, whenNothing) {
   const controller = active = new AbortController();

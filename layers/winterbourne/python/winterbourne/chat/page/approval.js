@@ -11,9 +11,9 @@ export function approvalForm({ name, arguments: json, approval }, decide) {
   const isOver = Date.now() > until;
   const specs = isOver ? {} : schema?.properties ?? (isEditable ? specsOf(args) : {});
   const fields = Object.entries(specs).map(([key, spec]) => field(key, spec, schema?.required?.includes(key)));
-  const reason = el("input", { autocomplete: "off" });
+  const reason = el("input");
   const form = el("form", { "aria-label": `Decide on ${name}` },
-    el("p", { class: "tool-asked" }, message || "May this be done?"),
+    el("p", { class: "tool-asked" }, message || "Allow this?"),
     el("dl", {}, ...Object.entries(args).filter(([key]) => schema || !specs[key]).map(row)),
     ...fields.map(({ node }) => node),
     isOver ? null : el("label", {}, "Reason, if you like", reason),
@@ -44,17 +44,17 @@ function specsOf(args) {
 }
 
 // `read` gives the field's [name, value], or nothing if it was left empty.
-function field(key, { type, title, description, enum: choices, minimum: min, maximum: max, ...spec }, isRequired) {
+function field(key, { type, title, description, enum: choices, ...spec }, isRequired) {
   const isNumber = ["number", "integer"].includes(type);
   const required = isRequired || (isNumber && "default" in spec) ? "" : null;
   const input = choices ? el("select", { required }, ...["", ...choices].map((choice) => el("option", {}, choice)))
     : type === "boolean" ? el("input", { type: "checkbox" })
-    : isNumber ? el("input", { required, type: "number", step: type === "integer" ? "1" : "any", min, max })
-    : el("textarea", { required, rows: "1" });
+    : isNumber ? el("input", { required, type: "number", step: type === "integer" ? 1 : "any" })
+    : el("textarea", { required, rows: 1 });
   input.value = spec.default ?? "";
   input.checked = spec.default === true;
   const read = () => type === "boolean" ? [[key, input.checked]]
-    : !input.value && !spec.default ? []
-    : [[key, isNumber ? Number(input.value) : input.value]];
-  return { node: el("label", {}, [title ?? label(key), description].filter(Boolean).join(": "), input), read };
+    : input.value || spec.default ? [[key, isNumber ? Number(input.value) : input.value]] : [];
+  const text = (title ?? label(key)) + (description ? `: ${description}` : "");
+  return { node: el("label", {}, text, input), read };
 }

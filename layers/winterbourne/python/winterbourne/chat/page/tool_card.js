@@ -5,14 +5,14 @@ import { el, icon } from "./dom.js";
 import { isAsked, isFinal, parseJson } from "./turns.js";
 
 const STATUS_LABELS = { queued: "waiting for a place", started: "running", timed_out: "timed out",
-  approval_requested: "waiting for you" };
+  approval_requested: "waiting for you", decided: "decided" };
 
 export class ToolCard {
   node = el("li", { class: "tool", tabindex: "-1" });
 
   /** Show a call; `decide` is called with what the user decides. */
   render(call, decide) {
-    const label = STATUS_LABELS[call.status] ?? call.status;
+    const label = STATUS_LABELS[call.decision && isAsked(call) ? "decided" : call.status] ?? call.status;
     const text = call.status !== "completed" ? label : call.durationMs == null ? "" : formatMs(call.durationMs);
     this.node.dataset.status = call.status;
     this.node.setAttribute("aria-label", `Tool ${call.name}, ${label}`);
