@@ -79,13 +79,15 @@ async function reloaded() {
   return { ...chat.outcome, isValid, kept: after.messages };
 }
 
-/** The answer that asks, sent again to a page that comes back. */
-async function resumed() {
+/** The answer that asks, or that goes on after a no, sent again to a page that comes back. */
+async function resumed(isDenied) {
   const first = new Chat({ isKept: true });
   await first.sendMessage({ text: "please pay 5" });
+  if (isDenied) await first.decide(first.asked[0], false, "Too much");
   const chat = new Chat({ id: first.id, messages: first.messages.slice(0, 1), isKept: true });
   await chat.resumeStream();
-  return chat.outcome;
+  const isValid = (await ai.safeValidateUIMessages({ messages: chat.messages })).success;
+  return { ...chat.outcome, isValid };
 }
 
 async function notAsked() {
@@ -103,7 +105,8 @@ const all = {
   keptNo: () => decided({ isKept: true }, false, "Too much"),
   two,
   reloaded,
-  resumed,
+  resumed: () => resumed(false),
+  resumedNo: () => resumed(true),
 };
 const scenarios = version === "ai5" ? { notAsked } : { ...all, notAsked };
 const outcomes = {};

@@ -76,7 +76,11 @@ class TestAiSdk:
         assert self.call(answer)["approval"]["approved"] is True
 
     def test_an_answer_that_is_sent_again_asks_again(self, sdk: Any) -> None:
-        assert self.call(sdk["resumed"])["state"] == "approval-requested"
+        assert (self.call(sdk["resumed"])["state"], sdk["resumed"]["isValid"]) == ("approval-requested", True)
+
+    def test_one_that_goes_on_after_a_no_says_so_when_it_is_sent_again(self, sdk: Any) -> None:
+        call = self.call(sdk["resumedNo"])
+        assert (call["state"], call["errorText"], sdk["resumedNo"]["isValid"]) == ("output-error", DENIED, True)
 
     def test_a_page_that_does_not_say_that_it_can_ask_is_not(self, sdk: Any) -> None:
         assert cannot_be_asked(sdk["notAsked"])

@@ -177,6 +177,11 @@ class TestChunks:
         [error] = chunks(ASKED, denied)
         assert (error["type"], error["errorText"]) == ("tool-output-error", "The user did not allow this call.")
 
+    def test_a_denied_call_that_is_sent_again_is_an_error_because_its_part_has_no_decision(self) -> None:
+        denied = e.ToolFinished("c1", "x", "denied", 0, error="The user did not allow this call.")
+        *_, end = chunks(e.ToolCallStarted("c1", "x"), e.ToolCallReady("c1", "x", ""), denied, can_ask=True)
+        assert end["type"] == "tool-output-error"
+
     @pytest.mark.parametrize(("kind", "is_asked"), [("yes_or_no", True), ("form", False), ("none", False)])
     def test_an_answer_that_is_sent_again_asks_only_a_page_that_could(self, kind: Any, *, is_asked: bool) -> None:
         assert FORMAT.resume

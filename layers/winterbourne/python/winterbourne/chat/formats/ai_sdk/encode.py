@@ -60,6 +60,7 @@ class AiSdkEncoder(sse.SseEncoder):
     _text_id: bytes = b""
     _reasoning_id: bytes = b""
     _is_step_open: bool = False
+    _begun_calls: set[str] = msgspec.field(default_factory=set)
 
     @override
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
@@ -76,6 +77,7 @@ class AiSdkEncoder(sse.SseEncoder):
                 return self._reasoning_ended(PartMetadata(signature, redacted, opaque))
             case e.ToolCallStarted(id_, name):
                 begin = self._end_parts()
+                self._begun_calls.add(id_)
                 return b'%bdata: {"type":"tool-input-start",%b}\n\n' % (begin, self._tool_call_fields(id_, name))
             case e.ToolCallReady(id_, name, arguments, opaque):
                 data = self._tool_call_fields(id_, name), _tool_input(arguments), _metadata(PartMetadata(opaque=opaque))
@@ -160,7 +162,7 @@ class AiSdkEncoder(sse.SseEncoder):
         dynamic = self._dynamic(event.name)
         if event.status == "completed":
             return _tool_output_available(event.id, single_line(event.result) or b"null", dynamic)
-        if event.status == "denied" and self.can_ask:
+        if event.status == "denied" and self.can_ask and event.id not in self._begun_calls:  # else nothing says by whom
             return _chunk("tool-output-denied", {"toolCallId": event.id})
         fields = dumps(event.id), dumps(event.error or event.status), dynamic
         return b'data: {"type":"tool-output-error","toolCallId":%b,"errorText":%b%b}\n\n' % fields
