@@ -26,7 +26,7 @@ from winterbourne.chat.http.service import RequestContext, reply
 from winterbourne.chat.settings import StreamSettings
 from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.conversations import ConversationStore
-from winterbourne.chat.storage.stream_log import StreamLog
+from winterbourne.chat.storage.stream_log import LogHeader, StreamLog
 
 __all__ = ["StreamEndpoint"]
 
@@ -87,8 +87,13 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
             log = await self.conversations.latest_log(caller_id, conversation_id)
             if wire_format.shows_history:
                 history = await self._history(caller_id, conversation_id, log)
-        tools = frozenset(log.header.client_tools if log else ())
-        return log, ResumedAnswer(conversation_id=conversation_id, client_tools=tools, history=history)
+        header = log.header if log else LogHeader()
+        return log, ResumedAnswer(
+            conversation_id=conversation_id,
+            client_tools=frozenset(header.client_tools),
+            approvals=header.approvals or "none",
+            history=history,
+        )
 
     async def _history(self, caller_id: str, conversation_id: str, log: StreamLog | None) -> Sequence[Message] | None:
         """What was kept before the answer, or with it if it has ended; None if nothing is kept, or not the answer."""
