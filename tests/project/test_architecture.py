@@ -134,8 +134,9 @@ class TestImports:
     """The arrows of the drawing."""
 
     def test_names_are_imported_at_run_time_in_few_places(self) -> None:
-        """Providers, the names of `winterbourne.chat` on first use, a package's tools, the command line's commands."""
+        """Providers, the names of both packages on first use, a package's tools, the command line's commands."""
         assert {name for name, text in all_sources().items() if "import_module(" in text or "__import__" in text} == {
+            "winterbourne",
             "winterbourne.bootstrap",
             "winterbourne.lifecycle",
             "winterbourne.chat",

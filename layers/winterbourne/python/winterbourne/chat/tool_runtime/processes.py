@@ -1,0 +1,249 @@
+"""Processes for tools with `isolation="process"`: a pool of workers, each of which runs the calls of one tool.
+
+A worker runs one call at a time. It is started at the first call, used again, killed if a call is cancelled or times
+out, and ends with this process; see `process_worker`. It is a guard against accidents, no sandbox against malice: the
+process is handed its tool's keys and a short list of variables, but may do what this user may do.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, Final, cast
+
+import msgspec
+import orjson
+
+from winterbourne.chat.errors import ToolError, ToolUnavailable
+from winterbourne.chat.infra import redaction
+from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.declaration import Call, Tool
+from winterbourne.chat.tool_runtime.keys import ToolKeys
+from winterbourne.chat.tool_runtime.process_worker import ProcessCall, Reply, read, write
+from winterbourne.chat.tool_runtime.threads import ThreadPool
+
+__all__ = ["ProcessPool", "extend_over_freezes"]
+
+_LOGGER: Final = logging.getLogger(__name__)
+
+MAX_OUTPUT_CHARS: Final = 64 * 1024
+"""What is logged of what a process writes to standard output and error during one call."""
+
+MAX_LINE_CHARS: Final = 2000
+
+TICK_S: Final = 0.1
+"""How often the time of a call is counted; a tick that is late by more than this was frozen, and does not count."""
+
+PASSED_VARIABLES: Final = (
+    *("AWS_DEFAULT_REGION", "AWS_REGION", "HOME", "LAMBDA_TASK_ROOT", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH"),
+    *("PATH", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TZ"),
+)
+"""The variables that a process has besides PYTHONPATH and those in its tool's `needs`."""
+
+
+class ProcessPool:
+    """The worker processes of one event loop.
+
+    Args:
+        limit: How many there may be, idle ones included; the caller limits the calls.
+        threads: Where processes are started and waited for.
+    """
+
+    def __init__(self, limit: int, threads: ThreadPool) -> None:
+        self._limit = limit
+        self._threads = threads
+        self._workers: dict[asyncio.Future[_Worker], str] = {}  # and their tools, the longest unused first
+        self._busy: set[asyncio.Future[_Worker]] = set()
+
+    def isolate(self, tool: Tool, keys: ToolKeys, max_progress_bytes: int, max_result_bytes: int) -> Call:
+        """The tool's call, in a process.
+
+        Raises (when it is called):
+            ToolError: What the tool raised, or one that says that its process ended.
+            RuntimeError: The tool raised something else; the text is for the log.
+
+        Cancellation:
+            Kills the process.
+        """
+        settings = keys.plain_settings()
+
+        async def call(arguments: Any, context: ToolContext) -> Any:
+            caller = None if tool.is_cache_shared else context.caller
+            shown = {"request_id": context.request_id, "caller": caller, "max_progress_bytes": max_progress_bytes}
+            if key := getattr(context, "idempotency_key", ""):
+                shown["idempotency_key"] = key
+            values, secret_names = await keys.read_all(), list(keys.secret_names)
+            encoded = msgspec.Raw(msgspec.json.encode(arguments))
+            message = ProcessCall(encoded, context.remaining_s, max_result_bytes, values, secret_names, shown)
+            return await self._call(tool, settings, message, context)
+
+        return call
+
+    def close(self) -> None:
+        """Kill all processes."""
+        for start in self._workers:
+            _kill(start)
+
+    async def _call(self, tool: Tool, settings: dict[str, str], message: ProcessCall, context: ToolContext) -> Any:
+        loop = asyncio.get_running_loop()
+
+        def report(data: msgspec.Raw) -> None:
+            asyncio.run_coroutine_threadsafe(context.progress(_fragment(data)), loop)
+
+        self._busy.add(start := self._take(tool, settings))
+        try:
+            worker = await asyncio.shield(start)  # one that is still starting is of use to the next call
+            reply = await asyncio.shield(self._threads.run(functools.partial(worker.call, message, report)))
+        except BaseException:
+            if start.done() and not start.exception():
+                _kill(start)
+                self._start(tool, settings)  # so that the next call need not wait for it
+            raise
+        finally:
+            self._busy.discard(start)
+        return _result(reply)
+
+    def _take(self, tool: Tool, settings: dict[str, str]) -> "asyncio.Future[_Worker]":
+        """An idle worker of the tool, or a new one, in place of the longest unused if there are too many."""
+        self._workers = {start: name for start, name in self._workers.items() if _is_alive(start)}
+        idle = [start for start in self._workers if start not in self._busy]
+        if own := [start for start in idle if self._workers[start] == tool.name]:
+            self._workers[own[-1]] = self._workers.pop(own[-1])
+            return own[-1]
+        if idle and len(self._workers) >= self._limit:
+            del self._workers[idle[0]]
+            _kill(idle[0])
+        return self._start(tool, settings)
+
+    def _start(self, tool: Tool, settings: dict[str, str]) -> "asyncio.Future[_Worker]":
+        start = self._threads.run(functools.partial(_Worker, tool, settings))
+        self._workers[start] = tool.name
+        return start
+
+
+class _Worker:
+    """One process, from here. Its methods but `kill` block.
+
+    Raises:
+        Exception: As `call`; the process cannot be started, or its tool not be imported.
+    """
+
+    def __init__(self, tool: Tool, settings: dict[str, str]) -> None:
+        self._name = tool.name
+        self._output_left = MAX_OUTPUT_CHARS
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self._replies, self._calls = ours.makefile("rb"), ours.makefile("wb")
+            self.process = _start_process(tool, settings, theirs.fileno())
+        threading.Thread(target=self._log_output, name="tool-output", daemon=True).start()
+        _result(self._last_reply(lambda _: None))
+
+    def call(self, message: ProcessCall, report: Callable[[msgspec.Raw], None]) -> Reply:
+        """Send a call and wait for the last reply to it.
+
+        Raises:
+            ToolUnavailable: The process has ended.
+        """
+        self._output_left = MAX_OUTPUT_CHARS
+        with contextlib.suppress(OSError):  # then there is no reply
+            write(self._calls, message)
+        return self._last_reply(report)
+
+    def _last_reply(self, report: Callable[[msgspec.Raw], None]) -> Reply:
+        with contextlib.suppress(OSError):
+            while reply := read(self._replies, Reply):
+                if reply.kind != "progress":
+                    return reply
+                report(reply.json)
+        self.process.kill()
+        _LOGGER.warning("the process of tool %s has ended: %d", self._name, self.process.wait())
+        raise ToolUnavailable(f"The process of {self._name} ended while it ran this call.")
+
+    def _log_output(self) -> None:
+        """Log what the process writes, until it has ended."""
+        output, is_rest = cast("BinaryIO", self.process.stdout), False
+        while line := output.readline(2 * MAX_LINE_CHARS):
+            if self._output_left > 0 and not is_rest:
+                self._output_left -= len(line)
+                text = redaction.redact_prefix(line.decode(errors="replace").rstrip(), MAX_LINE_CHARS)
+                _LOGGER.info("tool %s wrote: %s", self._name, text, extra={"tool": self._name})
+            is_rest = not line.endswith(b"\n")
+        with self.process:  # closes the pipes, and leaves no zombie
+            pass
+
+
+def _start_process(tool: Tool, settings: dict[str, str], channel: int) -> "subprocess.Popen[bytes]":
+    variables = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ} | settings
+    variables["PYTHONPATH"] = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    code = "from winterbourne.chat.tool_runtime.process_worker import main; main()"
+    arguments = [str(channel), getattr(tool.function, "__module__", ""), tool.name, str(tool.options.memory_mb)]
+    return subprocess.Popen(
+        [sys.executable, "-u", "-P", "-c", code, *arguments],
+        stdin=subprocess.PIPE,  # closed when this process is gone, which ends the other one
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=variables,
+        pass_fds=[channel],
+    )
+
+
+def _result(reply: Reply) -> Any:
+    match reply.kind:
+        case "refused":
+            raise ToolError(reply.text)
+        case "unavailable":
+            raise ToolUnavailable(reply.text)
+        case "failed":
+            raise RuntimeError(reply.text)
+    return _fragment(reply.json)
+
+
+def _fragment(encoded: msgspec.Raw) -> orjson.Fragment:
+    return orjson.Fragment(bytes(encoded))
+
+
+def _is_alive(start: "asyncio.Future[_Worker]") -> bool:
+    """Whether a worker can be used, now or when it has started."""
+    return not start.done() or (not start.exception() and start.result().process.poll() is None)
+
+
+def _kill(start: "asyncio.Future[_Worker]") -> None:
+    if not start.done():
+        start.add_done_callback(_kill)
+    elif not start.exception():
+        start.result().process.kill()
+
+
+@contextlib.contextmanager
+def extend_over_freezes(timeout: asyncio.Timeout, timeout_s: float, deadline: float) -> Iterator[None]:
+    """Count the time of a call only while this process runs, so that a frozen call is not found to have timed out.
+
+    Args:
+        timeout: Is rescheduled to now when `timeout_s` seconds have been counted.
+        timeout_s: How long the call may take.
+        deadline: When it ends in any case, on the event loop's clock.
+    """
+    loop = asyncio.get_running_loop()
+    timeout.reschedule(deadline)
+
+    def tick(since: float, left_s: float, step_s: float) -> None:
+        nonlocal timer
+        elapsed_s = (now := loop.time()) - since
+        left_s -= elapsed_s if elapsed_s <= step_s + TICK_S else 0
+        step_s = min(TICK_S, left_s)
+        if step_s > 0:
+            timer = loop.call_later(step_s, tick, now, left_s, step_s)
+        elif not timeout.expired():
+            timeout.reschedule(now)
+
+    timer: asyncio.Handle = loop.call_soon(tick, loop.time(), timeout_s, 0.0)
+    try:
+        yield
+    finally:
+        timer.cancel()
