@@ -50,7 +50,7 @@ def waits_for(path: str) -> str:
 @tool(isolation="process")
 def crashes(how: str) -> str:
     """End the process."""
-    print("about to crash")
+    sys.stdout.write("about to crash\n")
     if how == "segfault":
         ctypes.string_at(0)
     if how == "os._exit":
@@ -129,8 +129,8 @@ def floods(context: ToolContext) -> str:
 def prints(text: str, times: int) -> str:
     """Write to standard output and error."""
     for _ in range(times):
-        print(text)
-    print("an error", file=sys.stderr)
+        sys.stdout.write(f"{text}\n")
+    sys.stderr.write("an error\n")
     return "printed"
 
 

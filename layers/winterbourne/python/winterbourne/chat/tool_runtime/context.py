@@ -6,7 +6,7 @@ asyncio and httpx are imported on first use: a tool in a process of its own may 
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -170,7 +170,7 @@ class ToolContext:
             Exception: What the coroutine raises.
         """
         if self._wait:
-            return self._wait(coroutine)
+            return cast("T", self._wait(coroutine))
         import asyncio  # noqa: PLC0415 - see above
 
         with contextlib.suppress(RuntimeError):  # there is no running loop in a tool's thread

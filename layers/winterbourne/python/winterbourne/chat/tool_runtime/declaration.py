@@ -180,8 +180,8 @@ def tool(
 
     Args:
         function: Async or synchronous (then it runs in a thread); or a generator, async or not, whose items are
-            progress and whose last item is the result. Each parameter has a type; one of type `ToolContext` gets the call's context
-            and is not in the schema.
+            progress and whose last item is the result. Each parameter has a type; one of type `ToolContext` gets the
+            call's context and is not in the schema.
         name: Replaces the function's own name: letters, digits, `_` and `-`, at most 64.
         batch: Async function that runs many calls at once. It takes a list of arguments (objects with the parameters
             as attributes) and, if it has a parameter of that type, the ToolContext; it returns one result, or an
@@ -247,11 +247,9 @@ def _make_tool(name: str, function: Function, batch: Function | None, options: T
 
 def _check_isolation(name: str, function: Function, batch: Function | None) -> None:
     """A process finds its tool by module and name."""
-    if batch:
-        raise InvalidToolDeclaration(f"Tool {name} cannot have a batch function: with isolation it runs call by call.")
-    if function.__module__ == "__main__" or "<locals>" in function.__qualname__:
-        where = "the main module" if function.__module__ == "__main__" else "another function"
-        text = f"Tool {name} is defined in {where}, where a process cannot find it: isolation needs it in a module."
+    if batch or function.__module__ == "__main__" or "<locals>" in function.__qualname__:
+        where = "a batch function" if batch else "its function in the main module or in another function"
+        text = f"Tool {name} cannot have isolation and {where}: a process runs one call, of a function in a module."
         raise InvalidToolDeclaration(text)
 
 

@@ -156,9 +156,9 @@ class ToolExecutor:
             retire()
 
     async def close(self) -> None:
-        """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop the idle threads and all processes."""
+        """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop all processes and idle threads."""
         await cancel_and_wait(self._stuck_tasks, CANCEL_GRACE_S)
-        self._preparer.processes.close()
+        await self._preparer.processes.close()
         self._threads.close()
 
     def adopt_stuck(self, tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -91,11 +91,6 @@ class ToolKeys(msgspec.Struct, frozen=True):
         """
         return {name: value if isinstance(value, str) else await value.read() for name, value in self.values.items()}
 
-    def plain_settings(self) -> dict[str, str]:
-        """The settings that are set and no secrets."""
-        plain = {name: value for name, value in self.values.items() if isinstance(value, str) and value}
-        return {name: value for name, value in plain.items() if name not in self.secret_names}
-
     def setting(self, name: str) -> str:
         """The value of a setting that is not a secret; empty if it is not set.
 

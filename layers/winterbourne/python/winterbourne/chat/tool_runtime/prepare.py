@@ -4,7 +4,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import ToolSettings
@@ -12,7 +12,6 @@ from winterbourne.chat.tool_runtime.batching import Batching, check_size
 from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
 from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.circuit_breaker import CircuitBreaker, GuardedTool
-from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing, ToolKeys
 from winterbourne.chat.tool_runtime.permits import Semaphore
@@ -101,12 +100,9 @@ class ToolPreparer:
         )
 
     def _semaphores(self, tool: Tool) -> list[Semaphore]:
-        limit, own = tool.options.concurrency, list[Semaphore]()
-        if tool.options.isolation:
-            own = [self._process_semaphore]
-        elif tool.blocking:
-            own = [self._thread_semaphore]
-        return [*([Semaphore(limit)] if limit else []), *own]
+        limit = tool.options.concurrency
+        own = self._process_semaphore if tool.options.isolation else self._thread_semaphore if tool.blocking else None
+        return [*([Semaphore(limit)] if limit else []), *([own] if own else [])]
 
     def _isolate(self, tool: Tool, keys: ToolKeys, max_result_bytes: int) -> Call:
         """The tool's call in a process or a thread, if it runs in one."""

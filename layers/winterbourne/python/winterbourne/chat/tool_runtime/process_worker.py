@@ -16,8 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine
-from typing import Any, BinaryIO, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeVar
 
 import msgspec
 
@@ -30,6 +29,9 @@ from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import ToolKeys
 from winterbourne.chat.tool_runtime.progress import PROGRESS_INTERVAL_S
 from winterbourne.chat.tool_runtime.results import encode
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["ProcessCall", "Reply", "main", "read", "write"]
 
@@ -60,13 +62,13 @@ class ProcessCall(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What the process says: that it is ready, progress or a result as JSON, or why a call failed, in words.
+    """What the process says: progress or a result as JSON, or why a call failed, in words.
 
-    The words of `refused` and `unavailable`, a ToolError and a ToolUnavailable, are for the model, those of `failed` for
-    the log.
+    A first result says that it is ready. The words of `refused` and `unavailable`, a ToolError and a ToolUnavailable,
+    are for the model, those of `failed` for the log.
     """
 
-    kind: Literal["ready", "progress", "result", "refused", "unavailable", "failed"]
+    kind: Literal["progress", "result", "refused", "unavailable", "failed"]
     json: msgspec.Raw = msgspec.Raw(b"null")
     text: str = ""
 
@@ -106,7 +108,7 @@ def main() -> None:
     except BaseException as error:  # noqa: BLE001 - a module may raise anything when it is imported, even SystemExit
         write(replies, _failure(error))
         return
-    write(replies, Reply("ready"))
+    write(replies, Reply("result"))
     while call := read(calls, ProcessCall):
         write(replies, _run(tool, call, replies))
 
@@ -135,11 +137,15 @@ def _run(tool: Tool, call: ProcessCall, replies: BinaryIO) -> Reply:
         redaction.register(*find_secrets(call.values[name], by_name=False))
     progress, deadline = _Progress(replies), time.monotonic() + call.remaining_s
     keys = ToolKeys(call.values, call.secret_names)
-    own: dict[str, Any] = {"deadline": deadline, "patience": deadline, "wait": _run_coroutine}
+    own: dict[str, Any] = {
+        "deadline": deadline,
+        "patience": deadline,
+        "wait": lambda coroutine: _runner().run(coroutine),
+    }
     try:
         context = ToolContext(**call.context, **own, keys=keys, report=progress.report, tool=tool.name)
         result = tool.call(tool.validate_arguments(bytes(call.arguments).decode()), context)
-        result = _run_coroutine(result) if inspect.iscoroutine(result) else result
+        result = _runner().run(result) if inspect.iscoroutine(result) else result
         return Reply("result", msgspec.Raw(encode(result, call.max_result_bytes)))
     except BaseException as error:  # noqa: BLE001 - SystemExit too: it fails this call, and the process stays
         return _failure(error)
@@ -147,12 +153,8 @@ def _run(tool: Tool, call: ProcessCall, replies: BinaryIO) -> Reply:
         progress.close()
 
 
-def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return _runner().run(coroutine)
-
-
 @functools.cache
-def _runner() -> Any:
+def _runner() -> "asyncio.Runner":
     import asyncio  # noqa: PLC0415 - only tools that need it pay for it
 
     return asyncio.Runner()
@@ -165,7 +167,7 @@ def _failure(error: BaseException) -> Reply:
 
 
 class _Progress:
-    """Sends the progress of one call, the latest once in PROGRESS_INTERVAL_S, so that what nobody reads fills no pipe."""
+    """Sends the progress of one call, the latest once in PROGRESS_INTERVAL_S: what nobody reads fills no pipe."""
 
     def __init__(self, replies: BinaryIO) -> None:
         self._replies = replies

@@ -1,7 +1,7 @@
 """Argument validation: the JSON a model wrote → typed values, or one sentence that says what to fix.
 
-Nothing is guessed: no string becomes a number, no unknown field is dropped. What means the same in JSON Schema is taken:
-`2.0` for an integer, and `null` for no arguments. Pure; independent of tools.
+Nothing is guessed: no string becomes a number, no unknown field is dropped. What means the same is taken: `2.0` for an
+integer, as JSON Schema has it, and `null` for no arguments. Pure; independent of tools.
 """
 
 import json
