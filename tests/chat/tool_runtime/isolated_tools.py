@@ -4,7 +4,6 @@ import asyncio
 import ctypes
 import os
 import re
-import resource
 import sys
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -32,7 +31,7 @@ def process_id() -> int:
     return os.getpid()
 
 
-@tool(isolation="process", timeout_s=0.5)
+@tool(isolation="process", timeout_s=1.5)
 def catastrophic(length: int) -> str:
     """Hold the interpreter's lock in C code, twice as long for each letter."""
     return str(re.match(r"(\w+\s?)+$", "x" * length + "!"))
@@ -80,7 +79,6 @@ def context_of(context: ToolContext) -> dict[str, object]:
     return {
         "key": len(context.wait(context.key("SHOP_API_KEY"))),
         "setting": context.setting("SHOP_URL"),
-        "variable": os.environ.get("SHOP_URL"),
         "request_id": context.request_id,
         "caller": context.caller,
         "has_time": 0 < context.remaining_s <= 30,
@@ -140,9 +138,8 @@ def large() -> str:
     return "x" * 1_000_000
 
 
-@tool(isolation="process")
-def private_kb() -> int:
-    """The private memory of its process, in kilobytes, and that it dumps no core."""
-    assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+@tool(isolation="process", timeout_s=60)
+def process_id_and_then(length: int) -> int:
+    """Be busy in C code, longer for each letter, and say in which process."""
+    re.match(r"(\w+\s?)+$", "x" * length + "!")
+    return os.getpid()
