@@ -256,3 +256,25 @@ class TestSynchronousTools:
                 await asyncio.sleep(0)
                 loop_iterations += 1
         assert loop_iterations > 10
+
+    async def test_eight_that_are_stuck_leave_the_place_of_any_other_tool(self) -> None:
+        go = threading.Event()
+
+        @tool(timeout_s=0.05)
+        def moor(ship: int) -> int:
+            """Never come back."""
+            go.wait()
+            return ship
+
+        @tool
+        def count_ropes() -> int:
+            """Be quick."""
+            return 4
+
+        executor = ToolExecutor([moor, count_ropes])
+        await run_turn(executor, *(tool_call("moor", str(ship), ship=ship) for ship in range(8)))
+        refused, counted = await run_turn(executor, tool_call("moor", "8", ship=8), tool_call("count_ropes", "9"))
+        assert refused.content == "8 earlier calls of moor are stuck; it can run again when they have ended."
+        assert counted.content == "4"
+        assert executor.abandoned_count == 8
+        go.set()
