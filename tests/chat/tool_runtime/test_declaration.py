@@ -1,7 +1,7 @@
 """Tool declaration: a typed function with a docstring becomes a tool."""
 
 import enum
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from typing import Annotated, Any, Literal, TypedDict
 
 import jsonschema  # type: ignore[import-untyped]  # has no type stubs
@@ -121,7 +121,12 @@ class TestTool:
             """Generator."""
             yield 1
 
-        assert [tool(function).blocking for function in (plain, coroutine, generator)] == [True, False, False]
+        def plain_generator() -> Generator[int, None, None]:
+            """Yield."""
+            yield 1
+
+        functions = (plain, coroutine, generator, plain_generator)
+        assert [tool(function).blocking for function in functions] == [True, False, False, True]
 
     def test_can_still_be_called_as_the_function_that_it_was(self) -> None:
         @tool(timeout_s=2)

@@ -87,7 +87,7 @@ class ToolsFixture:
         """Whether the clock must wait for a thread; threads that are stuck until `go` do not count."""
         return self.awaited > self.entered - self.executor._threads.abandoned_count
 
-    def run_in_thread(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
+    def run_in_thread(self, function: Callable[[], Any], tool: str = "") -> "asyncio.Future[Any]":
         """As the thread pool, and count the functions that are awaited."""
 
         def end(_: object) -> None:

@@ -119,11 +119,11 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The tool executor, the tool worker and the MCP servers."""
 
     tool_executor_max_workers: Count = 8
-    """Maximum number of threads for synchronous tools, of all conversations of the process together; further calls wait
-    for one. Async tools need none.
+    """Maximum number of threads for synchronous tools, of all conversations of the process together, and as many
+    processes for isolated ones; further calls wait for one. Async tools need none.
     """
     tool_execution_timeout: Seconds = 30.0
-    """Seconds one tool call may take, its retries included, unless the tool sets `timeout_s`."""
+    """Seconds one tool call may take, its retries included, unless the tool sets `timeout_s`. No shipped tool does."""
     tool_concurrency: Count = 16
     """How many tool calls of one model turn run at the same time; further calls are queued, and the client is told."""
     tool_calls_per_turn: Count = 128
@@ -138,7 +138,8 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     tool_abandoned_limit: Count = 8
     """How many threads and tasks of tools may still run although their call was cancelled; at that many the execution
-    environment finishes its work and ends, and Lambda starts a new one.
+    environment finishes its work and ends, and Lambda starts a new one. A tool that is stuck in half as many threads is
+    refused until then; at four times as many threads all are.
     """
     tool_breaker_failures: Count = 5
     """Consecutive failures after which a tool's circuit breaker opens, so that its calls fail at once. For tools that

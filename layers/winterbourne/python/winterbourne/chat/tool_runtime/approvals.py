@@ -22,7 +22,8 @@ import msgspec
 from winterbourne.chat.core.messages import Approval, Decision
 from winterbourne.chat.errors import ChatError, SettingsError, StorageUnavailable
 from winterbourne.chat.infra import redaction
-from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
+from winterbourne.chat.infra.secret_values import unwrap_single_value
+from winterbourne.chat.infra.secrets import Secret
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, PreparedTool

@@ -16,6 +16,7 @@ from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
 from winterbourne.chat.tool_runtime.keys import ToolKeys
 from winterbourne.chat.tool_runtime.permits import Semaphore
+from winterbourne.chat.tool_runtime.progress import CoalescedProgress
 from winterbourne.chat.tool_runtime.results import Outcome
 
 __all__ = ["ActiveCall", "CallRecords", "Gate", "PreparedTool", "RunCalls", "RunSlot", "ToolRun", "Turn"]
@@ -112,12 +113,14 @@ class ToolRun(msgspec.Struct, eq=False):
         task: Returns an outcome for each of `calls`, whatever the tool does, unless it is cancelled.
         subscribers: The calls that wait for it. Without any it is abandoned, and must not be joined.
         semaphores: Those whose permits it holds; empty once they are released.
+        progress: What it reports, to all that wait for it.
     """
 
     calls: list[ActiveCall]
     task: "asyncio.Task[Sequence[Outcome]]"
     subscribers: list[ActiveCall]
     semaphores: Sequence[Semaphore]
+    progress: CoalescedProgress
 
 
 RunSlot: TypeAlias = tuple[ToolRun, int]

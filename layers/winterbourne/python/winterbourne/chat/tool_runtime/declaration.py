@@ -4,9 +4,9 @@
     async def get_weather(city: str, days: Annotated[int, Meta(ge=1, le=7)] = 1) -> Forecast:
         ...  # with a docstring: it is what the model reads
 
-Name, description and schema come from the function; arguments are validated before it is called. It may be async,
-synchronous (then it runs in a thread), or an async generator: its items are progress, the last one is the result. Tools
-from other sources, such as MCP servers, build a `Tool` from an argument validator and an async call.
+Name, description and schema come from the function; arguments are validated before it is called. It may be async
+or synchronous (then it runs in a thread), and either may be a generator: its items are progress, the last one is the
+result. Tools from other sources, such as MCP servers, build a `Tool` from an argument validator and an async call.
 """
 
 import inspect
@@ -23,7 +23,7 @@ from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import Count, Seconds
 from winterbourne.chat.tool_runtime import docstring, schema
 from winterbourne.chat.tool_runtime.context import ToolContext
-from winterbourne.chat.tool_runtime.progress import stream_progress
+from winterbourne.chat.tool_runtime.progress import stream_progress, stream_thread
 from winterbourne.chat.tool_runtime.validation import ArgumentValidator
 from winterbourne.override import override
 
@@ -109,7 +109,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
         validate_arguments: Converts JSON text to validated arguments; raises ToolError with a sentence for the model.
         call: Runs the tool once and returns its result, as an awaitable unless it is `blocking`; raises if it fails.
         batch: Runs many calls as one; returns one result, or an exception in its place, for each call, in order.
-        blocking: Whether `call` runs in a thread.
+        blocking: Whether the tool needs a thread: `call` runs in one, unless it returns an awaitable that uses one.
         takes_context: Whether the result of `call` may depend on its context, and so on the caller.
         optional_settings: Settings that `call` may read besides those in `options.needs`, by the names of their
             variables.
@@ -179,9 +179,9 @@ def tool(
     `Args:`. What the function returns is sent as JSON; what it raises becomes an error result.
 
     Args:
-        function: Async, synchronous (then it runs in a thread), or an async generator, whose items are progress and
-            whose last item is the result. Each parameter has a type; one of type `ToolContext` gets the call's context
-            and is not in the schema.
+        function: Async or synchronous (then it runs in a thread); or a generator, async or not, whose items are
+            progress and whose last item is the result. Each parameter has a type; one of type `ToolContext` gets the
+            call's context and is not in the schema.
         name: Replaces the function's own name: letters, digits, `_` and `-`, at most 64.
         batch: Async function that runs many calls at once. It takes a list of arguments (objects with the parameters
             as attributes) and, if it has a parameter of that type, the ToolContext; it returns one result, or an
@@ -229,6 +229,8 @@ def _make_tool(name: str, function: Function, batch: Function | None, options: T
         raise InvalidToolDeclaration(f"Tool {name}: `once` goes neither with `cache_ttl_s` nor with `batch`.")
     if not isinstance(options.approval, bool) and not callable(options.approval):
         raise InvalidToolDeclaration(f"Option approval of tool {name}: expected True, False or a function.")
+    if options.isolation:
+        _check_isolation(name, function, batch)
     hints = _type_hints(name, function)
     arguments_struct, parameters = _arguments_struct_and_schema(name, function, hints, doc)
     context_name = _context_parameter_name(hints)
@@ -245,6 +247,14 @@ def _make_tool(name: str, function: Function, batch: Function | None, options: T
         takes_context=bool(context_name or batch_context_name),
         function=function,
     )
+
+
+def _check_isolation(name: str, function: Function, batch: Function | None) -> None:
+    """A process finds its tool by module and name."""
+    if batch or function.__module__ == "__main__" or "<locals>" in function.__qualname__:
+        where = "a batch function" if batch else "its function in the main module or in another function"
+        text = f"Tool {name} cannot have isolation and {where}: a process runs one call, of a function in a module."
+        raise InvalidToolDeclaration(text)
 
 
 def _type_hints(name: str, function: Function) -> dict[str, Any]:
@@ -282,7 +292,7 @@ def _struct_field(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any
 
 
 def _adapt_function(function: Function, context_name: str) -> Callable[[Any, ToolContext], Any]:
-    """Adapt an async, synchronous or async-generator function to the one signature of `Tool.call`."""
+    """Adapt an async or synchronous function, or a generator, to the one signature of `Tool.call`."""
 
     def call(arguments: Any, context: ToolContext) -> Any:
         return function(**msgspec.structs.asdict(arguments), **({context_name: context} if context_name else {}))
@@ -290,6 +300,11 @@ def _adapt_function(function: Function, context_name: str) -> Callable[[Any, Too
     def call_generator(arguments: Any, context: ToolContext) -> Awaitable[Any]:
         return stream_progress(call(arguments, context), context.progress)
 
+    def call_plain_generator(arguments: Any, context: ToolContext) -> Awaitable[Any]:
+        return stream_thread(call(arguments, context), context.progress, context.in_thread)
+
+    if inspect.isgeneratorfunction(function):
+        return call_plain_generator
     return call_generator if inspect.isasyncgenfunction(function) else call
 
 

@@ -35,6 +35,8 @@ from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing
 from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
 from winterbourne.chat.tool_runtime.prepare import ToolPreparer
+from winterbourne.chat.tool_runtime.processes import extend_over_freezes
+from winterbourne.chat.tool_runtime.progress import CoalescedProgress
 from winterbourne.chat.tool_runtime.results import (
     CANCELLED,
     Outcome,
@@ -170,8 +172,9 @@ class ToolExecutor:
             retire()
 
     async def close(self) -> None:
-        """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop the idle threads."""
+        """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop all processes and idle threads."""
         await cancel_and_wait(self._stuck_tasks, CANCEL_GRACE_S)
+        await self._preparer.processes.close()
         self._threads.close()
 
     def adopt_stuck(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -231,6 +234,9 @@ class ToolExecutor:
                 found = _take_shortcut(call, tool) or await self._acquire_slot(call, tool)
                 if isinstance(found, Outcome):
                     return found
+                if tool.declared.options.isolation:
+                    with extend_over_freezes(timeout, tool.timeout_s, call.turn.deadline):
+                        return await self._await_run(call, *found)
                 timeout.reschedule(min(_now() + tool.timeout_s, call.turn.deadline))
                 return await self._await_run(call, *found)
         except TimeoutError:
@@ -263,8 +269,9 @@ class ToolExecutor:
 
     def _start_run(self, call: ActiveCall, tool: PreparedTool, semaphores: Sequence[Semaphore]) -> ToolRun:
         calls, subscribers = [call], list[ActiveCall]()
-        context = self._make_context(call, tool, functools.partial(self._publish_progress, subscribers))
-        run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context)), subscribers, semaphores)
+        progress = CoalescedProgress(functools.partial(self._publish_progress, subscribers))
+        context = self._make_context(call, tool, progress.report)
+        run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context)), subscribers, semaphores, progress)
         run.task.add_done_callback(lambda _: self._release(run))
         for notify in tool.on_start:
             notify(run)
@@ -284,6 +291,7 @@ class ToolExecutor:
             threads=self._threads,
             report=report,
             send_stop=self._send_stop,
+            tool=tool.declared.name,
         )
 
     async def _await_run(self, call: ActiveCall, run: ToolRun, index: int) -> Outcome:
@@ -301,7 +309,9 @@ class ToolExecutor:
                 self._release(run)
 
     def _release(self, run: ToolRun) -> None:
-        """Release a run's permits, once: when it is done or abandoned."""
+        """Release a run's permits, once: when it is done or abandoned. Its result is worth more than old progress."""
+        if run.progress.sender:
+            run.progress.sender.cancel()
         semaphores, run.semaphores = run.semaphores, ()
         if semaphores:
             self._permits.release(semaphores)

@@ -1,9 +1,10 @@
 """Prepares a tool when it is added: composes what its options ask for around its call, and looks for its keys."""
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import ToolSettings
@@ -12,11 +13,11 @@ from winterbourne.chat.tool_runtime.batching import Batching, check_size
 from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, Gate, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.circuit_breaker import CircuitBreaker, GuardedTool
-from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
-from winterbourne.chat.tool_runtime.keys import KeyRing
+from winterbourne.chat.tool_runtime.keys import KeyRing, ToolKeys
 from winterbourne.chat.tool_runtime.once import OnceTool, set_idempotency_key
 from winterbourne.chat.tool_runtime.permits import Semaphore
+from winterbourne.chat.tool_runtime.processes import ProcessPool
 from winterbourne.chat.tool_runtime.results import Outcome
 from winterbourne.chat.tool_runtime.retry import with_retry
 from winterbourne.chat.tool_runtime.threads import ThreadPool
@@ -51,6 +52,9 @@ class ToolPreparer:
         self._key_ring = key_ring
         self._threads = threads
         self._thread_semaphore = Semaphore(settings.tool_executor_max_workers)
+        self.processes = ProcessPool(settings.tool_executor_max_workers, threads)
+        """Where tools with `isolation="process"` run."""
+        self._process_semaphore = Semaphore(settings.tool_executor_max_workers)
         self._run = run
         self._now = now
         self._approvals = approvals
@@ -72,6 +76,8 @@ class ToolPreparer:
         shortcuts: list[Callable[[ActiveCall], Outcome | RunSlot | None]] = []
         on_start: list[Callable[[ToolRun], None]] = []
         run, options = self._run, tool.options
+        keys = self._key_ring.restricted_to((*options.needs, *tool.optional_settings), options.keys)
+        max_result_bytes = options.max_result_bytes or self._settings.tool_max_result_bytes
         if options.retries:
             wrappers.append(functools.partial(with_retry, tool.name, options.retries))
         if options.breaker:
@@ -95,14 +101,14 @@ class ToolPreparer:
         return PreparedTool(
             declared=tool,
             compares_calls=options.cache_ttl_s is not None or tool.batch is not None,
-            call=_wrap(self._in_thread(tool.call) if tool.blocking else tool.call, wrappers),
+            call=_wrap(self._isolate(tool, keys, max_result_bytes), wrappers),
             batch=_wrap(check_size(tool.name, tool.batch), wrappers) if tool.batch else None,
             run=run,
             gates=self._gates(tool),
             shortcuts=shortcuts,
             on_start=on_start,
             missing_setting=self._first_missing_setting(tool),
-            keys=self._key_ring.restricted_to((*options.needs, *tool.optional_settings), options.keys),
+            keys=keys,
             semaphores=self._semaphores(tool),
             timeout_s=timeout_s,
             max_result_bytes=max_result_bytes,
@@ -125,10 +131,17 @@ class ToolPreparer:
 
     def _semaphores(self, tool: Tool) -> list[Semaphore]:
         limit = tool.options.concurrency
-        return [*([Semaphore(limit)] if limit else []), *([self._thread_semaphore] if tool.blocking else [])]
+        own = self._process_semaphore if tool.options.isolation else self._thread_semaphore if tool.blocking else None
+        return [*([Semaphore(limit)] if limit else []), *([own] if own else [])]
 
-    def _in_thread(self, function: Callable[[Any, ToolContext], Any]) -> Call:
-        return lambda arguments, context: self._threads.run(functools.partial(function, arguments, context))
+    def _isolate(self, tool: Tool, keys: ToolKeys, max_result_bytes: int) -> Call:
+        """The tool's call in a process or a thread, if it runs in one."""
+        if tool.options.isolation:
+            max_progress_bytes = self._settings.tool_max_result_bytes
+            return self.processes.isolate(tool, keys, max_progress_bytes, max_result_bytes)
+        if not tool.blocking or inspect.isgeneratorfunction(tool.function):
+            return tool.call
+        return lambda arguments, context: self._threads.run(functools.partial(tool.call, arguments, context), tool.name)
 
     def _first_missing_setting(self, tool: Tool) -> str:
         """The first key or setting that the tool needs and that is not set; empty if all are set."""
