@@ -22,6 +22,7 @@ from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.remote import remote_tool
+from winterbourne.local.event_stream import invoke_complete, payload_chunk
 
 KINDS = ("async", "thread", "process", "remote", "mcp")
 PROMISES = ("timeout", "stop", "isolation", "cost")
@@ -64,7 +65,7 @@ class StubService:
         except asyncio.CancelledError:
             self.ended.append("cancelled")
             raise
-        return httpx.Response(200, json={"content": "42"})
+        return httpx.Response(200, content=payload_chunk(b'{"content":"42"}') + invoke_complete(None, ""))
 
 
 @contextlib.asynccontextmanager
@@ -226,7 +227,7 @@ async def test_isolation_of_remote_is_another_function_that_is_sent_no_key(servi
     async with remote(service) as (executor, _):
         await run_turn(executor, tool_call("elsewhere", seconds=0))
     sent = orjson.loads(service.requests[0].content)
-    assert set(sent) == {"tool", "arguments", "timeout_s", "request_id", "caller"}
+    assert set(sent) == {"tool", "arguments", "timeout_s", "request_id", "caller", "stream", "stop_key"}
 
 
 async def test_cost_of_remote_is_one_invocation_a_call(service: StubService) -> None:
