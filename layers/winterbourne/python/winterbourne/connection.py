@@ -2,20 +2,31 @@
 
 Each poller has its own client. A response that fails costs its connection but not the next invocation:
 `next_invocation` opens a new connection, with retries and exponential backoff.
+
+The socket is our own, not a transport's, so that the watchdog's thread can write to it while the event loop stands
+still: whoever builds bytes, sends them or parses a reply does so under `watchdog.LOCK`.
 """
 
 import asyncio
+import contextlib
+import socket
+import time
 from collections.abc import Callable
 
 from winterbourne.errors import ErrorReport, RuntimeApiError, RuntimeApiUnavailable, StreamLost
-from winterbourne.override import override
 from winterbourne.protocol import CHUNK, RESTORE_NEXT, Reply, RuntimeApiProtocol, State, Trigger
+from winterbourne.watchdog import LOCK
 
 __all__ = ["RuntimeClient"]
 
 # As awslambdaric does where invocations share an environment: five attempts, 0.1 s backoff, doubling each time.
 MAX_ATTEMPTS = 5
 INITIAL_BACKOFF_S = 0.1
+
+# A writer waits while more than the first is unsent, until no more than the second is; as asyncio's transports do.
+MAX_BACKLOG_BYTES = 64 * 1024
+RESUME_BYTES = 16 * 1024
+READ_BYTES = 256 * 1024
 
 
 class RuntimeClient:
@@ -38,6 +49,11 @@ class RuntimeClient:
     def state(self) -> State:
         """The state of the protocol."""
         return self._protocol.state
+
+    @property
+    def is_responding(self) -> bool:
+        """Whether there is an invocation whose response has not ended."""
+        return self._protocol.state in {State.HANDLING, State.STREAMING}
 
     async def next_invocation(self) -> Reply | None:
         """Wait for the next invocation, without a timeout.
@@ -73,7 +89,7 @@ class RuntimeClient:
         """
         if self.state is State.POLLING and self._connection is not None:
             self._is_withdrawn = True
-            self._connection.transport.write_eof()
+            self._connection.end_writing()
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:
         """Start a streamed response. Unless it has to reconnect, it writes to the socket before it first suspends.
@@ -85,7 +101,7 @@ class RuntimeClient:
             connection = self._connection or await self._connect()
         except OSError as error:
             raise StreamLost(str(error)) from error
-        connection.transport.write(self._protocol.start_response(content_type, prelude))
+        connection.send(lambda: self._protocol.start_response(content_type, prelude))
 
     def write(self, data: bytes) -> bool:
         """Write a chunk of the body to the socket immediately.
@@ -99,9 +115,10 @@ class RuntimeClient:
         connection = self._connection
         if connection is None:
             raise StreamLost(self._lost_reason)
-        if self._protocol.state is not State.STREAMING:
-            self._protocol.transition(Trigger.CHUNK)  # says what is wrong
-        connection.transport.write(CHUNK % (len(data), data))
+        with LOCK:
+            if self._protocol.state is not State.STREAMING:
+                self._protocol.transition(Trigger.CHUNK)  # says what is wrong
+            connection.write(CHUNK % (len(data), data))
         return connection.is_write_paused
 
     async def drain(self) -> None:
@@ -136,6 +153,49 @@ class RuntimeClient:
     async def send_error(self, error: ErrorReport) -> None:
         """Send an error instead of a response."""
         await self._deliver(lambda: self._protocol.send_error(error))
+
+    def start_now(self, content_type: str, prelude: bytes) -> None:
+        """Start a streamed response from the watchdog's thread, which holds the lock.
+
+        Raises:
+            StreamLost: There is no connection.
+        """
+        self._connected().send(lambda: self._protocol.start_response(content_type, prelude))
+
+    def end_now(self, error: ErrorReport, *, is_whole: bool) -> None:
+        """End the response from the watchdog's thread, which holds the lock.
+
+        Args:
+            error: Sent as trailers, or in place of a response that has not started.
+            is_whole: Whether the body tells how it ended, so that a response that has started needs no trailers.
+
+        Raises:
+            StreamLost: There is no connection.
+        """
+        protocol = self._protocol
+        if protocol.state is State.HANDLING:
+            self._connected().send(lambda: protocol.send_error(error))
+        elif protocol.state is State.STREAMING:
+            self._connected().send(lambda: protocol.end_response() if is_whole else protocol.fail_response(error))
+
+    def flush_now(self) -> None:
+        """Send from the watchdog's thread, which holds the lock, what the reader was too slow for."""
+        if self._connection is not None:
+            self._connection.flush()
+
+    def finish_now(self, until: float) -> None:
+        """Wait on the watchdog's thread, which keeps the lock for good, until Lambda acknowledges the response.
+
+        Args:
+            until: When to give up, in Unix time, in seconds.
+        """
+        if self._connection is not None and self.state is State.AWAITING_ACK:
+            self._connection.finish(until)
+
+    def _connected(self) -> "_Connection":
+        if self._connection is None:
+            raise StreamLost(self._lost_reason)
+        return self._connection
 
     async def restore_next(self) -> None:
         """Signal that a snapshot may be taken; return after the restore, with the old connection closed."""
@@ -182,11 +242,16 @@ class RuntimeClient:
         return reply
 
     async def _connect(self) -> "_Connection":
-        loop = asyncio.get_running_loop()
-        connection = _Connection(self._protocol, self._on_connection_lost)
-        connection.transport, _ = await loop.create_connection(lambda: connection, self._host, self._port)
-        self._connection = connection
-        return connection
+        opened = socket.socket()
+        try:
+            opened.settimeout(0)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.get_running_loop().sock_connect(opened, (self._host, self._port))
+        except BaseException:
+            opened.close()
+            raise
+        self._connection = _Connection(opened, self._protocol, self._on_connection_lost)
+        return self._connection
 
     def _on_connection_lost(self, connection: "_Connection", reason: str) -> None:
         if connection is self._connection:
@@ -199,60 +264,121 @@ class RuntimeClient:
             connection.abort()
 
 
-class _Connection(asyncio.Protocol):
+class _Connection:
     """One TCP connection: feeds received bytes to the protocol and resolves the pending request with the reply."""
 
-    transport: asyncio.Transport  # set once connected
-
-    def __init__(self, protocol: RuntimeApiProtocol, on_lost: "Callable[[_Connection, str], None]") -> None:
+    def __init__(
+        self,
+        opened: socket.socket,
+        protocol: RuntimeApiProtocol,
+        on_lost: "Callable[[_Connection, str], None]",
+    ) -> None:
         self.is_write_paused = False
         self.write_resumed = asyncio.Event()
+        self._socket = opened
         self._protocol = protocol
         self._on_lost = on_lost
+        self._backlog = bytearray()
         self._pending_reply: asyncio.Future[Reply] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(opened, self._receive)
 
     def request(self, build: Callable[[], bytes]) -> asyncio.Future[Reply]:
         """Build and write a complete request, or the rest of one; the future resolves to its reply."""
-        self.transport.write(build())
-        self._pending_reply = asyncio.get_running_loop().create_future()
+        self.send(build)
+        self._pending_reply = self._loop.create_future()
         return self._pending_reply
+
+    def send(self, build: Callable[[], bytes]) -> None:
+        """Build bytes and write them, in one step for the watchdog's thread."""
+        with LOCK:
+            self.write(build())
+
+    def write(self, data: bytes) -> None:
+        """Send what the socket takes, in order, and keep the rest. The caller holds the lock; any thread may call."""
+        if self._backlog:
+            self._backlog += data
+        elif (sent := self._send(data)) < len(data):
+            self._backlog += memoryview(data)[sent:]
+            self._loop.call_soon_threadsafe(self._follow_backlog)
+        else:
+            return
+        if len(self._backlog) > MAX_BACKLOG_BYTES:
+            self.is_write_paused = True
+            self.write_resumed.clear()
+
+    def flush(self) -> None:
+        """Send of the rest what the socket takes. The caller holds the lock; any thread may call."""
+        if self._backlog:
+            del self._backlog[: self._send(self._backlog)]
+
+    def end_writing(self) -> None:
+        """Close our half of the connection; what is unsent is not sent."""
+        with contextlib.suppress(OSError):  # the other end has closed it
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def finish(self, until: float) -> None:
+        """Send what is left and wait for the reply, on this thread, until this Unix time."""
+        try:
+            self._socket.settimeout(max(0.001, until - time.time()))
+            self._socket.sendall(self._backlog)
+            while (data := self._socket.recv(READ_BYTES)) and self._protocol.receive_data(data) is None:
+                self._socket.settimeout(max(0.001, until - time.time()))
+        except (OSError, RuntimeApiError):
+            return  # nobody is there to be told more
 
     def abort(self) -> None:
         """Close the connection and wake everything that waits for it."""
-        self.transport.abort()
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
         self.write_resumed.set()
         if self._pending_reply is not None and not self._pending_reply.done():
             self._pending_reply.set_exception(ConnectionResetError("the connection to the Runtime API was lost"))
 
-    @override
-    def data_received(self, data: bytes) -> None:
-        try:
-            reply = self._protocol.receive_data(data)
-        except RuntimeApiError as error:
-            self._on_lost(self, str(error))
-            return
-        if reply is None:
-            return
+    def _receive(self) -> None:
+        with LOCK:
+            try:
+                data = self._socket.recv(READ_BYTES)
+                reply = self._protocol.receive_data(data)  # without a length, a reply ends with the connection
+            except (BlockingIOError, InterruptedError):
+                return
+            except (OSError, RuntimeApiError) as error:
+                self._on_lost(self, str(error))
+                return
+        if reply is not None:
+            self._take(reply)
+        if not data:
+            self._on_lost(self, "the Runtime API closed the connection")
+
+    def _take(self, reply: Reply) -> None:
         if self._pending_reply is None or self._pending_reply.done():
             reason = f"the Runtime API answered {reply.status} before the response ended: "
             self._on_lost(self, reason + reply.body.decode(errors="replace"))
         else:
             self._pending_reply.set_result(reply)
 
-    @override
-    def eof_received(self) -> None:
-        self.data_received(b"")  # a reply without a length ends with the connection
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self._loop.call_soon_threadsafe(self._on_lost, self, str(error))
+            return len(data)  # nobody reads it
 
-    @override
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._on_lost(self, str(exc or "the Runtime API closed the connection"))
-
-    @override
-    def pause_writing(self) -> None:
-        self.is_write_paused = True
-        self.write_resumed.clear()
-
-    @override
-    def resume_writing(self) -> None:
-        self.is_write_paused = False
-        self.write_resumed.set()
+    def _follow_backlog(self) -> None:
+        """Send of the rest what the socket takes, here and whenever it takes more."""
+        if self._socket.fileno() < 0:
+            return
+        with LOCK:
+            self.flush()
+            left = len(self._backlog)
+        if left:
+            self._loop.add_writer(self._socket, self._follow_backlog)
+        else:
+            self._loop.remove_writer(self._socket)
+        if left <= RESUME_BYTES:
+            self.is_write_paused = False
+            self.write_resumed.set()

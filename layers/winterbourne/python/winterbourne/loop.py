@@ -4,7 +4,9 @@ There is one poller per concurrent invocation, all on one event loop.
 """
 
 import asyncio
+import faulthandler
 import logging
+import math
 import os
 import time
 from collections.abc import Awaitable
@@ -33,6 +35,7 @@ from winterbourne.lifecycle import error_frame
 from winterbourne.logs import REQUEST_IDS, flush_partial_lines, log_error
 from winterbourne.protocol import Reply, State
 from winterbourne.stream import BufferedSink, as_bytes, open_stream
+from winterbourne.watchdog import LOCK, InFlight, Watchdog
 
 __all__ = ["Poller"]
 
@@ -49,16 +52,25 @@ class Poller:
         buffered: Send streamed responses in one piece, which is all that `sam local` can show.
         sole: Whether this is the only poller of the process. If so, `_X_AMZN_TRACE_ID` is set for each invocation and a
             handler that exits ends the process, both as under awslambdaric.
+        watchdog: Watches the event loop; None for nobody.
     """
 
     def __init__(
-        self, client: RuntimeClient, handler: AsyncHandler, *, margin_ms: int, buffered: bool = False, sole: bool = True
+        self,
+        client: RuntimeClient,
+        handler: AsyncHandler,
+        *,
+        margin_ms: int,
+        buffered: bool = False,
+        sole: bool = True,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._client = client
         self._handler = handler
         self._margin_ms = margin_ms
         self._buffered = buffered
         self._sole = sole
+        self._watchdog = watchdog or Watchdog()
         self._stopping = self._draining = self._connecting = False
         self._task: asyncio.Task[None] | None = None
 
@@ -123,13 +135,16 @@ class Poller:
         headers = invocation.headers
         request_id = headers.get("lambda-runtime-aws-request-id", "")
         REQUEST_IDS.set((request_id, headers.get("lambda-runtime-aws-tenant-id")))
-        stream = None
+        stream = watched = None
         try:
             event, context = parse_event(headers, invocation.body), LambdaContext(headers)
             CONTEXT.set(context)
             client = None if self._buffered else self._client
             stream, sink = open_stream(client, find_front_end(event), is_head=is_head_request(event))
             deadline_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
+            streamed = None if isinstance(sink, BufferedSink) else stream
+            deadline = deadline_ms / 1000 or math.inf
+            watched = self._watch(InFlight(self._client, streamed, request_id, deadline, self._margin_ms / 1000))
             result = await self._run_with_deadline(self._handler(event, stream, context), deadline_ms)
             if isinstance(sink, BufferedSink) and stream.started:
                 result = sink.result(stream.response)
@@ -144,6 +159,22 @@ class Poller:
         finally:
             if stream is not None and not stream.ended:
                 stream.close()
+            if watched:
+                self._unwatch(watched)
+
+    def _watch(self, invocation: InFlight) -> InFlight:
+        self._watchdog.in_flight.add(invocation)
+        self._watchdog.wake.set()
+        return invocation
+
+    def _unwatch(self, invocation: InFlight) -> None:
+        with LOCK:
+            in_flight = self._watchdog.in_flight
+            in_flight.discard(invocation)
+            faulthandler.cancel_dump_traceback_later()  # a process that is frozen would else write it when it thaws
+            self._watchdog.traced = None
+            if not in_flight:
+                self._watchdog.wake.clear()
 
     async def _run_with_deadline(self, handler_call: Awaitable[Any], deadline_ms: int) -> Any:
         """Run the handler; cancel it shortly before the deadline.

@@ -17,7 +17,7 @@ from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import http_retry
 from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
-from winterbourne.chat.infra.telemetry import measure
+from winterbourne.chat.infra.telemetry import TOOL_TASK, measure
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunSlot, ToolRun, Turn
 from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup, cancel_and_wait
@@ -241,7 +241,8 @@ class ToolExecutor:
             threads=self._threads,
             report=functools.partial(self._publish_progress, subscribers),
         )
-        run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context)), subscribers, semaphores)
+        name = f"{TOOL_TASK}{tool.declared.name}"  # who blocks the event loop is known by it
+        run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context), name=name), subscribers, semaphores)
         run.task.add_done_callback(lambda _: self._release(run))
         for notify in tool.on_start:
             notify(run)
