@@ -50,11 +50,6 @@ class RuntimeClient:
         """The state of the protocol."""
         return self._protocol.state
 
-    @property
-    def is_responding(self) -> bool:
-        """Whether there is an invocation whose response has not ended."""
-        return self._protocol.state in {State.HANDLING, State.STREAMING}
-
     async def next_invocation(self) -> Reply | None:
         """Wait for the next invocation, without a timeout.
 
@@ -101,7 +96,7 @@ class RuntimeClient:
             connection = self._connection or await self._connect()
         except OSError as error:
             raise StreamLost(str(error)) from error
-        connection.send(lambda: self._protocol.start_response(content_type, prelude))
+        connection.write(build=lambda: self._protocol.start_response(content_type, prelude))
 
     def write(self, data: bytes) -> bool:
         """Write a chunk of the body to the socket immediately.
@@ -115,10 +110,9 @@ class RuntimeClient:
         connection = self._connection
         if connection is None:
             raise StreamLost(self._lost_reason)
-        with LOCK:
-            if self._protocol.state is not State.STREAMING:
-                self._protocol.transition(Trigger.CHUNK)  # says what is wrong
-            connection.write(CHUNK % (len(data), data))
+        if self._protocol.state is not State.STREAMING:
+            self._protocol.transition(Trigger.CHUNK)  # says what is wrong
+        connection.write(CHUNK % (len(data), data))
         return connection.is_write_paused
 
     async def drain(self) -> None:
@@ -128,6 +122,7 @@ class RuntimeClient:
             StreamLost: Lambda closed the response in the meantime.
         """
         if connection := self._connection:
+            connection.write_resumed.clear()
             await connection.write_resumed.wait()
         if connection is None or self._connection is not connection:
             raise StreamLost(self._lost_reason)
@@ -154,48 +149,26 @@ class RuntimeClient:
         """Send an error instead of a response."""
         await self._deliver(lambda: self._protocol.send_error(error))
 
-    def start_now(self, content_type: str, prelude: bytes) -> None:
-        """Start a streamed response from the watchdog's thread, which holds the lock.
+    def send_now(self, build: Callable[[RuntimeApiProtocol], bytes]) -> None:
+        """Send a part of a response from the watchdog's thread, which holds the lock.
 
         Raises:
             StreamLost: There is no connection.
         """
-        self._connected().send(lambda: self._protocol.start_response(content_type, prelude))
-
-    def end_now(self, error: ErrorReport, *, is_whole: bool) -> None:
-        """End the response from the watchdog's thread, which holds the lock.
-
-        Args:
-            error: Sent as trailers, or in place of a response that has not started.
-            is_whole: Whether the body tells how it ended, so that a response that has started needs no trailers.
-
-        Raises:
-            StreamLost: There is no connection.
-        """
-        protocol = self._protocol
-        if protocol.state is State.HANDLING:
-            self._connected().send(lambda: protocol.send_error(error))
-        elif protocol.state is State.STREAMING:
-            self._connected().send(lambda: protocol.end_response() if is_whole else protocol.fail_response(error))
-
-    def flush_now(self) -> None:
-        """Send from the watchdog's thread, which holds the lock, what the reader was too slow for."""
-        if self._connection is not None:
-            self._connection.flush()
-
-    def finish_now(self, until: float) -> None:
-        """Wait on the watchdog's thread, which keeps the lock for good, until Lambda acknowledges the response.
-
-        Args:
-            until: When to give up, in Unix time, in seconds.
-        """
-        if self._connection is not None and self.state is State.AWAITING_ACK:
-            self._connection.finish(until)
-
-    def _connected(self) -> "_Connection":
         if self._connection is None:
             raise StreamLost(self._lost_reason)
-        return self._connection
+        self._connection.write(build=lambda: build(self._protocol))
+
+    def flush_now(self, until: float = 0.0) -> None:
+        """Send from the watchdog's thread, which holds the lock, what the reader was too slow for.
+
+        Args:
+            until: If given, wait for the acknowledgement too, until this Unix time in seconds: the last thing done.
+        """
+        if self._connection and until:
+            self._connection.finish(until)
+        elif self._connection:
+            self._connection.write()
 
     async def restore_next(self) -> None:
         """Signal that a snapshot may be taken; return after the restore, with the old connection closed."""
@@ -243,9 +216,9 @@ class RuntimeClient:
 
     async def _connect(self) -> "_Connection":
         opened = socket.socket()
+        opened.settimeout(0)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            opened.settimeout(0)
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().sock_connect(opened, (self._host, self._port))
         except BaseException:
             opened.close()
@@ -267,12 +240,7 @@ class RuntimeClient:
 class _Connection:
     """One TCP connection: feeds received bytes to the protocol and resolves the pending request with the reply."""
 
-    def __init__(
-        self,
-        opened: socket.socket,
-        protocol: RuntimeApiProtocol,
-        on_lost: "Callable[[_Connection, str], None]",
-    ) -> None:
+    def __init__(self, opened: socket.socket, protocol: RuntimeApiProtocol, on_lost: "OnLost") -> None:
         self.is_write_paused = False
         self.write_resumed = asyncio.Event()
         self._socket = opened
@@ -285,32 +253,30 @@ class _Connection:
 
     def request(self, build: Callable[[], bytes]) -> asyncio.Future[Reply]:
         """Build and write a complete request, or the rest of one; the future resolves to its reply."""
-        self.send(build)
+        self.write(build=build)
         self._pending_reply = self._loop.create_future()
         return self._pending_reply
 
-    def send(self, build: Callable[[], bytes]) -> None:
-        """Build bytes and write them, in one step for the watchdog's thread."""
+    def write(self, data: bytes = b"", build: Callable[[], bytes] = bytes) -> None:
+        """Send what the socket takes of the data, or of what `build` makes, in order, and keep the rest; any thread."""
         with LOCK:
-            self.write(build())
-
-    def write(self, data: bytes) -> None:
-        """Send what the socket takes, in order, and keep the rest. The caller holds the lock; any thread may call."""
-        if self._backlog:
-            self._backlog += data
-        elif (sent := self._send(data)) < len(data):
-            self._backlog += memoryview(data)[sent:]
-            self._loop.call_soon_threadsafe(self._follow_backlog)
-        else:
-            return
-        if len(self._backlog) > MAX_BACKLOG_BYTES:
-            self.is_write_paused = True
-            self.write_resumed.clear()
-
-    def flush(self) -> None:
-        """Send of the rest what the socket takes. The caller holds the lock; any thread may call."""
-        if self._backlog:
-            del self._backlog[: self._send(self._backlog)]
+            unsent: bytes | bytearray = data or build()
+            if was_behind := bool(self._backlog):
+                self._backlog += unsent
+                unsent = self._backlog
+            try:
+                sent = self._socket.send(unsent)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                sent = len(unsent)  # nobody reads it
+                self._loop.call_soon_threadsafe(self._on_lost, self, str(error))
+            if was_behind:
+                del self._backlog[:sent]
+            elif sent < len(unsent):
+                self._backlog += unsent[sent:]
+                self._loop.call_soon_threadsafe(self._follow_backlog)
+            self.is_write_paused = len(self._backlog) > MAX_BACKLOG_BYTES
 
     def end_writing(self) -> None:
         """Close our half of the connection; what is unsent is not sent."""
@@ -319,20 +285,17 @@ class _Connection:
 
     def finish(self, until: float) -> None:
         """Send what is left and wait for the reply, on this thread, until this Unix time."""
-        try:
+        with contextlib.suppress(OSError, RuntimeApiError):  # nobody is there to be told more
             self._socket.settimeout(max(0.001, until - time.time()))
             self._socket.sendall(self._backlog)
             while (data := self._socket.recv(READ_BYTES)) and self._protocol.receive_data(data) is None:
-                self._socket.settimeout(max(0.001, until - time.time()))
-        except (OSError, RuntimeApiError):
-            return  # nobody is there to be told more
+                pass
 
     def abort(self) -> None:
         """Close the connection and wake everything that waits for it."""
-        if self._socket.fileno() >= 0:
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
-            self._socket.close()
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
         self.write_resumed.set()
         if self._pending_reply is not None and not self._pending_reply.done():
             self._pending_reply.set_exception(ConnectionResetError("the connection to the Runtime API was lost"))
@@ -347,38 +310,26 @@ class _Connection:
             except (OSError, RuntimeApiError) as error:
                 self._on_lost(self, str(error))
                 return
-        if reply is not None:
-            self._take(reply)
-        if not data:
-            self._on_lost(self, "the Runtime API closed the connection")
-
-    def _take(self, reply: Reply) -> None:
-        if self._pending_reply is None or self._pending_reply.done():
+        if reply and self._pending_reply and not self._pending_reply.done():
+            self._pending_reply.set_result(reply)
+        elif reply:
             reason = f"the Runtime API answered {reply.status} before the response ended: "
             self._on_lost(self, reason + reply.body.decode(errors="replace"))
-        else:
-            self._pending_reply.set_result(reply)
-
-    def _send(self, data: bytes | bytearray) -> int:
-        try:
-            return self._socket.send(data)
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError as error:
-            self._loop.call_soon_threadsafe(self._on_lost, self, str(error))
-            return len(data)  # nobody reads it
+        if not data:
+            self._on_lost(self, "the Runtime API closed the connection")
 
     def _follow_backlog(self) -> None:
         """Send of the rest what the socket takes, here and whenever it takes more."""
         if self._socket.fileno() < 0:
             return
-        with LOCK:
-            self.flush()
-            left = len(self._backlog)
-        if left:
+        self.write()
+        if self._backlog:
             self._loop.add_writer(self._socket, self._follow_backlog)
         else:
             self._loop.remove_writer(self._socket)
-        if left <= RESUME_BYTES:
+        if len(self._backlog) <= RESUME_BYTES:
             self.is_write_paused = False
             self.write_resumed.set()
+
+
+OnLost = Callable[[_Connection, str], None]

@@ -6,7 +6,6 @@ There is one poller per concurrent invocation, all on one event loop.
 import asyncio
 import faulthandler
 import logging
-import math
 import os
 import time
 from collections.abc import Awaitable
@@ -35,7 +34,7 @@ from winterbourne.lifecycle import error_frame
 from winterbourne.logs import REQUEST_IDS, flush_partial_lines, log_error
 from winterbourne.protocol import Reply, State
 from winterbourne.stream import BufferedSink, as_bytes, open_stream
-from winterbourne.watchdog import LOCK, InFlight, Watchdog
+from winterbourne.watchdog import LOCK, WATCHDOG, InFlight
 
 __all__ = ["Poller"]
 
@@ -52,25 +51,16 @@ class Poller:
         buffered: Send streamed responses in one piece, which is all that `sam local` can show.
         sole: Whether this is the only poller of the process. If so, `_X_AMZN_TRACE_ID` is set for each invocation and a
             handler that exits ends the process, both as under awslambdaric.
-        watchdog: Watches the event loop; None for nobody.
     """
 
     def __init__(
-        self,
-        client: RuntimeClient,
-        handler: AsyncHandler,
-        *,
-        margin_ms: int,
-        buffered: bool = False,
-        sole: bool = True,
-        watchdog: Watchdog | None = None,
+        self, client: RuntimeClient, handler: AsyncHandler, *, margin_ms: int, buffered: bool = False, sole: bool = True
     ) -> None:
         self._client = client
         self._handler = handler
         self._margin_ms = margin_ms
         self._buffered = buffered
         self._sole = sole
-        self._watchdog = watchdog or Watchdog()
         self._stopping = self._draining = self._connecting = False
         self._task: asyncio.Task[None] | None = None
 
@@ -143,8 +133,9 @@ class Poller:
             stream, sink = open_stream(client, find_front_end(event), is_head=is_head_request(event))
             deadline_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
             streamed = None if isinstance(sink, BufferedSink) else stream
-            deadline = deadline_ms / 1000 or math.inf
-            watched = self._watch(InFlight(self._client, streamed, request_id, deadline, self._margin_ms / 1000))
+            watched = InFlight(self._client, streamed, request_id, deadline_ms, self._margin_ms)
+            WATCHDOG.in_flight.add(watched)
+            WATCHDOG.wake.set()
             result = await self._run_with_deadline(self._handler(event, stream, context), deadline_ms)
             if isinstance(sink, BufferedSink) and stream.started:
                 result = sink.result(stream.response)
@@ -160,21 +151,10 @@ class Poller:
             if stream is not None and not stream.ended:
                 stream.close()
             if watched:
-                self._unwatch(watched)
-
-    def _watch(self, invocation: InFlight) -> InFlight:
-        self._watchdog.in_flight.add(invocation)
-        self._watchdog.wake.set()
-        return invocation
-
-    def _unwatch(self, invocation: InFlight) -> None:
-        with LOCK:
-            in_flight = self._watchdog.in_flight
-            in_flight.discard(invocation)
-            faulthandler.cancel_dump_traceback_later()  # a process that is frozen would else write it when it thaws
-            self._watchdog.traced = None
-            if not in_flight:
-                self._watchdog.wake.clear()
+                with LOCK:
+                    WATCHDOG.in_flight.discard(watched)
+                    WATCHDOG.traced = None
+                    faulthandler.cancel_dump_traceback_later()  # else it is written when a frozen process thaws
 
     async def _run_with_deadline(self, handler_call: Awaitable[Any], deadline_ms: int) -> Any:
         """Run the handler; cancel it shortly before the deadline.

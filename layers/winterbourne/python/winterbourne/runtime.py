@@ -20,7 +20,7 @@ from winterbourne.errors import ErrorReport, RuntimeApiUnavailable, RuntimeFault
 from winterbourne.handlers import AsyncHandler, adapt_handler
 from winterbourne.loop import Poller
 from winterbourne.protocol import INIT_ERROR, RESTORE_ERROR
-from winterbourne.watchdog import Watchdog
+from winterbourne.watchdog import WATCHDOG
 
 __all__ = ["main"]
 
@@ -130,10 +130,8 @@ async def _run_pollers(first_client: RuntimeClient, handler: AsyncHandler, margi
     count = int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY") or 1)
     clients = [first_client, *(RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"]) for _ in range(count - 1))]
     buffered = bool(os.environ.get("AWS_SAM_LOCAL"))
-    watchdog = Watchdog()
-    options: dict[str, Any] = {"margin_ms": margin_ms, "buffered": buffered, "sole": count == 1, "watchdog": watchdog}
-    pollers = [Poller(each, handler, **options) for each in clients]
-    watchdog.start()
+    pollers = [Poller(each, handler, margin_ms=margin_ms, buffered=buffered, sole=count == 1) for each in clients]
+    WATCHDOG.start()
     tasks = [asyncio.create_task(poller.run(), name=f"poller {i}") for i, poller in enumerate(pollers)]
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _stop_pollers, pollers)

@@ -156,7 +156,7 @@ class ResponseStream:
             return False
         if data := self.last_words(is_last):
             if not self.started:
-                client.start_now(*self._begin())
+                client.send_now(lambda protocol: protocol.start_response(*self._begin()))
                 self._is_open = True
             client.write(data)
         return True

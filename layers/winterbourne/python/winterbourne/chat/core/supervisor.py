@@ -72,7 +72,10 @@ class EventWriter(msgspec.Struct):
             self.closed = isinstance(batch[-1], TERMINAL_EVENTS)
             if self.log:
                 self.log(batch)
-            rest = self._put(data) if (data := self.encode(batch)) else None
+            if not (data := self.encode(batch)):
+                return
+            self.last_write_at = asyncio.get_running_loop().time()
+            rest = self.write(data)
         if rest:
             await rest
 
@@ -80,37 +83,34 @@ class EventWriter(msgspec.Struct):
         """Send a heartbeat whenever nothing was sent for `heartbeat_interval_s` seconds, until the terminal event."""
         loop = asyncio.get_running_loop()
         while self.heartbeat and not self.closed:
-            idle_s = loop.time() - self.last_write_at
-            if idle_s >= self.heartbeat_interval_s:
-                telemetry.measure("Heartbeats")
-                with self.lock:
-                    rest = self._put(self.encode(()) + self.heartbeat)
-                if rest:
-                    await rest
-            else:
-                await asyncio.sleep(self.heartbeat_interval_s - idle_s)
+            with self.lock:
+                if data := self._heartbeat_due(loop.time()):
+                    telemetry.measure("Heartbeats")
+                rest = self.write(data) if data else asyncio.sleep(self._next_heartbeat_at - loop.time())
+            if rest:
+                await rest
 
     def last_words(self, is_last: bool, /) -> bytes:  # noqa: FBT001 - as the runtime's watchdog calls it
         """What the watchdog sends, from its thread and under the lock, while the event loop stands still.
 
         Args:
             is_last: Whether it ends the response: the terminal event, unless that was emitted. The log of the answer is
-                not told: it ends with the process, as its readers are told.
+                not told: it ends with the process, and its readers see that.
         """
-        if self.closed:
-            return b""
-        if is_last:
-            self.closed = True
-            return self.encode((_failed(DeadlineReached(), self.request_id),))
-        now = time.monotonic()  # the clock of the loop, which may keep the time of its last turn
-        if not self.heartbeat or now - self.last_write_at < self.heartbeat_interval_s:
+        if self.closed or not is_last:
+            return self._heartbeat_due(time.monotonic())  # the loop's clock, which may keep the time of its last turn
+        self.closed = True
+        return self.encode((_failed(DeadlineReached(), self.request_id),))
+
+    @property
+    def _next_heartbeat_at(self) -> float:
+        return self.last_write_at + self.heartbeat_interval_s
+
+    def _heartbeat_due(self, now: float) -> bytes:
+        if self.closed or not self.heartbeat or now < self._next_heartbeat_at:
             return b""
         self.last_write_at = now
         return self.encode(()) + self.heartbeat
-
-    def _put(self, data: bytes) -> Awaitable[None] | None:
-        self.last_write_at = asyncio.get_running_loop().time()
-        return self.write(data)
 
 
 async def supervise(
