@@ -61,12 +61,12 @@ ENDS = {
 def model() -> Iterator[Provider]:
     """Calls the tool for whoever asks first with `Dredge first.`; to all others it says nothing."""
     with provider() as known:
-        silent, called = threading.Event(), CALL
+        silent = threading.Event()
 
         def answer(request: dict[str, Any]) -> tuple[int, Iterable[bytes]]:
             known.requests.append(request)
             calls = "first" in json.dumps(request["messages"])
-            return 200, [called] if calls else iter(lambda: (silent.wait(60) and b"") or b"", b"")
+            return 200, [CALL] if calls else iter(lambda: (silent.wait(60) and b"") or b"", b"")
 
         known.answer = answer  # type: ignore[method-assign]
         yield known
@@ -88,6 +88,7 @@ def serve(folder: Path, project: Path, model: Provider, *flags: str) -> Any:
         "MODEL_PROVIDER": "openai",
         "OPENAI_BASE_URL": model.url,
         "OPENAI_API_KEY": "unused",
+        "MODEL_ID": "any",
         "HEARTBEAT_INTERVAL": "1",
         "TOOL_ANSWER_RESERVE": "1",
     }

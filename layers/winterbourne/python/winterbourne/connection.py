@@ -23,9 +23,7 @@ __all__ = ["RuntimeClient"]
 MAX_ATTEMPTS = 5
 INITIAL_BACKOFF_S = 0.1
 
-# A writer waits while more than the first is unsent, until no more than the second is; as asyncio's transports do.
-MAX_BACKLOG_BYTES = 64 * 1024
-RESUME_BYTES = 16 * 1024
+MAX_BACKLOG_BYTES = 64 * 1024  # a writer waits while more is unsent, as with asyncio's transports
 READ_BYTES = 256 * 1024
 
 
@@ -165,10 +163,10 @@ class RuntimeClient:
         Args:
             until: If given, wait for the acknowledgement too, until this Unix time in seconds: the last thing done.
         """
-        if self._connection and until:
-            self._connection.finish(until)
-        elif self._connection:
+        if self._connection and not until:
             self._connection.write()
+        elif self._connection and self.state is State.AWAITING_ACK:
+            self._connection.finish(until)
 
     async def restore_next(self) -> None:
         """Signal that a snapshot may be taken; return after the restore, with the old connection closed."""
@@ -327,8 +325,6 @@ class _Connection:
             self._loop.add_writer(self._socket, self._follow_backlog)
         else:
             self._loop.remove_writer(self._socket)
-        if len(self._backlog) <= RESUME_BYTES:
-            self.is_write_paused = False
             self.write_resumed.set()
 
 

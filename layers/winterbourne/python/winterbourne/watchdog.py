@@ -191,8 +191,9 @@ class Watchdog:
         if len(self.in_flight) == 1:
             context.run(REQUEST_IDS.set, (next(iter(self.in_flight)).request_id, None))
         thread = threading.Thread(target=context.run, args=(write,), name="watchdog's log", daemon=True)
-        thread.start()
-        thread.join(MAX_LOG_S)
+        with contextlib.suppress(RuntimeError):  # no thread is to be had
+            thread.start()
+            thread.join(MAX_LOG_S)
 
 
 WATCHDOG = Watchdog()

@@ -86,7 +86,8 @@ class EventWriter(msgspec.Struct):
             with self.lock:
                 if data := self._heartbeat_due(loop.time()):
                     telemetry.measure("Heartbeats")
-                rest = self.write(data) if data else asyncio.sleep(self._next_heartbeat_at - loop.time())
+                idle_s = loop.time() - self.last_write_at
+                rest = self.write(data) if data else asyncio.sleep(self.heartbeat_interval_s - idle_s)
             if rest:
                 await rest
 
@@ -102,12 +103,8 @@ class EventWriter(msgspec.Struct):
         self.closed = True
         return self.encode((_failed(DeadlineReached(), self.request_id),))
 
-    @property
-    def _next_heartbeat_at(self) -> float:
-        return self.last_write_at + self.heartbeat_interval_s
-
     def _heartbeat_due(self, now: float) -> bytes:
-        if self.closed or not self.heartbeat or now < self._next_heartbeat_at:
+        if self.closed or not self.heartbeat or now - self.last_write_at < self.heartbeat_interval_s:
             return b""
         self.last_write_at = now
         return self.encode(()) + self.heartbeat
