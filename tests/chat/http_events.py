@@ -1,7 +1,8 @@
 """Requests to the service without HTTP: builds Lambda events and records the response a client would receive."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, cast
 
 from winterbourne import LambdaContext, Response, ResponseStream
@@ -48,6 +49,9 @@ class FakeLambdaContext(LambdaContext):
 class RecordedResponse:
     """A response stream that records what is written to it."""
 
+    lock = nullcontext()
+    last_words: Callable[[bool], bytes] | None = None
+
     def __init__(self) -> None:
         self.response: Response | None = None
         self.body = b""
@@ -74,6 +78,9 @@ class RecordedResponse:
         if not self.response and self._head:
             self.response = Response(self._head.status, self._head.headers)
         self.body += data
+
+    def put(self, data: bytes) -> Awaitable[None]:
+        return self.write(data)
 
     @property
     def status(self) -> int:

@@ -25,6 +25,7 @@ __all__ = [
     "current_context",
     "current_trace_id",
     "on_shutdown",
+    "on_stall",
     "on_startup",
     "on_stream_error",
     "redact_logs",
@@ -43,7 +44,15 @@ if TYPE_CHECKING:
     )
     from winterbourne.handlers import streamify_response
     from winterbourne.invocation import LambdaContext, current_context, current_trace_id
-    from winterbourne.lifecycle import after_restore, before_snapshot, on_shutdown, on_startup, on_stream_error, retire
+    from winterbourne.lifecycle import (
+        after_restore,
+        before_snapshot,
+        on_shutdown,
+        on_stall,
+        on_startup,
+        on_stream_error,
+        retire,
+    )
     from winterbourne.logs import redact_logs
     from winterbourne.prelude import Response
     from winterbourne.stream import ResponseStream

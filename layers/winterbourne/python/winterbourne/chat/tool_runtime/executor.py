@@ -25,7 +25,7 @@ from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import http_retry
 from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
-from winterbourne.chat.infra.telemetry import measure
+from winterbourne.chat.infra.telemetry import TOOL_TASK, measure
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, tell_edits
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, PreparedTool, RunSlot, ToolRun, Turn
@@ -271,7 +271,9 @@ class ToolExecutor:
         calls, subscribers = [call], list[ActiveCall]()
         progress = CoalescedProgress(functools.partial(self._publish_progress, subscribers))
         context = self._make_context(call, tool, progress.report)
-        run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context)), subscribers, semaphores, progress)
+        name = f"{TOOL_TASK}{tool.declared.name}"  # who blocks the event loop is known by it
+        task = asyncio.create_task(tool.run(tool, calls, context), name=name)
+        run = ToolRun(calls, task, subscribers, semaphores, progress)
         run.task.add_done_callback(lambda _: self._release(run))
         for notify in tool.on_start:
             notify(run)
