@@ -241,7 +241,7 @@ class _Connection:
     def __init__(self, opened: socket.socket, protocol: RuntimeApiProtocol, on_lost: "OnLost") -> None:
         self.is_write_paused = False
         self.write_resumed = asyncio.Event()
-        self._socket = opened
+        self._socket, self._send = opened, opened.send
         self._protocol = protocol
         self._on_lost = on_lost
         self._backlog = bytearray()
@@ -255,26 +255,28 @@ class _Connection:
         self._pending_reply = self._loop.create_future()
         return self._pending_reply
 
-    def write(self, data: bytes = b"", build: Callable[[], bytes] = bytes) -> None:
+    def write(self, data: bytes | bytearray = b"", build: Callable[[], bytes] = bytes) -> None:
         """Send what the socket takes of the data, or of what `build` makes, in order, and keep the rest; any thread."""
         with LOCK:
-            unsent: bytes | bytearray = data or build()
-            if was_behind := bool(self._backlog):
-                self._backlog += unsent
-                unsent = self._backlog
+            backlog, unsent = self._backlog, data or build()
+            if backlog:
+                backlog += unsent
+                unsent = backlog
             try:
-                sent = self._socket.send(unsent)
+                sent = self._send(unsent)
             except (BlockingIOError, InterruptedError):
                 sent = 0
             except OSError as error:
                 sent = len(unsent)  # nobody reads it
                 self._loop.call_soon_threadsafe(self._on_lost, self, str(error))
-            if was_behind:
-                del self._backlog[:sent]
+            if unsent is backlog:
+                del backlog[:sent]
             elif sent < len(unsent):
-                self._backlog += unsent[sent:]
+                backlog += unsent[sent:]
                 self._loop.call_soon_threadsafe(self._follow_backlog)
-            self.is_write_paused = len(self._backlog) > MAX_BACKLOG_BYTES
+            else:
+                return
+            self.is_write_paused = len(backlog) > MAX_BACKLOG_BYTES
 
     def end_writing(self) -> None:
         """Close our half of the connection; what is unsent is not sent."""
