@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
     from winterbourne.chat.setting_arguments import SettingArguments
     from winterbourne.chat.tool_runtime.executor import ToolExecutor
-    from winterbourne.chat.tool_runtime.mcp.servers import McpServers
+    from winterbourne.chat.tool_runtime.mcp.servers import McpServers, McpToken
 
 __all__ = ["Chat", "build"]
 
@@ -74,6 +74,7 @@ class OwnParts(msgspec.Struct, frozen=True):
     formats: Sequence[Format] = ()
     stores: Mapping[str, StoreFactory] = {}
     auth_schemes: Mapping[str, AuthFactory] = {}
+    mcp_token: "McpToken | None" = None
 
 
 class Chat:
@@ -96,6 +97,9 @@ class Chat:
         stores: Stores of your own, by the scheme in STORE: `SCHEME:NAME` calls its function with NAME.
         auth_schemes: Authentication schemes of your own, by the names that AUTH may then have: functions that take the
             settings of authentication.
+        mcp_token: Supplies bearer tokens for MCP servers: a function, async or not, of a server's name in MCP_SERVERS
+            and the id of the caller whose question is answered, that returns a token, or None for the one in
+            MCP_TOKENS. When the server's tools are listed, which is for all callers alike, the id is empty.
         **settings: Every setting, in lower case, such as `max_turns=6`. The environment variable of the same name wins
             if it is set, since it is the deployment that decides; the log says so. Keys belong in secrets, not here.
 
@@ -124,10 +128,11 @@ class Chat:
         formats: Sequence[Format] = (),
         stores: Mapping[str, StoreFactory] | None = None,
         auth_schemes: Mapping[str, AuthFactory] | None = None,
+        mcp_token: "McpToken | None" = None,
         **settings: "Unpack[SettingArguments]",
     ) -> None:
-        _check_kinds(instructions, formats, providers, stores, auth_schemes)
-        own = OwnParts(providers or {}, formats, stores or {}, auth_schemes or {})
+        _check_kinds(instructions, mcp_token, formats, providers, stores, auth_schemes)
+        own = OwnParts(providers or {}, formats, stores or {}, auth_schemes or {}, mcp_token)
         arguments = _with_instructions(settings, instructions)
         page = PageOptions(title=title, greeting=greeting, suggestions=suggestions, accent=accent, logo=str(logo))
         self.settings, logger = set_up_process(os.environ, arguments)
@@ -139,10 +144,11 @@ class Chat:
         self.asgi = AsgiApplication(service, self.settings.request.max_body_bytes)
 
 
-def _check_kinds(instructions: object, formats: object, *factories: Any) -> None:
+def _check_kinds(instructions: object, mcp_token: object, formats: object, *factories: Any) -> None:
     """A wrong kind of argument is an error with a name here, not one of Python's further on."""
     is_table = (isinstance(each or {}, Mapping) and all(map(callable, (each or {}).values())) for each in factories)
     checks = {
+        "mcp_token: expected a function": mcp_token is None or callable(mcp_token),
         "instructions: expected text or a pathlib.Path": isinstance(instructions, str | Path),
         "formats: expected a list of Format": isinstance(formats, list | tuple)
         and all(isinstance(each, Format) for each in formats),
@@ -190,8 +196,9 @@ def build(
     provider = make_provider(settings.model, own.providers)
     authenticator = make_authenticator(settings.auth, own.auth_schemes)
     store = make_store(settings.storage.store, own.stores)
-    executor = make_executor(settings, tools, CallRecords(store))
-    servers = _make_mcp_servers(settings.tools, executor)
+    records = CallRecords(store)
+    executor = make_executor(settings, tools, records)
+    servers = _make_mcp_servers(settings.tools, executor, records, own.mcp_token)
     conversations = ConversationStore(store, settings.storage)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     rate_limiter = RateLimiter(store, settings.limits)
@@ -251,13 +258,15 @@ def _check_path(path: str, routes: Routes) -> None:
         raise SettingsError(f"two formats or endpoints have the path {path}")
 
 
-def _make_mcp_servers(settings: ToolSettings, executor: "ToolExecutor") -> "McpServers | None":
+def _make_mcp_servers(
+    settings: ToolSettings, executor: "ToolExecutor", records: CallRecords, mcp_token: "McpToken | None"
+) -> "McpServers | None":
     """The MCP servers whose tools are added to the executor; None if the settings name none."""
     if not settings.mcp_servers:
         return None
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only if there is one
 
-    return McpServers(settings, executor.add)
+    return McpServers(settings, executor, records, mcp_token)
 
 
 def _routes(

@@ -7,7 +7,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -114,6 +114,11 @@ class ToolExecutor:
             raise InvalidToolDeclaration(f"Two tools are named {tool.name}.")
         self._tools[tool.name] = self._preparer.prepare(tool)
         self.schemas += tuple(portable_tools([tool.schema]))
+
+    def remove(self, names: Collection[str]) -> None:
+        """Remove tools. Calls that run go on."""
+        self._tools = {name: tool for name, tool in self._tools.items() if name not in names}
+        self.schemas = tuple(schema for schema in self.schemas if schema.name not in names)
 
     @property
     def unavailable(self) -> dict[str, str]:
