@@ -133,9 +133,9 @@ class TestArguments:
 class TestLostSession:
     async def test_is_reopened_silently(self, server: McpClient) -> None:
         await server.list_tools()
-        assert server._sessions[""].headers is not None
-        if "mcp-session-id" in server._sessions[""].headers:
-            server._sessions[""].headers["mcp-session-id"] = "0" * 32
+        assert server._session.headers is not None
+        if "mcp-session-id" in server._session.headers:
+            server._session.headers["mcp-session-id"] = "0" * 32
         assert await run(server, "say", '{"text":"hi"}') == {"result": "hi"}
 
 

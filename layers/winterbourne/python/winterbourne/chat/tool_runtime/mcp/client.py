@@ -53,7 +53,6 @@ MAX_REDIRECTS: Final = 3
 MAX_RESUMPTIONS: Final = 5  # in a row, without a new event
 
 MAX_ROUNDS: Final = 10  # of a call that the server wants to be asked for again
-MAX_SESSIONS: Final = 100  # of callers with tokens of their own
 
 # How long the answer to a request of the server may take, and how many may be on their way.
 REPLY_TIMEOUT_S: Final = 5.0
@@ -86,11 +85,20 @@ class _SessionLost(Exception):
 
 
 class _Refused(ToolError):
-    """The server refuses a request, with an HTTP status and the code of a JSON-RPC error, 0 for none."""
+    """The server refuses a request.
+
+    Args:
+        message: What the model is told.
+        http_status: The status of the response.
+        rpc_code: The code of the JSON-RPC error in it; 0 for none.
+
+    Attributes:
+        is_not_understood: Whether the server does not speak so, if the request was a stateless one.
+    """
 
     def __init__(self, message: str, http_status: int, rpc_code: int) -> None:
         super().__init__(message)
-        self.http_status, self.rpc_code = http_status, rpc_code
+        self.is_not_understood = http_status in _NOT_PROCESSED and rpc_code not in _MODERN_REFUSALS
 
 
 class _OtherEra(ToolError):
@@ -133,7 +141,7 @@ class McpClient(msgspec.Struct, eq=False):
     client: Callable[[], httpx.AsyncClient] = http_pool.client
     is_modern: bool = False
     _request_ids: Iterator[int] = msgspec.field(default_factory=lambda: itertools.count(1))
-    _sessions: dict[str, _Session] = {}
+    _session: _Session = msgspec.field(default_factory=_Session)
     _replies: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
 
     @property
@@ -213,22 +221,23 @@ class McpClient(msgspec.Struct, eq=False):
         message = {"jsonrpc": "2.0", "id": request_id or next(self._request_ids), "method": method, "params": params}
         credential = await self.authorize(context.caller if context else "") if self.authorize else ("", "")
         request = _Request(message, headers, credential, context)
-        ways = [self._ask_in_session, self._ask_stateless]
+        ways = [self._ask_stateless, self._ask_in_session]
+        if not (self.is_modern or request.is_probe):
+            ways.reverse()
         with translate_errors(self._service, TypeError, RecursionError):
             try:
-                return await ways[self.is_modern or request.is_probe](request)
+                return await ways[0](request)
             except _OtherEra:
-                return await ways[not (self.is_modern or request.is_probe)](request)
+                return await ways[1](request)
 
     async def _ask_stateless(self, request: _Request) -> dict[str, Any]:
         message, headers = stateless.request_of(request.message)
         request = msgspec.structs.replace(request, message=message)
         try:
             result = await self._exchange(request, {**headers, **request.headers, **_authorization(request)})
-        except _Refused as refused:
-            is_other = refused.http_status in _NOT_PROCESSED and refused.rpc_code not in _MODERN_REFUSALS
-            if is_other or request.is_probe:
-                raise _OtherEra(str(refused)) from None
+        except ToolError as error:
+            if request.is_probe or (isinstance(error, _Refused) and error.is_not_understood):
+                raise _OtherEra(str(error)) from None
             raise
         if request.is_probe and "resultType" not in result:
             raise _OtherEra(f"The {self._service} did not take a stateless request for one.")
@@ -236,25 +245,23 @@ class McpClient(msgspec.Struct, eq=False):
         return result
 
     async def _ask_in_session(self, request: _Request) -> dict[str, Any]:
-        session, authorization = self._session_of(request.credential[1]), _authorization(request)
-        if (old := session.headers) is not None:
-            try:
-                return await self._exchange(request, {**old, **authorization}, is_old_session=True)
-            except _SessionLost:
-                if session.headers is old:  # else another call has already opened a new one
-                    session.headers = None
-        async with session.lock:
-            if session.headers is None:
-                session.headers = await self._initialize(request, authorization)
-        return await self._exchange(request, {**session.headers, **authorization})
-
-    def _session_of(self, owner: str) -> _Session:
-        """The session of a caller with a token of its own, or the one of all others."""
-        session = self._sessions.pop(owner) if owner in self._sessions else _Session()
-        self._sessions[owner] = session  # the newest at the end
-        if len(self._sessions) > MAX_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
-        return session
+        authorization = _authorization(request)
+        session = _Session() if request.credential[1] else self._session  # no caller gets into another one's
+        try:
+            if (old := session.headers) is not None:
+                try:
+                    return await self._exchange(request, {**old, **authorization}, is_old_session=True)
+                except _SessionLost:
+                    if session.headers is old:  # else another call has already opened a new one
+                        session.headers = None
+            async with session.lock:
+                if session.headers is None:
+                    session.headers = await self._initialize(request, authorization)
+            return await self._exchange(request, {**session.headers, **authorization})
+        except asyncio.CancelledError:
+            if request.context and session.headers:
+                await self._notify_cancelled(request.message["id"], {**session.headers, **authorization})
+            raise
 
     async def _initialize(self, request: _Request, authorization: _Headers) -> dict[str, str]:
         params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": stateless.CLIENT_INFO}
@@ -279,21 +286,11 @@ class McpClient(msgspec.Struct, eq=False):
     async def _exchange(self, request: _Request, headers: _Headers, *, is_old_session: bool = False) -> dict[str, Any]:
         """Send a request and return its result, resuming the event stream with it if that breaks or is closed early.
 
-        Only sessions can be resumed, and are told of a cancelled call: a stateless request ends with its connection.
+        A stateless request is not resumed: it ends with its connection.
 
         Raises:
             _SessionLost: If `is_old_session`.
         """
-        try:
-            return await self._exchange_resumably(request, headers, is_old_session=is_old_session)
-        except asyncio.CancelledError:
-            if request.context and not _is_stateless(headers):
-                await self._notify_cancelled(request.message["id"], headers)
-            raise
-
-    async def _exchange_resumably(
-        self, request: _Request, headers: _Headers, *, is_old_session: bool
-    ) -> dict[str, Any]:
         event_ids = EventIds()
         opened = self._post(request.message, headers, is_old_session=is_old_session)
         resumptions = 0  # in a row, without a new event

@@ -58,7 +58,7 @@ class Listing:
         call: Calls a tool.
 
     Attributes:
-        definitions: What is used of the definition of each tool that can be used, by the server's own name for it.
+        definitions: Those of tools that can be used, as far as they are, by the server's own names.
         ttl_s: How long the list may be used.
         is_private: Whether it may differ between those who ask for it.
         is_whole: Whether no page is missing.
@@ -73,7 +73,6 @@ class Listing:
         self._call = call
         self._bytes = 0
         self.definitions: dict[str, dict[str, Any]] = {}
-        self._parts: dict[str, tuple[str, dict[str, Any], dict[str, Sequence[str]]]] = {}
         self._surplus: list[str] = []
         self._notes: list[str] = []
 
@@ -94,8 +93,8 @@ class Listing:
 
     def tools(self) -> list[Tool]:
         """The tools of all pages. What was left out or changed is logged, in one line each."""
-        names = _unique_names(self._server, self._parts)
-        tools = [self._make_tool(own, names[own], *parts) for own, parts in self._parts.items()]
+        names = _unique_names(self._server, self.definitions)
+        tools = [self._make_tool(own, names[own], definition) for own, definition in self.definitions.items()]
         self._warn(f"more than {MAX_TOOLS} tools, {MAX_BYTES} bytes; left out", self._surplus)
         self._warn("tools that cannot be used as they are", self._notes)
         return tools
@@ -106,53 +105,40 @@ class Listing:
         if name in self.definitions:
             raise _Unusable("it is listed twice")
         if not self.is_full:
-            description, parameters, headers = self._usable_parts(name, definition)
+            description, parameters = self._usable_parts(name, definition)
             self._bytes += _checked_size(description, parameters)
             self.is_full = len(self.definitions) == MAX_TOOLS or self._bytes > MAX_BYTES
             if not self.is_full:
-                self._parts[name] = description, parameters, headers
-                schema = definition.get("inputSchema")
-                self.definitions[name] = {"name": name, "description": description, "inputSchema": schema}
+                self.definitions[name] = {"name": name, "description": description, "inputSchema": parameters}
                 return
         self._surplus.append(_label(name))
 
-    def _usable_parts(
-        self, name: str, definition: Mapping[str, Any]
-    ) -> tuple[str, dict[str, Any], dict[str, Sequence[str]]]:
-        """Description, schema, and which headers repeat arguments; what is too large or deep is not looked through."""
+    def _usable_parts(self, name: str, definition: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The description and the schema; what is too large or too deep is not even looked through."""
         description, schema = _description(name, definition), definition.get("inputSchema") or {}
         if not isinstance(schema, dict):
             raise _Unusable("its schema is not an object")
         _checked_size(description, schema)
         if _nests_deeper(schema, _MAX_SCHEMA_DEPTH):
             raise _Unusable(_TOO_DEEP)
-        try:
-            headers = stateless.header_paths(schema)
-        except ValueError:
-            raise _Unusable("its headers (x-mcp-header) are invalid") from None
         schema = {"type": "object", "properties": {}, **schema}
         if (parameters := portable_schema(schema)) is None:
             raise _Unusable("no provider takes its schema")
         if any(schema[key] != parameters.get(key) for key in schema.keys() - {"required"}):
             self._note(name, "offered with a simpler schema")
-        return description, parameters, headers
+        return description, parameters
 
-    def _make_tool(
-        self,
-        own_name: str,
-        name: str,
-        description: str,
-        parameters: dict[str, Any],
-        paths: Mapping[str, Sequence[str]],
-    ) -> Tool:
+    def _make_tool(self, own_name: str, name: str, definition: Mapping[str, Any]) -> Tool:
+        parameters = definition["inputSchema"]
+
         async def call(arguments: Any, context: ToolContext) -> Any:
-            return await self._call(own_name, arguments, stateless.argument_headers(paths, arguments), context)
+            return await self._call(own_name, arguments, stateless.argument_headers(parameters, arguments), context)
 
         if not _plain_name(self._server, own_name).startswith(name):
             self._note(own_name, f"offered as {name}")
         return Tool(
             name=name,
-            description=description,
+            description=definition["description"],
             parameters=parameters,
             validate_arguments=_argument_validator(name, parameters),
             call=call,

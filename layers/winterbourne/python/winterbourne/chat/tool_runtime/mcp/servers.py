@@ -206,9 +206,8 @@ async def _ask_for_token(mcp_token: McpToken, name: str, caller: str) -> str | N
     """
     try:
         async with asyncio.timeout(TOKEN_TIMEOUT_S):
-            is_async = inspect.iscoroutinefunction(mcp_token)
-            token = mcp_token(name, caller) if is_async else await asyncio.to_thread(mcp_token, name, caller)
-            token = await token if inspect.isawaitable(token) else token
+            supplied = await asyncio.to_thread(mcp_token, name, caller)
+            token = await supplied if inspect.isawaitable(supplied) else supplied
     except Exception as error:  # noqa: BLE001 - boundary: a function of the user's
         _LOGGER.error("mcp_token failed for MCP server %s: %s", name, type(error).__name__)  # noqa: TRY400 - its text may hold a token
         raise ToolError(f"There is no token for the MCP server {name}; the operator must look at it.") from None
