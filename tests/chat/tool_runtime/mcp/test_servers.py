@@ -25,6 +25,7 @@ from winterbourne.chat.tool_runtime.mcp.servers import (
     RETRY_INTERVAL_S,
     McpServers,
 )
+from winterbourne.override import override
 
 
 @tool
@@ -94,17 +95,23 @@ def flaky_servers(monkeypatch: pytest.MonkeyPatch) -> type[FlakyServer]:
 class KeptLists(dict[str, bytes]):
     """A store for lists."""
 
-    async def load(self, key: str) -> bytes | None:
+    async def read(self, key: str) -> bytes | None:
         return self.get(key)
 
-    async def save(self, key: str, body: bytes, keep_s: int) -> None:
-        assert keep_s == KEEP_S
+    async def write(self, key: str, body: bytes, expires_at_s: int) -> None:
+        assert expires_at_s >= KEEP_S
         self[key] = body
+
+    async def claim(self, key: str, body: bytes, expires_at_s: int) -> bool:
+        raise NotImplementedError
+
+    async def release(self, key: str) -> None:
+        raise NotImplementedError
 
 
 def make_servers(kept: KeptLists | None = None, mcp_token: Any = None, **settings: str) -> McpServers:
     kept = KeptLists() if kept is None else kept
-    return McpServers(Settings.of(**settings).tools, ToolExecutor(()), kept.load, kept.save, mcp_token)
+    return McpServers(Settings.of(**settings).tools, ToolExecutor(()), kept, mcp_token)
 
 
 def test_the_tokens_of_servers_are_redacted() -> None:
@@ -120,7 +127,7 @@ class ServersFixture:
         self.now = 1_000.0
         self.kept = KeptLists() if kept is None else kept
         parts = Settings.of(mcp_servers=servers, **settings).tools
-        self.servers = McpServers(parts, self.executor, self.kept.load, self.kept.save, None, lambda: self.now)
+        self.servers = McpServers(parts, self.executor, self.kept, None, lambda: self.now)
 
     @property
     def tools(self) -> list[str]:
@@ -287,13 +294,15 @@ class TestKeptLists:
 
     @jumping
     async def test_of_a_store_that_hangs_are_waited_for_briefly(self) -> None:
-        async def hang(_: str) -> bytes | None:
-            await asyncio.Event().wait()
-            return None
+        class Hanging(KeptLists):
+            @override
+            async def read(self, key: str) -> bytes | None:
+                await asyncio.Event().wait()
+                return None
 
         executor, loop = ToolExecutor(()), asyncio.get_running_loop()
         settings, began = Settings.of(mcp_servers="one=http://a").tools, asyncio.get_running_loop().time()
-        await McpServers(settings, executor, hang, KeptLists().save).connect()
+        await McpServers(settings, executor, Hanging()).connect()
         assert loop.time() - began == pytest.approx(LOAD_TIMEOUT_S, abs=0.1)
         assert [schema.name for schema in executor.schemas] == ["s_one"]
 

@@ -22,11 +22,12 @@ from winterbourne.chat.core.events import (
     ConversationFailed,
     ConversationStopped,
     EventBatch,
+    ToolApprovalRequested,
     ToolFinished,
     ToolProgressed,
     Usage,
 )
-from winterbourne.chat.core.messages import ToolCall, ToolSchema
+from winterbourne.chat.core.messages import ApprovalKind, Decision, ToolCall, ToolSchema
 from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply
 from winterbourne.chat.infra import http_pool
@@ -41,13 +42,9 @@ LIST_TTL_MS: Final = 300_000
 """How long clients may keep the list of tools, which changes with a deployment only."""
 
 _META: Final = "io.modelcontextprotocol/"
+_APPROVAL: Final = "approval"
 _REQUIRED_META: Final = (f"{_META}protocolVersion", f"{_META}clientCapabilities")
-_STREAM_HEADERS: Final = {
-    **JSON_HEADERS,
-    "content-type": "text/event-stream",
-    "cache-control": "no-cache, no-transform",
-    "x-accel-buffering": "no",
-}
+_STREAM_HEADERS: Final = JSON_HEADERS | {"content-type": "text/event-stream", "x-accel-buffering": "no"}
 _ENCODED_HEADER: Final = re.compile(r"=\?base64\?(.*)\?=")
 
 PARSE_ERROR: Final = -32700
@@ -110,7 +107,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         if not isinstance(method, str) or not isinstance(params, dict):
             raise _Refused(INVALID_REQUEST, "a request has a method, and its params are an object")
         is_modern = _is_modern(method, params, context.request.headers)
-        extras = self._extras() if is_modern else {}
+        extras = {"resultType": "complete", "_meta": {f"{_META}serverInfo": self._server_info()}} if is_modern else {}
         if method == "tools/call":
             await self._call(_AnswerEncoder(message["id"], extras), params, context)
             return
@@ -123,10 +120,6 @@ class McpEndpoint(msgspec.Struct, frozen=True):
     def _server_info(self) -> dict[str, str]:
         return {"name": self.name, "version": http_pool.USER_AGENT.partition("/")[2]}
 
-    def _extras(self) -> dict[str, Any]:
-        """What every result has since 2026-07-28."""
-        return {"resultType": "complete", "_meta": {f"{_META}serverInfo": self._server_info()}}
-
     def _modern_results(self) -> dict[str, Any]:
         cached = {"ttlMs": LIST_TTL_MS, "cacheScope": "private"}  # the endpoint has callers
         versions = [MODERN_VERSION, *HANDSHAKE_VERSIONS]
@@ -138,12 +131,8 @@ class McpEndpoint(msgspec.Struct, frozen=True):
     def _handshake_results(self, params: Mapping[str, Any]) -> dict[str, Any]:
         asked = params.get("protocolVersion")
         version = asked if asked in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[0]
-        opened: dict[str, Any] = {
-            "protocolVersion": version,
-            "capabilities": {"tools": {}},
-            "serverInfo": self._server_info(),
-        }
-        return {"initialize": opened, "ping": {}, "tools/list": {"tools": self._tools()}}
+        info: dict[str, Any] = {"capabilities": {"tools": {}}, "serverInfo": self._server_info()}
+        return {"initialize": {"protocolVersion": version, **info}, "ping": {}, "tools/list": {"tools": self._tools()}}
 
     def _tools(self) -> list[dict[str, Any]]:
         return [
@@ -152,7 +141,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
 
     async def _call(self, encoder: "_AnswerEncoder", params: Mapping[str, Any], context: RequestContext) -> None:
         name, arguments, meta = params.get("name"), params.get("arguments") or {}, params.get("_meta") or {}
-        if name not in {tool.name for tool in self.offered}:
+        if not isinstance(name, str) or name not in {tool.name for tool in self.offered}:
             raise _Refused(INVALID_PARAMS, f"there is no tool {str(name)[:64]}")
         if not isinstance(arguments, dict) or not isinstance(meta, dict):
             raise _Refused(INVALID_PARAMS, "arguments and _meta are objects")
@@ -160,16 +149,22 @@ class McpEndpoint(msgspec.Struct, frozen=True):
             encoder.stream_progress(meta.get("progressToken"))
         context.record.tools.append(name)
         call = ToolCall("mcp", name, orjson.dumps(arguments).decode())
-        await self._run(call, encoder, context)
+        capabilities = meta.get(_REQUIRED_META[1])
+        takes_forms = encoder.is_modern and isinstance(capabilities, dict) and "elicitation" in capabilities
+        await self._run(call, _decisions(params), "form" if takes_forms else "none", encoder, context)
 
-    async def _run(self, call: ToolCall, encoder: "_AnswerEncoder", context: RequestContext) -> None:
+    async def _run(
+        self,
+        call: ToolCall,
+        decisions: Sequence[Decision],
+        approvals: ApprovalKind,
+        encoder: "_AnswerEncoder",
+        context: RequestContext,
+    ) -> None:
         """Run a call under supervision, as the answers of the chat are."""
-        request_id = context.lambda_context.aws_request_id
-        remaining_s = (
-            context.lambda_context.get_remaining_time_in_millis() / 1000 - self.stream_settings.deadline_margin
-        )
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + remaining_s
+        request_id, loop = context.lambda_context.aws_request_id, asyncio.get_running_loop()
+        remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000
+        deadline = loop.time() + remaining_s - self.stream_settings.deadline_margin
         writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat, request_id)
 
         async def run() -> None:
@@ -178,11 +173,14 @@ class McpEndpoint(msgspec.Struct, frozen=True):
                 deadline=deadline,
                 request_id=request_id,
                 caller_id=context.caller.id,
-                conversation_id="",
-                question="",
-                approvals="none",
+                conversation_id="mcp",
+                question=request_id,  # a client that calls twice means it
+                approvals=approvals,
             ) as calls:
-                calls.start(call)
+                if decisions:
+                    calls.decide(call, decisions)
+                else:
+                    calls.start(call)
                 await calls.results()
             await writer.emit((ConversationEnded("stop", Usage(), 0),))
 
@@ -201,7 +199,10 @@ class _AnswerEncoder:
 
     Args:
         request_id: Of any JSON type; it is sent back.
-        extras: What the result has besides the tool's.
+        extras: What every result has since 2026-07-28; nothing before.
+
+    Attributes:
+        is_modern: Whether the client speaks 2026-07-28.
     """
 
     status: ClassVar[int] = 200
@@ -209,7 +210,7 @@ class _AnswerEncoder:
     def __init__(self, request_id: Any, extras: Mapping[str, Any]) -> None:
         self.headers: Mapping[str, str] = JSON_HEADERS
         self.heartbeat = b""
-        self._request_id, self._extras = request_id, extras
+        self._request_id, self._extras, self.is_modern = request_id, extras, bool(extras)
         self._progress_token: Any = None
         self._steps = itertools.count(1)
         self._is_answered = False
@@ -231,6 +232,8 @@ class _AnswerEncoder:
                 yield {"method": "notifications/progress", "params": self._progress(event.data)}
             case ToolFinished():
                 yield self._answer(result={**self._extras, **_tool_result(event)})
+            case ToolApprovalRequested():
+                yield self._answer(result={**self._extras, **_input_required(event)})
             case ConversationFailed(_, message):
                 yield self._answer(error={"code": INTERNAL_ERROR, "message": message})
             case ConversationStopped() | ConversationEnded():
@@ -290,6 +293,22 @@ def _decode_header(value: str) -> str | None:
         return base64.b64decode(encoded[1], validate=True).decode()
     except ValueError:
         return None
+
+
+def _input_required(event: ToolApprovalRequested) -> dict[str, Any]:
+    """The question to a person whether the tool may run; the question's id comes back as the state."""
+    message = event.approval.message or f"May {event.name} be run with these arguments?"
+    form = {"mode": "form", "message": message, "requestedSchema": {"type": "object", "properties": {}}}
+    asked = {_APPROVAL: {"method": "elicitation/create", "params": form}}
+    return {"resultType": "input_required", "inputRequests": asked, "requestState": event.approval.id}
+
+
+def _decisions(params: Mapping[str, Any]) -> list[Decision]:
+    """What a person has decided, of a call that is made again with the answer."""
+    state, responses = params.get("requestState"), params.get("inputResponses")
+    answer = responses.get(_APPROVAL) if isinstance(responses, dict) else None
+    is_yes = isinstance(answer, dict) and answer.get("action") == "accept"
+    return [Decision(approval_id=state, approved=is_yes)] if isinstance(state, str) else []
 
 
 def _tool_result(event: ToolFinished) -> dict[str, Any]:

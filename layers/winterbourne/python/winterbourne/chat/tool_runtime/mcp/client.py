@@ -199,7 +199,7 @@ class McpClient(msgspec.Struct, eq=False):
             raise ToolUnavailable(f"The {self._service} lists more than {MAX_PAGES} pages of tools.")
 
     async def _call_tool(self, name: str, arguments: Any, headers: Mapping[str, str], context: ToolContext) -> Any:
-        state: dict[str, Any] = {}
+        state = stateless.answer(*context.input_response) if context.input_response else {}
         for attempt in range(MAX_ROUNDS):
             request_id = next(self._request_ids)
             params = {"name": name, "arguments": arguments, "_meta": {"progressToken": request_id}, **state}
@@ -231,7 +231,8 @@ class McpClient(msgspec.Struct, eq=False):
                 return await ways[1](request)
 
     async def _ask_stateless(self, request: _Request) -> dict[str, Any]:
-        message, headers = stateless.request_of(request.message)
+        takes_forms = request.context is not None and request.context.takes_forms
+        message, headers = stateless.request_of(request.message, takes_forms=takes_forms)
         request = msgspec.structs.replace(request, message=message)
         try:
             result = await self._exchange(request, {**headers, **request.headers, **_authorization(request)})

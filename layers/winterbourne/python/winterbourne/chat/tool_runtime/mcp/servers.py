@@ -21,13 +21,14 @@ from winterbourne.chat.errors import ChatError, InvalidToolDeclaration, Settings
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.secrets import Secret
 from winterbourne.chat.settings import ToolSettings
+from winterbourne.chat.tool_runtime.call import CallRecords
 from winterbourne.chat.tool_runtime.call_group import cancel_and_wait
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.mcp.client import Credential, McpClient
 from winterbourne.chat.tool_runtime.mcp.listing import Listing
 
-__all__ = ["LoadList", "McpServers", "McpToken", "SaveList"]
+__all__ = ["McpServers", "McpToken"]
 
 FIRST_WAIT_S: Final = 3.0
 LOAD_TIMEOUT_S: Final = 1.0
@@ -39,12 +40,6 @@ MAX_KEPT_BYTES: Final = 340_000
 
 McpToken: TypeAlias = Callable[[str, str], "str | Awaitable[str | None] | None"]
 """A function of a server's name and a caller's id, async or not, that returns a bearer token or None."""
-
-LoadList: TypeAlias = Callable[[str], Awaitable[bytes | None]]
-"""Returns what is kept under a key."""
-
-SaveList: TypeAlias = Callable[[str, bytes, int], Awaitable[None]]
-"""Keeps something under a key, for so many seconds."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -76,8 +71,7 @@ class McpServers:
     Args:
         settings: MCP_SERVERS, and MCP_TOKENS or MCP_TOKENS_SECRET_ARN.
         executor: Gets the tools of the servers, in the order of the settings.
-        load: Loads a list from the store.
-        save: Keeps a list there.
+        records: Keeps the lists.
         mcp_token: Supplies tokens for callers; the caller is empty when tools are listed. None for none.
         now: Wall clock, seconds. The monotonic clock may stop while the environment is frozen.
 
@@ -89,8 +83,7 @@ class McpServers:
         self,
         settings: ToolSettings,
         executor: ToolExecutor,
-        load: LoadList,
-        save: SaveList,
+        records: CallRecords,
         mcp_token: McpToken | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -98,13 +91,13 @@ class McpServers:
         self._secret = Secret(arn, "MCP_TOKENS_SECRET_ARN") if arn else None
         self._tokens = {} if arn else _parse_tokens(settings.mcp_tokens)
         self._mcp_token = mcp_token
-        self._executor, self._load_list, self._save_list, self._now = executor, load, save, now
+        self._executor, self._records, self._now = executor, records, now
         self._offered: set[str] = set()
         self._has_started = False
         self._servers = [
             _Server(
                 McpClient(name, url, authorize=partial(self._credential, name)),
-                hashlib.sha256(repr((name, url, arn or self._tokens.get(name))).encode()).hexdigest(),
+                "mcp " + hashlib.sha256(repr((name, url, arn or self._tokens.get(name))).encode()).hexdigest(),
             )
             for name, url in _parse_servers(settings.mcp_servers)
         ]
@@ -145,7 +138,7 @@ class McpServers:
         """Offer the tools of the kept list, if there is one; another version of it is none."""
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
-                body = await self._load_list(server.key)
+                body = await self._records.read(server.key)
             kept = msgspec.json.decode(body or b"", type=_KeptList)
         except (ChatError, TimeoutError, msgspec.DecodeError):
             return False
@@ -188,7 +181,7 @@ class McpServers:
         kept = _KeptList(self._now(), listing.ttl_s, server.client.is_modern, tools)
         body = msgspec.json.encode(kept)
         if len(body) <= MAX_KEPT_BYTES and not (self._mcp_token and listing.is_private):
-            await self._save_list(server.key, body, KEEP_S)
+            await self._records.write(server.key, body, int(self._now()) + KEEP_S)
 
     def _try_to_add(self, tool: Tool, server: str) -> None:
         try:

@@ -14,7 +14,7 @@ import orjson
 from winterbourne.chat.errors import InputRequired, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
 
-__all__ = ["CLIENT_INFO", "VERSION", "argument_headers", "read_state", "request_of"]
+__all__ = ["CLIENT_INFO", "VERSION", "answer", "argument_headers", "read_state", "request_of"]
 
 VERSION: Final = "2026-07-28"
 CLIENT_INFO: Final = dict(zip(("name", "version"), http_pool.USER_AGENT.split("/"), strict=True))
@@ -27,10 +27,10 @@ _HEADER_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _PLAIN_VALUE: Final = re.compile(r"(?!\s|=\?base64\?)[\x20-\x7e]*(?<!\s)")
 
 
-def request_of(message: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """A message as a stateless request, and its headers. Input is not offered: `clientCapabilities` has none."""
-    params = message["params"]
-    meta = {f"{_META}protocolVersion": VERSION, f"{_META}clientCapabilities": {}, f"{_META}clientInfo": CLIENT_INFO}
+def request_of(message: Mapping[str, Any], *, takes_forms: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
+    """A message as a stateless request, and its headers. `takes_forms`: whether the server may ask for input."""
+    params, meta = message["params"], {f"{_META}protocolVersion": VERSION, f"{_META}clientInfo": CLIENT_INFO}
+    meta[f"{_META}clientCapabilities"] = {"elicitation": {"form": {}}} if takes_forms else {}
     headers = {"mcp-protocol-version": VERSION, "mcp-method": message["method"]}
     if "name" in params:
         headers["mcp-name"] = _header_value(params["name"])
@@ -69,6 +69,13 @@ def read_state(result: Mapping[str, Any]) -> str | None:
     if len(requests) > 1 or not is_form or len(orjson.dumps(schema)) > MAX_FORM_BYTES:
         raise ToolError("The tool's server asks for something that cannot be given here.")
     raise InputRequired(str(text)[:MAX_FORM_BYTES], dict(schema), orjson.dumps([key, state]).decode())
+
+
+def answer(state: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes on with a call, whose `InputRequired` had this state, once a person has filled in the form."""
+    key, server_state = orjson.loads(state)
+    responses = {"inputResponses": {key: {"action": "accept", "content": content}}}
+    return responses if server_state is None else {**responses, "requestState": server_state}
 
 
 def _header_value(text: str) -> str:
