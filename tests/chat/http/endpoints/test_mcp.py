@@ -17,10 +17,10 @@ from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.http.endpoints.mcp import HANDSHAKE_VERSIONS, MODERN_VERSION, McpEndpoint
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.settings import Settings
-from winterbourne.chat.tool_runtime.declaration import Tool, ToolContext, tool
-from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.storage.call_records import CallRecords
 from winterbourne.chat.storage.factory import make_store
+from winterbourne.chat.tool_runtime.declaration import Tool, ToolContext, tool
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 META = "io.modelcontextprotocol/"
 ADA = Caller("ada", "Ada")
@@ -71,7 +71,7 @@ async def whisper(context: ToolContext) -> str:
 
 def make_endpoint(*tools: Tool, **settings: object) -> McpEndpoint:
     parts = Settings.of(**settings)
-    executor = ToolExecutor(tools, records=CallRecords(make_store("memory", {})))
+    executor = ToolExecutor(tools, records=CallRecords(make_store("memory")))
     return McpEndpoint(parts.request, parts.stream, executor, executor.schemas, "Harbour desk")
 
 
@@ -93,8 +93,7 @@ async def send(
     endpoint: McpEndpoint, body: Any, headers: Mapping[str, str] | None = None, remaining_ms: int = 60_000
 ) -> RecordedResponse:
     request = Request.from_event(event("POST", "/mcp", body, {"content-type": "application/json", **(headers or {})}))
-    context = FakeLambdaContext(remaining_ms=remaining_ms)
-    return await call_endpoint(endpoint.handle, request, ADA, lambda_context=context)
+    return await call_endpoint(endpoint.handle, request, ADA, remaining_ms)
 
 
 def call(name: Any, arguments: Any = None, **more: Any) -> dict[str, Any]:
@@ -320,7 +319,7 @@ class TestApproval:
         endpoint, params = make_endpoint(pay), call("pay", {"eur": 5})
         asked = await self.ask(endpoint, params)
         assert (asked["resultType"], PAID) == ("input_required", [])
-        (key, question), state = *asked["inputRequests"].items(), asked["requestState"]
+        ((key, question),), state = asked["inputRequests"].items(), asked["requestState"]
         assert question["method"] == "elicitation/create"
         answered = params | {"requestState": state, "inputResponses": {key: {"action": action}}}
         result = await self.ask(endpoint, answered)

@@ -62,7 +62,8 @@ def read_state(result: Mapping[str, Any]) -> str | None:
     if not requests:
         return state
     key, request = next(iter(requests.items()))
-    params = request.get("params") if isinstance(request, dict) else None
+    is_elicitation = isinstance(request, dict) and request.get("method") == "elicitation/create"
+    params = request.get("params") if is_elicitation else None
     form = params if isinstance(params, dict) else {}
     text, schema = form.get("message"), form.get("requestedSchema", {})
     is_form = isinstance(text, str) and isinstance(schema, dict) and form.get("mode", "form") == "form"
