@@ -102,7 +102,7 @@ class RecordedResponse:
 
 
 async def call_endpoint(
-    handler: Handler, to: Request, caller: Caller = ANONYMOUS, **path_params: str
+    handler: Handler, to: Request, caller: Caller = ANONYMOUS, remaining_ms: Any = 60_000, **path_params: str
 ) -> RecordedResponse:
     """The response of an endpoint alone, without the service around it."""
     response = RecordedResponse()
@@ -112,7 +112,7 @@ async def call_endpoint(
             caller=caller,
             path_params=path_params,
             stream=cast("ResponseStream", response),
-            lambda_context=FakeLambdaContext(),
+            lambda_context=FakeLambdaContext(remaining_ms=remaining_ms),
             record=RequestRecord(0.0, "chat"),
         )
     )

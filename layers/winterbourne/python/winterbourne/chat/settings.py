@@ -165,6 +165,10 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Base URL of the Lambda API, which calls the tool worker; named as in the AWS SDKs. Unset: the public endpoint of
     the region.
     """
+    mcp_endpoint: Literal["on", "off"] = "on"
+    """Whether callers of the chat may also call its own tools directly, as MCP clients at `POST /mcp`: as those tools
+    run for the model, and with any arguments that a model could write.
+    """
     mcp_servers: str = ""
     """MCP servers (streamable HTTP) whose tools are offered, as name=url, comma-separated; the names of their tools
     begin with the server's name and an underscore. Unset: none.

@@ -7,6 +7,7 @@ write before the call is run, so that of two only one counts.
 
 import asyncio
 import base64
+import contextlib
 import functools
 import hmac
 import inspect
@@ -20,7 +21,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from winterbourne.chat.core.messages import Approval, Decision
-from winterbourne.chat.errors import ChatError, SettingsError, StorageUnavailable
+from winterbourne.chat.errors import ChatError, InputRequired, SettingsError, StorageUnavailable
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.secret_values import unwrap_single_value
 from winterbourne.chat.infra.secrets import Secret
@@ -111,8 +112,22 @@ class Approvals:
         call.approval = Approval(id_, expires_at_s, redaction.redact(message), allows_edits, schema)
         return None
 
+    async def ask_for_input(self, call: ActiveCall, asked: InputRequired) -> None:
+        """Set the call's `approval` if a person can fill in what it has stopped for; its state is kept until then."""
+        if call.turn.approvals != "form" or not self.records:
+            return
+        await call.turn.all_started.wait()
+        await self.ask(call, asked.message, schema=asked.schema)
+        approval, call.approval = call.approval, None
+        with contextlib.suppress(StorageUnavailable):
+            if approval:
+                await self.records.write(_state_key(approval.id), asked.state.encode(), approval.expires_at_s + DAY_S)
+                call.approval = approval
+
     async def check(self, call: ActiveCall, tools: Mapping[str, PreparedTool]) -> Outcome | None:
-        """Find the decision on a call among its `decisions`, and put the person's arguments in place of the model's.
+        """Find the decision on a call among its `decisions`, and take what the person has filled in.
+
+        That is what the call had stopped for, or arguments in place of the model's.
 
         Returns:
             None if the call was approved and may be run after `use_up`; else what the model is told instead.
@@ -126,7 +141,19 @@ class Approvals:
             return failed("The user's decision came too late, so this call was not run.")
         if not decision.approved:
             return await self.use_up(call) or denied(f"{DENIED} {decision.reason}".rstrip())
-        return _edit(call, decision, tools.get(call.tool_call.name))
+        return await self._take_input(call, decision, tools.get(call.tool_call.name))
+
+    async def _take_input(self, call: ActiveCall, decision: Decision, tool: PreparedTool | None) -> Outcome | None:
+        is_asked_first = tool is not None and tool.declared.options.approval
+        try:
+            key = _state_key(decision.approval_id)
+            state = None if is_asked_first or not self.records else await self.records.read(key)
+        except StorageUnavailable:
+            return failed(UNAVAILABLE)
+        if state is None:
+            return _edit(call, decision, tool)
+        call.input_response = state.decode(), decision.arguments or {}
+        return None
 
     async def use_up(self, call: ActiveCall) -> Outcome | None:
         """Use up the decision on a call; return a failed outcome if it was used before, or this cannot be known."""
@@ -193,6 +220,10 @@ def _parse_keys(text: str) -> list[bytes]:
         raise SettingsError(f"SIGNING_KEY: at least {MIN_KEY_CHARS} characters are needed")
     redaction.register(*keys)
     return [key.encode() for key in keys]
+
+
+def _state_key(approval_id: str) -> str:
+    return f"input {approval_id}"
 
 
 def _describe(call: ActiveCall) -> bytes:

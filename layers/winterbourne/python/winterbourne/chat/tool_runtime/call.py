@@ -12,6 +12,7 @@ import msgspec
 
 from winterbourne.chat.core.events import Emit
 from winterbourne.chat.core.messages import Approval, ApprovalKind, Decision, ToolCall, ToolMessage
+from winterbourne.chat.errors import InputRequired
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
 from winterbourne.chat.tool_runtime.keys import ToolKeys
@@ -65,6 +66,8 @@ class ActiveCall(msgspec.Struct, eq=False):
         decisions: What a person has decided, if it waited for that; some may be on other calls.
         decision: The one of these that was signed for this call; None until it is found.
         is_edited: Whether that person has changed the arguments.
+        input_required: What it needs to go on, if it has stopped for that.
+        input_response: What it stopped for, once a person has filled it in: its state, and the answer.
         approval: What a person is asked, if it waits for that now; it is not finished in this answer.
         idempotency_key: What the same call has in common whenever it is run, if it is to be run once; else empty.
     """
@@ -81,6 +84,8 @@ class ActiveCall(msgspec.Struct, eq=False):
     decision: Decision | None = None
     is_edited: bool = False
     approval: Approval | None = None
+    input_required: InputRequired | None = None
+    input_response: tuple[str, dict[str, Any]] | None = None
     idempotency_key: str = ""
 
     def identify(self) -> None:

@@ -55,6 +55,8 @@ class ToolContext:
         patience: When the tool's own timeout expires, on the same clock; later than `deadline` if the turn ends first.
         idempotency_key: For a tool with `once`: what a call has in common with every repetition of it, for a service
             that takes such a key; else empty.
+        input_response: For a call that has raised `InputRequired`: its state, and what a person has filled in.
+        takes_forms: Whether a person can be asked to fill in a form.
     """
 
     def __init__(
@@ -62,6 +64,8 @@ class ToolContext:
         *,
         request_id: str = "",
         idempotency_key: str = "",
+        input_response: tuple[str, dict[str, Any]] | None = None,
+        takes_forms: bool = False,
         caller: str | None = "",
         deadline: float = float("inf"),
         patience: float = float("inf"),
@@ -76,6 +80,8 @@ class ToolContext:
     ) -> None:
         self.request_id = request_id
         self.idempotency_key = idempotency_key
+        self.input_response = input_response
+        self.takes_forms = takes_forms
         self.deadline = deadline
         self.patience = patience
         self._send_stop = send_stop  # for `remote_tool` alone

@@ -7,7 +7,7 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import ApprovalKind, ToolMessage, ToolSchema
 from winterbourne.chat.core.tool_schemas import portable_tools
-from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
+from winterbourne.chat.errors import InputRequired, InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import http_retry
 from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
 from winterbourne.chat.infra.telemetry import TOOL_TASK, measure
@@ -120,6 +120,11 @@ class ToolExecutor:
         self._tools[tool.name] = self._preparer.prepare(tool)
         self.schemas += tuple(portable_tools([tool.schema]))
 
+    def remove(self, names: Collection[str]) -> None:
+        """Remove tools. Calls that run go on."""
+        self._tools = {name: tool for name, tool in self._tools.items() if name not in names}
+        self.schemas = tuple(schema for schema in self.schemas if schema.name not in names)
+
     @property
     def unavailable(self) -> dict[str, str]:
         """Tools that lack a key or setting, each with the name of the variable."""
@@ -197,11 +202,18 @@ class ToolExecutor:
             is_decided = call.decisions is not None
             tool = (is_decided and await self._approvals.check(call, self._tools)) or self._resolve(call)
             outcome = tool if isinstance(tool, Outcome) else await self._outcome(call, tool)
+            if call.input_required:
+                await self._approvals.ask_for_input(call, call.input_required)
+                await self._emit_approval(call)
         except asyncio.CancelledError:
             return None if call.approval else await self.finish_cancelled(call)
         if call.approval or outcome is None:
             return None
         return await self.finish(call, tell_edits(call, outcome) if call.is_edited else outcome)
+
+    async def _emit_approval(self, call: ActiveCall) -> None:
+        if call.approval:
+            await call.turn.emit((ToolApprovalRequested(call.tool_call.id, call.tool_call.name, call.approval),))
 
     def _resolve(self, call: ActiveCall) -> PreparedTool | Outcome:
         """Validate a call's arguments: its tool, or the failed outcome of a call that cannot run."""
@@ -252,7 +264,7 @@ class ToolExecutor:
             if refused := await gate(call, self._make_context(call, tool)):
                 return refused
             if call.approval:
-                await call.turn.emit((ToolApprovalRequested(call.tool_call.id, call.tool_call.name, call.approval),))
+                await self._emit_approval(call)
                 return None
         return await self._approvals.use_up(call) if call.decision else None
 
@@ -284,6 +296,8 @@ class ToolExecutor:
         return ToolContext(
             request_id=turn.request_id,
             idempotency_key=call.idempotency_key,
+            input_response=call.input_response,
+            takes_forms=turn.approvals == "form" and self._approvals is not None,
             caller=None if tool.hides_caller else turn.caller_id,
             deadline=min(timeout_at, turn.deadline),
             patience=timeout_at,
@@ -337,6 +351,7 @@ class ToolExecutor:
                 raise
             outcome = failed(f"{tool.declared.name} cancelled itself.")
         except BaseException as error:  # noqa: BLE001 - SystemExit too: a tool that calls sys.exit must not end the process
+            calls[0].input_required = error if isinstance(error, InputRequired) else None
             outcome = handle_exception(tool.declared.name, error)
         return [outcome] * len(calls)
 
