@@ -161,6 +161,7 @@ GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN
 CHOICES = {
     "KEEP": "always",
     "LOG_MESSAGES": "true",
+    "MCP_ENDPOINT": "off",
     "ON_DISCONNECT": "run",
     "SYSTEM_PROMPT_FROM_REQUEST": "false",
 }

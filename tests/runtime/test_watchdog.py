@@ -22,7 +22,8 @@ from winterbourne import ResponseStream, on_stall, streamify_response, watchdog
 from winterbourne import loop as pollers
 from winterbourne.connection import RuntimeClient, _Connection
 from winterbourne.protocol import RuntimeApiProtocol
-from winterbourne.watchdog import EXIT_STALLED, LOCK, InFlight, Watchdog
+from winterbourne.watchdog import EXIT_STALLED, InFlight, Watchdog
+from winterbourne.write_lock import LOCK
 
 UVLOOP = "import asyncio, uvloop\nasyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n"
 BLOCKS = """

@@ -239,7 +239,7 @@ async def test_cost_of_remote_is_one_invocation_a_call(service: StubService) -> 
 
 async def test_timeout_of_mcp_tells_the_server() -> None:
     station = Station(tools__call=never)
-    (look,) = await station.client.list_tools()
+    (look,) = (await station.client.list_tools()).tools()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(look.call({}, ToolContext()), 0.05)
     assert station.seen[-1] == "notifications/cancelled"
@@ -247,7 +247,7 @@ async def test_timeout_of_mcp_tells_the_server() -> None:
 
 async def test_stop_of_mcp_tells_the_server() -> None:
     station = Station(tools__call=never)
-    tools = await station.client.list_tools()
+    tools = (await station.client.list_tools()).tools()
     async with serving(*tools) as (executor, client):
         await stop_midway(executor, client, "pier_look")
     assert station.seen[-1] == "notifications/cancelled"
@@ -262,7 +262,7 @@ async def test_isolation_of_mcp_is_another_server_that_is_sent_the_arguments() -
 
 async def test_cost_of_mcp_is_one_request_a_call() -> None:
     station = Station()
-    (look,) = await station.client.list_tools()
+    (look,) = (await station.client.list_tools()).tools()
     before = len(station.requests)
     for _ in range(3):
         await look.call({}, ToolContext())

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from winterbourne.errors import ErrorReport, RuntimeApiError, RuntimeApiUnavailable, StreamLost
 from winterbourne.protocol import CHUNK, RESTORE_NEXT, Reply, RuntimeApiProtocol, State, Trigger
-from winterbourne.watchdog import LOCK
+from winterbourne.write_lock import LOCK
 
 __all__ = ["RuntimeClient"]
 

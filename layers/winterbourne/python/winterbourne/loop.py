@@ -34,7 +34,8 @@ from winterbourne.lifecycle import error_frame
 from winterbourne.logs import REQUEST_IDS, flush_partial_lines, log_error
 from winterbourne.protocol import Reply, State
 from winterbourne.stream import BufferedSink, as_bytes, open_stream
-from winterbourne.watchdog import LOCK, WATCHDOG, InFlight
+from winterbourne.watchdog import WATCHDOG, InFlight
+from winterbourne.write_lock import LOCK
 
 __all__ = ["Poller"]
 

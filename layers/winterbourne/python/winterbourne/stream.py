@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from winterbourne.errors import StreamMisused
 from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
-from winterbourne.watchdog import LOCK
+from winterbourne.write_lock import LOCK
 
 if TYPE_CHECKING:
     from winterbourne.connection import RuntimeClient

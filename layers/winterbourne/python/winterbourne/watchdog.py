@@ -27,15 +27,13 @@ from typing import TYPE_CHECKING
 from winterbourne import lifecycle
 from winterbourne.errors import DeadlineReached, ErrorReport, WinterbourneError
 from winterbourne.logs import REQUEST_IDS
+from winterbourne.write_lock import LOCK
 
 if TYPE_CHECKING:
     from winterbourne.connection import RuntimeClient
     from winterbourne.stream import ResponseStream
 
-__all__ = ["EXIT_STALLED", "LOCK", "WATCHDOG", "InFlight", "Watchdog"]
-
-LOCK = threading.RLock()
-"""Held to build bytes and send them in one step, and to read a reply: by the event loop or the watchdog's thread."""
+__all__ = ["EXIT_STALLED", "WATCHDOG", "InFlight", "Watchdog"]
 
 EXIT_STALLED = 70
 """The exit status of a process whose loop stood still at a deadline; EX_SOFTWARE of sysexits.h."""
