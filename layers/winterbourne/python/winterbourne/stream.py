@@ -6,15 +6,12 @@ waits while the reader is behind.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from winterbourne.errors import StreamMisused
 from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
 from winterbourne.write_lock import LOCK
-
-if TYPE_CHECKING:
-    from winterbourne.connection import RuntimeClient
 
 __all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes", "open_stream"]
 
@@ -36,6 +33,16 @@ class Sink(Protocol):
 
 
 S = TypeVar("S", bound=Sink)
+
+
+class ThreadSink(Protocol):
+    """Where another thread than the loop's sends bytes, while it holds the lock."""
+
+    def write(self, data: bytes) -> bool:
+        """Write a chunk immediately."""
+
+    def send_now(self, build: Callable[[Any], bytes]) -> None:
+        """Send what is built from the protocol."""
 
 
 class ResponseHead(Protocol):
@@ -143,7 +150,7 @@ class ResponseStream:
         self._unsent += 1
         return self._put_first(data)
 
-    def speak(self, client: "RuntimeClient", *, is_last: bool = False) -> bool:
+    def speak(self, client: "ThreadSink", *, is_last: bool = False) -> bool:
         """Send `last_words` from the watchdog's thread, which holds the lock; starts the response if need be.
 
         Returns:

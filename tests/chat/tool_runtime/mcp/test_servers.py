@@ -413,6 +413,7 @@ class TestTokens:
         assert "ValueError" in caplog.text
         assert "t0ken" not in caplog.text
 
+    @pytest.mark.filterwarnings("ignore:The executor did not finish")  # the clock jumps over that wait too
     @jumping
     async def test_a_function_that_hangs_is_waited_for_briefly(self) -> None:
         async def hang(*_: str) -> str:
