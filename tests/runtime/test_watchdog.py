@@ -386,10 +386,10 @@ class TestBytes:
             assert rest
             sending = asyncio.ensure_future(rest)
             while not stream._is_open:
-                assert not stream.speak(client)
+                assert not stream.speak(client.start_now)
                 await asyncio.sleep(0)
             await sending
-            assert stream.speak(client)
+            assert stream.speak(client.start_now)
             await stream.end()
             assert (await invocation.outcome).body == b"first overtaken"
             client.close()

@@ -6,15 +6,12 @@ waits while the reader is behind.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from winterbourne.errors import StreamMisused
 from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
 from winterbourne.write_lock import LOCK
-
-if TYPE_CHECKING:
-    from winterbourne.connection import RuntimeClient
 
 __all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes", "open_stream"]
 
@@ -143,8 +140,12 @@ class ResponseStream:
         self._unsent += 1
         return self._put_first(data)
 
-    def speak(self, client: "RuntimeClient", *, is_last: bool = False) -> bool:
-        """Send `last_words` from the watchdog's thread, which holds the lock; starts the response if need be.
+    def speak(self, start: Callable[[str, bytes], None], *, is_last: bool = False) -> bool:
+        """Send `last_words` from the watchdog's thread, which holds the lock.
+
+        Args:
+            start: Starts the response at once, if need be, with its content type and prelude.
+            is_last: Whether they end the response.
 
         Returns:
             Whether they were asked for: not if there are none, or if a chunk or the start of the response is under way.
@@ -156,9 +157,9 @@ class ResponseStream:
             return False
         if data := self.last_words(is_last):
             if not self.started:
-                client.send_now(lambda protocol: protocol.start_response(*self._begin()))
+                start(*self._begin())
                 self._is_open = True
-            client.write(data)
+            self._sink.write(data)
         return True
 
     async def end(self) -> None:
