@@ -5,6 +5,7 @@ What blocks the loop here holds until the test has seen what it waits for, or un
 
 import asyncio
 import contextlib
+import faulthandler
 import socket
 import threading
 import time
@@ -187,6 +188,23 @@ class TestBetweenInvocations:
             quick._is_answered.clear = lambda: asked.append(1)  # type: ignore[method-assign]
             await asyncio.sleep(0.02)
             assert asked == []
+
+    async def test_no_trace_is_left_that_a_process_would_write_when_it_thaws(
+        self, quick: Watchdog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: list[str] = []
+        monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: calls.append("armed"))
+        monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: calls.append("cancelled"))
+        quick.start()
+
+        async def handler(event: Any, context: Any) -> None:
+            while calls[-1:] != ["armed"]:  # noqa: ASYNC110 - the thread has no event for it
+                await asyncio.sleep(0.001)
+
+        async with serving(handler) as api:
+            await api.invoke()
+            await api.invoke()
+        assert calls == ["armed", "cancelled"] * 2
 
     async def test_a_process_that_was_frozen_has_not_stood_still(
         self, quick: Watchdog, monkeypatch: pytest.MonkeyPatch, logged: list[str]

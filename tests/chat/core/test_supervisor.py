@@ -23,7 +23,6 @@ from winterbourne.chat.core.supervisor import CANCEL_GRACE_S, EventWriter, super
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.infra import telemetry
 
-
 DUE, LAST = False, True  # what `last_words` is asked for
 
 
