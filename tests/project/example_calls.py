@@ -425,10 +425,6 @@ def last_frame(error: BaseException) -> str:
     return f"event: error\ndata: {type(error).__name__}\n\n"
 
 
-@on_stall
-def count(task_name: str) -> None: ...
-
-
 async def the_runtime(event: Any, context: LambdaContext) -> None:
     streams(event, context)
     yields(event, LambdaContext({"lambda-runtime-deadline-ms": "1"}, {}))
@@ -440,7 +436,6 @@ async def the_runtime(event: Any, context: LambdaContext) -> None:
     await connect()
     assert_type(reconnect(), int)
     assert_type(last_frame(ValueError()), str)
-    count("tool dredge")
     retire()
 
 
@@ -459,7 +454,6 @@ async def wrong_uses_of_the_runtime(stream: ResponseStream, context: LambdaConte
     on_shutdown(wrong_hook)  # type: ignore[type-var]
     before_snapshot(wrong_hook)  # type: ignore[type-var]
     after_restore(wrong_hook)  # type: ignore[type-var]
-    on_stall(connect)  # type: ignore[type-var]
     on_stream_error(wrong_hook)  # type: ignore[type-var]
     on_startup(connect())  # type: ignore[type-var, unused-coroutine]
 

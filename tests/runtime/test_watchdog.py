@@ -240,11 +240,12 @@ class TestAtTheDeadline:
     async def _ended(
         self, folder: Path, handler: str, *events: object, pollers: int = 1, **environ: str
     ) -> tuple[list[Outcome], str]:
-        """The outcomes of these events, invoked at once with two seconds each, and the log."""
+        """The outcomes of these events, invoked at once, each with five seconds, and the log."""
         async with RuntimeApi() as api:
             environ |= {"AWS_LAMBDA_MAX_CONCURRENCY": str(pollers)}
             async with program(api, folder, f"app.{handler}", **environ) as running:
-                invocations = [api.submit(event, deadline_s=2) for event in events]
+                await api.polled.wait()
+                invocations = [api.submit(event, deadline_s=5) for event in events]
                 outcomes = [await invocation.outcome for invocation in invocations]
                 assert await running.ended() == EXIT_STALLED
         return outcomes, running.out
@@ -285,7 +286,8 @@ class TestAtTheDeadline:
         holds = "import re\nasync def handler(event, context):\n    import asyncio\n    await asyncio.sleep(0.2)\n"
         holds += "    re.match(r'(a+)+$', 'a' * 40 + 'b')  # for years\n"
         async with RuntimeApi() as api, program(api, function(prefix + holds), "app.handler") as running:
-            api.submit(deadline_s=1.2)
+            await api.polled.wait()
+            api.submit(deadline_s=2)
             assert running.process.stderr is not None
             seen = b""
             while b" in handler" not in seen:
