@@ -5,6 +5,7 @@ What blocks the loop here holds until the test has seen what it waits for, or un
 
 import asyncio
 import contextlib
+import faulthandler
 import socket
 import threading
 import time
@@ -188,6 +189,23 @@ class TestBetweenInvocations:
             await asyncio.sleep(0.02)
             assert asked == []
 
+    async def test_no_trace_is_left_that_a_process_would_write_when_it_thaws(
+        self, quick: Watchdog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: list[str] = []
+        monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: calls.append("armed"))
+        monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: calls.append("cancelled"))
+        quick.start()
+
+        async def handler(event: Any, context: Any) -> None:
+            while calls[-1:] != ["armed"]:  # noqa: ASYNC110 - the thread has no event for it
+                await asyncio.sleep(0.001)
+
+        async with serving(handler) as api:
+            await api.invoke()
+            await api.invoke()
+        assert calls == ["armed", "cancelled"] * 2
+
     async def test_a_process_that_was_frozen_has_not_stood_still(
         self, quick: Watchdog, monkeypatch: pytest.MonkeyPatch, logged: list[str]
     ) -> None:
@@ -222,11 +240,12 @@ class TestAtTheDeadline:
     async def _ended(
         self, folder: Path, handler: str, *events: object, pollers: int = 1, **environ: str
     ) -> tuple[list[Outcome], str]:
-        """The outcomes of these events, invoked at once with two seconds each, and the log."""
+        """The outcomes of these events, invoked at once, each with five seconds, and the log."""
         async with RuntimeApi() as api:
             environ |= {"AWS_LAMBDA_MAX_CONCURRENCY": str(pollers)}
             async with program(api, folder, f"app.{handler}", **environ) as running:
-                invocations = [api.submit(event, deadline_s=2) for event in events]
+                await api.polled.wait()
+                invocations = [api.submit(event, deadline_s=5) for event in events]
                 outcomes = [await invocation.outcome for invocation in invocations]
                 assert await running.ended() == EXIT_STALLED
         return outcomes, running.out
@@ -267,7 +286,8 @@ class TestAtTheDeadline:
         holds = "import re\nasync def handler(event, context):\n    import asyncio\n    await asyncio.sleep(0.2)\n"
         holds += "    re.match(r'(a+)+$', 'a' * 40 + 'b')  # for years\n"
         async with RuntimeApi() as api, program(api, function(prefix + holds), "app.handler") as running:
-            api.submit(deadline_s=1.2)
+            await api.polled.wait()
+            api.submit(deadline_s=2)
             assert running.process.stderr is not None
             seen = b""
             while b" in handler" not in seen:
@@ -386,10 +406,10 @@ class TestBytes:
             assert rest
             sending = asyncio.ensure_future(rest)
             while not stream._is_open:
-                assert not stream.speak(client)
+                assert not stream.speak(client.start_now)
                 await asyncio.sleep(0)
             await sending
-            assert stream.speak(client)
+            assert stream.speak(client.start_now)
             await stream.end()
             assert (await invocation.outcome).body == b"first overtaken"
             client.close()

@@ -45,6 +45,17 @@ def test_it_can_be_created_without_an_event_loop() -> None:
     assert message.content == "1"
 
 
+def test_its_task_is_named_for_whoever_asks_what_blocks_the_event_loop() -> None:
+    @tool
+    async def dredge() -> str:
+        """Dredge."""
+        task = asyncio.current_task()
+        return task.get_name() if task else ""
+
+    (message,) = asyncio.run(run_turn(ToolExecutor([dredge]), tool_call("dredge")))
+    assert message.content == '"tool dredge"'
+
+
 def test_it_imports_nothing_that_only_some_tools_need() -> None:
     code = (
         "import sys; from winterbourne.chat.tool_runtime.executor import ToolExecutor; ToolExecutor([]);"

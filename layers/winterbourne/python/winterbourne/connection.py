@@ -4,7 +4,7 @@ Each poller has its own client. A response that fails costs its connection but n
 `next_invocation` opens a new connection, with retries and exponential backoff.
 
 The socket is our own, not a transport's, so that the watchdog's thread can write to it while the event loop stands
-still: whoever builds bytes, sends them or parses a reply does so under `watchdog.LOCK`.
+still: whoever builds bytes, sends them or parses a reply does so under `write_lock.LOCK`.
 """
 
 import asyncio
@@ -156,6 +156,10 @@ class RuntimeClient:
         if self._connection is None:
             raise StreamLost(self._lost_reason)
         self._connection.write(build=lambda: build(self._protocol))
+
+    def start_now(self, content_type: str, prelude: bytes) -> None:
+        """Start a streamed response from the watchdog's thread; see `send_now`."""
+        self.send_now(lambda protocol: protocol.start_response(content_type, prelude))
 
     def flush_now(self, until: float = 0.0) -> None:
         """Send from the watchdog's thread, which holds the lock, what the reader was too slow for.

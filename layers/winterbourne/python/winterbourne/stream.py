@@ -150,8 +150,12 @@ class ResponseStream:
         self._unsent += 1
         return self._put_first(data)
 
-    def speak(self, client: "ThreadSink", *, is_last: bool = False) -> bool:
-        """Send `last_words` from the watchdog's thread, which holds the lock; starts the response if need be.
+    def speak(self, start: Callable[[str, bytes], None], *, is_last: bool = False) -> bool:
+        """Send `last_words` from the watchdog's thread, which holds the lock.
+
+        Args:
+            start: Starts the response at once, if need be, with its content type and prelude.
+            is_last: Whether they end the response.
 
         Returns:
             Whether they were asked for: not if there are none, or if a chunk or the start of the response is under way.
@@ -163,9 +167,9 @@ class ResponseStream:
             return False
         if data := self.last_words(is_last):
             if not self.started:
-                client.send_now(lambda protocol: protocol.start_response(*self._begin()))
+                start(*self._begin())
                 self._is_open = True
-            client.write(data)
+            self._sink.write(data)
         return True
 
     async def end(self) -> None:

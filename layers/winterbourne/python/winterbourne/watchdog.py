@@ -22,16 +22,14 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
 
-from winterbourne import lifecycle
+from winterbourne.connection import RuntimeClient
 from winterbourne.errors import DeadlineReached, ErrorReport, WinterbourneError
+from winterbourne.lifecycle import error_frame, stalled
 from winterbourne.logs import REQUEST_IDS
+from winterbourne.protocol import State
+from winterbourne.stream import ResponseStream, as_bytes
 from winterbourne.write_lock import LOCK
-
-if TYPE_CHECKING:
-    from winterbourne.connection import RuntimeClient
-    from winterbourne.stream import ResponseStream
 
 __all__ = ["EXIT_STALLED", "WATCHDOG", "InFlight", "Watchdog"]
 
@@ -60,8 +58,8 @@ class InFlight:
         margin_ms: How many milliseconds before that its handler is cancelled.
     """
 
-    client: "RuntimeClient"
-    stream: "ResponseStream | None"
+    client: RuntimeClient
+    stream: ResponseStream | None
     request_id: str
     deadline_ms: int
     margin_ms: int
@@ -70,13 +68,13 @@ class InFlight:
         """Whether its response has not ended though it should have by now."""
         margin_ms = max(self.margin_ms, LAST_WORDS_MS if self.stream and self.stream.last_words else 0)
         is_late = 0 < self.deadline_ms <= time.time() * 1000 + margin_ms
-        return is_late and self.client.state.name in {"HANDLING", "STREAMING"}
+        return is_late and self.client.state in {State.HANDLING, State.STREAMING}
 
     def speak(self) -> None:
         """Send what is due, and what its reader was too slow for."""
         try:
             if self.stream:
-                self.stream.speak(self.client)
+                self.stream.speak(self.client.start_now)
         except Exception:  # noqa: BLE001 - a format may be anybody's; it is not asked again
             self.stream = None
         self.client.flush_now()
@@ -87,11 +85,11 @@ class InFlight:
         report = ErrorReport(error, self.request_id)
         with contextlib.suppress(Exception):  # a format or the stream error hook may be anybody's
             if stream and stream.last_words:
-                is_whole = stream.ended or stream.speak(client, is_last=True)
-            elif stream and stream.started and (frame := lifecycle.error_frame(error)):
-                client.write(frame if isinstance(frame, bytes) else frame.encode())
+                is_whole = stream.ended or stream.speak(client.start_now, is_last=True)
+            elif stream and stream.started and (frame := as_bytes(error_frame(error))):
+                client.write(frame)
         with contextlib.suppress(WinterbourneError):  # it has ended, or nobody is there to be told
-            if client.state.name == "HANDLING":
+            if client.state is State.HANDLING:
                 client.send_now(lambda protocol: protocol.send_error(report))
             elif is_whole:
                 client.send_now(lambda protocol: protocol.end_response())
@@ -159,7 +157,7 @@ class Watchdog:
         stack = "".join(traceback.format_stack(frame, MAX_FRAMES))
         message = "the event loop stands still: %s blocks it, and with it every stream of this process\n%s"
         self._aside(partial(_LOGGER.warning, message, blocker, stack))
-        self._aside(partial(lifecycle.stalled, blocker))
+        self._aside(partial(stalled, blocker))
 
     def _act(self, blocker: str) -> None:
         with LOCK:
