@@ -35,16 +35,6 @@ class Sink(Protocol):
 S = TypeVar("S", bound=Sink)
 
 
-class ThreadSink(Protocol):
-    """Where another thread than the loop's sends bytes, while it holds the lock."""
-
-    def write(self, data: bytes) -> bool:
-        """Write a chunk immediately."""
-
-    def send_now(self, build: Callable[[Any], bytes]) -> None:
-        """Send what is built from the protocol."""
-
-
 class ResponseHead(Protocol):
     """Status and headers; a `Response` has them, and so may an object that learns its status late."""
 
