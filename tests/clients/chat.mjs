@@ -2,7 +2,7 @@
 import { counted } from "./cuts.mjs";
 
 /** The state that React keeps. */
-export class State {
+class State {
   status = "ready";
   error;
   snapshot = structuredClone;

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from winterbourne.chat.core.events import EventBatch, ToolEvent, ToolFinished, ToolProgressed
+from winterbourne.chat.core.events import EventBatch, ToolEvent, ToolFinished, ToolProgressed, ToolQueued, ToolStarted
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
@@ -22,7 +22,9 @@ class RecordingClient:
         self.batches: list[list[ToolEvent]] = []
 
     async def __call__(self, batch: EventBatch) -> None:
-        events: list[ToolEvent] = [event for event in batch if isinstance(event, ToolEvent)]
+        events = [
+            event for event in batch if isinstance(event, ToolQueued | ToolStarted | ToolProgressed | ToolFinished)
+        ]
         assert len(events) == len(batch), "the executor speaks of tools only"
         self.batches.append(events)
 
