@@ -29,6 +29,9 @@ MAY_BE_LOST_S = 1.0
 SLACK_S = 0.25
 """For what a write takes, on a machine that does much else."""
 
+ANSWER_S = 10
+"""Much longer than what happens before its process is killed or frozen, also on a machine that does much else."""
+
 LOST = "The answer broke off."
 
 
@@ -83,7 +86,7 @@ class _Case:
         chance = self.chance
         self.writer, self.conversation = chance.choice(FORMATS), f"killed-{self.number}"
         self.kept = self.writer.can_keep and chance.random() < 0.6
-        question = f"speak 6 at {chance.choice([10, 40, 200])}"
+        question = f"speak {ANSWER_S} at {chance.choice([10, 40, 200])}"
         body = self.writer.body(self.conversation, question, kept=self.kept)
         writing = _Reading(post(self.writers, self.writer, body))
         process = int(writing.wait_for(re.compile(r"(\d+): ").match)[1])
@@ -209,6 +212,7 @@ def _run(name: str, total: int, folder: Path, seed: int, at_once: int, lease_s: 
             home.mkdir()
         writers = stack.enter_context(local_server(homes[0], *flags, "--concurrency", str(at_once)))
         readers = stack.enter_context(local_server(homes[1], *flags, "--managed-instances", str(4 * at_once)))
+        get(readers.url, f"{NATIVE.path}/none/stream").read()  # no answer has to wait for the start of its readers
 
         def kill(at: int) -> str:
             case = _Case(at, random.Random(f"{seed} {at}"), writers.url, readers.url, number)

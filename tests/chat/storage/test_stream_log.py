@@ -322,6 +322,28 @@ class TestReading:
         log_writer.append(END)
         assert log_writer.items() == []
 
+    async def test_of_a_writer_that_was_frozen_in_a_write_keeps_the_ending_it_got(
+        self, store: Store, clock: Clock
+    ) -> None:
+        logs = StreamLogs(store, LEASE_S)
+        header = log_header(request(), (), is_kept=False)
+        log_writer = StreamLogWriter(store, log_partition(ALICE, "c"), 1, header, logs.lease_s / 3, 0)
+        log_writer.append((*START, TextDelta("half")))
+        await store.put(log_writer.items())
+        log_writer.written()
+        clock.time_s += LEASE_S / 3
+        log_writer.append((TextDelta(" and"),))
+        under_way = log_writer.items()
+        clock.time_s += LEASE_S * 0.9  # less than a lease after that write began, and more after the one before
+        told = await follow(logs, await read(logs))
+        assert isinstance(told[-1], ConversationFailed)
+        await store.put(under_way)
+        log_writer.written()
+        log_writer.append((TextDelta(" half"), *END))
+        assert log_writer.items() == []
+        clock.time_s += LEASE_S
+        assert (await follow(logs, await read(logs)))[-1] == told[-1]
+
     async def test_of_a_store_that_hung_for_the_time_of_a_lease_goes_on(self, store: Store, clock: Clock) -> None:
         logs = StreamLogs(store, LEASE_S)
         header = log_header(request(), (), is_kept=False)

@@ -107,6 +107,19 @@ class TestWhileOpen:
         assert store.writes == [["a"], ["a"]]
 
     @jumping
+    async def test_it_says_when_a_write_has_succeeded_and_not_when_one_has_failed(self) -> None:
+        store, loop, written_at_s = SlowStore(delay_s=1), asyncio.get_running_loop(), list[int]()
+        store.failures = 1
+        async with writing(store, None, 60) as queue:
+            began_s = loop.time()
+            queue.written = lambda: written_at_s.append(round(loop.time() - began_s))
+            queue.put([item("a")])
+            await asyncio.sleep(2)
+            assert written_at_s == []
+            await asyncio.sleep(3)
+        assert written_at_s == [4]  # two seconds after the first attempt, and a write takes one
+
+    @jumping
     async def test_the_lease_is_renewed_in_time_even_if_nothing_is_written(self) -> None:
         async with Renewals() as renewals, writing(SlowStore(), renewals, 10):
             await asyncio.sleep(35)

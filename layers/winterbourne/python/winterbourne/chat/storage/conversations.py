@@ -128,7 +128,7 @@ class OpenConversation:
             self._queue.put([replace(item, expires_at_s=self._expires_at_s) for item in contents.all])
         header, touch_s = log_header(request, self.messages, is_kept=True), self._logs.lease_s / 3
         self._log = StreamLogWriter(self._store, self._log_pk, self._epoch * 1000, header, touch_s, self._expires_at_s)
-        self._queue.collect = self._log.items
+        self._queue.collect, self._queue.written = self._log.items, self._log.written
         self._queue.start()
         for message in request.messages:
             self.append(message)

@@ -122,7 +122,7 @@ class StreamLogWriter:
         self._pending = bytearray()
         self._chunk = redact_json(_to_lines([header]))  # the open one, as written last; this goes with the first events
         self._number = 0
-        self._touch_at_ms = self._lived_ms = float("inf")
+        self._touch_at_ms = self._lived_ms = self._written_ms = self._collected_ms = float("inf")
         self._is_ended = False
 
     def append(self, batch: EventBatch) -> bool:
@@ -140,20 +140,27 @@ class StreamLogWriter:
         if self._is_ended or (not self._pending and now_ms < self._touch_at_ms):
             return []
         self._touch_at_ms = now_ms + self._touch_interval_ms
+        self._collected_ms, self._written_ms = now_ms, min(self._written_ms, now_ms)
         data = self._chunk + self._pending
         self._pending.clear()
         starts = range(0, max(len(data), 1), MAX_CHUNK_BYTES)
         return [self._item(data[start : start + MAX_CHUNK_BYTES], now_ms) for start in starts]
 
+    def written(self) -> None:
+        """Say that what was collected last is stored."""
+        self._live()  # before it counts: the process may have been frozen in that write
+        self._written_ms = self._collected_ms
+
     def _live(self) -> int:
         """The time. If the process was frozen until a lease after its last write, nothing more is added to the log.
 
-        By then readers may have been told that the answer is lost. While a store hangs, in contrast, this is called.
+        By then readers may have been told that the answer is lost; a write that was under way may have come after that.
+        While a store hangs, in contrast, this is called.
         """
         now_ms = self._store.now_ms()
         was_frozen = now_ms > self._lived_ms + self._touch_interval_ms
         self._lived_ms = now_ms
-        if was_frozen and now_ms > self._touch_at_ms + 2 * self._touch_interval_ms and not self._is_ended:
+        if was_frozen and now_ms > self._written_ms + 3 * self._touch_interval_ms and not self._is_ended:
             self._is_ended = True
             _LOGGER.error("the log of an answer breaks off: its process was frozen for the time of a lease")
         return now_ms
@@ -332,7 +339,7 @@ class LoggedAnswer:
         expires_at_s = int(store.now()) + 2 * LOG_TTL_S  # half for the answer itself, half from its end
         header = log_header(request, request.messages, is_kept=False)
         self._writer = StreamLogWriter(store, pk, epoch, header, logs.lease_s / 3, expires_at_s)
-        self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items)
+        self._queue = WriteBehindQueue(store, logs.lease_s / 3, self._writer.items, written=self._writer.written)
         self._is_started = False
 
     def log(self, batch: EventBatch) -> None:

@@ -37,6 +37,7 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
         renew_lease: Called that often, never during a write; None if there is no lease.
         check_lease: Called before each write; if it returns False, the items are dropped: another request may have
             replaced or deleted what they belong to.
+        written: Called after each write that has succeeded.
     """
 
     store: Store
@@ -44,6 +45,7 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
     collect: Callable[[], Sequence[Item]] = tuple
     renew_lease: Callable[[], Awaitable[None]] | None = None
     check_lease: Callable[[], Awaitable[bool]] | None = None
+    written: Callable[[], None] = lambda: None
     _pending: dict[tuple[str, str], Item] = {}
     _wake_up: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     _is_closing: bool = False
@@ -112,6 +114,7 @@ class WriteBehindQueue(msgspec.Struct, eq=False, dict=True):
                 await self.store.put(list(items.values()))
             except StorageUnavailable:
                 return False
+            self.written()
             for key, item in items.items():
                 if self._pending[key] is item:
                     del self._pending[key]
