@@ -24,7 +24,7 @@ source: ;
 test-clients: .venv/dev ## Run other people's suites and clients, pinned, against what is spoken here, in about three minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS) -m clients
 
-test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial and an upgrade up to sam build, sam local (needs Docker), Lambda's emulator; two minutes
+test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial, a project without make, an upgrade up to sam build, sam local (needs Docker), Lambda's emulator; two minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS) -m doors
 
 test-pythons: .venv/dev ## Run the tests under each Python from 3.11 to 3.14 that is here (TESTS="tests/runtime", WITHOUT=3.13)
@@ -32,7 +32,7 @@ test-pythons: .venv/dev ## Run the tests under each Python from 3.11 to 3.14 tha
 
 # What runs in a browser, or in a new user's own project, measures no more lines and takes minutes.
 unmeasured := $(patsubst %,--ignore=tests/end_to_end/test_%.py,\
-	page page_face page_looks page_markdown react metrics_page soak tutorial upgrade)
+	page page_face page_looks page_markdown react metrics_page tutorial upgrade)
 coverage: .venv/dev ## Measure which lines and branches the tests run, in about six minutes; fails below the floor
 	@rm -rf .coverage && mkdir .coverage
 	$(bin)/coverage run -m pytest $(PYTEST_ARGS) $(unmeasured)

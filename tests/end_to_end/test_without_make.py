@@ -8,7 +8,7 @@ import pytest
 
 from tests.new_user import NewUser, build_wheel
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.doors, pytest.mark.timeout(600)]
 
 
 def test_the_commands_of_a_projects_readme_start_the_chat(tmp_path: Path) -> None:
