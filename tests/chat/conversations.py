@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.messages import (
+    Approval,
     AssistantMessage,
     AssistantPart,
     Image,
@@ -64,13 +65,16 @@ def batches(draw: st.DrawFn, events: Sequence[e.ChatEvent]) -> list[list[e.ChatE
 
 
 @st.composite
-def conversations(draw: st.DrawFn, client_tools: Sequence[str] = ()) -> list[e.ChatEvent]:
+def conversations(draw: st.DrawFn, client_tools: Sequence[str] = (), *, decides: bool = False) -> list[e.ChatEvent]:
     """The events of a whole legal conversation.
 
     Args:
         client_tools: Names of tools that the client runs; a turn that calls one is the last.
+        decides: Whether a person may have decided on a call of an earlier answer.
     """
     events: list[e.ChatEvent] = [e.ConversationStarted("c_1", draw(any_text), "scripted")]
+    if decides and draw(st.booleans()):
+        events.extend(draw(_tool_run_events("earlier", draw(st.sampled_from(NAMES)))))
     turns = draw(st.integers(1, 2))
     usage = e.Usage(9, 4, 2)
     for turn in range(1, turns + 1):
@@ -154,11 +158,17 @@ def _tool_call_events(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent
 
 @st.composite
 def _tool_run_events(draw: st.DrawFn, call: str, name: str) -> list[e.ChatEvent]:
+    """A run; or a person is asked before it, or has not allowed it."""
+    if draw(st.integers(0, 4)) == 0:
+        message, schema = draw(any_text | st.just("")), draw(st.none() | st.just({"type": "object"}))
+        return [e.ToolApprovalRequested(call, name, Approval(f"1.{call}", 1, message, draw(st.booleans()), schema))]
     queued = [e.ToolQueued(call, name)] if draw(st.booleans()) else []
     reports = [e.ToolProgressed(call, name, data) for data in draw(st.lists(json_texts(), max_size=2))]
     status = draw(st.sampled_from(get_args(e.ToolStatus)))
     result = draw(json_texts()) if status == "completed" else b""
     error = "" if status == "completed" else draw(any_text)
+    if status == "denied":
+        return [e.ToolFinished(call, name, status, 0, result, error)]
     return [*queued, e.ToolStarted(call, name), *reports, e.ToolFinished(call, name, status, 12, result, error)]
 
 

@@ -1,7 +1,7 @@
 """Fake provider and tools with scripted behaviour, for tests of the code around them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -18,10 +18,10 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     Usage,
 )
-from winterbourne.chat.core.messages import ToolCall, ToolMessage, ToolSchema
+from winterbourne.chat.core.messages import Approval, Decision, ToolCall, ToolMessage, ToolSchema
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["FakeProvider", "RecordingEmit", "SleepingTools", "answer", "calls_tools", "pause"]
+__all__ = ["FakeProvider", "RecordingEmit", "SleepingTools", "SleepingTurn", "answer", "calls_tools", "pause"]
 
 Step = Sequence[ModelEvent] | Callable[[], Awaitable[None]] | Exception
 
@@ -105,6 +105,13 @@ class SleepingTurn:
 
     def refuse(self, call: ToolCall, reason: str) -> None:
         self._tasks[call.id] = asyncio.create_task(self._refuse(call, reason))
+
+    def decide(self, call: ToolCall, decisions: Sequence[Decision]) -> None:
+        self.start(call)
+
+    @property
+    def pending(self) -> Mapping[str, Approval]:
+        return {}
 
     async def results(self) -> Sequence[ToolMessage]:
         return await asyncio.gather(*self._tasks.values())

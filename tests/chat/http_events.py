@@ -1,7 +1,8 @@
 """Requests to the service without HTTP: builds Lambda events and records the response a client would receive."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, cast
 
 from winterbourne import LambdaContext, Response, ResponseStream
@@ -48,6 +49,9 @@ class FakeLambdaContext(LambdaContext):
 class RecordedResponse:
     """A response stream that records what is written to it."""
 
+    lock = nullcontext()
+    last_words: Callable[[bool], bytes] | None = None
+
     def __init__(self) -> None:
         self.response: Response | None = None
         self.body = b""
@@ -75,6 +79,9 @@ class RecordedResponse:
             self.response = Response(self._head.status, self._head.headers)
         self.body += data
 
+    def put(self, data: bytes) -> Awaitable[None]:
+        return self.write(data)
+
     @property
     def status(self) -> int:
         assert self.response
@@ -95,7 +102,7 @@ class RecordedResponse:
 
 
 async def call_endpoint(
-    handler: Handler, to: Request, caller: Caller = ANONYMOUS, **path_params: str
+    handler: Handler, to: Request, caller: Caller = ANONYMOUS, remaining_ms: Any = 60_000, **path_params: str
 ) -> RecordedResponse:
     """The response of an endpoint alone, without the service around it."""
     response = RecordedResponse()
@@ -105,7 +112,7 @@ async def call_endpoint(
             caller=caller,
             path_params=path_params,
             stream=cast("ResponseStream", response),
-            lambda_context=FakeLambdaContext(),
+            lambda_context=FakeLambdaContext(remaining_ms=remaining_ms),
             record=RequestRecord(0.0, "chat"),
         )
     )

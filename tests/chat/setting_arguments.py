@@ -27,7 +27,8 @@ def texts() -> dict[Path, str]:
 
 def _text(sentence: str, hints: Hints) -> str:
     lines = [f"    {name}: {type_name(hint)}\n" for name, hint in hints.items()]
-    imports = "from collections.abc import Sequence\n" * any("Sequence" in line for line in lines)
+    used = [name for name in ("Callable", "Sequence") if any(name in line for line in lines)]
+    imports = f"from collections.abc import {', '.join(used)}\n" * bool(used)
     typed = "Literal, TypedDict" if any("Literal" in line for line in lines) else "TypedDict"
     kind = "SettingArguments" if "`settings`" in sentence else "OptionArguments"
     head = f'"""{sentence}."""\n\n{imports}from typing import {typed}\n\nclass {kind}(TypedDict, total=False):\n'
@@ -37,11 +38,13 @@ def _text(sentence: str, hints: Hints) -> str:
 def type_name(hint: typing.Any) -> str:
     """A type as it is written in these files."""
     args = typing.get_args(hint)
+    if hint is typing.Any:  # `approval`, the only one that may be a function
+        return "bool | Callable[..., object]"
     if typing.get_origin(hint) is tuple:  # of which any sequence can be made
         return f"Sequence[{type_name(args[0])}]"
     if typing.get_origin(hint) is typing.Literal:
         return f"Literal[{', '.join(map(json.dumps, args))}]"
-    return " | ".join("None" if arg is type(None) else arg.__name__ for arg in args) if args else str(hint.__name__)
+    return " | ".join(map(type_name, args)) if args else "None" if hint is type(None) else str(hint.__name__)
 
 
 if __name__ == "__main__":

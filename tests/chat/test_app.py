@@ -34,6 +34,7 @@ WRONG: Final = {
     "instructions=5": "instructions: expected text or a pathlib.Path",
     "providers=[len]": "providers, stores and auth_schemes: expected dicts",
     "stores={'x': 5}": "providers, stores and auth_schemes: expected dicts",
+    "mcp_token='t'": "mcp_token: expected a function",
     "formats=native.FORMAT": "formats: expected a list of Format",
     "formats=['/x']": "formats: expected a list of Format",
     "formats=[msgspec.structs.replace(native.FORMAT, path='plain')]": "a format's path must be like /plain",
@@ -364,6 +365,7 @@ class TestStartingAndStopping:
             make_service(mcp_servers=f"station=http://127.0.0.1:{port}/mcp")
             starting = asyncio.create_task(lifecycle.run_startup())
             await connected.wait()
+            (listing,) = [task for task in asyncio.all_tasks() if "_load_or_refresh" in str(task.get_coro())]
             await lifecycle.run_shutdown()
-            await asyncio.wait([starting])
-            assert starting.cancelled()
+            assert listing.cancelled()
+            await starting

@@ -1,7 +1,8 @@
 // Does a format's own client accept these streams? node accept.mjs < [{format, stream}, ...]
 // Prints for each the error the client made of it, or null. A stream's own error word is none.
 import { text } from "node:stream/consumers";
-import { HttpAgent } from "@ag-ui/client";
+import * as agUi1 from "@ag-ui/client";
+import * as agUi0 from "ag-ui-0";
 import { createParser } from "eventsource-parser";
 import OpenAI from "openai";
 
@@ -24,7 +25,7 @@ async function aiSdk({ DefaultChatTransport, readUIMessageStream }, stream) {
   return errors.find((error) => error !== expected) ?? null;
 }
 
-async function agUi(stream) {
+async function agUi({ HttpAgent }, stream) {
   const agent = new HttpAgent({ url: "http://chat.test", fetch: respond(stream) });
   let expected;
   try {
@@ -58,7 +59,8 @@ function native(stream) {
 
 const accepts = {
   native,
-  "ag-ui": agUi,
+  "ag-ui": (stream) => agUi(agUi1, stream),
+  "ag-ui-0": (stream) => agUi(agUi0, stream),
   openai,
   ...Object.fromEntries(Object.entries(sdks).map(([name, sdk]) => [name, (stream) => aiSdk(sdk, stream)])),
 };

@@ -2,7 +2,7 @@
 import { counted } from "./cuts.mjs";
 
 /** The state that React keeps. */
-class State {
+export class State {
   status = "ready";
   error;
   snapshot = structuredClone;

@@ -10,6 +10,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests import requirements
 from tests.browser_page import FLAGS, KEY, Visits
+from tests.end_to_end.asking_chat import AskingChat, asking_chat
 from tests.local_server import local_server
 from tests.provider import Provider, provider
 
@@ -38,6 +39,13 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     flags = [flag for setting in settings for flag in ("--env", setting)]
     with local_server(folder, "--concurrency", "3", *flags) as server:
         yield server.url
+
+
+@pytest.fixture(scope="module")
+def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AskingChat]:
+    """A chat whose tools ask a person first."""
+    with asking_chat(tmp_path_factory.mktemp("asking")) as chat:
+        yield chat
 
 
 @pytest.fixture(scope="session")

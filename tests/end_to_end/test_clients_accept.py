@@ -14,13 +14,14 @@ pytestmark = pytest.mark.slow
 
 EXAMPLES = 40
 
-CLIENTS: tuple[tuple[str, Format], ...] = (
-    ("native", native.FORMAT),
-    ("ai", ai_sdk.FORMAT),
-    ("ai6", ai_sdk.FORMAT),
-    ("ai5", ai_sdk.FORMAT),
-    ("ag-ui", ag_ui.FORMAT),
-    ("openai", openai.FORMAT),
+CLIENTS: tuple[tuple[str, Format, dict[str, object]], ...] = (
+    ("native", native.FORMAT, {}),
+    ("ai", ai_sdk.FORMAT, {"approvals": True}),
+    ("ai6", ai_sdk.FORMAT, {"approvals": True}),
+    ("ai5", ai_sdk.FORMAT, {}),
+    ("ag-ui", ag_ui.FORMAT, {"protocolVersion": "1.0"}),
+    ("ag-ui-0", ag_ui.FORMAT, {}),
+    ("openai", openai.FORMAT, {}),
 )
 
 PARAMETERS = {"type": "object", "properties": {}}
@@ -42,6 +43,7 @@ BROKEN = {
     "ai6": '{"type":"text-delta","id":"p1","delta":"a"}',
     "ai5": '{"type":"text-delta","id":"p1","delta":"a"}',
     "ag-ui": '{"type":"TEXT_MESSAGE_CONTENT","messageId":"m","delta":"a"}',
+    "ag-ui-0": '{"type":"TEXT_MESSAGE_CONTENT","messageId":"m","delta":"a"}',
     "openai": '{"error":{"message":"a","code":"unknown"}}',
 }
 
@@ -59,8 +61,8 @@ def test_every_stream_is_accepted() -> None:
     @hypothesis.given(st.data())
     def write(data: st.DataObject) -> None:
         cut = data.draw(batches(data.draw(conversations(client_tools=["ask_user"]))))
-        for name, frontend in CLIENTS:
-            encoder = frontend.decode(BODY | {"tools": TOOLS[frontend.path]})[1]
+        for name, frontend, said in CLIENTS:
+            encoder = frontend.decode(BODY | said | {"tools": TOOLS[frontend.path]})[1]
             stream = sent(encoder, cut).decode()
             if encoder.status == 200:  # at /v1, a failure before any output is a document with a status of its own
                 streams.append({"format": name, "stream": stream})

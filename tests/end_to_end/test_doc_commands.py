@@ -62,6 +62,10 @@ ELSEWHERE: Final = {
     r"make invoke( EVENT=tests/events/\w+\.json)?": (_INVOKE, '"invoke", "EVENT=tests/events/'),
     r"make (run|install|test) PYTHON=\S+": (_PYTHON, "PYTHON="),
     r"\.venv/bin/python -m tests\.release (date|next 0\.2\.0)": (_RELEASE, "COMMANDS"),
+    r'make run PORT=3001 ARGS="--handler tool_worker.app.handler --invoke-port 3002 .*"': (
+        "tests/end_to_end/test_elsewhere.py::test_a_tool_runs_in_another_function_and_its_result_comes_back",
+        '"--handler", "tool_worker.app.handler", "--invoke-port"',
+    ),
     r"MODEL_PROVIDER=pier .* make run": (
         "tests/end_to_end/test_extending.py::test_a_chat_answers_through_all_four_and_knows_what_was_said_before",
         '"how-to/extend.md"',

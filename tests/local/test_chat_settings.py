@@ -6,7 +6,15 @@ import pytest
 
 from tests.stack import ROOT
 from winterbourne.chat.settings import VARIABLES, Settings
-from winterbourne.local.chat_settings import find_problems, is_chat, local_settings, named_variables, user_settings
+from winterbourne.chat.tool_runtime.approvals import MIN_KEY_CHARS
+from winterbourne.local.chat_settings import (
+    find_problems,
+    is_chat,
+    local_settings,
+    named_variables,
+    signing_key,
+    user_settings,
+)
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.server import ServerConfig
 
@@ -50,6 +58,13 @@ def test_everyone_may_call_and_all_processes_share_a_store(tmp_path: Path) -> No
     settings = Settings.from_environment(local_settings(tmp_path))
     assert settings.auth.auth == "none"
     assert settings.storage.store == f"file:{tmp_path}/store.sqlite3"
+
+
+def test_a_signing_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    first = signing_key(tmp_path / "local.key")
+    assert signing_key(tmp_path / "local.key") == first
+    assert len(first) >= MIN_KEY_CHARS
+    assert (tmp_path / "local.key").stat().st_mode & 0o077 == 0
 
 
 class TestProblems:

@@ -28,6 +28,7 @@ from winterbourne import (
     current_context,
     current_trace_id,
     on_shutdown,
+    on_stall,
     on_startup,
     on_stream_error,
     redact_logs,
@@ -412,6 +413,11 @@ def disconnect() -> None: ...
 @after_restore
 def reconnect() -> int:
     return 1
+
+
+@on_stall
+def blocked(blocker: str) -> None:
+    assert blocker
 
 
 @on_stream_error

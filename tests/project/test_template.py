@@ -1,5 +1,6 @@
 """`template.yaml`: the resources, permissions, alarms and outputs of a deployment; stages in `samconfig.toml`."""
 
+import fnmatch
 import inspect
 import json
 import os
@@ -22,7 +23,8 @@ from winterbourne.chat.infra import telemetry
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.settings_variable import unpack_settings
-from winterbourne.chat.storage import dynamodb
+from winterbourne.chat.storage import dynamodb, stop_signals
+from winterbourne.chat.tool_runtime.approvals import MIN_KEY_CHARS
 from winterbourne.chat.tool_runtime.discovery import discover
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCdEf"
@@ -154,11 +156,12 @@ class TestFunction:
 
 
 # What the stack and Lambda give the function themselves.
-GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "AWS_REGION"}
+GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
 # A value other than the default, for those settings for which neither a number nor any text will do.
 CHOICES = {
     "KEEP": "always",
     "LOG_MESSAGES": "true",
+    "MCP_ENDPOINT": "off",
     "ON_DISCONNECT": "run",
     "SYSTEM_PROMPT_FROM_REQUEST": "false",
 }
@@ -205,7 +208,7 @@ class TestSettings:
         assert read.log.service_name == "winterbourne-dev"
 
     def test_of_the_chat_are_as_its_code_says_where_no_parameter_is_named(self, stack: Stack) -> None:
-        own = {"SERVICE_NAME", "STORE", "API_KEYS_SECRET_ARN", "AWS_LAMBDA_EXEC_WRAPPER"}
+        own = {"SERVICE_NAME", "STORE", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_LAMBDA_EXEC_WRAPPER"}
         assert {name for name, value in variables(stack).items() if value} == own
 
     def test_take_providers_and_auth_schemes_of_your_own(self) -> None:
@@ -228,11 +231,12 @@ class TestSettings:
 
 class TestPermissions:
     def test_of_the_default_deployment_are_these(self, stack: Stack) -> None:
-        assert [(s["Action"], s["Resource"]) for s in statements(stack)[:4]] == [
+        assert [(s["Action"], s["Resource"]) for s in statements(stack)[:5]] == [
             (["logs:CreateLogStream", "logs:PutLogEvents"], "<ChatLog.Arn>"),
             (dynamodb_actions_used(), "<Conversations.Arn>"),
             ("dynamodb:Query", f"<Conversations.Arn>/index/{dynamodb.INDEX}"),
             ("secretsmanager:GetSecretValue", "<ApiKeys>"),
+            ("secretsmanager:GetSecretValue", "<SigningKey>"),
         ]
 
     def test_bedrock_may_be_called_for_the_configured_model_only(self) -> None:
@@ -272,8 +276,9 @@ class TestPermissions:
         readable = [
             s["Resource"] for s in statements(Stack(ModelApiKeySecretArn=SECRET)) if "secret" in str(s["Action"])
         ]
-        assert readable == ["<ApiKeys>", SECRET]
-        assert [s["Resource"] for s in statements(stack) if "secret" in str(s["Action"])] == ["<ApiKeys>"]
+        own = ["<ApiKeys>", "<SigningKey>"]
+        assert readable == [*own, SECRET]
+        assert [s["Resource"] for s in statements(stack) if "secret" in str(s["Action"])] == own
 
     def test_other_secrets_can_be_read_if_they_are_named_and_no_others(self) -> None:
         stack = Stack(SecretArns=f"{SECRET},{OTHER_SECRET}")
@@ -283,7 +288,7 @@ class TestPermissions:
         assert statement["Resource"] == [SECRET, OTHER_SECRET]
 
     @pytest.mark.parametrize(
-        "name", [*sorted(name for name in VARIABLES if name.endswith("_SECRET_ARN")), "SHOP_API_KEY"]
+        "name", [*sorted(name for name in VARIABLES - GIVEN if name.endswith("_SECRET_ARN")), "SHOP_API_KEY"]
     )
     def test_every_secret_that_a_setting_or_a_tool_names_can_be_read(self, name: str) -> None:
         stack = Stack(Auth="none", Settings=f"{name}={OTHER_SECRET}", SecretArns=OTHER_SECRET)
@@ -294,8 +299,8 @@ class TestPermissions:
 
     def test_the_tool_worker_may_read_the_secrets_that_are_named_for_it(self) -> None:
         stack = Stack(ToolWorkerMemorySize="1024", ToolWorkerSecretArns=SECRET)
-        *_, policy = stack.properties("ToolWorkerRole")["Policies"]
-        assert policy["PolicyDocument"]["Statement"][0]["Resource"] == [SECRET]
+        policies = {p["PolicyName"]: p["PolicyDocument"] for p in stack.properties("ToolWorkerRole")["Policies"]}
+        assert policies["read-its-secrets"]["Statement"][0]["Resource"] == [SECRET]
         assert SECRET not in json.dumps(statements(stack))
 
     def test_never_are_a_bare_wildcard(self) -> None:
@@ -333,10 +338,28 @@ class TestToolWorker:
             "ToolWorker" not in str(p["FunctionName"]) for p in stack.of_type("AWS::Lambda::Permission").values()
         )
 
-    def test_may_write_its_log_and_nothing_else(self) -> None:
-        (policy,) = Stack(ToolWorkerMemorySize="3008").properties("ToolWorkerRole")["Policies"]
-        (statement,) = policy["PolicyDocument"]["Statement"]
-        assert statement["Resource"] == "<ToolWorkerLog.Arn>"
+    def test_may_write_its_log_and_read_whether_a_call_is_to_stop_and_nothing_else(self) -> None:
+        policies = Stack(ToolWorkerMemorySize="3008").properties("ToolWorkerRole")["Policies"]
+        log, stops = (statement for policy in policies for statement in policy["PolicyDocument"]["Statement"])
+        assert log["Resource"] == "<ToolWorkerLog.Arn>"
+        assert (stops["Action"], stops["Resource"]) == ("dynamodb:GetItem", "<Conversations.Arn>")
+
+    def test_may_read_the_signals_of_calls_and_those_of_no_conversation(self) -> None:
+        *_, policy = Stack(ToolWorkerMemorySize="3008").properties("ToolWorkerRole")["Policies"]
+        (pattern,) = policy["PolicyDocument"]["Statement"][0]["Condition"]["ForAllValues:StringLike"][
+            "dynamodb:LeadingKeys"
+        ]
+        assert fnmatch.fnmatchcase(stop_signals._signal_key("remote:1f0c", stop_signals.TOOL_CALL)[0], pattern)
+        for caller in ("", "key:ada", "remote", "jwt:remote:1"):
+            assert not fnmatch.fnmatchcase(stop_signals._signal_key(caller, "c-1")[0], pattern)
+
+    def test_hears_of_stops_in_the_stacks_own_table_alone(self) -> None:
+        assert settings_of(Stack(ToolWorkerMemorySize="3008"), "ToolWorkerFunction").storage.store == (
+            "dynamodb:<Conversations>"
+        )
+        own = Stack(ToolWorkerMemorySize="3008", Store="acme:here")
+        assert settings_of(own, "ToolWorkerFunction").storage.store == "memory"
+        assert "dynamodb" not in str(own.properties("ToolWorkerRole")["Policies"])
 
     def test_has_a_longer_timeout_than_its_slowest_tool(self) -> None:
         longest = max(tool.options.timeout_s or 0 for tool in discover(worker))
@@ -359,6 +382,12 @@ class TestStoredData:
         generated = stack.properties("ApiKeys")["GenerateSecretString"]
         assert json.loads(generated["SecretStringTemplate"]) == {}
         assert generated["PasswordLength"] >= 32
+
+    def test_the_signing_key_is_generated_without_a_comma(self, stack: Stack) -> None:
+        generated = stack.properties("SigningKey")["GenerateSecretString"]
+        assert generated["ExcludePunctuation"]
+        assert generated["PasswordLength"] >= MIN_KEY_CHARS
+        assert variables(stack)["SIGNING_KEY_SECRET_ARN"] == "<SigningKey>"
 
     def test_the_log_has_a_retention_period(self, stack: Stack) -> None:
         assert stack.properties("ChatFunction")["LoggingConfig"] == {"LogGroup": "<ChatLog>", "LogFormat": "JSON"}

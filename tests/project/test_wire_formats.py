@@ -20,6 +20,7 @@ COMPUTED = {
     (413, "too_many_messages"),
     (413, "too_many_images"),
     (413, "too_many_tools"),
+    (413, "too_many_decisions"),
 }
 
 

@@ -40,5 +40,6 @@ def no_hooks() -> Iterator[None]:
         lifecycle._shutdown_hooks,
         lifecycle._retire_hooks,
         lifecycle._stream_error_hooks,
+        lifecycle._stall_hooks,
     ):
         hooks.clear()

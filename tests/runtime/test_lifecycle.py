@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import snapshot_restore_py
 
-from winterbourne import after_restore, before_snapshot, lifecycle, on_shutdown, on_startup
+from winterbourne import after_restore, before_snapshot, lifecycle, on_shutdown, on_stall, on_startup
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +104,7 @@ class TestSnapshot:
         assert snapshot_restore_py.get_before_snapshot() == snapshot_restore_py.get_after_restore() == []
 
 
-@pytest.mark.parametrize("register", [on_startup, on_shutdown, before_snapshot, after_restore])
+@pytest.mark.parametrize("register", [on_startup, on_shutdown, on_stall, before_snapshot, after_restore])
 def test_each_is_a_decorator_that_returns_its_function(register: object) -> None:
     assert callable(register)
     assert register(print) is print

@@ -27,7 +27,7 @@ class Calculation(msgspec.Struct, frozen=True):
     result: Number | str
 
 
-@tool(timeout_s=5)
+@tool
 def calculate(expression: Annotated[str, Meta(min_length=1, max_length=500)]) -> Calculation:
     """Work out an arithmetic expression.
 

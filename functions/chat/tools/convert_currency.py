@@ -36,13 +36,7 @@ class _Rates(msgspec.Struct, frozen=True):
     source: str = "Frankfurter (European Central Bank)"
 
 
-@tool(
-    timeout_s=20,
-    retries=2,
-    cache_ttl_s=600,
-    cache_per_caller=False,
-    breaker="frankfurter.dev",
-)
+@tool(retries=2, cache_ttl_s=600, cache_per_caller=False, breaker="frankfurter.dev")
 async def convert_currency(
     amount: float, from_currency: Currency, to_currency: Currency, context: ToolContext
 ) -> Conversion:

@@ -37,14 +37,7 @@ class _Quote(msgspec.Struct, frozen=True):
     source: str = "Finnhub"
 
 
-@tool(
-    timeout_s=20,
-    retries=2,
-    cache_ttl_s=15,
-    cache_per_caller=False,
-    breaker="finnhub.io",
-    keys=["FINNHUB_API_KEY"],
-)
+@tool(retries=2, cache_ttl_s=15, cache_per_caller=False, breaker="finnhub.io", keys=["FINNHUB_API_KEY"])
 async def get_stock_quote(
     symbol: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.:-]{1,20}$")], context: ToolContext
 ) -> StockQuote:

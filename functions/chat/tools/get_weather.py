@@ -93,7 +93,6 @@ async def _get_weather_in_cities(calls: Sequence[Any], context: ToolContext) -> 
 
 
 @tool(
-    timeout_s=20,
     retries=2,
     cache_ttl_s=300,
     cache_per_caller=False,

@@ -27,7 +27,7 @@ class Outcomes(msgspec.Struct, frozen=True):
     futures: int
 
 
-@tool(timeout_s=60)
+@tool
 def simulate_savings(
     monthly_amount: Annotated[float, Meta(gt=0, le=1_000_000)],
     years: Annotated[int, Meta(ge=1, le=60)],

@@ -10,6 +10,7 @@ from winterbourne.chat.core import events as e
 from winterbourne.chat.core.answer_messages import continued_turns, events_of, messages_of
 from winterbourne.chat.core.history import normalize_history
 from winterbourne.chat.core.messages import (
+    Approval,
     AssistantMessage,
     Message,
     Reasoning,
@@ -90,3 +91,29 @@ def test_what_goes_on_is_the_end_of_a_history() -> None:
 def test_what_broke_off_anywhere_can_be_gone_on_from(events: list[e.ChatEvent], data: st.DataObject) -> None:
     history = normalize_history(messages_of(events[: data.draw(st.integers(0, len(events)))]))
     assert normalize_history(history) == history
+
+
+ASKED = e.ToolApprovalRequested("b", "pay", Approval("id", 9))
+
+
+def test_a_call_that_waits_for_a_person_has_what_was_asked_and_no_result() -> None:
+    calls: list[e.ChatEvent] = [e.ToolCallReady("a", "look", ""), e.ToolCallReady("b", "pay", "{}")]
+    ended: list[e.ChatEvent] = [ASKED, e.ToolFinished("a", "look", "completed", 1, b"1"), e.TurnEnded("tool_calls")]
+    events = [e.ConversationStarted("c", "m", "model"), e.TurnStarted(1), *calls, *ended]
+    turn = AssistantMessage((ToolCall("a", "look", ""), ToolCall("b", "pay", "{}", approval=ASKED.approval)), "m")
+    assert messages_of(events) == [turn, ToolMessage("a", "look", "1")]
+
+
+@given(ids=st.permutations("abc"), goes_on=st.booleans())
+def test_results_of_decided_calls_come_first_and_always_in_one_order(ids: list[str], *, goes_on: bool) -> None:
+    """They may be in the store already, by their positions."""
+    results = [e.ToolFinished(id_, "pay", "completed", 1, b"1") for id_ in ids]
+    more: list[e.ChatEvent] = [e.TurnStarted(1), e.TextDelta("done"), e.TurnEnded("stop")] if goes_on else []
+    messages = messages_of([e.ConversationStarted("c", "m", "model"), *results, *more])
+    assert messages[:3] == [ToolMessage(id_, "pay", "1") for id_ in "abc"]
+    assert messages[3:] == ([AssistantMessage((Text("done"),), "m")] if goes_on else [])
+
+
+def test_a_call_without_a_decision_is_not_sent_again_as_failed() -> None:
+    turn = AssistantMessage((ToolCall("a", "pay", "{}", approval=Approval("id", 9)),), "m")
+    assert continued_turns(normalize_history([turn]), "m") == (turn,)

@@ -1,7 +1,7 @@
 """Conversation (the agent loop): ask the model, run its tools, ask again."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.conversations import histories
-from tests.chat.fakes import FakeProvider, RecordingEmit, SleepingTools, Step, answer, calls_tools, pause
+from tests.chat.fakes import FakeProvider, RecordingEmit, SleepingTools, SleepingTurn, Step, answer, calls_tools, pause
 from tests.chat.formats.wire import read
 from tests.chat.formats.writers import WRITERS
 from tests.clock import jumping
@@ -19,6 +19,7 @@ from winterbourne.chat.core.conversation import CONTINUE_REQUEST, TOOLS_DISABLED
 from winterbourne.chat.core.events import (
     ConversationEnded,
     ConversationStarted,
+    Emit,
     ModelEvent,
     ReasoningDelta,
     ReasoningEnded,
@@ -34,8 +35,10 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.history import normalize_history
 from winterbourne.chat.core.messages import (
+    Approval,
     AssistantMessage,
     ChatRequest,
+    Decision,
     Message,
     Reasoning,
     Text,
@@ -49,6 +52,7 @@ from winterbourne.chat.core.usage import estimate_input
 from winterbourne.chat.errors import ModelBusy, ModelError, ModelStreamTruncated, RateLimitExceeded
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
+from winterbourne.override import override
 
 FORMATS: tuple[Format, ...] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
 HELLO = UserMessage((Text("hello"),))
@@ -525,3 +529,112 @@ async def test_a_text_before_reasoning_that_is_cut_off_stays_before_it() -> None
     with pytest.raises(ModelBusy):
         await conversation(RecordingEmit(), provider, messages.append).run()
     assert messages == [AssistantMessage((Text("So."), Reasoning("Hm")), "m", incomplete=True)]
+
+
+class AskingTools(SleepingTools):
+    """Tools of which each call waits for a person, also after a decision if `asks_again`."""
+
+    def __init__(self, *, asks_again: bool = False) -> None:
+        self.asks_again = asks_again
+        self.questions: list[object] = []
+
+    @override
+    def turn(self, emit: Emit, /, **fields: object) -> "AskingTurn":
+        self.questions.append(fields["question"])
+        return AskingTurn(emit, asks_again=self.asks_again)
+
+
+class AskingTurn(SleepingTurn):
+    def __init__(self, emit: Emit, *, asks_again: bool) -> None:
+        super().__init__(emit)
+        self._asked: dict[str, Approval] = {}
+        self._asks_again = asks_again
+
+    @override
+    def start(self, call: ToolCall) -> None:
+        self._asked[call.id] = Approval("id", 9)
+
+    @override
+    def decide(self, call: ToolCall, decisions: Sequence[Decision]) -> None:
+        if self._asks_again:
+            self.start(call)
+        else:
+            super().start(call)
+
+    @property
+    @override
+    def pending(self) -> Mapping[str, Approval]:
+        return self._asked
+
+
+class TestCallThatWaitsForAPerson:
+    CALL = ToolCall("a", "sleep", "1", approval=Approval("id", 9))
+    YES = Decision(approval_id="id", approved=True)
+
+    def deciding(self, *messages: Message, **fields: object) -> ChatRequest:
+        history = normalize_history((HELLO, AssistantMessage((self.CALL,), "m"), *messages))
+        return msgspec.structs.replace(REQUEST, messages=history, decisions=(self.YES,), **fields)
+
+    @jumping
+    async def test_ends_the_answer_and_is_stored_with_what_was_asked(self) -> None:
+        emitted, stored = RecordingEmit(), list[Message]()
+        chat = conversation(emitted, FakeProvider(calls_tools(("a", "sleep", "1"))), stored.append)
+        chat.tools = AskingTools()
+        await chat.run()
+        assert emitted[-1] == ConversationEnded("approval", Usage(1, 1), 1)
+        assert stored == [AssistantMessage((self.CALL,), "m", usage=Usage(1, 1))]
+        assert chat.log_fields["stop_reason"] == "approval"
+
+    @jumping
+    async def test_is_run_before_the_model_is_asked(self) -> None:
+        emitted, stored, provider = RecordingEmit(), list[Message](), FakeProvider(answer("hi"))
+        await conversation(emitted, provider, stored.append, request=self.deciding()).run()
+        assert [type(event) for event in emitted[:4]] == [ConversationStarted, ToolStarted, ToolFinished, TurnStarted]
+        result = ToolMessage("a", "sleep", "1")
+        assert provider.requests[0].messages[-1] == stored[0] == result
+
+    @jumping
+    async def test_that_has_its_result_already_only_goes_on(self) -> None:
+        emitted, result = RecordingEmit(), ToolMessage("a", "sleep", "1")
+        await conversation(emitted, FakeProvider(answer("hi")), request=self.deciding(result)).run()
+        assert [type(event) for event in emitted[:2]] == [ConversationStarted, TurnStarted]
+
+    @jumping
+    async def test_that_asks_again_ends_the_answer_again(self) -> None:
+        emitted = RecordingEmit()
+        chat = conversation(emitted, FakeProvider(), request=self.deciding())
+        chat.tools = AskingTools(asks_again=True)
+        await chat.run()
+        assert emitted[-1] == ConversationEnded("approval", Usage(), 0)
+
+    @jumping
+    async def test_that_is_stopped_has_its_result_stored(self) -> None:
+        stored = list[Message]()
+        run = conversation(RecordingEmit(), FakeProvider(), stored.append, request=self.deciding()).run()
+        task = asyncio.create_task(run)
+        await asyncio.sleep(0.5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert stored == [ToolMessage("a", "sleep", "cancelled", is_error=True)]
+
+    @jumping
+    async def test_of_the_clients_own_tools_is_not_decided(self) -> None:
+        emitted, schema = RecordingEmit(), ToolSchema("sleep", "", {})
+        request = self.deciding(client_tools=(schema,))
+        await conversation(emitted, FakeProvider(answer("hi")), request=request).run()
+        assert ToolStarted("a", "sleep") not in emitted
+
+    @jumping
+    async def test_knows_the_question_it_is_for_wherever_the_answer_stands(self) -> None:
+        tools = AskingTools()
+        for request in (REQUEST, self.deciding(), REQUEST):
+            turns = [calls_tools(("a", "sleep", "1"))] if not request.decisions else [answer("hi")]
+            chat = conversation(RecordingEmit(), FakeProvider(*turns), request=request)
+            chat.tools = tools
+            await chat.run()
+        other = msgspec.structs.replace(REQUEST, messages=(HELLO, AssistantMessage((Text("x"),)), HELLO))
+        chat = conversation(RecordingEmit(), FakeProvider(calls_tools(("a", "sleep", "1"))), request=other)
+        chat.tools = tools
+        await chat.run()
+        assert len(set(tools.questions[:3])) == 1
+        assert len(set(tools.questions)) == 2

@@ -7,9 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.conversations import histories
-from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, is_blank, new_messages, normalize_history
+from winterbourne.chat.core.history import (
+    INTERRUPTED_CALL_RESULT,
+    UNDECIDED_CALL_RESULT,
+    check_decisions,
+    is_blank,
+    new_messages,
+    normalize_history,
+    pending_calls,
+)
 from winterbourne.chat.core.messages import (
+    Approval,
     AssistantMessage,
+    Decision,
     Message,
     Reasoning,
     SystemMessage,
@@ -19,6 +29,7 @@ from winterbourne.chat.core.messages import (
     UnusablePart,
     UserMessage,
 )
+from winterbourne.chat.errors import RequestRejected
 
 HI = UserMessage((Text("Hi"),), "u1")
 TURN = AssistantMessage((ToolCall("c1", "x", "{}"), ToolCall("c2", "y", "{}")), "a1")
@@ -200,3 +211,35 @@ class TestNewMessages:
 
     def test_a_result_that_never_came_is_not_stored_as_one(self) -> None:
         assert new_messages(normalize_history([HI, TURN, AGAIN]), {"x", "y"}) == (AGAIN,)
+
+
+class TestCallsThatWaitForAPerson:
+    ASKED = AssistantMessage((ToolCall("c1", "x", "{}", approval=Approval("id1", 9)), ToolCall("c2", "y", "{}")), "a1")
+    RESULT = ToolMessage("c2", "y", "2")
+
+    def test_have_not_failed_but_were_not_decided(self) -> None:
+        undecided = ToolMessage("c1", "x", UNDECIDED_CALL_RESULT, is_error=True)
+        history = normalize_history([HI, self.ASKED, self.RESULT])
+        assert history == (HI, self.ASKED, undecided, self.RESULT)
+        assert pending_calls(history) == [self.ASKED.tool_calls[0]]
+
+    def test_are_those_without_a_result_if_nothing_says_what_was_asked(self) -> None:
+        call = ToolCall("c1", "x", "{}")
+        assert pending_calls(normalize_history([HI, AssistantMessage((call,))])) == [call]
+
+    @pytest.mark.parametrize("later", [AGAIN, AssistantMessage((Text("so"),)), ToolMessage("c1", "x", "1")])
+    def test_are_none_once_something_follows(self, later: Message) -> None:
+        assert pending_calls(normalize_history([HI, self.ASKED, self.RESULT, later])) == []
+        assert pending_calls(normalize_history([HI])) == []
+
+    @pytest.mark.parametrize("results", [(), (ToolMessage("c1", "x", "1"),)])
+    def test_can_be_decided_and_the_same_decision_may_come_again(self, results: tuple[Message, ...]) -> None:
+        history = normalize_history([HI, self.ASKED, self.RESULT, *results])
+        check_decisions(history, [Decision(approval_id="id1", approved=True)])
+        with pytest.raises(RequestRejected, match="no tool call waits"):
+            check_decisions(history, [Decision(approval_id="id2", approved=True)])
+
+    def test_cannot_be_decided_later(self) -> None:
+        with pytest.raises(RequestRejected, match="no tool call waits"):
+            check_decisions(normalize_history([HI, self.ASKED, AGAIN]), [Decision(approval_id="id1", approved=True)])
+        check_decisions(normalize_history([HI]), [])

@@ -6,8 +6,10 @@ import pytest
 from tests.chat.formats.wire import attempt
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
 from winterbourne.chat.core.messages import (
+    Approval,
     AssistantMessage,
     ChatRequest,
+    Decision,
     Image,
     Message,
     SystemMessage,
@@ -211,6 +213,18 @@ class TestLimits:
             "too_many_tools",
         )
         assert rejection(ChatRequest(messages=(HI,), client_tools=tools)) == (400, "duplicate_id")
+
+    def test_decisions_are_limited_in_number_and_need_a_call_that_waits(self) -> None:
+        decisions = tuple(Decision(approval_id=str(number), approved=True) for number in range(3))
+        asked = AssistantMessage((ToolCall("c", "pay", "{}", approval=Approval("1", 9)),))
+        assert check(ChatRequest(messages=(HI, asked), decisions=decisions)).decisions == decisions
+        request = ChatRequest(messages=(HI, asked), decisions=decisions)
+        assert rejection(request, Settings.of(max_messages=2)) == (413, "too_many_messages")
+        assert rejection(msgspec.structs.replace(request, store=True, messages=()), Settings.of(max_messages=2)) == (
+            413,
+            "too_many_decisions",
+        )
+        assert rejection(ChatRequest(messages=(HI,), decisions=decisions)) == (409, "not_pending")
 
     def test_a_client_tool_that_no_provider_takes_is_left_out(self, caplog: pytest.LogCaptureFixture) -> None:
         schema: dict[str, object] = {"type": "object", "properties": {"a b": {}}, "required": ["a b"]}

@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
-from collections.abc import Coroutine
+import threading
+import time
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from winterbourne.chat.core.events import (
 from winterbourne.chat.core.supervisor import CANCEL_GRACE_S, EventWriter, supervise
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.infra import telemetry
+
+DUE, LAST = False, True  # what `last_words` is asked for
 
 
 class RecordingWriter:
@@ -281,3 +285,58 @@ class TestBrokenStopSignal:
         )
         assert wire.lines == [repr(ended)]
         assert "no store" in caplog.text
+
+
+class TestLastWords:
+    """What the runtime's watchdog sends from its thread while the event loop stands still."""
+
+    def writer(self, log: list[EventBatch] | None = None) -> EventWriter:
+        wire = RecordingWriter()
+        append = log.append if log is not None else None
+        return EventWriter(wire.encode, wire.write, b": beat", "r-7", append, heartbeat_interval_s=10)
+
+    def test_are_a_heartbeat_when_one_is_due(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        writer, now = self.writer(), [1000.0]
+        monkeypatch.setattr(time, "monotonic", lambda: now[0])
+        writer.last_write_at = 995
+        said = []
+        for now[0] in (1004, 1005, 1006, 1014, 1015):
+            said.append(writer.last_words(DUE))
+        assert said == [b"", b": beat", b"", b"", b": beat"]
+
+    def test_are_nothing_in_a_format_without_heartbeats(self) -> None:
+        writer = self.writer()
+        writer.heartbeat = b""
+        assert writer.last_words(DUE) == b""
+
+    async def test_are_the_deadline_at_last_and_nothing_after_it(self) -> None:
+        log: list[EventBatch] = []
+        writer = self.writer(log)
+        await writer.emit((TextDelta("a"),))
+        assert b"deadline_reached" in writer.last_words(LAST)
+        assert writer.last_words(LAST) == writer.last_words(DUE) == b""
+        await writer.emit((ConversationEnded("stop", Usage(), 1),))
+        assert log == [(TextDelta("a"),)]  # the log is not told another end than the client
+
+    async def test_are_nothing_after_the_conversations_own_end(self) -> None:
+        writer = self.writer()
+        await writer.emit((ConversationEnded("stop", Usage(), 1),))
+        assert writer.last_words(LAST) == b""
+
+    async def test_wait_until_a_batch_is_encoded_and_sent(self) -> None:
+        """The lock is held for both, and not while the writer waits for a slow reader."""
+        lock, held = threading.Lock(), []
+
+        def encode(batch: EventBatch) -> bytes:
+            held.append(lock.locked())
+            return b"x"
+
+        def write(data: bytes) -> Awaitable[None]:
+            held.append(lock.locked())
+            return drain()
+
+        async def drain() -> None:
+            held.append(lock.locked())
+
+        await EventWriter(encode, write, b"", lock=lock).emit((TextDelta("a"),))
+        assert held == [True, True, False]

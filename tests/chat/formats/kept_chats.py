@@ -19,8 +19,10 @@ from winterbourne.chat.core import events as e
 from winterbourne.chat.core.conversation import Conversation
 from winterbourne.chat.core.history import normalize_history
 from winterbourne.chat.core.messages import (
+    Approval,
     AssistantMessage,
     ChatRequest,
+    Decision,
     Image,
     Message,
     Opaque,
@@ -232,6 +234,13 @@ class _Group:
 
     def refuse(self, call: ToolCall, reason: str) -> None:
         raise AssertionError(call, reason)
+
+    def decide(self, call: ToolCall, decisions: Sequence[Decision]) -> None:
+        raise AssertionError(call, decisions)
+
+    @property
+    def pending(self) -> Mapping[str, Approval]:
+        return {}
 
     async def results(self) -> Sequence[ToolMessage]:
         return await asyncio.gather(*self._tasks)

@@ -14,7 +14,8 @@ import pytest
 import winterbourne
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import redaction, secrets
-from winterbourne.chat.infra.secrets import MAX_AGE_S, Secret, unwrap_single_value
+from winterbourne.chat.infra.secret_values import unwrap_single_value
+from winterbourne.chat.infra.secrets import MAX_AGE_S, Secret
 
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"
 

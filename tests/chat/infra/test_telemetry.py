@@ -71,6 +71,14 @@ class TestRequest:
             telemetry.note_first_token()
         assert len(metrics(output_lines(capsys))[0]["TimeToFirstToken"]) == 1
 
+    def test_of_a_loop_that_stands_still_are_written_at_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Outside a request: the process may end before that does."""
+        telemetry.record_stall("desk", "tool dredge")
+        telemetry.record_stall("desk", "Task-7")
+        told = [{k: v for k, v in blob.items() if k[0] != "_"} for blob in metrics(output_lines(capsys))]
+        plain = {"service": "desk", "request_id": "", "LoopStalls": [1.0]}
+        assert told == [plain, {"service": "desk", "tool": "dredge", "ToolStalls": [1.0]}, plain]
+
     def test_sums_its_counters(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             for _ in range(250):

@@ -25,8 +25,10 @@ from winterbourne.chat.core.events import (
     TurnStarted,
 )
 from winterbourne.chat.core.messages import (
+    Approval,
     AssistantMessage,
     ChatRequest,
+    Decision,
     Message,
     Text,
     ToolCall,
@@ -726,6 +728,26 @@ class TestKilledProcess:
         assert await get_messages(conversations) == expected
         assert without_ids(await merged_history(conversations, user("go on"))) == [*expected, user("go on")]
         assert await get_messages(conversations) == [*expected, user("go on")]
+
+    async def test_results_of_decided_calls_are_kept_and_not_twice(
+        self, conversations: ConversationStore, clock: Clock
+    ) -> None:
+        calls = [ToolCall(id_, "pay", "{}", approval=Approval(f"id-{id_}", 9)) for id_ in "abc"]
+        async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
+            opened.append(AssistantMessage((*calls,), "m"))
+        decisions = tuple(Decision(approval_id=f"id-{id_}", approved=True) for id_ in "abc")
+        opened = conversations.open(ALICE, replace(chat_request(), decisions=decisions))
+        await opened.start()
+        assert [one.tool_call_id for one in opened.messages if isinstance(one, ToolMessage)] == ["a", "b", "c"]
+        ended = [ToolFinished(id_, "pay", "completed", 1, id_.encode()) for id_ in "bac"]
+        opened.log((ConversationStarted("c", "m", "model"), *ended, TurnStarted(1), TextDelta("half")))
+        opened.append(ToolMessage("a", "pay", "a"))
+        opened._queue.write_soon()
+        await until_written(opened)
+        opened._queue._task.cancel()
+        clock.time_s += 31
+        results = [ToolMessage(id_, "pay", id_) for id_ in "abc"]
+        assert (await get_messages(conversations))[2:] == [*results, assistant("half", incomplete=True)]
 
     async def test_a_retry_replaces_what_was_said(self, conversations: ConversationStore, clock: Clock) -> None:
         await self.die(conversations, TextDelta("half"), question="id-1")

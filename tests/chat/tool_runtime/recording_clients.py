@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from winterbourne.chat.core.events import EventBatch, ToolEvent, ToolFinished, ToolProgressed, ToolQueued, ToolStarted
+from winterbourne.chat.core.events import EventBatch, ToolEvent, ToolFinished, ToolProgressed
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
@@ -22,9 +22,7 @@ class RecordingClient:
         self.batches: list[list[ToolEvent]] = []
 
     async def __call__(self, batch: EventBatch) -> None:
-        events = [
-            event for event in batch if isinstance(event, ToolQueued | ToolStarted | ToolProgressed | ToolFinished)
-        ]
+        events: list[ToolEvent] = [event for event in batch if isinstance(event, ToolEvent)]
         assert len(events) == len(batch), "the executor speaks of tools only"
         self.batches.append(events)
 

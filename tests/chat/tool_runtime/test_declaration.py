@@ -1,7 +1,7 @@
 """Tool declaration: a typed function with a docstring becomes a tool."""
 
 import enum
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from typing import Annotated, Any, Literal, TypedDict
 
 import jsonschema  # type: ignore[import-untyped]  # has no type stubs
@@ -121,7 +121,12 @@ class TestTool:
             """Generator."""
             yield 1
 
-        assert [tool(function).blocking for function in (plain, coroutine, generator)] == [True, False, False]
+        def plain_generator() -> Generator[int, None, None]:
+            """Yield."""
+            yield 1
+
+        functions = (plain, coroutine, generator, plain_generator)
+        assert [tool(function).blocking for function in functions] == [True, False, False, True]
 
     def test_can_still_be_called_as_the_function_that_it_was(self) -> None:
         @tool(timeout_s=2)
@@ -196,7 +201,7 @@ class TestInvalidDeclaration:
         ("options", "reason"),
         [
             ({"timeout_s": 0}, "Option timeout_s of tool fine: expected float > 0.0"),
-            ({"timeout": 5}, "Tool fine has no option timeout; there are batch, .*, timeout_s"),
+            ({"timeout": 5}, "Tool fine has no option timeout; there are approval, .*, batch, .*, timeout_s"),
             ({"timeout_s": "5"}, "Option timeout_s of tool fine"),
             ({"needs": "SHOP_API_KEY"}, "Option needs of tool fine: expected array"),
             ({"needs": None}, "Option keys or needs of tool fine"),

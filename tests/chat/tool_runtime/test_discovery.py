@@ -86,7 +86,7 @@ BROKEN = {
     "x = 1\nraise SystemExit(3)": ", line 2: SystemExit: 3",
     "def (": ", line 1: SyntaxError: ",
     "1 / 0": ", line 1: ZeroDivisionError: division by zero",
-    TOOL.format(name="odd").replace("@tool", "@tool(timeout=5)"): ": Tool odd has no option timeout; there are batch, ",
+    TOOL.format(name="odd").replace("@tool", "@tool(timeout=5)"): ": Tool odd has no option timeout; there are ",
     TOOL.format(name="odd").replace("@tool", "@tool('odd')"): ": @tool takes a function",
     TOOL.format(name="first"): ": Two tools are named first: one in found_tools.a, one in found_tools.b.",
 }

@@ -45,6 +45,17 @@ def test_it_can_be_created_without_an_event_loop() -> None:
     assert message.content == "1"
 
 
+def test_its_task_is_named_for_whoever_asks_what_blocks_the_event_loop() -> None:
+    @tool
+    async def dredge() -> str:
+        """Dredge."""
+        task = asyncio.current_task()
+        return task.get_name() if task else ""
+
+    (message,) = asyncio.run(run_turn(ToolExecutor([dredge]), tool_call("dredge")))
+    assert message.content == '"tool dredge"'
+
+
 def test_it_imports_nothing_that_only_some_tools_need() -> None:
     code = (
         "import sys; from winterbourne.chat.tool_runtime.executor import ToolExecutor; ToolExecutor([]);"
@@ -87,7 +98,7 @@ class ToolsFixture:
         """Whether the clock must wait for a thread; threads that are stuck until `go` do not count."""
         return self.awaited > self.entered - self.executor._threads.abandoned_count
 
-    def run_in_thread(self, function: Callable[[], Any]) -> "asyncio.Future[Any]":
+    def run_in_thread(self, function: Callable[[], Any], tool: str = "") -> "asyncio.Future[Any]":
         """As the thread pool, and count the functions that are awaited."""
 
         def end(_: object) -> None:

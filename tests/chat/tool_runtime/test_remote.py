@@ -1,27 +1,33 @@
 """Remote tools: tools that run in another Lambda function."""
 
+import asyncio
+import contextlib
 import gzip
+import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Annotated, Any
 
 import httpx
 import msgspec
 import pytest
-from moto.core.config import default_user_config
-from moto.server import ThreadedMotoServer
+from botocore.eventstream import EventStreamBuffer
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Meta
 
 from tests.chat.tool_keys import keys_of
 from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
-from winterbourne.chat.errors import ToolError, ToolUnavailable
+from winterbourne.chat.errors import StorageUnavailable, ToolError, ToolUnavailable
 from winterbourne.chat.infra.decompression import decompress
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime import remote
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
-from winterbourne.chat.tool_runtime.remote import remote_tool
+from winterbourne.chat.tool_runtime.remote import encode_progress, remote_tool
+from winterbourne.local.event_stream import encode_message, invoke_complete, payload_chunk
+from winterbourne.local.invocation import FunctionError
 from winterbourne.override import override
 
 SETTINGS = Settings.of(aws_region="eu-central-1", tool_worker_function="worker:live").values()
@@ -36,12 +42,43 @@ async def halve(number: int) -> None:
     """Halve a number."""
 
 
+ENDED = invoke_complete(None, "")
+
+
+def streamed(*lines: bytes) -> list[bytes]:
+    """The messages of a function that streams these lines."""
+    return [*map(payload_chunk, lines), ENDED]
+
+
+def answering(*pieces: bytes) -> Callable[[], httpx.Response]:
+    """A response that is sent in these pieces."""
+    return lambda: httpx.Response(200, stream=Pieces(pieces))
+
+
+class Pieces(httpx.AsyncByteStream):
+    """The body of a response, in pieces; an exception among them breaks it off."""
+
+    def __init__(self, pieces: Sequence[bytes | Exception]) -> None:
+        self.pieces, self.closed = pieces, False
+
+    @override
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+    @override
+    async def aclose(self) -> None:
+        self.closed = True
+
+
 class StubLambda(httpx.AsyncBaseTransport):
-    """A stub of Lambda's Invoke API that sends a preset answer."""
+    """A stub of Lambda's API that sends a preset answer."""
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
-        self.answer: Callable[[], httpx.Response] = lambda: httpx.Response(200, json={"content": "42"})
+        self.answer: Callable[[], httpx.Response] = answering(*streamed(b'{"content":"42"}'))
 
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -74,7 +111,8 @@ class TestInvocation:
     async def test_goes_to_the_function_that_the_setting_names(self, api: tuple[StubLambda, ToolContext]) -> None:
         await run(double, '{"number":21}', api[1])
         assert str(api[0].requests[0].url) == (
-            "https://lambda.eu-central-1.amazonaws.com/2015-03-31/functions/worker%3Alive/invocations"
+            "https://lambda.eu-central-1.amazonaws.com"
+            "/2021-11-15/functions/worker%3Alive/response-streaming-invocations"
         )
 
     async def test_is_signed_for_lambda(self, api: tuple[StubLambda, ToolContext]) -> None:
@@ -90,6 +128,8 @@ class TestInvocation:
             "arguments": {"number": 21, "label": "x"},
             "request_id": "r-1",
             "caller": "ada",
+            "stream": True,
+            "stop_key": "",
         }
 
     async def test_returns_the_result(self, api: tuple[StubLambda, ToolContext]) -> None:
@@ -158,6 +198,10 @@ class TestCaller:
         assert (tool.is_cache_shared, caller) == (True, "")
 
 
+FAILED = invoke_complete(FunctionError("Function.ValueError", b'{"errorMessage":"no"}'), "")
+THROTTLED = encode_message({":message-type": "exception", ":exception-type": "TooManyRequestsException"}, b"{}")
+
+
 class TestFailure:
     @pytest.mark.parametrize(
         ("answer", "error", "sentence"),
@@ -165,14 +209,13 @@ class TestFailure:
             (lambda: httpx.Response(429), ToolUnavailable, "busy or broken"),
             (lambda: httpx.Response(500), ToolUnavailable, "busy or broken"),
             (lambda: httpx.Response(403), ToolError, "cannot be called"),
-            (
-                lambda: httpx.Response(200, headers={"x-amz-function-error": "Unhandled"}, json={}),
-                ToolUnavailable,
-                "failed while it ran",
-            ),
-            (lambda: httpx.Response(200, text="null"), ToolUnavailable, "cannot be read"),
-            (lambda: httpx.Response(200, json={"content": "{"}), ToolUnavailable, "cannot be read"),
-            (lambda: httpx.Response(200, json={"content": "too odd", "is_error": True}), ToolError, "^too odd$"),
+            (lambda: httpx.Response(404), ToolError, "cannot be called"),
+            (answering(*streamed(b"null")), ToolUnavailable, "cannot be read"),
+            (answering(*streamed(b'{"content":"{"}')), ToolUnavailable, "cannot be read"),
+            (answering(*streamed(b'{"content":"too odd","is_error":true}')), ToolError, "^too odd$"),
+            (answering(payload_chunk(b"{}"), FAILED), ToolUnavailable, "failed while it ran"),
+            (answering(FAILED), ToolUnavailable, "failed while it ran"),
+            (answering(THROTTLED), ToolUnavailable, "failed while it ran"),
         ],
     )
     async def test_is_one_sentence_for_the_model(
@@ -207,7 +250,8 @@ class TestFailure:
         self, api: tuple[StubLambda, ToolContext], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(remote, "MAX_PAYLOAD_BYTES", 1000)
-        api[0].answer = lambda: httpx.Response(200, json={"content": "x" * 1000})
+        monkeypatch.setattr(remote, "MAX_PROGRESS_BYTES", 0)
+        api[0].answer = answering(*streamed(b'{"content":"%b"}' % (b"1" * 1000)))
         with pytest.raises(ToolUnavailable, match="cannot be read"):
             await run(double, '{"number":21}', api[1])
 
@@ -225,38 +269,200 @@ async def test_a_tool_without_its_setting_reports_that_before_any_call() -> None
     assert message.content.startswith("double is not set up here: TOOL_WORKER_FUNCTION is not set.")
 
 
-@pytest.fixture
-async def moto_lambda() -> AsyncIterator[tuple[str, ToolContext]]:
-    """moto's Lambda without containers: functions are not found, or answer with a preset result instead of running."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    url = "http://{}:{}".format(*server.get_host_and_port())
-    settings = Settings.of(aws_region="us-east-1", tool_worker_function="worker", aws_endpoint_url_lambda=url)
-    async with httpx.AsyncClient() as client:
-        clients = HttpClients(asynchronous=lambda: client)
-        yield url, ToolContext(keys=keys_of(double, settings.values()), clients=clients, deadline=1e12)
-    server.stop()
+ANSWER = b'{"content":"42","is_error":false}'
+LINES = (encode_progress(b'{"done":1}'), encode_progress(b'"\\u2028\\n"'), encode_progress(b"null"), ANSWER)
+PROGRESS = [b'{"done":1}', b'"\xe2\x80\xa8\\n"', b"null"]
 
 
-@pytest.fixture
-def without_containers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(default_user_config, "lambda", {"use_docker": False})
+def watching(api: StubLambda, client: httpx.AsyncClient, **more: Any) -> tuple[ToolContext, list[bytes]]:
+    """A context that collects progress."""
+    seen: list[bytes] = []
+
+    async def report(data: bytes) -> None:
+        seen.append(data)
+
+    clients = HttpClients(asynchronous=lambda: client)
+    return ToolContext(keys=keys_of(double, SETTINGS), clients=clients, deadline=1e12, report=report, **more), seen
 
 
-class TestInvokeApi:
-    async def test_reports_a_function_that_does_not_exist(self, moto_lambda: tuple[str, ToolContext]) -> None:
-        with pytest.raises(ToolError, match=r"cannot be called \(HTTP 404\)"):
-            await run(double, '{"number":21}', moto_lambda[1])
+@contextlib.asynccontextmanager
+async def watched(answer: Callable[[], httpx.Response], **more: Any) -> AsyncIterator[tuple[ToolContext, list[bytes]]]:
+    api = StubLambda()
+    api.answer = answer
+    async with httpx.AsyncClient(transport=api) as client:
+        yield watching(api, client, **more)
 
-    @pytest.mark.usefixtures("without_containers")
-    async def test_returns_the_answer_of_the_function(self, moto_lambda: tuple[str, ToolContext]) -> None:
-        result = {"results": ['{"content": "42"}'], "region": "us-east-1"}
-        (
-            await moto_lambda[1].http.post(f"{moto_lambda[0]}/moto-api/static/lambda-simple/response", json=result)
-        ).raise_for_status()
-        assert await run(double, '{"number":21}', moto_lambda[1]) == 42
 
-    @pytest.mark.usefixtures("without_containers")
-    async def test_with_another_kind_of_function_gives_no_result(self, moto_lambda: tuple[str, ToolContext]) -> None:
-        with pytest.raises(ToolUnavailable, match="cannot be read"):
-            await run(double, '{"number":21}', moto_lambda[1])
+class TestProgress:
+    async def test_comes_through_in_its_order_and_the_answer_after_it(self) -> None:
+        async with watched(answering(*streamed(*LINES))) as (context, seen):
+            assert await run(double, '{"number":21}', context) == 42
+        assert seen == PROGRESS
+
+    async def test_is_reported_before_the_answer_is_there(self) -> None:
+        more, reported = asyncio.Event(), asyncio.Event()
+
+        class Waiting(Pieces):
+            @override
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                yield payload_chunk(LINES[0])
+                await more.wait()
+                yield b"".join(streamed(ANSWER))
+
+        async def report(_: bytes) -> None:
+            reported.set()
+
+        async with watched(lambda: httpx.Response(200, stream=Waiting(()))) as (context, _):
+            context._report = report
+            call = asyncio.create_task(run(double, '{"number":21}', context))
+            await asyncio.wait_for(reported.wait(), 5)
+            assert not call.done()
+            more.set()
+            assert await call == 42
+
+    async def test_of_a_function_that_does_not_stream_is_none_and_its_answer_is_taken(self) -> None:
+        indented = json.dumps({"content": "42"}, indent=2).encode()
+        async with watched(answering(*streamed(indented))) as (context, seen):
+            assert await run(double, '{"number":21}', context) == 42
+        assert not seen
+
+    @pytest.mark.parametrize("line", [b'{"progress":}\n', b'{"progress":1\n', b'{"progress":1}'])
+    async def test_that_cannot_be_read_is_an_answer_that_cannot(self, line: bytes) -> None:
+        async with watched(answering(*streamed(line, ANSWER))) as (context, _):
+            with pytest.raises(ToolUnavailable, match="cannot be read"):
+                await run(double, '{"number":21}', context)
+
+
+@given(st.lists(st.integers(0, sum(map(len, LINES)))), st.lists(st.integers(0, 900)))
+def test_where_lines_and_messages_are_cut_makes_no_difference(line_cuts: list[int], cuts: list[int]) -> None:
+    def cut(data: bytes, at: list[int]) -> list[bytes]:
+        return [data[a:b] for a, b in itertools.pairwise([0, *sorted(at), len(data)])]
+
+    async def call() -> None:
+        stream = b"".join(streamed(*cut(b"".join(LINES), line_cuts)))
+        async with watched(answering(*cut(stream, cuts))) as (context, seen):
+            assert await run(double, '{"number":21}', context) == 42
+        assert seen == PROGRESS
+
+    asyncio.run(call())
+
+
+def test_what_the_stub_sends_is_what_botocore_reads() -> None:
+    buffer = EventStreamBuffer()
+    buffer.add_data(b"".join((*streamed(ANSWER), FAILED, THROTTLED)))
+    kinds: list[Any] = [message.headers for message in buffer]
+    assert [kind.get(":event-type") for kind in kinds] == ["PayloadChunk", "InvokeComplete", "InvokeComplete", None]
+
+
+class TestBrokenStream:
+    @pytest.mark.parametrize(
+        ("pieces", "sentence"),
+        [
+            ([], "broke off"),
+            ([payload_chunk(ANSWER)], "broke off"),  # it may be whole, but nothing says so
+            ([payload_chunk(ANSWER), ENDED[:-1]], "broke off"),
+            ([payload_chunk(ANSWER)[:-1] + b"x", ENDED], "cannot be read"),
+            ([b"<html>" * 9], "cannot be read"),
+            ([payload_chunk(ANSWER), ENDED[:-4] + b"\x00" * 4], "cannot be read"),
+            ([encode_message({":message-type": "event", ":event-type": "InvokeComplete"}, b"[]")], "cannot be read"),
+            ([payload_chunk(LINES[0]), httpx.ReadError("reset")], "cannot be reached"),
+            ([payload_chunk(LINES[0]), httpx.RemoteProtocolError("incomplete")], "cannot be reached"),
+        ],
+    )
+    async def test_means_unavailable_and_closes_the_response(
+        self, pieces: list[bytes | Exception], sentence: str
+    ) -> None:
+        body = Pieces(pieces)
+        async with watched(lambda: httpx.Response(200, stream=body)) as (context, _):
+            with pytest.raises(ToolUnavailable, match=sentence):
+                await run(double, '{"number":21}', context)
+        assert body.closed
+
+    @pytest.mark.parametrize("message", [payload_chunk(b"x" * 900), payload_chunk(LINES[0] * 9), ENDED])
+    async def test_without_an_end_is_read_up_to_a_limit(self, message: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(remote, "MAX_PAYLOAD_BYTES", 10_000)
+        monkeypatch.setattr(remote, "MAX_PROGRESS_BYTES", 10_000)
+        read = 0
+
+        class Endless(Pieces):
+            @override
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                nonlocal read
+                while True:
+                    read += len(message)
+                    yield message
+
+        async with watched(lambda: httpx.Response(200, stream=Endless(()))) as (context, _):
+            with pytest.raises(ToolUnavailable, match="cannot be read"):
+                await run(double, '{"number":21}', context)
+        assert read <= 20_000 + len(message)
+
+
+class TestStop:
+    """A call that is cancelled while it has time left is stopped where it runs."""
+
+    async def stopped(self, send_stop: Any, **more: Any) -> tuple[str, list[str]]:
+        """Cancel a call once it has reported progress: the key it was sent with, and those that were stopped."""
+        keys: list[str] = []
+        reported = asyncio.Event()
+
+        class Silent(Pieces):
+            @override
+            async def __aiter__(self) -> AsyncIterator[bytes]:
+                yield payload_chunk(LINES[0])
+                await asyncio.Event().wait()
+
+        async def report(_: bytes) -> None:
+            reported.set()
+
+        async def send(key: str) -> None:
+            keys.append(key)
+            await send_stop()
+
+        api = StubLambda()
+        api.answer = lambda: httpx.Response(200, stream=Silent(()))
+        async with httpx.AsyncClient(transport=api) as client:
+            clients = HttpClients(asynchronous=lambda: client)
+            known = {"keys": keys_of(double, SETTINGS), "clients": clients, "report": report, "send_stop": send}
+            context = ToolContext(**{**known, "deadline": 1e12, **more})
+            call = asyncio.create_task(run(double, '{"number":21}', context))
+            await asyncio.wait_for(reported.wait(), 5)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        return json.loads(api.requests[0].content)["stop_key"], keys
+
+    async def test_is_sent_with_the_key_of_the_call(self) -> None:
+        key, stopped = await self.stopped(lambda: asyncio.sleep(0))
+        assert key.startswith("remote:")
+        assert stopped == [key]
+
+    async def test_has_another_key_for_each_call(self) -> None:
+        calls = [await self.stopped(lambda: asyncio.sleep(0)) for _ in range(2)]
+        assert calls[0] != calls[1]
+
+    async def test_is_not_sent_at_the_deadline_which_the_function_knows(self) -> None:
+        key, stopped = await self.stopped(lambda: asyncio.sleep(0), deadline=0.0)
+        assert key
+        assert not stopped
+
+    async def test_does_not_wait_long_for_a_store_that_hangs(self) -> None:
+        _, stopped = await self.stopped(asyncio.Event().wait)
+        assert stopped
+
+    async def test_that_cannot_be_stored_changes_nothing(self) -> None:
+        async def fail() -> None:
+            raise StorageUnavailable
+
+        _, stopped = await self.stopped(fail)
+        assert stopped
+
+    async def test_is_for_no_call_that_has_ended(self) -> None:
+        stopped: list[str] = []
+
+        async def send(key: str) -> None:
+            stopped.append(key)
+
+        async with watched(answering(*streamed(ANSWER)), send_stop=send) as (context, _):
+            await run(double, '{"number":21}', context)
+        assert not stopped

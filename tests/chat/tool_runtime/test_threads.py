@@ -16,7 +16,7 @@ from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
-from winterbourne.chat.tool_runtime.threads import ThreadPool
+from winterbourne.chat.tool_runtime.threads import STUCK_THREADS, ThreadPool
 
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
 
@@ -93,8 +93,8 @@ class TestAbandonedThreads:
         await until_free(threads)
 
     async def test_too_many_are_an_error_instead_of_starvation(self) -> None:
-        threads, go = ThreadPool(abandoned_limit=2), threading.Event()
-        tasks = [asyncio.ensure_future(threads.run(go.wait)) for _ in range(2)]
+        threads, go = ThreadPool(abandoned_limit=1), threading.Event()
+        tasks = [asyncio.ensure_future(threads.run(go.wait)) for _ in range(STUCK_THREADS)]
         await asyncio.sleep(0)
         for task in tasks:
             task.cancel()
@@ -104,6 +104,20 @@ class TestAbandonedThreads:
         go.set()
         await until_free(threads)
         assert await threads.run(lambda: 5) == 5
+
+    async def test_a_tool_that_is_stuck_in_many_is_refused_before_its_neighbours(self) -> None:
+        threads, go = ThreadPool(abandoned_limit=4), threading.Event()
+        tasks = [asyncio.ensure_future(threads.run(go.wait, "moor")) for _ in range(2)]
+        await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        with pytest.raises(ToolUnavailable, match="2 earlier calls of moor are stuck"):
+            await threads.run(lambda: 5, "moor")
+        assert await threads.run(lambda: 5, "count_ropes") == 5
+        go.set()
+        await until_free(threads)
+        assert await threads.run(lambda: 5, "moor") == 5
 
     def test_one_that_ends_after_the_loop_does_no_harm(self) -> None:
         go, ended = threading.Event(), threading.Event()
@@ -242,3 +256,25 @@ class TestSynchronousTools:
                 await asyncio.sleep(0)
                 loop_iterations += 1
         assert loop_iterations > 10
+
+    async def test_eight_that_are_stuck_leave_the_place_of_any_other_tool(self) -> None:
+        go = threading.Event()
+
+        @tool(timeout_s=0.05)
+        def moor(ship: int) -> int:
+            """Never come back."""
+            go.wait()
+            return ship
+
+        @tool
+        def count_ropes() -> int:
+            """Be quick."""
+            return 4
+
+        executor = ToolExecutor([moor, count_ropes])
+        await run_turn(executor, *(tool_call("moor", str(ship), ship=ship) for ship in range(8)))
+        refused, counted = await run_turn(executor, tool_call("moor", "8", ship=8), tool_call("count_ropes", "9"))
+        assert refused.content == "8 earlier calls of moor are stuck; it can run again when they have ended."
+        assert counted.content == "4"
+        assert executor.abandoned_count == 8
+        go.set()

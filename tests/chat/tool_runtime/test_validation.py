@@ -157,3 +157,59 @@ def test_accepts_exactly_what_its_schema_accepts(value: Any) -> None:
 def test_any_text_is_accepted_or_rejected_with_a_tool_error(text: str) -> None:
     with contextlib.suppress(ToolError):
         validate(text)
+
+
+class Counted(msgspec.Struct):
+    count: int
+
+
+class Numbers(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    whole: int = 0
+    optional: int | None = None
+    either: int | float = 0
+    real: float = 0
+    flag: bool = False
+    one_of: Literal[1, 2] = 1
+    listed: list[int] = []
+    pair: tuple[Counted, int] | None = None
+    named: dict[str, Counted] = {}
+
+
+_numbers = ArgumentValidator("numbers", Numbers, parameters_schema(Numbers, {}))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"whole":2.0}', Numbers(whole=2)),
+        ('{"whole":-3e2}', Numbers(whole=-300)),
+        ('{"optional":2.0}', Numbers(optional=2)),
+        ('{"one_of":2.0}', Numbers(one_of=2)),
+        ('{"listed":[1.0,2]}', Numbers(listed=[1, 2])),
+        ('{"pair":[{"count":1.0},2.0]}', Numbers(pair=(Counted(1), 2))),
+        ('{"named":{"a":{"count":1.0}}}', Numbers(named={"a": Counted(1)})),
+    ],
+)
+def test_a_whole_number_is_an_integer_on_every_level_however_it_is_written(text: str, expected: Numbers) -> None:
+    found = _numbers(text)
+    assert found == expected
+    assert msgspec.json.encode(found) == msgspec.json.encode(expected)
+
+
+def test_a_float_stays_one_where_the_schema_has_both() -> None:
+    found = _numbers('{"either":2.0,"real":3.0}')
+    assert [type(value) for value in (found.either, found.real)] == [float, float]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"whole":2.5}', '{"whole":1e300}', '{"flag":1.0}', '{"whole":"2"}', '{"one_of":3.0}']
+)
+def test_no_other_number_is_one(text: str) -> None:
+    with pytest.raises(ToolError, match="do not fit its schema"):
+        _numbers(text)
+
+
+def test_null_means_no_arguments_if_none_is_required() -> None:
+    assert _numbers("null") == Numbers()
+    with pytest.raises(ToolError, match="do not fit its schema"):
+        ArgumentValidator("count", Counted, parameters_schema(Counted, {}))("null")

@@ -9,7 +9,7 @@ from winterbourne.chat import remote_tool
 __all__ = ["simulate_savings"]
 
 
-@remote_tool("{TOOL_WORKER_FUNCTION}", timeout_s=60, retries=1, cache_ttl_s=3600, cache_per_caller=False)
+@remote_tool("{TOOL_WORKER_FUNCTION}", retries=1, cache_ttl_s=3600, cache_per_caller=False)
 async def simulate_savings(
     monthly_amount: Annotated[float, Meta(gt=0, le=1_000_000)],
     years: Annotated[int, Meta(ge=1, le=60)],

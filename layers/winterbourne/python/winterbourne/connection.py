@@ -2,20 +2,29 @@
 
 Each poller has its own client. A response that fails costs its connection but not the next invocation:
 `next_invocation` opens a new connection, with retries and exponential backoff.
+
+The socket is our own, not a transport's, so that the watchdog's thread can write to it while the event loop stands
+still: whoever builds bytes, sends them or parses a reply does so under `write_lock.LOCK`.
 """
 
 import asyncio
+import contextlib
+import socket
+import time
 from collections.abc import Callable
 
 from winterbourne.errors import ErrorReport, RuntimeApiError, RuntimeApiUnavailable, StreamLost
-from winterbourne.override import override
 from winterbourne.protocol import CHUNK, RESTORE_NEXT, Reply, RuntimeApiProtocol, State, Trigger
+from winterbourne.write_lock import LOCK
 
 __all__ = ["RuntimeClient"]
 
 # As awslambdaric does where invocations share an environment: five attempts, 0.1 s backoff, doubling each time.
 MAX_ATTEMPTS = 5
 INITIAL_BACKOFF_S = 0.1
+
+MAX_BACKLOG_BYTES = 64 * 1024  # a writer waits while more is unsent, as with asyncio's transports
+READ_BYTES = 256 * 1024
 
 
 class RuntimeClient:
@@ -73,7 +82,7 @@ class RuntimeClient:
         """
         if self.state is State.POLLING and self._connection is not None:
             self._is_withdrawn = True
-            self._connection.transport.write_eof()
+            self._connection.end_writing()
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:
         """Start a streamed response. Unless it has to reconnect, it writes to the socket before it first suspends.
@@ -85,7 +94,7 @@ class RuntimeClient:
             connection = self._connection or await self._connect()
         except OSError as error:
             raise StreamLost(str(error)) from error
-        connection.transport.write(self._protocol.start_response(content_type, prelude))
+        connection.write(build=lambda: self._protocol.start_response(content_type, prelude))
 
     def write(self, data: bytes) -> bool:
         """Write a chunk of the body to the socket immediately.
@@ -101,7 +110,7 @@ class RuntimeClient:
             raise StreamLost(self._lost_reason)
         if self._protocol.state is not State.STREAMING:
             self._protocol.transition(Trigger.CHUNK)  # says what is wrong
-        connection.transport.write(CHUNK % (len(data), data))
+        connection.write(CHUNK % (len(data), data))
         return connection.is_write_paused
 
     async def drain(self) -> None:
@@ -111,6 +120,7 @@ class RuntimeClient:
             StreamLost: Lambda closed the response in the meantime.
         """
         if connection := self._connection:
+            connection.write_resumed.clear()
             await connection.write_resumed.wait()
         if connection is None or self._connection is not connection:
             raise StreamLost(self._lost_reason)
@@ -136,6 +146,31 @@ class RuntimeClient:
     async def send_error(self, error: ErrorReport) -> None:
         """Send an error instead of a response."""
         await self._deliver(lambda: self._protocol.send_error(error))
+
+    def send_now(self, build: Callable[[RuntimeApiProtocol], bytes]) -> None:
+        """Send a part of a response from the watchdog's thread, which holds the lock.
+
+        Raises:
+            StreamLost: There is no connection.
+        """
+        if self._connection is None:
+            raise StreamLost(self._lost_reason)
+        self._connection.write(build=lambda: build(self._protocol))
+
+    def start_now(self, content_type: str, prelude: bytes) -> None:
+        """Start a streamed response from the watchdog's thread; see `send_now`."""
+        self.send_now(lambda protocol: protocol.start_response(content_type, prelude))
+
+    def flush_now(self, until: float = 0.0) -> None:
+        """Send from the watchdog's thread, which holds the lock, what the reader was too slow for.
+
+        Args:
+            until: If given, wait for the acknowledgement too, until this Unix time in seconds: the last thing done.
+        """
+        if self._connection and not until:
+            self._connection.write()
+        elif self._connection and self.state is State.AWAITING_ACK:
+            self._connection.finish(until)
 
     async def restore_next(self) -> None:
         """Signal that a snapshot may be taken; return after the restore, with the old connection closed."""
@@ -182,11 +217,16 @@ class RuntimeClient:
         return reply
 
     async def _connect(self) -> "_Connection":
-        loop = asyncio.get_running_loop()
-        connection = _Connection(self._protocol, self._on_connection_lost)
-        connection.transport, _ = await loop.create_connection(lambda: connection, self._host, self._port)
-        self._connection = connection
-        return connection
+        opened = socket.socket()
+        opened.settimeout(0)
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            await asyncio.get_running_loop().sock_connect(opened, (self._host, self._port))
+        except BaseException:
+            opened.close()
+            raise
+        self._connection = _Connection(opened, self._protocol, self._on_connection_lost)
+        return self._connection
 
     def _on_connection_lost(self, connection: "_Connection", reason: str) -> None:
         if connection is self._connection:
@@ -199,60 +239,99 @@ class RuntimeClient:
             connection.abort()
 
 
-class _Connection(asyncio.Protocol):
+class _Connection:
     """One TCP connection: feeds received bytes to the protocol and resolves the pending request with the reply."""
 
-    transport: asyncio.Transport  # set once connected
-
-    def __init__(self, protocol: RuntimeApiProtocol, on_lost: "Callable[[_Connection, str], None]") -> None:
+    def __init__(self, opened: socket.socket, protocol: RuntimeApiProtocol, on_lost: "OnLost") -> None:
         self.is_write_paused = False
         self.write_resumed = asyncio.Event()
+        self._socket, self._send = opened, opened.send
         self._protocol = protocol
         self._on_lost = on_lost
+        self._backlog = bytearray()
         self._pending_reply: asyncio.Future[Reply] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(opened, self._receive)
 
     def request(self, build: Callable[[], bytes]) -> asyncio.Future[Reply]:
         """Build and write a complete request, or the rest of one; the future resolves to its reply."""
-        self.transport.write(build())
-        self._pending_reply = asyncio.get_running_loop().create_future()
+        self.write(build=build)
+        self._pending_reply = self._loop.create_future()
         return self._pending_reply
+
+    def write(self, data: bytes | bytearray = b"", build: Callable[[], bytes] = bytes) -> None:
+        """Send what the socket takes of the data, or of what `build` makes, in order, and keep the rest; any thread."""
+        with LOCK:
+            backlog, unsent = self._backlog, data or build()
+            if backlog:
+                backlog += unsent
+                unsent = backlog
+            try:
+                sent = self._send(unsent)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                sent = len(unsent)  # nobody reads it
+                self._loop.call_soon_threadsafe(self._on_lost, self, str(error))
+            if unsent is backlog:
+                del backlog[:sent]
+            elif sent < len(unsent):
+                backlog += unsent[sent:]
+                self._loop.call_soon_threadsafe(self._follow_backlog)
+            else:
+                return
+            self.is_write_paused = len(backlog) > MAX_BACKLOG_BYTES
+
+    def end_writing(self) -> None:
+        """Close our half of the connection; what is unsent is not sent."""
+        with contextlib.suppress(OSError):  # the other end has closed it
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def finish(self, until: float) -> None:
+        """Send what is left and wait for the reply, on this thread, until this Unix time."""
+        with contextlib.suppress(OSError, RuntimeApiError):  # nobody is there to be told more
+            self._socket.settimeout(max(0.001, until - time.time()))
+            self._socket.sendall(self._backlog)
+            while (data := self._socket.recv(READ_BYTES)) and self._protocol.receive_data(data) is None:
+                pass
 
     def abort(self) -> None:
         """Close the connection and wake everything that waits for it."""
-        self.transport.abort()
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
         self.write_resumed.set()
         if self._pending_reply is not None and not self._pending_reply.done():
             self._pending_reply.set_exception(ConnectionResetError("the connection to the Runtime API was lost"))
 
-    @override
-    def data_received(self, data: bytes) -> None:
-        try:
-            reply = self._protocol.receive_data(data)
-        except RuntimeApiError as error:
-            self._on_lost(self, str(error))
-            return
-        if reply is None:
-            return
-        if self._pending_reply is None or self._pending_reply.done():
+    def _receive(self) -> None:
+        with LOCK:
+            try:
+                data = self._socket.recv(READ_BYTES)
+                reply = self._protocol.receive_data(data)  # without a length, a reply ends with the connection
+            except (BlockingIOError, InterruptedError):
+                return
+            except (OSError, RuntimeApiError) as error:
+                self._on_lost(self, str(error))
+                return
+        if reply and self._pending_reply and not self._pending_reply.done():
+            self._pending_reply.set_result(reply)
+        elif reply:
             reason = f"the Runtime API answered {reply.status} before the response ended: "
             self._on_lost(self, reason + reply.body.decode(errors="replace"))
+        if not data:
+            self._on_lost(self, "the Runtime API closed the connection")
+
+    def _follow_backlog(self) -> None:
+        """Send of the rest what the socket takes, here and whenever it takes more."""
+        if self._socket.fileno() < 0:
+            return
+        self.write()
+        if self._backlog:
+            self._loop.add_writer(self._socket, self._follow_backlog)
         else:
-            self._pending_reply.set_result(reply)
+            self._loop.remove_writer(self._socket)
+            self.write_resumed.set()
 
-    @override
-    def eof_received(self) -> None:
-        self.data_received(b"")  # a reply without a length ends with the connection
 
-    @override
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._on_lost(self, str(exc or "the Runtime API closed the connection"))
-
-    @override
-    def pause_writing(self) -> None:
-        self.is_write_paused = True
-        self.write_resumed.clear()
-
-    @override
-    def resume_writing(self) -> None:
-        self.is_write_paused = False
-        self.write_resumed.set()
+OnLost = Callable[[_Connection, str], None]

@@ -1,7 +1,7 @@
 """Lifecycle hooks of the execution environment: startup, shutdown, and SnapStart's snapshot and restore.
 
 The `on_…`, `before_…` and `after_…` functions return the hook unchanged, so they work as decorators. Hooks take no
-arguments and may be async; the stream error hook instead takes the error and is synchronous.
+arguments and may be async; the hooks for stream errors and stalls are synchronous, and are told what happened.
 """
 
 import importlib
@@ -10,15 +10,17 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["after_restore", "before_snapshot", "on_shutdown", "on_startup", "on_stream_error", "retire"]
+__all__ = ["after_restore", "before_snapshot", "on_shutdown", "on_stall", "on_startup", "on_stream_error", "retire"]
 
 Hook = TypeVar("Hook", bound=Callable[[], Any])
+StallHook = TypeVar("StallHook", bound=Callable[[str], Any])
 ErrorHook = TypeVar("ErrorHook", bound=Callable[[BaseException], bytes | str])
 
 _startup_hooks: list[Callable[[], Any]] = []
 _shutdown_hooks: list[Callable[[], Any]] = []
 _retire_hooks: list[Callable[[], None]] = []
 _stream_error_hooks: list[Callable[[BaseException], bytes | str]] = []
+_stall_hooks: list[Callable[[str], Any]] = []
 
 
 def on_startup(hook: Hook) -> Hook:
@@ -77,6 +79,17 @@ def on_stream_error(hook: ErrorHook) -> ErrorHook:
             synchronous. Only the last registered hook is used.
     """
     _stream_error_hooks[:] = [hook]
+    return hook
+
+
+def on_stall(hook: StallHook) -> StallHook:
+    """Run a hook when the event loop has stood still for a quarter of a second, for a metric of it.
+
+    Args:
+        hook: Takes the name of the asyncio task that blocks the loop. It is called in a thread, where neither the loop
+            nor the context of the invocation is.
+    """
+    _stall_hooks.append(hook)
     return hook
 
 
@@ -141,6 +154,12 @@ async def run_after_restore() -> None:
 def error_frame(error: BaseException) -> bytes | str:
     """The stream error hook's frame for this error; empty without a hook."""
     return _stream_error_hooks[0](error) if _stream_error_hooks else b""
+
+
+def stalled(task_name: str) -> None:
+    """Run the stall hooks."""
+    for hook in _stall_hooks:
+        hook(task_name)
 
 
 def _snapshot_registry() -> Any:

@@ -4,6 +4,7 @@ There is one poller per concurrent invocation, all on one event loop.
 """
 
 import asyncio
+import faulthandler
 import logging
 import os
 import time
@@ -33,6 +34,8 @@ from winterbourne.lifecycle import error_frame
 from winterbourne.logs import REQUEST_IDS, flush_partial_lines, log_error
 from winterbourne.protocol import Reply, State
 from winterbourne.stream import BufferedSink, as_bytes, open_stream
+from winterbourne.watchdog import WATCHDOG, InFlight
+from winterbourne.write_lock import LOCK
 
 __all__ = ["Poller"]
 
@@ -123,13 +126,17 @@ class Poller:
         headers = invocation.headers
         request_id = headers.get("lambda-runtime-aws-request-id", "")
         REQUEST_IDS.set((request_id, headers.get("lambda-runtime-aws-tenant-id")))
-        stream = None
+        stream = watched = None
         try:
             event, context = parse_event(headers, invocation.body), LambdaContext(headers)
             CONTEXT.set(context)
             client = None if self._buffered else self._client
             stream, sink = open_stream(client, find_front_end(event), is_head=is_head_request(event))
             deadline_ms = int(headers.get("lambda-runtime-deadline-ms", 0))
+            streamed = None if isinstance(sink, BufferedSink) else stream
+            watched = InFlight(self._client, streamed, request_id, deadline_ms, self._margin_ms)
+            WATCHDOG.in_flight.add(watched)
+            WATCHDOG.wake.set()
             result = await self._run_with_deadline(self._handler(event, stream, context), deadline_ms)
             if isinstance(sink, BufferedSink) and stream.started:
                 result = sink.result(stream.response)
@@ -144,6 +151,11 @@ class Poller:
         finally:
             if stream is not None and not stream.ended:
                 stream.close()
+            if watched:
+                with LOCK:
+                    WATCHDOG.in_flight.discard(watched)
+                    WATCHDOG.traced = None
+                    faulthandler.cancel_dump_traceback_later()  # else it is written when a frozen process thaws
 
     async def _run_with_deadline(self, handler_call: Awaitable[Any], deadline_ms: int) -> Any:
         """Run the handler; cancel it shortly before the deadline.

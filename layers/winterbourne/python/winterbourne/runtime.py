@@ -20,6 +20,7 @@ from winterbourne.errors import ErrorReport, RuntimeApiUnavailable, RuntimeFault
 from winterbourne.handlers import AsyncHandler, adapt_handler
 from winterbourne.loop import Poller
 from winterbourne.protocol import INIT_ERROR, RESTORE_ERROR
+from winterbourne.watchdog import WATCHDOG
 
 __all__ = ["main"]
 
@@ -42,7 +43,8 @@ def main(layer_dir: str = "/opt/python") -> int:
 
     Returns:
         The exit status: 0 after SIGTERM, SIGINT or `retire`, 1 after an init error or if the Runtime API is
-        unavailable, 64 if preparing a snapshot failed, 65 if an `after_restore` hook failed.
+        unavailable, 64 if preparing a snapshot failed, 65 if an `after_restore` hook failed. The watchdog ends the
+        process with 70.
     """
     if not os.environ.get("AWS_LAMBDA_RUNTIME_API"):
         sys.exit("there is no Runtime API, whose address is in AWS_LAMBDA_RUNTIME_API; `winterbourne run` brings one")
@@ -129,6 +131,7 @@ async def _run_pollers(first_client: RuntimeClient, handler: AsyncHandler, margi
     clients = [first_client, *(RuntimeClient(os.environ["AWS_LAMBDA_RUNTIME_API"]) for _ in range(count - 1))]
     buffered = bool(os.environ.get("AWS_SAM_LOCAL"))
     pollers = [Poller(each, handler, margin_ms=margin_ms, buffered=buffered, sole=count == 1) for each in clients]
+    WATCHDOG.start()
     tasks = [asyncio.create_task(poller.run(), name=f"poller {i}") for i, poller in enumerate(pollers)]
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _stop_pollers, pollers)

@@ -5,12 +5,13 @@ waits while the reader is behind.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from winterbourne.errors import StreamMisused
 from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
+from winterbourne.write_lock import LOCK
 
 __all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes", "open_stream"]
 
@@ -60,7 +61,13 @@ class ResponseStream:
         ended: Whether nothing more can be written.
         outlives_reader: Whether what writes it goes on when its reader has gone, for a server that is told of that;
             Lambda tells nobody.
+        lock: Held while bytes are made and sent in one step, which `put` is for: the watchdog's thread then adds none.
+        last_words: Makes what the watchdog's thread sends while the event loop stands still. Called under the lock,
+            with False for what is due now, if anything; with True for the end of the body, after which it has to keep
+            everybody from sending more. It may do nothing that waits, such as writing to the log.
     """
+
+    lock: ClassVar = LOCK
 
     def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
         self.response: Response | None = None
@@ -70,6 +77,8 @@ class ResponseStream:
         self._rest_api = rest_api
         self._has_body = True
         self._start_lock = asyncio.Lock()
+        self._unsent = 0  # chunks that were put and wait for the start of the response
+        self.last_words: Callable[[bool], bytes] | None = None
 
     def start_on_write(self, head: ResponseHead) -> None:
         """Let the first write start the response, with the status and headers that `head` has by then.
@@ -91,15 +100,10 @@ class ResponseStream:
             PreludeTooLarge: The prelude is too long; the stream is unchanged and can still be started.
             StreamLost: Lambda has closed the response.
         """
-        if self.started or self.ended:
-            raise StreamMisused("the response stream has already started or ended")
-        if response is None and self._head is not None:
-            response = Response(self._head.status, self._head.headers)
-        prelude = encode_prelude(response, rest_api=self._rest_api, has_body=self._has_body) if response else b""
-        self.response = response
-        self.started = True
+        with self.lock:
+            head = self._begin(response)
         async with self._start_lock:
-            await self._sink.start_response(PRELUDE_CONTENT_TYPE if response else DEFAULT_CONTENT_TYPE, prelude)
+            await self._sink.start_response(*head)
             self._is_open = True
 
     async def write(self, data: bytes | str) -> None:
@@ -121,6 +125,43 @@ class ResponseStream:
         if data and self._sink.write(data):
             await self._sink.drain()
 
+    def put(self, data: bytes) -> Awaitable[None] | None:
+        """Send a chunk of the body that was made under the lock, which the caller still holds.
+
+        Returns:
+            What the caller must await once it no longer holds the lock: that the reader catches up or that the response
+            starts, and the chunk with it. None if there is nothing to wait for.
+
+        Raises:
+            StreamLost: Lambda has closed the response; the data is discarded.
+        """
+        if self._is_open and not self.ended:
+            return self._sink.drain() if self._sink.write(data) else None
+        self._unsent += 1
+        return self._put_first(data)
+
+    def speak(self, start: Callable[[str, bytes], None], *, is_last: bool = False) -> bool:
+        """Send `last_words` from the watchdog's thread, which holds the lock.
+
+        Args:
+            start: Starts the response at once, if need be, with its content type and prelude.
+            is_last: Whether they end the response.
+
+        Returns:
+            Whether they were asked for: not if there are none, or if a chunk or the start of the response is under way.
+
+        Raises:
+            StreamLost: There is no connection.
+        """
+        if not self.last_words or self._unsent or self.ended or self.started is not self._is_open:
+            return False
+        if data := self.last_words(is_last):
+            if not self.started:
+                start(*self._begin())
+                self._is_open = True
+            self._sink.write(data)
+        return True
+
     async def end(self) -> None:
         """End the response now, while the handler keeps running; otherwise it ends when the handler returns."""
         if self.ended:
@@ -134,6 +175,26 @@ class ResponseStream:
     def close(self) -> None:
         """Reject all further writes; sends nothing."""
         self.ended = True
+
+    def _begin(self, response: Response | None = None) -> tuple[str, bytes]:
+        """The content type and the prelude of the response, which counts as started."""
+        if self.started or self.ended:
+            raise StreamMisused("the response stream has already started or ended")
+        if response is None and self._head is not None:
+            response = Response(self._head.status, self._head.headers)
+        prelude = encode_prelude(response, rest_api=self._rest_api, has_body=self._has_body) if response else b""
+        self.response = response
+        self.started = True
+        return PRELUDE_CONTENT_TYPE if response else DEFAULT_CONTENT_TYPE, prelude
+
+    async def _put_first(self, data: bytes) -> None:
+        try:
+            await self._ensure_open()
+            is_behind = self._sink.write(data)
+        finally:
+            self._unsent -= 1
+        if is_behind:
+            await self._sink.drain()
 
     async def _ensure_open(self) -> None:
         if self.ended:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.chat.formats.wire import data_of, read, rejection
+from tests.chat.formats.wire import attempt, data_of, read, rejection
 from winterbourne.chat.core import events as e
-from winterbourne.chat.core.messages import AssistantMessage, Text, ToolMessage, ToolSchema, UserMessage
+from winterbourne.chat.core.messages import AssistantMessage, Decision, Text, ToolMessage, ToolSchema, UserMessage
+from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.ag_ui.decode import FORMAT
 from winterbourne.chat.formats.base import ResumedAnswer
 
@@ -40,6 +41,43 @@ class TestBodies:
         ]
         kinds = [type(message) for message in read(FORMAT, body(*messages)).messages]
         assert kinds == [UserMessage, AssistantMessage, ToolMessage, AssistantMessage]
+
+
+class TestDecisions:
+    @staticmethod
+    def decisions(**entry: object) -> tuple[Decision, ...] | RequestRejected:
+        call = {"id": "c1", "type": "function", "function": {"name": "x", "arguments": "{}"}}
+        messages = {"id": "1", "role": "user", "content": "Hi"}, {"id": "2", "role": "assistant", "toolCalls": [call]}
+        asked = body(*messages, resume=[{"interruptId": "1.a.b", **entry}])
+        decoded = attempt(lambda: read(FORMAT, asked))
+        return decoded if isinstance(decoded, RequestRejected) else decoded.decisions
+
+    def test_a_person_can_be_asked(self) -> None:
+        assert read(FORMAT, body({"id": "1", "role": "user", "content": "Hi"}, resume=None)).approvals == "form"
+
+    @pytest.mark.parametrize("field", ["editedArgs", "content"])
+    @pytest.mark.parametrize("approved", [True, False])
+    def test_an_answer_is_a_decision(self, field: str, *, approved: bool) -> None:
+        payload = {"approved": approved, "reason": "tried", field: {"eur": 4}}
+        decision = Decision(approval_id="1.a.b", approved=approved, reason="tried", arguments={"eur": 4})
+        assert self.decisions(status="resolved", payload=payload) == (decision,)
+
+    @pytest.mark.parametrize("payload", [{}, {"payload": {"approved": True}}, {"payload": {"approved": False}}])
+    def test_what_was_cancelled_is_denied(self, payload: dict[str, object]) -> None:
+        expected = (Decision(approval_id="1.a.b", approved=False),)
+        assert self.decisions(status="cancelled", **payload) == expected
+
+    @pytest.mark.parametrize(
+        "payload", [None, True, "yes", {}, {"approved": None}, {"approved": 1}, {"approved": "true"}, [True]]
+    )
+    def test_a_bad_answer_is_an_error_and_no_yes(self, payload: object) -> None:
+        rejected = self.decisions(status="resolved", payload=payload)
+        assert isinstance(rejected, RequestRejected)
+        assert (rejected.status, str(rejected).startswith("resume[0].payload")) == (400, True)
+
+    @pytest.mark.parametrize("entry", [{}, {"status": "approved", "payload": {"approved": True}}])
+    def test_so_is_an_unknown_status(self, entry: dict[str, object]) -> None:
+        assert isinstance(self.decisions(**entry), RequestRejected)
 
 
 class TestReconnecting:

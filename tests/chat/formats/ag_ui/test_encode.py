@@ -9,6 +9,15 @@ from hypothesis import strategies as st
 from tests.chat.conversations import batches, conversations
 from tests.chat.formats.wire import data_of, sent
 from winterbourne.chat.core import events as e
+from winterbourne.chat.core.messages import (
+    Approval,
+    AssistantMessage,
+    Message,
+    Text,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 from winterbourne.chat.formats.ag_ui.decode import FORMAT
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 
@@ -24,6 +33,7 @@ INSIDE = {
     "TOOL_CALL_ARGS": "TOOL_CALL_END",
     "REASONING_MESSAGE_CONTENT": "REASONING_MESSAGE_END",
 }
+PAY = e.ToolApprovalRequested("c1", "pay", Approval("86400.a.b", 86400, "Pay 5 EUR?"))
 STARTED = e.ConversationStarted("c", "m", "scripted")
 
 
@@ -134,6 +144,47 @@ class TestEvents:
         assert (last["type"], last["result"]) == ("RUN_FINISHED", {"stopReason": reason})
         assert "outcome" not in last
 
+    def test_a_person_is_asked_by_interrupts_once_everything_is_closed(self) -> None:
+        calls = (e.ToolCallStarted("c1", "pay"), e.ToolCallReady("c1", "pay", ""), PAY, e.TurnEnded("tool_calls"))
+        events = encoded(STARTED, e.TurnStarted(1), *calls, e.ConversationEnded("approval", e.Usage(), 1))
+        kinds = ["TOOL_CALL_START", "TOOL_CALL_END", "STEP_FINISHED", "RUN_FINISHED"]
+        assert [event["type"] for event in events[2:]] == kinds
+        [interrupt] = events[-1]["outcome"]["interrupts"]
+        assert interrupt == {
+            "id": "86400.a.b",
+            "reason": "tool_call",
+            "message": "Pay 5 EUR?",
+            "toolCallId": "c1",
+            "responseSchema": {
+                "type": "object",
+                "properties": {"approved": {"type": "boolean"}, "reason": {"type": "string"}},
+                "required": ["approved"],
+            },
+            "expiresAt": "1970-01-02T00:00:00Z",
+            "metadata": {"winterbourne": {"toolCallName": "pay"}},
+        }
+
+    def test_what_may_be_changed_and_filled_in_is_in_the_schema(self) -> None:
+        form = {"type": "object", "properties": {"card": {"type": "string"}}}
+        asked = e.ToolApprovalRequested("c1", "pay", Approval("1.a.b", 1, allows_edits=True, schema=form))
+        last = encoded(STARTED, asked, e.ConversationEnded("approval", e.Usage(), 1))[-1]
+        [interrupt] = last["outcome"]["interrupts"]
+        assert interrupt["responseSchema"]["properties"]["editedArgs"] == {"type": "object"}
+        assert interrupt["responseSchema"]["properties"]["content"] == form
+        assert (interrupt["reason"], interrupt["message"]) == ("input_required", "Allow pay?")
+
+    def test_a_call_that_is_over_interrupts_nothing(self) -> None:
+        denied = e.ToolFinished("c1", "pay", "denied", 0, error="The user did not allow this call.")
+        last = encoded(STARTED, PAY, denied, e.ConversationEnded("stop", e.Usage(), 1))[-1]
+        assert last["outcome"] == {"type": "success"}
+
+    @pytest.mark.parametrize("decided", [(), (ToolMessage("c1", "pay", "{}"),), (UserMessage((Text("Hi"),)),)])
+    def test_a_page_that_is_loaded_again_is_asked_again(self, decided: tuple[Message, ...]) -> None:
+        asked = AssistantMessage((ToolCall("c1", "pay", "{}", approval=PAY.approval), ToolCall("c2", "x", "{}")), "m")
+        encoder = AgUiEncoder(history=(UserMessage((Text("Pay"),), "u"), asked, *decided))
+        last = data_of(encoder.encode((STARTED, e.ConversationEnded("stop", e.Usage(), 0))))[-1]
+        assert last["outcome"]["type"] == ("success" if decided else "interrupt")
+
     def test_clients_before_1_0_are_told_of_no_pending_calls(self) -> None:
         encoder = FORMAT.decode({"messages": []})[1]
         call = (e.ToolCallStarted("c1", "ask"), e.ToolCallReady("c1", "ask", ""))
@@ -151,7 +202,7 @@ class TestEvents:
 @settings(max_examples=60)
 @given(st.data())
 def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
-    events = data.draw(conversations(client_tools=["ask_user"]))
+    events = data.draw(conversations(client_tools=["ask_user"], decides=True))
     stream = data_of(sent(AgUiEncoder("t1", "r1"), data.draw(batches(events))))
     verify(stream)
     text = "".join(event.text for event in events if isinstance(event, e.TextDelta))

@@ -5,8 +5,18 @@ from typing import Any
 import pytest
 
 from tests.chat.formats.ai_sdk.ui_messages import assistant, call, user
-from tests.chat.formats.wire import read, rejection
-from winterbourne.chat.core.messages import AssistantMessage, Text, ToolMessage, ToolSchema, UserMessage
+from tests.chat.formats.wire import attempt, read, rejection
+from winterbourne.chat.core.messages import (
+    Approval,
+    AssistantMessage,
+    Decision,
+    Text,
+    ToolCall,
+    ToolMessage,
+    ToolSchema,
+    UserMessage,
+)
+from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.ai_sdk.decode import FORMAT
 
 
@@ -71,6 +81,46 @@ HI = UserMessage((Text("Hi"),), "u2")
 ANSWER = assistant({"type": "step-start"}, {"type": "text", "text": "Hi", "state": "done"})
 REGENERATE = ["regenerate-message", "regenerate-assistant-message"]
 SUBMIT = ["submit-message", "submit-user-message", None]
+
+
+class TestDecisions:
+    ASKED = Approval("1.a.b", 0)
+
+    @staticmethod
+    def decided(state: str = "approval-responded", **approval: Any) -> Any:
+        return assistant({"type": "step-start"}, call(state, approval={"id": "1.a.b", **approval}))
+
+    @pytest.mark.parametrize(("said", "kind"), [({}, "none"), ({"approvals": True}, "yes_or_no")])
+    def test_a_page_says_that_it_can_ask(self, said: dict[str, Any], kind: str) -> None:
+        assert read(FORMAT, whole(user(), **said)).approvals == kind
+
+    @pytest.mark.parametrize("approved", [True, False])
+    def test_what_was_decided_goes_on_with_the_answer(self, *, approved: bool) -> None:
+        messages = [user(), self.decided(approved=approved, reason="tried")]
+        chat, _ = FORMAT.decode({"id": "c", "messages": messages, "approvals": True})
+        assert chat.decisions == (Decision(approval_id="1.a.b", approved=approved, reason="tried"),)
+        assert chat.message_id == "a1"
+        call = ToolCall("c1", "x", '{"a":1}', approval=self.ASKED)
+        assert chat.messages[1:] == (AssistantMessage((call,), "a1"),)
+
+    def test_one_message_is_enough_where_the_rest_is_kept(self) -> None:
+        chat, _ = FORMAT.decode(one_message(self.decided(approved=True), approvals=True))
+        assert (chat.message_id, chat.messages, chat.store) == ("a1", (), True)
+        assert [decision.approved for decision in chat.decisions] == [True]
+
+    @pytest.mark.parametrize("state", ["approval-requested", "output-available", "output-error", "output-denied"])
+    def test_what_was_not_decided_or_is_over_is_no_decision(self, state: str) -> None:
+        chat, _ = FORMAT.decode(whole(user(), self.decided(state, approved=True), approvals=True))
+        assert chat.decisions == ()
+
+    @pytest.mark.parametrize("approved", [None, 1, "true", "yes", {}, []])
+    def test_anything_but_true_is_never_a_yes(self, approved: Any) -> None:
+        chat = attempt(lambda: read(FORMAT, whole(user(), self.decided(approved=approved), approvals=True)))
+        assert isinstance(chat, RequestRejected) or not chat.decisions
+
+    def test_a_decision_with_a_later_question_is_over(self) -> None:
+        chat, _ = FORMAT.decode(whole(user(), self.decided(approved=True), user(id_="u2"), approvals=True))
+        assert chat.decisions == ()
 
 
 def one_message(message: Any = None, **more: Any) -> dict[str, Any]:

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from tests.chat.conversations import batches, conversations
 from tests.chat.formats.wire import data_of, sent
 from winterbourne.chat.core import events as e
+from winterbourne.chat.core.messages import Approval
+from winterbourne.chat.formats.ai_sdk.decode import FORMAT
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
+from winterbourne.chat.formats.base import ResumedAnswer
 
 KNOWN_TO_VERSION_5 = {
     "start",
@@ -30,24 +33,28 @@ KNOWN_TO_VERSION_5 = {
     "abort",
     "error",
 }
+OF_APPROVALS = {"tool-approval-request", "tool-output-denied"}
 FINISH_REASONS = {"stop", "length", "content-filter", "tool-calls", "error", "other"}
 
 
-def chunks(*events: e.ChatEvent, client_tools: frozenset[str] = frozenset()) -> list[Any]:
-    return data_of(AiSdkEncoder(client_tools).encode(events))
+ASKED = e.ToolApprovalRequested("c1", "x", Approval("1.a.b", 1, "Pay 5 EUR?"))
 
 
-def verify(stream: list[Any]) -> None:
+def chunks(*events: e.ChatEvent, client_tools: frozenset[str] = frozenset(), can_ask: bool = False) -> list[Any]:
+    return data_of(AiSdkEncoder(client_tools, can_ask).encode(events))
+
+
+def verify(stream: list[Any], *, can_ask: bool = False) -> None:
     """The rules of the SDK's client, stricter where the SDK ignores errors silently."""
     assert stream[0]["type"] == "start"
     assert stream[-1] == "[DONE]"
     assert stream[-2]["type"] in {"finish", "abort", "error"}
     open_parts: set[tuple[str, str]] = set()
-    calls: dict[str, str] = {}
+    calls = {"earlier": "x"}  # in the message that goes on
     in_step = False
     for chunk in stream[1:-1]:
         kind = chunk["type"]
-        assert kind in KNOWN_TO_VERSION_5
+        assert kind in KNOWN_TO_VERSION_5 | (OF_APPROVALS if can_ask else set())
         name, _, step = kind.rpartition("-")
         if name in {"text", "reasoning"}:
             assert in_step
@@ -60,7 +67,7 @@ def verify(stream: list[Any]) -> None:
         if kind == "tool-input-start":
             assert chunk["toolCallId"] not in calls
             calls[chunk["toolCallId"]] = chunk["toolName"]
-        if kind.startswith(("tool-input", "tool-output")):
+        if kind.startswith(("tool-input", "tool-output", "tool-approval")):
             assert chunk["toolCallId"] in calls
         if kind in {"start-step", "finish-step"}:
             assert in_step == (kind == "finish-step")
@@ -152,6 +159,35 @@ class TestChunks:
         ]
         assert chunks(*opened, e.ConversationStopped("user"))[-2:] == [{"type": "abort", "reason": "user"}, "[DONE]"]
 
+    def test_a_page_that_can_ask_a_person_does(self) -> None:
+        called = e.ToolCallStarted("c1", "x"), e.ToolCallReady("c1", "x", "")
+        ended = e.TurnEnded("tool_calls"), e.ConversationEnded("approval", e.Usage(), 1)
+        *_, request, end, finish, _ = chunks(e.TurnStarted(1), *called, ASKED, *ended, can_ask=True)
+        asked = {"approvalId": "1.a.b", "toolCallId": "c1", "reason": "Pay 5 EUR?"}
+        assert request == {"type": "tool-approval-request", **asked}
+        assert (end["type"], finish["finishReason"]) == ("finish-step", "tool-calls")
+
+    def test_a_question_without_words_has_no_reason(self) -> None:
+        [request] = chunks(e.ToolApprovalRequested("c1", "x", Approval("1.a.b", 1)), can_ask=True)
+        assert "reason" not in request
+
+    def test_a_denied_call_is_an_error_for_a_page_that_cannot_ask(self) -> None:
+        denied = e.ToolFinished("c1", "x", "denied", 0, error="The user did not allow this call.")
+        assert chunks(denied, can_ask=True) == [{"type": "tool-output-denied", "toolCallId": "c1"}]
+        [error] = chunks(ASKED, denied)
+        assert (error["type"], error["errorText"]) == ("tool-output-error", "The user did not allow this call.")
+
+    def test_a_denied_call_that_is_sent_again_is_an_error_because_its_part_has_no_decision(self) -> None:
+        denied = e.ToolFinished("c1", "x", "denied", 0, error="The user did not allow this call.")
+        *_, end = chunks(e.ToolCallStarted("c1", "x"), e.ToolCallReady("c1", "x", ""), denied, can_ask=True)
+        assert end["type"] == "tool-output-error"
+
+    @pytest.mark.parametrize(("kind", "is_asked"), [("yes_or_no", True), ("form", False), ("none", False)])
+    def test_an_answer_that_is_sent_again_asks_only_a_page_that_could(self, kind: Any, *, is_asked: bool) -> None:
+        assert FORMAT.resume
+        encoder = FORMAT.resume(ResumedAnswer(conversation_id="c", approvals=kind))
+        assert bool(encoder.encode([ASKED])) is is_asked
+
     def test_the_headers_name_the_protocol_version(self) -> None:
         assert AiSdkEncoder().headers["x-vercel-ai-ui-message-stream"] == "v1"
 
@@ -159,8 +195,8 @@ class TestChunks:
 @settings(max_examples=60)
 @given(st.data())
 def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
-    events = data.draw(conversations(client_tools=["ask_user"]))
-    stream = data_of(sent(AiSdkEncoder(frozenset({"ask_user"})), data.draw(batches(events))))
-    verify(stream)
+    events, can_ask = data.draw(conversations(client_tools=["ask_user"], decides=True)), data.draw(st.booleans())
+    stream = data_of(sent(AiSdkEncoder(frozenset({"ask_user"}), can_ask), data.draw(batches(events))))
+    verify(stream, can_ask=can_ask)
     text = "".join(event.text for event in events if isinstance(event, e.TextDelta))
     assert "".join(chunk["delta"] for chunk in stream[:-1] if chunk["type"] == "text-delta") == text

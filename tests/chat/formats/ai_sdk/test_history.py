@@ -18,6 +18,7 @@ from tests.chat.formats.kept_chats import SERVER_TOOLS, generate
 from tests.chat.formats.wire import read, rejection
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, normalize_history
 from winterbourne.chat.core.messages import (
+    Approval,
     AssistantMessage,
     Image,
     Message,
@@ -31,7 +32,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.formats.ai_sdk.decode import FORMAT
-from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history, encode_history
+from winterbourne.chat.formats.ai_sdk.history import TOOL_DENIED, UIMessage, decode_history, encode_history
 
 
 class TestHistory:
@@ -181,6 +182,30 @@ class TestKeptMessages:
                 "metadata": {"usage": {"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2}},
             }
         ]
+
+    @pytest.mark.parametrize(
+        ("after", "state", "approval"),
+        [
+            ([], "approval-requested", {"requestReason": "Pay?"}),
+            ([ToolMessage("c1", "pay", "{}")], "output-available", {"approved": True}),
+            ([ToolMessage("c1", "pay", "closed", is_error=True)], "output-error", {"approved": True}),
+            ([ToolMessage("c1", "pay", TOOL_DENIED, is_error=True)], "output-denied", {"approved": False}),
+            (
+                [ToolMessage("c1", "pay", f"{TOOL_DENIED} Too much.", is_error=True)],
+                "output-denied",
+                {"approved": False, "reason": "Too much."},
+            ),
+            ([UserMessage((Text("Never mind"),), "u2")], "output-denied", {"approved": False}),
+        ],
+    )
+    def test_a_person_can_decide_on_a_page_that_is_loaded_again(
+        self, after: list[Message], state: str, approval: dict[str, Any]
+    ) -> None:
+        asked = ToolCall("c1", "pay", "{}", approval=Approval("1.a.b", 1, "Pay?"))
+        kept = [UserMessage((Text("Pay"),), "u1"), AssistantMessage((asked,), "m1"), *after]
+        part = encode_history(kept, {"pay"})[1]["parts"][1]
+        assert (part["state"], part["approval"]) == (state, {"id": "1.a.b", **approval})
+        assert ("errorText" in part) == (state == "output-error")
 
     def test_a_call_of_no_tool_of_the_server_is_one_of_the_pages(self) -> None:
         [message] = encode_history([AssistantMessage((ToolCall("c1", "ask", ""),), "a1")], SERVER_TOOLS)

@@ -8,7 +8,17 @@ from hypothesis import given
 from tests.chat.conversations import histories
 from tests.chat.formats import writers
 from tests.chat.formats.wire import read, rejection
-from winterbourne.chat.core.messages import Image, Message, Text, ToolMessage, UserMessage
+from winterbourne.chat.core.messages import (
+    Approval,
+    AssistantMessage,
+    Decision,
+    Image,
+    Message,
+    Text,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 from winterbourne.chat.formats.native.decode import FORMAT
 from winterbourne.chat.settings import Settings
 
@@ -36,6 +46,31 @@ class TestBodies:
         )
         assert (chat.conversation_id, chat.model_id, chat.temperature, chat.max_tokens) == ("c_1", "big", 0.5, 10)
         assert (chat.system, chat.tool_choice, chat.store) == ("Be short.", "none", True)
+
+    def test_a_person_can_be_asked_by_who_says_so(self) -> None:
+        question = {"messages": [{"role": "user", "content": "Hi"}]}
+        assert read(FORMAT, question).approvals == "none"
+        assert read(FORMAT, question | {"approvals": True}).approvals == "form"
+
+    def test_decisions_go_on_with_an_answer_that_the_client_sends_back(self) -> None:
+        approval = {"id": "1.a.b", "expires_at_s": 1, "allows_edits": True}  # as in the frame
+        call = {"type": "tool_call", "id": "c1", "name": "pay", "arguments": '{"eur":5}', "approval": approval}
+        answer = {"role": "assistant", "content": [{"type": "text", "text": "I pay."}, call]}
+        decisions = [{"approval_id": "1.a.b", "approved": True, "reason": "tried", "arguments": {"eur": 4}}]
+        messages = [{"role": "user", "content": "Pay"}, answer]
+        chat, _ = FORMAT.decode({"messages": messages, "message_id": "m", "decisions": decisions})
+        asked = ToolCall("c1", "pay", '{"eur":5}', approval=Approval("1.a.b", 1, allows_edits=True))
+        assert chat.messages[1:] == (AssistantMessage((Text("I pay."), asked)),)
+        expected = Decision(approval_id="1.a.b", approved=True, reason="tried", arguments={"eur": 4})
+        assert (chat.message_id, chat.decisions) == ("m", (expected,))
+
+    def test_a_question_goes_on_with_no_answer(self) -> None:
+        assert read(FORMAT, {"messages": [{"role": "user", "content": "Hi"}], "message_id": "m"}).message_id == ""
+
+    @pytest.mark.parametrize("approved", [None, 1, "true", {}])
+    def test_a_decision_is_a_plain_yes_or_no(self, approved: object) -> None:
+        body = {"messages": [], "store": True, "decisions": [{"approval_id": "1.a.b", "approved": approved}]}
+        assert rejection(FORMAT, body) == (400, "invalid_request")
 
     @given(histories())
     def test_a_history_arrives_without_loss(self, history: tuple[Message, ...]) -> None:

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from tests.chat.conversations import BAD_TEXT, batches, conversations
 from tests.chat.formats.wire import data_of, sent
 from winterbourne.chat.core import events as e
+from winterbourne.chat.core.messages import Approval
 from winterbourne.chat.formats.native.encode import NativeEncoder
 
-TERMINAL_STATUSES = {"completed", "failed", "timed_out", "cancelled"}
+TERMINAL_STATUSES = {"completed", "failed", "timed_out", "cancelled", "denied", "approval_requested"}
 
 
 def frames(*events: e.ChatEvent) -> bytes:
@@ -30,6 +31,7 @@ def verify(stream: list[Any]) -> None:
             assert before not in TERMINAL_STATUSES
             assert now != "queued" or before is None
             assert now != "started" or before in {None, "queued"}
+            assert now != "approval_requested" or before is None
             assert now != "progress" or before in {"started", "progress"}
             state[frame["id"]] = now
     assert set(state.values()) <= TERMINAL_STATUSES
@@ -54,7 +56,7 @@ class TestFrames:
             b',"id":"c1","arguments":"{\\"expression\\": \\"1+1\\""}\n\n'
         )
 
-    @pytest.mark.parametrize("status", ["failed", "timed_out", "cancelled"])
+    @pytest.mark.parametrize("status", ["failed", "timed_out", "cancelled", "denied"])
     def test_a_failed_call_says_why(self, status: e.ToolStatus) -> None:
         [frame] = data_of(frames(e.ToolFinished("c1", "x", status, 3, error="too slow")))
         assert frame == {
@@ -70,6 +72,19 @@ class TestFrames:
         queued, progress = data_of(frames(e.ToolQueued("c1", "x"), e.ToolProgressed("c1", "x", b"[1]")))
         assert queued == {"type": "tool_call", "name": "x", "status": "queued", "id": "c1"}
         assert progress == {"type": "tool_call", "name": "x", "status": "progress", "id": "c1", "data": [1]}
+
+    def test_a_person_is_asked_with_the_calls_arguments(self) -> None:
+        ready = e.ToolCallReady("c1", "pay", '{"eur":5}')
+        form = {"type": "object", "properties": {"card": {"type": "string"}}}
+        asked = e.ToolApprovalRequested("c1", "pay", Approval("1.a.b", 1, "Pay?", allows_edits=True, schema=form))
+        [frame] = data_of(frames(ready, asked))
+        approval = {"id": "1.a.b", "expires_at_s": 1, "message": "Pay?", "allows_edits": True, "schema": form}
+        call = {"type": "tool_call", "name": "pay", "status": "approval_requested", "id": "c1"}
+        assert frame == {**call, "arguments": '{"eur":5}', "approval": approval}
+
+    def test_a_call_of_an_earlier_answer_starts_without_its_arguments(self) -> None:
+        [frame] = data_of(frames(e.ToolStarted("c1", "pay")))
+        assert frame == {"type": "tool_call", "name": "pay", "status": "started", "id": "c1"}
 
     def test_a_result_with_line_breaks_stays_one_frame(self) -> None:
         [frame] = data_of(frames(e.ToolFinished("c1", "x", "completed", 3, b'{\n "a":\r\n 1\r}')))
@@ -105,7 +120,7 @@ class TestFrames:
 @settings(max_examples=60)
 @given(st.data())
 def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
-    events = data.draw(conversations())
+    events = data.draw(conversations(decides=True))
     stream = data_of(sent(NativeEncoder(), data.draw(batches(events))))
     verify(stream)
     text = "".join(event.text for event in events if isinstance(event, e.TextDelta))
@@ -115,6 +130,6 @@ def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
 @settings(max_examples=60)
 @given(st.data())
 def test_batching_does_not_change_the_bytes(data: st.DataObject) -> None:
-    events = data.draw(conversations())
+    events = data.draw(conversations(decides=True))
     one_by_one = sent(NativeEncoder(), [[event] for event in events], heartbeats=False)
     assert sent(NativeEncoder(), data.draw(batches(events)), heartbeats=False) == one_by_one

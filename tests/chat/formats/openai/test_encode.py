@@ -201,7 +201,7 @@ class TestCompletion:
 @settings(max_examples=60)
 @given(st.data())
 def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
-    events = data.draw(conversations(client_tools=["ask_user"]))
+    events = data.draw(conversations(client_tools=["ask_user"], decides=True))
     chunk_encoder = encoder(stream=True)
     written = sent(chunk_encoder, data.draw(batches(events)), heartbeats=data.draw(st.booleans()))
     if b"data: {" not in written[:7]:  # it failed before it said anything

@@ -16,7 +16,7 @@ from winterbourne.chat.http.endpoints import static_files
 from winterbourne.chat.http.endpoints.static_files import FOLDER, PageOptions, StaticFile, StaticFiles
 from winterbourne.override import override
 
-BUDGET_BYTES = 78_000
+BUDGET_BYTES = 86_000
 ASSETS = {file.name for file in FOLDER.iterdir()} - {static_files.INDEX_HTML}
 PAGE = StaticFiles(PageOptions())
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"/>'
@@ -197,7 +197,7 @@ class TestCaching:
 
 
 class TestSize:
-    def test_everything_together_is_under_seventy_seven_kilobytes(self) -> None:
+    def test_everything_together_is_under_eighty_six_kilobytes(self) -> None:
         served = [find("/"), *(find(f"/web/x/{name}") for name in ASSETS)]
         assert sum(len(file.body) for file in served) < BUDGET_BYTES
 

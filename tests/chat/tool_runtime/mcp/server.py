@@ -1,6 +1,6 @@
 """An MCP server built with the official package, for the tests; prints its port when it listens.
 
-`server.py stateful|stateless|json|resumable`
+`server.py stateful|stateless|json|resumable|dual|modern`: the first four have sessions, as servers before 2026-07-28.
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp_types import JSONRPCMessage
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from winterbourne.override import override
 
@@ -85,6 +87,21 @@ class MemoryEventStore(EventStore):
         return stream
 
 
+class OneEra:
+    """Refuses the requests of the other era, as servers do that do not know it."""
+
+    def __init__(self, app: ASGIApp, *, takes_modern: bool) -> None:
+        self._app, self._takes_modern = app, takes_modern
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        version = dict(scope.get("headers", ())).get(b"mcp-protocol-version", b"")
+        if scope["type"] != "http" or (version == b"2026-07-28") == self._takes_modern:
+            await self._app(scope, receive, send)
+            return
+        error = {"code": -32022 if self._takes_modern else -32600, "message": "Unsupported protocol version"}
+        await JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, 400)(scope, receive, send)
+
+
 def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -92,12 +109,13 @@ def print_line(line: str) -> None:
 
 def main(mode: str) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
-    app = server.streamable_http_app(
+    app: ASGIApp = server.streamable_http_app(
         stateless_http=mode == "stateless",
         json_response=mode == "json",
         event_store=MemoryEventStore() if mode == "resumable" else None,
         retry_interval=10,
     )
+    app = app if mode == "dual" else OneEra(app, takes_modern=mode == "modern")
     print_line(str(listening.getsockname()[1]))
     uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listening])
 

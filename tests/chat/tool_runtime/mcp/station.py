@@ -22,6 +22,7 @@ class Station:
 
     Args:
         session: Whether it opens sessions, `s1`, `s2` and so on.
+        modern: Whether it takes stateless requests, not sessions; the others are refused, and not recorded.
         answers: By method (`GET` for a request without a body): a function of the request and its message, which
             returns a response, or an awaitable of one.
 
@@ -31,22 +32,24 @@ class Station:
         sent: Their messages.
     """
 
-    def __init__(self, *, session: bool = True, **answers: Answer) -> None:
+    def __init__(self, *, session: bool = True, modern: bool = False, **answers: Answer) -> None:
         self.seen: list[str] = []
         self.requests: list[httpx.Request] = []
         self.sent: list[dict[str, Any]] = []
         self._answers = {method.replace("__", "/"): answer for method, answer in answers.items()}
-        self._session = session
+        self._session, self._modern = session, modern
         self._http = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
         self.client = McpClient("pier", URL, client=lambda: self._http)
 
     async def look(self) -> Any:
         """List the tools and call `look`."""
-        tool = {tool.name: tool for tool in await self.client.list_tools()}["pier_look"]
+        tool = {tool.name: tool for tool in (await self.client.list_tools()).tools()}["pier_look"]
         return await tool.call({}, ToolContext())
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         message = orjson.loads(request.content) if request.content else {"method": request.method}
+        if ("mcp-method" in request.headers) != self._modern:
+            return httpx.Response(400, json={"id": message.get("id"), "error": {"code": -32600, "message": "no"}})
         self.requests.append(request)
         self.sent.append(message)
         self.seen.append(method := message.get("method", "answer"))
@@ -55,7 +58,7 @@ class Station:
         return answer if isinstance(answer, httpx.Response) else await answer
 
     def _default(self, _: httpx.Request, message: dict[str, Any]) -> httpx.Response:
-        results = {
+        results: dict[str, dict[str, Any]] = {
             "initialize": {"protocolVersion": "2025-11-25"},
             "tools/list": {"tools": [{"name": "look"}]},
             "tools/call": LOOKED,
@@ -64,7 +67,8 @@ class Station:
             return httpx.Response(202)
         is_opening = self._session and message["method"] == "initialize"
         headers = {"mcp-session-id": f"s{self.seen.count('initialize')}"} if is_opening else {}
-        return httpx.Response(200, headers=headers, json=result_of(message, result))
+        kind = {"resultType": "complete"} if self._modern else {}
+        return httpx.Response(200, headers=headers, json=result_of(message, kind | result))
 
 
 def result_of(message: dict[str, Any], result: Any = LOOKED) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import pytest
 import winterbourne
 from tests.chat.tool_runtime.mcp.station import Answer, Station, event_stream, result_of
 from tests.clock import jumping
-from winterbourne.chat.errors import SettingsError, ToolError, ToolUnavailable
+from winterbourne.chat.errors import ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.decompression import decompress
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
@@ -38,7 +38,10 @@ from winterbourne.override import override
 SERVER = Path(__file__).with_name("server.py")
 
 
-@pytest.fixture(scope="module", params=["stateful", "stateless", "json", "resumable"])
+SESSIONS = ["stateful", "stateless", "json", "resumable"]
+
+
+@pytest.fixture(scope="module", params=[*SESSIONS, "dual", "modern"])
 def process(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen([sys.executable, SERVER, request.param], stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout
@@ -54,7 +57,7 @@ async def server(process: tuple[subprocess.Popen[str], str]) -> AsyncIterator[Mc
 
 
 async def tool(server: McpClient, name: str) -> Tool:
-    return {tool.name: tool for tool in await server.list_tools()}[f"station_{name}"]
+    return {tool.name: tool for tool in (await server.list_tools()).tools()}[f"station_{name}"]
 
 
 async def run(server: McpClient, name: str, arguments: str, **context: Any) -> Any:
@@ -64,7 +67,7 @@ async def run(server: McpClient, name: str, arguments: str, **context: Any) -> A
 
 class TestRealServer:
     async def test_lists_its_tools_under_its_name(self, server: McpClient) -> None:
-        assert {tool.name for tool in await server.list_tools()} == {
+        assert {tool.name for tool in (await server.list_tools()).tools()} == {
             f"station_{name}" for name in ("add", "say", "fail", "count", "close_early", "hang")
         }
 
@@ -90,7 +93,7 @@ class TestRealServer:
         assert await asyncio.gather(*sums) == [{"result": number + 1} for number in range(20)]
 
 
-@pytest.mark.parametrize("process", ["stateful", "stateless"], indirect=True)
+@pytest.mark.parametrize("process", ["stateful", "stateless", "modern"], indirect=True)
 class TestProgress:
     async def test_of_a_server_that_streams_reaches_the_client(self, server: McpClient) -> None:
         reported: list[bytes] = []
@@ -126,12 +129,13 @@ class TestArguments:
             add.validate_arguments(arguments)
 
 
+@pytest.mark.parametrize("process", SESSIONS, indirect=True)
 class TestLostSession:
     async def test_is_reopened_silently(self, server: McpClient) -> None:
         await server.list_tools()
-        assert server._session_headers is not None
-        if "mcp-session-id" in server._session_headers:
-            server._session_headers["mcp-session-id"] = "0" * 32
+        assert server._session.headers is not None
+        if "mcp-session-id" in server._session.headers:
+            server._session.headers["mcp-session-id"] = "0" * 32
         assert await run(server, "say", '{"text":"hi"}') == {"result": "hi"}
 
 
@@ -158,7 +162,7 @@ class ForgetfulServer(httpx.AsyncBaseTransport):
 async def test_concurrent_calls_that_lose_their_session_open_one_new_session() -> None:
     forgetful_server = ForgetfulServer()
     async with httpx.AsyncClient(transport=forgetful_server) as client:
-        (say,) = await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
+        (say,) = (await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()).tools()
         await asyncio.gather(*(say.call({}, ToolContext()) for _ in range(2)))
     assert forgetful_server.sessions == 2
 
@@ -177,7 +181,7 @@ async def test_a_cookie_that_comes_with_a_session_is_sent_in_that_session_only()
         transport=httpx.MockTransport(serve), cookies=CookieJar(DefaultCookiePolicy(allowed_domains=()))
     ) as client:
         await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
-    assert sent_cookies == [None, "instance=2", "instance=2"]
+    assert sent_cookies == [None, None, "instance=2", "instance=2"]
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
@@ -223,7 +227,7 @@ class TestFailingServer:
             (FixedResponse(200, json=[5]), ToolUnavailable, "cannot be read"),
             (FixedResponse(202), ToolUnavailable, "ended its answer"),
             (FixedResponse(200, json={"id": 99}), ToolUnavailable, "ended its answer"),
-            (FixedResponse(200, json={"id": 2, "error": {"message": "no"}}), ToolError, "refused the call: no"),
+            (FixedResponse(200, json={"id": None, "error": {"message": "no"}}), ToolError, "refused the call: no"),
         ],
     )
     async def test_is_reported_to_the_model_in_one_sentence(
@@ -255,30 +259,6 @@ async def test_cancelling_a_call_cancels_it_on_the_server(process: tuple[subproc
     assert await asyncio.to_thread(started.stdout.readline) == "cancelled\n"
 
 
-async def test_a_token_that_cannot_be_read_does_not_replace_a_cancellation() -> None:
-    called = asyncio.Event()
-
-    async def hang(request: httpx.Request) -> httpx.Response:
-        message = orjson.loads(request.content)
-        if message["method"] == "tools/call":
-            called.set()
-            await asyncio.Event().wait()
-        return httpx.Response(200, json={"id": message.get("id"), "result": {"tools": [{"name": "hang"}]}})
-
-    async def token() -> str:
-        if called.is_set():
-            raise SettingsError("MCP_TOKENS_SECRET_ARN: the secret cannot be read")
-        return "t"
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(hang)) as client:
-        (tool,) = await McpClient("station", "http://127.0.0.1/mcp", token=token, client=lambda: client).list_tools()
-        calling = asyncio.ensure_future(tool.call({}, ToolContext()))
-        await called.wait()
-        calling.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await calling
-
-
 async def test_an_answer_in_one_large_event_is_read_like_one_in_json() -> None:
     """Events of a provider are limited to a mebibyte; a tool's result may be longer."""
     text = "x" * (2 * MAX_EVENT_BYTES)
@@ -294,7 +274,7 @@ async def test_an_answer_in_one_large_event_is_read_like_one_in_json() -> None:
         return httpx.Response(200, headers={"content-type": "text/event-stream"}, content=in_reads(event))
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(say)) as client:
-        (tool,) = await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()
+        (tool,) = (await McpClient("station", "http://127.0.0.1/mcp", client=lambda: client).list_tools()).tools()
         assert await tool.call({}, ToolContext()) == text
 
 
@@ -430,7 +410,7 @@ class TestRedirect:
     )
     async def test_within_the_origin_is_followed(self, status: int, location: str) -> None:
         station = Station(tools__call=redirect_once(status, location))
-        station.client.token = bearer
+        station.client.authorize = bearer
         assert await station.look() == "a grey sea"
         first, second = station.requests[-2:]
         assert second.method == "POST"
@@ -453,7 +433,7 @@ class TestRedirect:
         self, status: int, location: str, origin: str
     ) -> None:
         station = Station(tools__call=redirect_once(status, location))
-        station.client.token = bearer
+        station.client.authorize = bearer
         with pytest.raises(ToolError) as error:
             await station.look()
         assert f"redirects to {origin} (HTTP {status})" in str(error.value)
@@ -474,8 +454,8 @@ class TestRedirect:
         assert station.seen.count("tools/call") == 4
 
 
-async def bearer() -> str:
-    return "made-up-token"
+async def bearer(_: str) -> tuple[str, str]:
+    return "t-1", ""
 
 
 async def replies(station: Station) -> list[dict[str, Any]]:
@@ -726,7 +706,7 @@ LOOK = {"name": "look"}
 class TestListing:
     async def names(self, *pages: dict[str, Any] | httpx.Response) -> list[str]:
         self.station = Station(tools__list=paged(*pages))
-        return [tool.name for tool in await self.station.client.list_tools()]
+        return [tool.name for tool in (await self.station.client.list_tools()).tools()]
 
     async def test_follows_the_cursor(self) -> None:
         assert await self.names({"tools": [LOOK], "nextCursor": "2"}, {"tools": [{"name": "say"}]}) == [
@@ -772,7 +752,7 @@ class TestListing:
             return httpx.Response(200, json=result_of(message, {"tools": [LOOK], "nextCursor": f"c{count}"}))
 
         station = Station(tools__list=page)
-        assert [tool.name for tool in await station.client.list_tools()] == ["pier_look"]
+        assert [tool.name for tool in (await station.client.list_tools()).tools()] == ["pier_look"]
         assert station.seen.count("tools/list") == MAX_PAGES
         assert "more than 50 pages" in caplog.text
 
@@ -790,7 +770,7 @@ async def test_a_server_that_never_answers_is_reported_with_its_time(method: str
         raise AssertionError
 
     answers: dict[str, Answer] = {method: lambda *_: never()}
-    station = Station(session=True, **answers)
+    station = Station(session=True, modern=False, **answers)
     with pytest.raises(ToolUnavailable, match=r"MCP server pier did not answer within 5 s\."):
         await station.client.list_tools()
 
@@ -806,4 +786,6 @@ async def test_a_server_that_stops_answering_keeps_what_it_has_listed() -> None:
             return never()
         return httpx.Response(200, json=result_of(message, {"tools": [LOOK], "nextCursor": "2"}))
 
-    assert [tool.name for tool in await Station(tools__list=page).client.list_tools()] == ["pier_look"]
+    listing = await Station(tools__list=page).client.list_tools()
+    assert not listing.is_whole
+    assert [tool.name for tool in listing.tools()] == ["pier_look"]

@@ -24,6 +24,7 @@ ChatError
 │   └── ModelSilent           nothing arrived for MODEL_IDLE_TIMEOUT seconds
 ├── DeadlineReached           Lambda's deadline is near; the stream gets its terminal event before it
 └── ToolError                 shown to the model as written; the conversation goes on
+    ├── InputRequired         a call cannot go on before a person has filled in a form
     └── ToolUnavailable       a dependency is temporarily unavailable: may be retried, the circuit breaker counts it
 
 Callers and operators are told different things. `str(error)` is for operators: it may name settings, models and what
@@ -31,7 +32,7 @@ the provider said, and goes to the log only. Callers get `code`, a short stable 
 `public_message`: a fixed sentence of the class, unless the class says that its own message is written for callers.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from winterbourne.override import override
 
@@ -42,6 +43,7 @@ __all__ = [
     "ConversationNotFound",
     "CredentialsMissing",
     "DeadlineReached",
+    "InputRequired",
     "InvalidHistory",
     "InvalidToolDeclaration",
     "ModelBusy",
@@ -301,6 +303,20 @@ class ToolError(ChatError):
     def public_message(self) -> str:  # type: ignore[override]  # computed here, a constant elsewhere
         """The message itself: it was written for them."""
         return str(self)
+
+
+class InputRequired(ToolError):
+    """A call cannot go on before a person has filled in a form; where nobody can be asked, it has failed.
+
+    Args:
+        message: What the person is asked.
+        schema: JSON schema of what is filled in.
+        state: What the tool needs to go on with the answer, opaque to everybody else.
+    """
+
+    def __init__(self, message: str, schema: dict[str, Any], state: str) -> None:
+        super().__init__("The tool's server asks for input, which cannot be given here.")
+        self.message, self.schema, self.state = message, schema, state
 
 
 class ToolUnavailable(ToolError):

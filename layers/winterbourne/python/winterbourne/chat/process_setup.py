@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Mapping, MutableMapping
+from functools import partial
 from typing import Final
 
 from aws_lambda_powertools import Logger
 
-from winterbourne import on_startup
+from winterbourne import on_stall, on_startup
 from winterbourne.chat.infra import http_pool, redaction, telemetry
 from winterbourne.chat.infra.unhandled_errors import log_unhandled
 from winterbourne.chat.settings import Settings, is_secret, variables_set
@@ -41,6 +42,7 @@ def set_up_process(
     settings = Settings.of(**{**arguments, **variables})
     redaction.register(*settings.secret_values(), *map(environment.get, AWS_SECRET_VARIABLES))
     on_startup(lambda: log_unhandled(asyncio.get_running_loop(), log_messages=settings.log.log_messages))
+    on_stall(partial(telemetry.record_stall, settings.log.service_name))
     http_pool.configure(settings.http)
     logger = telemetry.make_logger(service=settings.log.service_name)
     if overridden := sorted(name.upper() for name in arguments.keys() & variables.keys()):

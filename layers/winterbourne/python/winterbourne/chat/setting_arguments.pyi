@@ -33,8 +33,12 @@ class SettingArguments(TypedDict, total=False):
     tool_breaker_failures: int
     tool_breaker_open_time: float
     tool_cache_bytes: int
+    approval_ttl_days: int
+    signing_key: str
+    signing_key_secret_arn: str
     tool_worker_function: str
     aws_endpoint_url_lambda: str
+    mcp_endpoint: Literal["on", "off"]
     mcp_servers: str
     mcp_tokens: str
     mcp_tokens_secret_arn: str

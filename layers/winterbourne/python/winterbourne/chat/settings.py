@@ -119,11 +119,11 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The tool executor, the tool worker and the MCP servers."""
 
     tool_executor_max_workers: Count = 8
-    """Maximum number of threads for synchronous tools, of all conversations of the process together; further calls wait
-    for one. Async tools need none.
+    """Maximum number of threads for synchronous tools, of all conversations of the process together, and as many
+    processes for isolated ones; further calls wait for one. Async tools need none.
     """
     tool_execution_timeout: Seconds = 30.0
-    """Seconds one tool call may take, its retries included, unless the tool sets `timeout_s`."""
+    """Seconds one tool call may take, its retries included, unless the tool sets `timeout_s`. No shipped tool does."""
     tool_concurrency: Count = 16
     """How many tool calls of one model turn run at the same time; further calls are queued, and the client is told."""
     tool_calls_per_turn: Count = 128
@@ -138,7 +138,8 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     tool_abandoned_limit: Count = 8
     """How many threads and tasks of tools may still run although their call was cancelled; at that many the execution
-    environment finishes its work and ends, and Lambda starts a new one.
+    environment finishes its work and ends, and Lambda starts a new one. A tool that is stuck in half as many threads is
+    refused until then; at four times as many threads all are.
     """
     tool_breaker_failures: Count = 5
     """Consecutive failures after which a tool's circuit breaker opens, so that its calls fail at once. For tools that
@@ -149,11 +150,24 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     tool_cache_bytes: Count = 4 * 1024 * 1024
     """Bytes of memory for cached results, of all tools with `cache_ttl_s` together; the least recently used go first.
     """
+    approval_ttl_days: Count = 14
+    """Days in which a person can decide on a tool call that waits for approval; then it counts as not allowed."""
+    signing_key: str = ""
+    """Key that signs what a person is asked, for local use: at least 32 characters, or two keys separated by a comma,
+    of which the first signs and both are accepted, while one is being replaced. Unset: a random one, so that what one
+    process asks no other can be told the answer to.
+    """
+    signing_key_secret_arn: str = ""
+    """ARN of the Secrets Manager secret or SSM parameter with the same; wins over SIGNING_KEY."""
     tool_worker_function: str = ""
     """Name or ARN of the tool worker function. Unset: the tools that run there are not offered."""
     aws_endpoint_url_lambda: str = ""
     """Base URL of the Lambda API, which calls the tool worker; named as in the AWS SDKs. Unset: the public endpoint of
     the region.
+    """
+    mcp_endpoint: Literal["on", "off"] = "on"
+    """Whether callers of the chat may also call its own tools directly, as MCP clients at `POST /mcp`: as those tools
+    run for the model, and with any arguments that a model could write.
     """
     mcp_servers: str = ""
     """MCP servers (streamable HTTP) whose tools are offered, as name=url, comma-separated; the names of their tools

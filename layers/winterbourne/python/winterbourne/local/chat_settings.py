@@ -4,6 +4,7 @@ Other functions get none of them, only Lambda's environment variables and those 
 """
 
 import re
+import secrets
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ from winterbourne.local.server import ServerConfig
 if TYPE_CHECKING:
     from winterbourne.chat.settings import Settings
 
-__all__ = ["find_problems", "is_chat", "local_settings", "named_variables", "user_settings"]
+__all__ = ["find_problems", "is_chat", "local_settings", "named_variables", "signing_key", "user_settings"]
 
 _PLATFORM: Final = re.compile(
     r"(AWS_)?(LAMBDA|EXECUTION|REGION|DEFAULT)\w*|PYTHON[A-Z]*|(LD_|LC_|XDG_)\w*|[A-Z]*PATH|PWD|OLDPWD"
@@ -53,6 +54,14 @@ def user_settings(environ: Mapping[str, str], named: Iterable[str]) -> dict[str,
 def local_settings(scratch: Path) -> dict[str, str]:
     """What differs from a deployment: the scripted model, no authentication, no limits, one store for all processes."""
     return dict(zip(SET_LOCALLY, ("scripted", "none", f"file:{scratch / 'store.sqlite3'}", "0", "0"), strict=True))
+
+
+def signing_key(file: Path) -> str:
+    """The key in a file, which is made with the first one: what is asked before a restart can be decided after it."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(32), encoding="ascii")
+    return file.read_text(encoding="ascii").strip()
 
 
 def find_problems(config: ServerConfig, environ: Mapping[str, str], named: Container[str] = ()) -> list[str]:

@@ -95,7 +95,10 @@ def _fields_of(kind: type[ServerConfig | FunctionConfig | Cors], args: Namespace
 def _chat_settings(args: Namespace, scratch: Path) -> dict[str, str]:
     if not args.is_chat:
         return {}
-    return {**chat_settings.local_settings(scratch), **chat_settings.user_settings(args.environ, args.named)}
+    own = chat_settings.local_settings(scratch)
+    with suppress(OSError):  # in a folder that cannot be written, each process has a key of its own
+        own["SIGNING_KEY"] = chat_settings.signing_key(args.log_file.with_name("local.key"))
+    return {**own, **chat_settings.user_settings(args.environ, args.named)}
 
 
 def _look_around(args: Namespace) -> None:

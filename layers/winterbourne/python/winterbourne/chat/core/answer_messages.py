@@ -14,6 +14,7 @@ from winterbourne.chat.core.events import (
     ReasoningDelta,
     ReasoningEnded,
     TextDelta,
+    ToolApprovalRequested,
     ToolCallReady,
     ToolCallStarted,
     ToolFinished,
@@ -23,6 +24,7 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     TurnStarted,
 )
+from winterbourne.chat.core.history import in_stored_order, is_placeholder
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -40,7 +42,8 @@ __all__ = ["continued_turns", "events_of", "messages_of"]
 def messages_of(events: Iterable[ChatEvent]) -> list[Message]:
     """The messages of an answer, as the conversation that emitted these events hands them to its `on_message`.
 
-    A turn that has not ended is incomplete, and a call that has not ended has no result.
+    A turn that has not ended is incomplete, and a call that has not ended has no result. Results before the first turn
+    are those of an earlier answer's calls.
     """
     answer = _Answer()
     for event in events:
@@ -50,9 +53,12 @@ def messages_of(events: Iterable[ChatEvent]) -> list[Message]:
 
 
 def continued_turns(history: Sequence[Message], message_id: str) -> tuple[Message, ...]:
-    """The turns and results, at the end of a history, of an answer that goes on after the client has run its tools."""
+    """The turns and results, at the end of a history, of an answer that goes on after the client has run its tools.
+
+    Or after a person has decided on calls.
+    """
     starts = (at for at, one in enumerate(history) if isinstance(one, AssistantMessage) and one.id == message_id)
-    return tuple(history[next(starts, len(history)) :])
+    return tuple(message for message in history[next(starts, len(history)) :] if not is_placeholder(message))
 
 
 def events_of(messages: Iterable[Message]) -> Iterator[ChatEvent]:
@@ -112,7 +118,11 @@ class _Answer(msgspec.Struct):
                 self._results[id_] = ToolMessage(id_, name, content, is_error=event.status != "completed")
             case ConversationEnded(_, usage):
                 self._set_usage(usage)
-            case TurnStarted() | ToolQueued() | ToolStarted() | ToolProgressed():
+            case ToolApprovalRequested(id_, _, approval):
+                self._turn.set_on_call(id_, approval=approval)
+            case TurnStarted():
+                self.end_turn(incomplete=True)
+            case ToolQueued() | ToolStarted() | ToolProgressed():
                 pass
             case ConversationFailed() | ConversationStopped():  # nothing follows
                 pass
@@ -125,6 +135,8 @@ class _Answer(msgspec.Struct):
             calls = [part.id for part in parts if isinstance(part, ToolCall)]
             self.messages.append(AssistantMessage(parts, self._id, incomplete))
             self.messages += [self._results[call_id] for call_id in calls if call_id in self._results]
+        else:
+            self.messages += in_stored_order(self._results.values())
         self._turn, self._results = TurnParts(), {}
 
     def _set_usage(self, usage: Usage) -> None:

@@ -5,18 +5,18 @@ as its call is complete, while the model is still streaming. Independent of wire
 """
 
 import sys
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Final, Protocol, assert_never
+from typing import Any, Final, Protocol, assert_never
 
 import msgspec
 from msgspec import UNSET
 
 from winterbourne.chat.core.events import (
-    ChatEvent,
     ConversationEnded,
     ConversationStarted,
     Emit,
+    EventBatch,
     ModelEvent,
     ReasoningDelta,
     ReasoningEnded,
@@ -30,11 +30,20 @@ from winterbourne.chat.core.events import (
     TurnStarted,
     Usage,
 )
+from winterbourne.chat.core.history import (
+    in_stored_order,
+    is_placeholder,
+    normalize_history,
+    pending_calls,
+)
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
+    Approval,
+    ApprovalKind,
     AssistantMessage,
     AssistantPart,
     ChatRequest,
+    Decision,
     Message,
     Reasoning,
     Text,
@@ -65,8 +74,18 @@ class TurnToolCalls(AbstractAsyncContextManager["TurnToolCalls"], Protocol):
     def refuse(self, call: ToolCall, reason: str, /) -> None:
         """Do not run a call; its result is this error."""
 
+    def decide(self, call: ToolCall, decisions: Sequence[Decision], /) -> None:
+        """Run a call of an earlier answer if one of these decisions allows it, or tell why it is not run."""
+
     async def results(self) -> Sequence[ToolMessage]:
-        """Wait for all calls: one result per call, in call order. Returns at once after the block has been left."""
+        """Wait for all calls: one result per call, in call order, but none for those that wait for a person.
+
+        Returns at once after the block has been left.
+        """
+
+    @property
+    def pending(self) -> Mapping[str, Approval]:
+        """What a person is asked, by the ids of the calls that wait; complete once the block has been left."""
 
 
 class Tools(Protocol):
@@ -76,8 +95,22 @@ class Tools(Protocol):
     def schemas(self) -> tuple[ToolSchema, ...]:
         """The tools as they are described to the model."""
 
-    def turn(self, emit: Emit, /, *, deadline: float, request_id: str, caller_id: str) -> TurnToolCalls:
-        """A group for the tool calls of one model turn; `deadline` is on the event loop's clock."""
+    def turn(
+        self,
+        emit: Emit,
+        /,
+        *,
+        deadline: float,
+        request_id: str,
+        caller_id: str,
+        conversation_id: str,
+        question: str,
+        approvals: ApprovalKind,
+    ) -> TurnToolCalls:
+        """A group for the tool calls of one model turn; `deadline` is on the event loop's clock.
+
+        `question` identifies what the answer is to: the same again if it is asked anew in the same conversation.
+        """
 
 
 class Conversation(msgspec.Struct, kw_only=True):
@@ -133,21 +166,61 @@ class Conversation(msgspec.Struct, kw_only=True):
             history.append(UserMessage((Text(CONTINUE_REQUEST),)))  # models reject a turn of their own as the last
         client_tools = frozenset(tool.name for tool in request.client_tools)
         tools = (*(tool for tool in self.tools.schemas if tool.name not in client_tools), *request.client_tools)
-        before: ChatEvent = ConversationStarted(request.conversation_id, request.message_id, self.provider.name)
-        number = 0
-        while True:
+        before: EventBatch = (ConversationStarted(request.conversation_id, request.message_id, self.provider.name),)
+        number, reason = 0, None
+        if request.decisions:
+            await self.emit(before)
+            calls = [call for call in pending_calls(history) if call.name not in client_tools]
+            before, reason = (), await self._decide(calls, history)
+        while not reason:
             number += 1
-            await self.emit((before, TurnStarted(number)))
+            await self.emit((*before, TurnStarted(number)))
             model_request = self._model_request(history, tools, number)
             if self.before_turn:
                 await self.before_turn(model_request)
             turn = _ModelTurn(self, client_tools, model_request, usage, is_last=number >= self.max_turns)
-            before = ended = await turn.run(history)
+            ended = await turn.run(history)
+            before = (ended,)
             usage = _add(usage, ended.usage)
-            if reason := turn.final_stop_reason:
-                break
+            reason = turn.final_stop_reason
         self.log_fields["stop_reason"] = reason
-        await self.emit((ended, ConversationEnded(reason, usage, number)))
+        await self.emit((*before, ConversationEnded(reason, usage, number)))
+
+    async def _decide(self, calls: Sequence[ToolCall], history: list[Message]) -> StopReason | None:
+        """Run the calls that a person has allowed, and put all their results into `history`.
+
+        Returns:
+            `approval` if a person is asked once more.
+        """
+        if not calls:  # the client asks again, and all have their results
+            return None
+        group = self.start_tool_calls()
+        try:
+            async with group:
+                for call in calls:
+                    group.decide(call, self.request.decisions)
+                await group.results()
+        finally:  # also of calls that were cancelled
+            results = await group.results()
+            history[:] = normalize_history(one for one in (*history, *results) if not is_placeholder(one))
+            if self.on_message:
+                for message in in_stored_order(results):
+                    self.on_message(message)
+        return "approval" if group.pending else None
+
+    def start_tool_calls(self) -> TurnToolCalls:
+        """A group for tool calls of this conversation."""
+        questions = [message for message in self.request.messages if isinstance(message, UserMessage)]
+        newest = "".join(part.text for part in questions[-1].parts if isinstance(part, Text)) if questions else ""
+        return self.tools.turn(
+            self.emit,
+            deadline=self.deadline,
+            request_id=self.request_id,
+            caller_id=self.caller_id,
+            conversation_id=self.request.conversation_id,
+            question=f"{len(questions)} {newest}",
+            approvals=self.request.approvals,
+        )
 
     def _model_request(self, history: list[Message], tools: tuple[ToolSchema, ...], number: int) -> ModelRequest:
         request = self.request
@@ -191,13 +264,17 @@ class TurnParts(msgspec.Struct):
                 self._flush()
                 self._parts.append(ToolCall(id_, name, arguments, opaque))
             case ToolCallSigned(id_, opaque):
-                for at, part in enumerate(self._parts):
-                    if isinstance(part, ToolCall) and part.id == id_:
-                        self._parts[at] = msgspec.structs.replace(part, opaque=opaque)
+                self.set_on_call(id_, opaque=opaque)
             case ToolCallStarted() | ToolArgumentsDelta() | TurnEnded():
                 pass
             case _:
                 assert_never(event)
+
+    def set_on_call(self, call_id: str, **fields: Any) -> None:
+        """Set fields of a call that came before."""
+        for at, part in enumerate(self._parts):
+            if isinstance(part, ToolCall) and part.id == call_id:
+                self._parts[at] = msgspec.structs.replace(part, **fields)
 
     def finish(self) -> tuple[AssistantPart, ...]:
         """The parts so far; nothing is open after that."""
@@ -246,6 +323,8 @@ class _ModelTurn(msgspec.Struct):
         """Why the conversation ends with this turn; None if it has not ended, or the model must be asked again."""
         if not (reason := self._ended and self._ended.stop_reason):
             return None
+        if self._calls and self._calls.pending:
+            return "approval"
         if self._calls_client:
             return "tool_calls"
         if reason == "pause" or (self._calls and reason in {"tool_calls", "stop"}):
@@ -297,13 +376,7 @@ class _ModelTurn(msgspec.Struct):
             self._calls_client = True
             return
         if self._calls is None:
-            calls = conversation.tools.turn(
-                conversation.emit,
-                deadline=conversation.deadline,
-                request_id=conversation.request_id,
-                caller_id=conversation.caller_id,
-            )
-            self._calls = await stack.enter_async_context(calls)
+            self._calls = await stack.enter_async_context(conversation.start_tool_calls())
         if conversation.request.tool_choice == "none":  # some providers lack that, and models may ignore it
             self._calls.refuse(call, TOOLS_DISABLED_MESSAGE)
         else:
@@ -311,6 +384,8 @@ class _ModelTurn(msgspec.Struct):
 
     def _append_to_history(self, history: list[Message], results: Sequence[ToolMessage]) -> None:
         """Append the turn and its results. A turn of reasoning alone is only stored: `history` stays normalized."""
+        for call_id, approval in self._calls.pending.items() if self._calls else ():
+            self._parts.set_on_call(call_id, approval=approval)
         if not (parts := self._parts.finish()):
             return
         usage = _add(self._usage_before, self._ended.usage) if self._ended and self.final_stop_reason else UNSET

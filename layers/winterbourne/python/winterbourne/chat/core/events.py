@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from winterbourne.chat.core.messages import Opaque, Usage
+from winterbourne.chat.core.messages import Approval, Opaque, Usage
 
 __all__ = [
     "ChatEvent",
@@ -29,6 +29,7 @@ __all__ = [
     "StopReason",
     "TerminalEvent",
     "TextDelta",
+    "ToolApprovalRequested",
     "ToolArgumentsDelta",
     "ToolCallReady",
     "ToolCallSigned",
@@ -44,11 +45,14 @@ __all__ = [
     "Usage",
 ]
 
-StopReason: TypeAlias = Literal["stop", "tool_calls", "max_tokens", "content_filter", "refusal", "max_turns", "pause"]
-"""Why a turn or a conversation ended. Only a conversation ends with `max_turns`, only a turn with `pause`."""
+StopReason: TypeAlias = Literal[
+    "stop", "tool_calls", "max_tokens", "content_filter", "refusal", "max_turns", "approval", "pause"
+]
+"""Why a turn or a conversation ended. Only a conversation ends with `max_turns` or, while calls wait for a person, with
+`approval`; only a turn with `pause`."""
 
-ToolStatus: TypeAlias = Literal["completed", "failed", "timed_out", "cancelled"]
-"""How a tool call ended."""
+ToolStatus: TypeAlias = Literal["completed", "failed", "timed_out", "cancelled", "denied"]
+"""How a tool call ended; `denied` by a person, so that it was not run."""
 
 
 class _Event(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -144,6 +148,12 @@ class ToolProgressed(_ToolCallEvent, frozen=True):
     data: bytes
 
 
+class ToolApprovalRequested(_ToolCallEvent, frozen=True):
+    """A call waits for a person: the last of it in this answer. Its ToolCallReady came before."""
+
+    approval: Approval
+
+
 class ToolFinished(_ToolCallEvent, frozen=True):
     """The one last event of a call. `result` is JSON text, empty on failure; `error` is empty on success."""
 
@@ -153,7 +163,7 @@ class ToolFinished(_ToolCallEvent, frozen=True):
     error: str = ""
 
 
-ToolEvent: TypeAlias = ToolQueued | ToolStarted | ToolProgressed | ToolFinished
+ToolEvent: TypeAlias = ToolQueued | ToolStarted | ToolProgressed | ToolApprovalRequested | ToolFinished
 """What happens to a tool call that the server runs."""
 
 
@@ -174,7 +184,8 @@ class TurnStarted(_Event, frozen=True):
 class ConversationEnded(_Event, frozen=True):
     """Terminal event of a conversation that was answered.
 
-    `stop_reason` is `tool_calls` only if the model called the client's own tools.
+    `stop_reason` is `tool_calls` only if the model called the client's own tools, and `approval` if calls wait for a
+    person.
     """
 
     stop_reason: StopReason

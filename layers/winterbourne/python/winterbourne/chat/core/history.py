@@ -8,13 +8,16 @@ sent is always normalized. No history is refused, because a client cannot mend w
 import logging
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Final
+from itertools import takewhile
+from typing import Final, cast
 
 import msgspec
 
 from winterbourne.chat.core.messages import (
+    Approval,
     AssistantMessage,
     AssistantPart,
+    Decision,
     Message,
     Reasoning,
     SystemMessage,
@@ -24,18 +27,27 @@ from winterbourne.chat.core.messages import (
     UnusablePart,
     UserMessage,
 )
+from winterbourne.chat.errors import RequestRejected
 
 __all__ = [
     "INTERRUPTED_CALL_RESULT",
+    "UNDECIDED_CALL_RESULT",
+    "check_decisions",
+    "in_stored_order",
     "is_blank",
+    "is_placeholder",
     "new_messages",
     "normalize_history",
+    "pending_calls",
     "with_parts",
     "with_usable_parts",
 ]
 
 INTERRUPTED_CALL_RESULT = "This call was interrupted before it gave a result."
 """The result the model gets for a call whose own result never came: providers reject a call without a result."""
+
+UNDECIDED_CALL_RESULT = "The user did not decide whether to allow this call, so it was not run."
+"""The same for a call that waited for a person."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -45,8 +57,9 @@ def normalize_history(messages: Iterable[Message]) -> tuple[Message, ...]:
 
     Results are moved to their calls from wherever they are. Of two results of a call, two calls with one id in a turn,
     or two questions with one id, the last counts. Results without a call, blank messages and copies of an answer are
-    left out. Calls without a result get INTERRUPTED_CALL_RESULT, and parts that no model can use become a line of text.
-    Call ids need only be unique within a turn: not every provider makes them unique across turns.
+    left out. Calls without a result get INTERRUPTED_CALL_RESULT or UNDECIDED_CALL_RESULT, and parts that no model can
+    use become a line of text. Call ids need only be unique within a turn: not every provider makes them unique across
+    turns.
 
     What was repaired is counted in one log line, without contents.
     """
@@ -106,7 +119,46 @@ def new_messages(messages: Sequence[Message], client_tools: Container[str]) -> t
     last, turn = turns[-1] if turns else (-1, AssistantMessage(()))
     own = {call.id for call in turn.tool_calls if call.name in client_tools}
     new = (m for m in messages[last + 1 :] if not isinstance(m, ToolMessage) or m.tool_call_id in own)
-    return tuple(m for m in new if not isinstance(m, ToolMessage) or m.content != INTERRUPTED_CALL_RESULT)
+    return tuple(m for m in new if not is_placeholder(m))
+
+
+def is_placeholder(message: Message) -> bool:
+    """Whether a message only stands where the result of a call would be."""
+    return isinstance(message, ToolMessage) and message.content in {INTERRUPTED_CALL_RESULT, UNDECIDED_CALL_RESULT}
+
+
+def pending_calls(history: Sequence[Message]) -> list[ToolCall]:
+    """The calls at the end of a normalized history that wait for a person, or if none is marked so, lack a result."""
+    turn, results = _last_turn(history)
+    without = {message.tool_call_id for message in results if is_placeholder(message)}
+    calls = [call for call in turn.tool_calls if call.id in without]
+    return [call for call in calls if call.approval] or calls
+
+
+def check_decisions(history: Sequence[Message], decisions: Sequence[Decision]) -> None:
+    """Reject decisions on calls that do not wait; those that were made already, by a client that asks again, are not.
+
+    Raises:
+        RequestRejected: 409.
+    """
+    if not decisions:
+        return
+    calls = pending_calls(history) or _last_turn(history)[0].tool_calls
+    asked = {call.approval.id for call in calls if isinstance(call.approval, Approval)}
+    if not calls or (asked and asked.isdisjoint(decision.approval_id for decision in decisions)):
+        raise RequestRejected(409, "not_pending", "decisions: no tool call waits for them")
+
+
+def in_stored_order(results: Iterable[ToolMessage]) -> list[ToolMessage]:
+    """The results of decided calls in the order in which they are stored, whichever came first."""
+    return sorted(results, key=lambda result: result.tool_call_id)
+
+
+def _last_turn(history: Sequence[Message]) -> tuple[AssistantMessage, list[ToolMessage]]:
+    """The turn that a history ends with, and its results; an empty one if it ends otherwise."""
+    results = [*takewhile(lambda one: isinstance(one, ToolMessage), reversed(history))]
+    turn = history[-len(results) - 1] if len(history) > len(results) else None
+    return (turn if isinstance(turn, AssistantMessage) else AssistantMessage(())), cast("list[ToolMessage]", results)
 
 
 class _History:
@@ -141,7 +193,8 @@ class _History:
         self.messages.append(turn)
         for call in turn.tool_calls:
             self._waiting.setdefault(call.id, []).append(len(self.messages))
-            self.messages.append(ToolMessage(call.id, call.name, INTERRUPTED_CALL_RESULT, is_error=True))
+            text = UNDECIDED_CALL_RESULT if call.approval else INTERRUPTED_CALL_RESULT
+            self.messages.append(ToolMessage(call.id, call.name, text, is_error=True))
             if early := self._early.pop(call.id, None):
                 self._set_result(len(self.messages) - 1, early)
 

@@ -4,15 +4,18 @@ Wire formats build them from their own history formats, providers turn them into
 as JSON. They are msgspec structs, so `msgspec.json` encodes and validates them without further code.
 """
 
-from typing import Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 __all__ = [
+    "Approval",
+    "ApprovalKind",
     "AssistantMessage",
     "AssistantPart",
     "ChatRequest",
+    "Decision",
     "Image",
     "Message",
     "Opaque",
@@ -91,17 +94,56 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
     opaque: Opaque | UnsetType = UNSET
 
 
+class Approval(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a person is asked before a call is run, or goes on.
+
+    Attributes:
+        id: Names the question in a `Decision`. It is signed, so that nobody can make one up.
+        expires_at_s: Until when it can be decided, in epoch seconds.
+        message: Why a person is asked, in words for that person; may be empty.
+        allows_edits: Whether the decision may have other arguments.
+        schema: JSON schema of what the person fills in, for an MCP server that asks for input; None for a yes or no.
+    """
+
+    id: str
+    expires_at_s: int
+    message: str = ""
+    allows_edits: bool = False
+    schema: dict[str, Any] | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person has decided.
+
+    Attributes:
+        approval_id: The id of the `Approval`.
+        approved: Whether the call is run.
+        reason: Why, in the person's words; may be empty.
+        arguments: Other arguments for the call, if its approval allows edits, or what was filled in; None for neither.
+    """
+
+    approval_id: str
+    approved: bool
+    reason: str = ""
+    arguments: dict[str, Any] | None = None
+
+
+ApprovalKind: TypeAlias = Literal["none", "yes_or_no", "form"]
+"""What a client can ask a person: nothing, a yes or no, or also to fill in a form."""
+
+
 class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
     """One call of a tool.
 
     `arguments` is the JSON text exactly as the model wrote it; it may be invalid, and the tool executor validates it.
-    An empty string means no arguments, `{}`.
+    An empty string means no arguments, `{}`. `approval` is set if a person was asked before it was run.
     """
 
     id: str
     name: str
     arguments: str
     opaque: Opaque | UnsetType = UNSET
+    approval: Approval | UnsetType = UNSET
 
 
 UserPart: TypeAlias = Text | Image
@@ -168,8 +210,8 @@ def without_opaque_data(message: Message) -> Message:
         match part:
             case Reasoning(text):
                 parts.append(Reasoning(text))
-            case ToolCall(id_, name, arguments):
-                parts.append(ToolCall(id_, name, arguments))
+            case ToolCall(id_, name, arguments, _, approval):
+                parts.append(ToolCall(id_, name, arguments, approval=approval))
             case _:
                 parts.append(part)
     return msgspec.structs.replace(message, parts=tuple(parts))
@@ -209,6 +251,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         tool_choice: `auto`, `none`, `required`, or the name of one tool.
         client_tools: The client's own tools: the model may call them, the server does not run them, and the
             conversation ends so that the client can.
+        approvals: What the client can ask a person. A call that needs more is not run, and the model is told why.
+        decisions: What a person has decided of the calls that the history ends with.
     """
 
     messages: tuple[Message, ...]
@@ -224,3 +268,5 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
     tool_choice: ToolChoice = TOOL_CHOICE_AUTO
     client_tools: tuple[ToolSchema, ...] = ()
+    approvals: ApprovalKind = "none"
+    decisions: tuple[Decision, ...] = ()

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from winterbourne.chat.core.history import is_blank, normalize_history, with_usable_parts
+from winterbourne.chat.core.history import check_decisions, is_blank, normalize_history, with_usable_parts
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
@@ -50,8 +50,9 @@ def check_request(
     Raises:
         RequestRejected: 400 for no messages, an option beyond its limit, an unknown tool, a tool name that is used
             twice or a system prompt that the settings do not allow; if the newest message is blank, or has a part that
-            no model can use or an image URL that the provider does not accept. 404 for a model that is not offered. 413
-            for more or longer messages, more images or more tools than the limits allow.
+            no model can use or an image URL that the provider does not accept. 404 for a model that is not offered. 409
+            for decisions on calls that do not wait. 413 for more or longer messages, more images or more tools than the
+            limits allow.
     """
     newest = _newest_question(request.messages)
     if newest:
@@ -60,12 +61,14 @@ def check_request(
         messages = tuple(with_usable_parts(message) for message in request.messages if not is_blank(message))
     else:
         messages = normalize_history(request.messages)
+        check_decisions(messages, request.decisions)
     messages = limit_older_images(messages, limits.max_images, takes_image_urls=takes_image_urls)
     model_id = _resolve_model(request.model_id, model)
-    if not messages and not (request.store and request.regenerate):  # then they are in the store
+    if not messages and not (request.store and (request.regenerate or request.decisions)):  # they are in the store
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     _check_messages(messages, request.system or "", limits)
     _require_at_most(limits.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
+    _require_at_most(limits.max_messages, len(request.decisions), "too_many_decisions", "decisions")
     _require_unique("tools: the name", [tool.name for tool in request.client_tools])
     _require_known_tool(request.tool_choice, (*tools, *request.client_tools))
     return msgspec.structs.replace(

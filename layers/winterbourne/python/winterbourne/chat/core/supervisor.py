@@ -7,6 +7,8 @@ nothing after it. Independent of the content and of the wire format.
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeAlias
 
@@ -40,45 +42,72 @@ class EventWriter(msgspec.Struct):
     Attributes:
         encode: Encodes a batch in the client's format; the result is empty if the format cannot express it. An empty
             batch returns what is held back.
-        write: Puts bytes on the wire at once; then waits while the client reads too slowly (backpressure).
+        write: Puts bytes on the wire at once; returns what to await then, without the lock, while the client reads too
+            slowly (backpressure).
         heartbeat: Sent while the stream is idle; empty if the format has no bytes that clients ignore.
         request_id: The id that a failure is told with, to find it in the log.
         log: Takes each batch, to keep it for readers who come later; returns at once. None if nothing is kept.
+        lock: Held from the encoding of a batch until it is on the wire: the runtime's watchdog writes from a thread.
+        heartbeat_interval_s: Seconds of silence before a heartbeat.
         last_write_at: When bytes were written last, on the event loop's clock.
         closed: Whether the terminal event has been emitted.
     """
 
     encode: Callable[[EventBatch], bytes]
-    write: Callable[[bytes], Awaitable[None]]
+    write: Callable[[bytes], Awaitable[None] | None]
     heartbeat: bytes
     request_id: str = ""
     log: Callable[[EventBatch], None] | None = None
+    lock: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+    heartbeat_interval_s: float = math.inf
     last_write_at: float = 0.0
     closed: bool = False
 
     async def emit(self, batch: EventBatch) -> None:
         """Send a batch; does nothing after the terminal event."""
-        if self.closed:
-            return
-        # Set before waiting: if the task is cancelled during backpressure, the terminal event is already on the wire.
-        self.closed = isinstance(batch[-1], TERMINAL_EVENTS)
-        if self.log:
-            self.log(batch)
-        if data := self.encode(batch):
+        with self.lock:
+            if self.closed:
+                return
+            # Set before waiting: a task that is cancelled during backpressure has the terminal event on the wire.
+            self.closed = isinstance(batch[-1], TERMINAL_EVENTS)
+            if self.log:
+                self.log(batch)
+            if not (data := self.encode(batch)):
+                return
             self.last_write_at = asyncio.get_running_loop().time()
-            await self.write(data)
+            rest = self.write(data)
+        if rest:
+            await rest
 
-    async def send_heartbeats(self, interval_s: float) -> None:
-        """Send a heartbeat whenever nothing was sent for `interval_s` seconds; ends after the terminal event."""
+    async def send_heartbeats(self) -> None:
+        """Send a heartbeat whenever nothing was sent for `heartbeat_interval_s` seconds, until the terminal event."""
         loop = asyncio.get_running_loop()
         while self.heartbeat and not self.closed:
-            idle_s = loop.time() - self.last_write_at
-            if idle_s >= interval_s:
-                self.last_write_at = loop.time()
-                telemetry.measure("Heartbeats")
-                await self.write(self.encode(()) + self.heartbeat)
-            else:
-                await asyncio.sleep(interval_s - idle_s)
+            with self.lock:
+                if data := self._heartbeat_due(loop.time()):
+                    telemetry.measure("Heartbeats")
+                idle_s = loop.time() - self.last_write_at
+                rest = self.write(data) if data else asyncio.sleep(self.heartbeat_interval_s - idle_s)
+            if rest:
+                await rest
+
+    def last_words(self, is_last: bool, /) -> bytes:  # noqa: FBT001 - as the runtime's watchdog calls it
+        """What the watchdog sends, from its thread and under the lock, while the event loop stands still.
+
+        Args:
+            is_last: Whether it ends the response: the terminal event, unless that was emitted. The log of the answer is
+                not told: it ends with the process, and its readers see that.
+        """
+        if self.closed or not is_last:
+            return self._heartbeat_due(time.monotonic())  # the loop's clock, which may keep the time of its last turn
+        self.closed = True
+        return self.encode((_failed(DeadlineReached(), self.request_id),))
+
+    def _heartbeat_due(self, now: float) -> bytes:
+        if self.closed or not self.heartbeat or now - self.last_write_at < self.heartbeat_interval_s:
+            return b""
+        self.last_write_at = now
+        return self.encode(()) + self.heartbeat
 
 
 async def supervise(
@@ -103,8 +132,9 @@ async def supervise(
         Cancels the conversation, waits for it at most CANCEL_GRACE_S seconds, emits ConversationStopped and re-raises.
     """
     writer.last_write_at = asyncio.get_running_loop().time()
+    writer.heartbeat_interval_s = heartbeat_interval_s
     conversation_task = asyncio.create_task(conversation)
-    heartbeat_task = asyncio.create_task(writer.send_heartbeats(heartbeat_interval_s))
+    heartbeat_task = asyncio.create_task(writer.send_heartbeats())
     stop_task = asyncio.create_task(_wait_for_stop_request(wait_for_stop))
     # In a task of its own: what it waits for resumes it alone, and not everything that awaits this coroutine.
     supervision = asyncio.create_task(_supervise(conversation_task, heartbeat_task, stop_task, writer, deadline))
@@ -160,6 +190,10 @@ def _failure_event(error: BaseException | None, request_id: str) -> TerminalEven
     else:
         told = ChatError()
         _LOGGER.error("the conversation failed with an unexpected error", exc_info=error)
+    return _failed(told, request_id)
+
+
+def _failed(told: ChatError, request_id: str) -> ConversationFailed:
     message = redaction.redact(told.public_message)
     return ConversationFailed(told.code, message, request_id, told.status, told.is_transient, told.retry_after_s)
 

@@ -11,7 +11,16 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import ChatRequest, Message, Opaque, Reasoning, ToolCall, ToolSchema, Usage
+from winterbourne.chat.core.messages import (
+    ApprovalKind,
+    ChatRequest,
+    Message,
+    Opaque,
+    Reasoning,
+    ToolCall,
+    ToolSchema,
+    Usage,
+)
 from winterbourne.chat.formats.json_text import dumps
 
 __all__ = [
@@ -134,6 +143,7 @@ class ResumedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         conversation_id: As the client named it when the answer began.
         client_tools: Names of the tools that the client runs, as the request had them.
+        approvals: What the client could ask a person, as the request said.
         history: The messages kept before the answer, its question included, for a format that `shows_history`; None if
             the conversation is not kept.
         encoder: The encoder that `decode` made for the request that reconnects; None if it is a GET.
@@ -141,6 +151,7 @@ class ResumedAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     conversation_id: str
     client_tools: frozenset[str] = frozenset()
+    approvals: ApprovalKind = "none"
     history: Sequence[Message] | None = None
     encoder: Encoder | None = None
 

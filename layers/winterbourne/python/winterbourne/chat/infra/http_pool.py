@@ -47,6 +47,7 @@ __all__ = [
     "close",
     "configure",
     "is_stale",
+    "iterate_body",
     "outgoing_headers",
     "read_body",
     "replace_connections",
@@ -277,15 +278,21 @@ async def read_body(response: httpx.Response, max_bytes: int) -> bytes:
         BodyTooLarge: The decompressed body has more than `max_bytes` bytes.
         httpx.RequestError: As raised by httpx.
     """
-    content = bytearray()
+    async with contextlib.aclosing(iterate_body(response, max_bytes)) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+async def iterate_body(response: httpx.Response, max_bytes: int) -> AsyncGenerator[bytes, None]:
+    """Read a streamed response to its end, chunk by chunk, and close it; errors are those of `read_body`."""
+    left = max_bytes
     # httpx declares an iterator, but it is a generator, and closing it ends a read in progress.
     chunks = cast("AsyncGenerator[bytes, None]", response.aiter_bytes())
     async with contextlib.aclosing(response), contextlib.aclosing(chunks):
         async for chunk in chunks:
-            content += chunk
-            if len(content) > max_bytes:
+            left -= len(chunk)
+            if left < 0:
                 raise BodyTooLarge(f"the response has more than {max_bytes} bytes", request=response.request)
-    return bytes(content)
+            yield chunk
 
 
 async def close() -> None:

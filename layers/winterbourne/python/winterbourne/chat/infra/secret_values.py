@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import orjson
 
-__all__ = ["find_secrets", "find_secrets_in_urls"]
+__all__ = ["find_secrets", "find_secrets_in_urls", "unwrap_single_value"]
 
 # Matches the last word of a field's name: `api_key` and `apiKey`, but neither `monkey` nor `keyboard`.
 _SECRET_FIELD_NAME: Final = re.compile(
@@ -48,6 +48,14 @@ def find_secrets_in_urls(value: str) -> Iterator[str]:
         if match["password"]:  # as HTTP basic authentication sends them (RFC 7617)
             pair = f"{unquote(match['user'])}:{unquote(found)}"
             yield base64.b64encode(pair.encode()).decode()
+
+
+def unwrap_single_value(text: str) -> str:
+    """`x` for `{"api_key": "x"}`, as the AWS console stores a secret; other text is only stripped."""
+    with contextlib.suppress(orjson.JSONDecodeError):
+        if isinstance(value := orjson.loads(text), dict) and len(value) == 1:
+            return str(next(iter(value.values()))).strip()
+    return text.strip()
 
 
 def _leaf_values(value: Any, *, by_name: bool) -> Iterator[str]:

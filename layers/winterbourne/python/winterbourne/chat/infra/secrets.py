@@ -5,19 +5,16 @@ never blocked. Values never appear in logs or error messages: each one is regist
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Final
-
-import orjson
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import aws_clients, redaction
 from winterbourne.chat.infra.refreshing_cache import RefreshingCache
 from winterbourne.chat.infra.secret_values import find_secrets
 
-__all__ = ["MAX_AGE_S", "Secret", "read_secret", "unwrap_single_value"]
+__all__ = ["MAX_AGE_S", "Secret", "read_secret"]
 
 MAX_AGE_S: Final = 300.0
 """A rotated secret is picked up after this many seconds at the latest."""
@@ -60,14 +57,6 @@ async def read_secret(arn: str, setting: str) -> str:
         raise SettingsError(f"{setting}: the secret cannot be read: {code}") from None
     redaction.register(*find_secrets(value))
     return value
-
-
-def unwrap_single_value(text: str) -> str:
-    """`x` for `{"api_key": "x"}`, as the AWS console stores a secret; other text is only stripped."""
-    with contextlib.suppress(orjson.JSONDecodeError):
-        if isinstance(value := orjson.loads(text), dict) and len(value) == 1:
-            return str(next(iter(value.values()))).strip()
-    return text.strip()
 
 
 def _fetch(arn: str) -> str:

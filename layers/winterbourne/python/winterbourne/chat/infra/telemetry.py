@@ -30,6 +30,7 @@ __all__ = [
     "NAMESPACE",
     "SERVICE",
     "TOOL_METRICS",
+    "TOOL_TASK",
     "RequestRecord",
     "count_left_out",
     "exception_fields",
@@ -39,6 +40,7 @@ __all__ = [
     "note",
     "note_end",
     "note_first_token",
+    "record_stall",
     "request_scope",
 ]
 
@@ -47,14 +49,19 @@ SERVICE: Final = "chat"
 
 OutcomeMetric = Literal["ConversationsCut", "Errors", "Rejections", "Requests", "Stops", "StoreErrors"]
 StreamMetric = Literal["Heartbeats", "InputTokens", "OutputTokens", "StreamDuration", "TimeToFirstToken"]
-ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "MemoryUsed", "ToolsLeftOut"]
+ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "LoopStalls", "MemoryUsed", "ToolsLeftOut"]
 PoolMetric = Literal["PoolConnectionsIdle", "PoolConnectionsOpen", "PoolRequestsWaiting"]
-ToolMetric = Literal["BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolTimeouts"]
+ToolMetric = Literal[
+    "Approvals", "BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolStalls", "ToolTimeouts"
+]
 Metric = Literal[OutcomeMetric, StreamMetric, ProcessMetric, PoolMetric, ToolMetric]
 
 TOOL_METRICS: Final[tuple[str, ...]] = get_args(ToolMetric)
 METRICS: Final[tuple[str, ...]] = get_args(Metric)
 """Every metric that can be emitted. Tool metrics have the dimension `tool` in addition to `service`."""
+
+TOOL_TASK: Final = "tool "
+"""What the name of a tool's task begins with; the tool's name follows."""
 
 DURATIONS: Final = ("InitDuration", "StreamDuration", "TimeToFirstToken", "ToolDuration")
 UNITS: Final[Mapping[str, str]] = {**dict.fromkeys(DURATIONS, "Milliseconds"), "MemoryUsed": "Megabytes"}
@@ -177,6 +184,19 @@ def note_end() -> None:
     """Record that the response has ended: what is done after that is no part of its duration."""
     if record := _current_record.get():
         record.ended_at = time.monotonic()
+
+
+def record_stall(service: str, task_name: str) -> None:
+    """Write at once that the event loop stands still, and in which tool: no request may live to write it.
+
+    Args:
+        service: The metric dimension, see `RequestRecord`.
+        task_name: The name of the asyncio task that blocks the loop.
+    """
+    record = RequestRecord(time.monotonic(), service, measurements=[("LoopStalls", 1, "")])
+    if task_name.startswith(TOOL_TASK):
+        record.measurements.append(("ToolStalls", 1, task_name.removeprefix(TOOL_TASK)))
+    _write_metrics(record, "")
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import { button, copyText, el } from "./dom.js";
 import { MarkdownView } from "./markdown_view.js";
 import { Timeline } from "./timeline.js";
 import { ToolCard, formatMs } from "./tool_card.js";
-import { Turns } from "./turns.js";
+import { Turns, isAsked } from "./turns.js";
 
 const NOTES = { // by stop reason
   user: "You stopped this answer.",
@@ -15,11 +15,13 @@ const NOTES = { // by stop reason
   refusal: "The model declined to go on.",
   unfinished: "This answer was not finished.",
   unanswered: "This question was not answered.",
+  approval: "It goes on once you have decided.",
   interrupted: "The connection was lost. Trying again.",
 };
 
 /** An answer. `state` is waiting, running, done, stopped or failed. Times are shown of one that was seen live. */
 export class Answer {
+  static onDecide; // takes decisions; returns whether they are sent
   turns = new Turns();
   #views = new Map(); // turn → its text view and card list
   #cards = new Map(); // call → its card
@@ -43,6 +45,7 @@ export class Answer {
   handleFrame(frame) {
     if (this.#footer.hasChildNodes()) this.#footer.replaceChildren(); // the connection is back
     switch (frame.type) {
+      case "start": return void (this.messageId = frame.message_id);
       case "content": return this.#appendText(frame.delta);
       case "reasoning": return this.#appendReasoning(frame.delta);
       case "tool_call": return this.#updateToolCall(frame);
@@ -62,14 +65,54 @@ export class Answer {
 
   /** Say that the connection is lost. What comes after it tells no times. */
   interrupt() {
+    this.#forgetTimes();
+    this.#footer.replaceChildren(note("interrupted"));
+  }
+
+  #forgetTimes() {
     this.#isLive = false;
     this.#timeline.node.remove();
-    this.#footer.replaceChildren(note("interrupted"));
+  }
+
+  /** The calls that wait for a person. */
+  get asked() {
+    return this.turns.calls.filter(isAsked);
+  }
+
+  /** Nobody can decide any more. */
+  closeAsked() {
+    if (this.asked.length) this.#footer.querySelector(".note")?.remove();
+    for (const call of this.asked) {
+      Object.assign(call, { status: "denied", error: "This was not decided." });
+      this.#render(call);
+    }
+  }
+
+  /** Hand on the decisions if the answer has stopped for them and each is there. */
+  sendDecisions() {
+    const decisions = this.asked.map(({ approval, decision }) => decision && { approval_id: approval.id, ...decision });
+    const isReady = this.state === "done" && decisions.length && decisions.every(Boolean);
+    if (!isReady || !Answer.onDecide(decisions)) return;
+    this.#forgetTimes();
+    this.#footer.replaceChildren();
+    this.#setState("waiting");
+  }
+
+  #decide(call, decision) {
+    call.decision = decision;
+    if (decision.arguments && !call.approval.schema) call.arguments = JSON.stringify(decision.arguments);
+    this.#render(call);
+    this.#cards.get(this.asked.find(({ decision }) => !decision) ?? call).node.focus();
+    this.sendDecisions();
+  }
+
+  #render(call) {
+    this.#cards.get(call).render(call, (decision) => this.#decide(call, decision));
   }
 
   /** End what was kept of an answer: whole, or with buttons to retry. */
   endKept({ isComplete, usage, turns }, buttons = []) {
-    if (isComplete) this.#complete({ usage, turns });
+    if (isComplete) this.#complete({ usage, turns, stop_reason: this.asked.length ? "approval" : undefined });
     else this.#end("stopped", note(turns ? "unfinished" : "unanswered"), ...buttons, this.#copyButton());
   }
 
@@ -92,13 +135,13 @@ export class Answer {
     this.#setState("running");
     const { turn, call } = this.turns.updateToolCall(frame, this.#elapsedMs());
     const { cards } = this.#viewOf(turn);
-    let card = this.#cards.get(call);
-    if (!card) {
-      this.#cards.set(call, card = new ToolCard());
+    if (!this.#cards.has(call)) {
+      const card = new ToolCard();
+      this.#cards.set(call, card);
       cards.append(card.node);
       cards.hidden = false;
     }
-    card.render(call);
+    this.#render(call);
     this.#rafId ||= requestAnimationFrame(() => this.#drawTimeline());
   }
 
@@ -115,8 +158,9 @@ export class Answer {
   // Repeats as long as a tool runs.
   #drawTimeline() {
     if (!this.#isLive) return;
-    this.#timeline.render(this.turns.calls, this.#elapsedMs());
-    const isRunning = this.turns.calls.some(({ endedMs }) => endedMs === undefined);
+    const calls = this.turns.calls.filter(({ approval }) => !approval);
+    this.#timeline.render(calls, this.#elapsedMs());
+    const isRunning = calls.some(({ endedMs }) => endedMs === undefined);
     this.#rafId = isRunning ? requestAnimationFrame(() => this.#drawTimeline()) : 0;
   }
 
@@ -138,7 +182,7 @@ export class Answer {
   }
 
   #end(state, ...footer) {
-    for (const call of this.turns.cancelRunning(this.#elapsedMs())) this.#cards.get(call).render(call);
+    for (const call of this.turns.cancelRunning(this.#elapsedMs(), state === "done")) this.#render(call);
     for (const { text } of this.#views.values()) text.end();
     cancelAnimationFrame(this.#rafId);
     this.#drawTimeline();

@@ -1,7 +1,7 @@
 // The chat page: its input form, the conversation that its URL names, and the answer that is being received.
 
 import { Answer } from "./answer.js";
-import { ChatError, ask, brokenOff, conversationRequest, follow, requestStop } from "./chat.js";
+import { ChatError, ask, brokenOff, conversationRequest, decide, follow, requestStop } from "./chat.js";
 import { conversationList } from "./conversation_list.js";
 import { button, copyText, el } from "./dom.js";
 import { apiKey } from "./key.js";
@@ -40,6 +40,7 @@ function submit(event) {
     history.pushState(null, "", `#${id}`);
   }
   for (const node of log.querySelectorAll(".retry")) node.remove(); // asked again, it would drop what follows
+  exchanges.at(-1)?.answer.closeAsked();
   const exchange = { message: { role: "user", id: randomId("u_"), content: [{ type: "text", text: question }] } };
   exchanges.push(exchange);
   setInput("");
@@ -64,16 +65,29 @@ function requestAnswer(exchange) {
   receive(exchange, ask, showKept);
 }
 
+Answer.onDecide = (decisions) => {
+  if (active || loading) return false;
+  const exchange = conversation.exchanges.at(-1);
+  notice.textContent = "";
+  const start = (id, options) => decide(id, options, exchange.answer.messageId, decisions);
+  queueMicrotask(() => receive(exchange, start, showKept));
+  return true;
+};
+
 async function receive(exchange, start, whenNothing) {
   const controller = active = new AbortController();
   const { signal } = controller;
   isAutoScrolling = true;
   render("Answering");
   try {
-    const onBreak = () => exchange.answer.interrupt();
+    let replays = start === follow;
+    const onBreak = () => {
+      replays ||= start !== ask;
+      exchange.answer.interrupt();
+    };
     for await (const frame of start(conversation.id, { signal, onBreak }, exchange.message)) {
       // What was kept of an answer gives way to its replay.
-      if (start === follow && frame.type === "start") replaceAnswer(exchange, { isLive: false });
+      if (replays && frame.type === "start") replaceAnswer(exchange, { isLive: false });
       if (frame.type === "error") throw new ChatError(frame.message);
       exchange.answer.handleFrame(frame);
     }
@@ -81,7 +95,7 @@ async function receive(exchange, start, whenNothing) {
     if (exchange.answer.isOver) showEnd(exchange.answer);
     else await whenNothing(exchange, signal);
   } catch (error) {
-    if (active === controller) showError(error, exchange);
+    if (active === controller) showError(error, exchange, start === ask || start === follow);
   } finally {
     controller.abort(); // closes a response that was not read whole
   }
@@ -93,17 +107,18 @@ async function showKept(_, signal) {
 }
 
 function showEnd(answer) {
-  setIdle(ENDINGS[answer.state]);
+  setIdle(answer.asked.length ? "Waiting for your decision" : ENDINGS[answer.state]);
   const isFirst = conversation.exchanges.length === 1;
   conversationList.refresh(isFirst);
   if (isFirst) setTimeout(() => conversationList.refresh(true), TITLE_DELAY_MS);
+  answer.sendDecisions();
 }
 
-function showError(error, exchange) {
-  if (error.code === "conversation_busy") return giveWay(error, exchange);
+function showError(error, exchange, isQuestion) {
+  if (error.code === "conversation_busy") return isQuestion ? giveWay(error, exchange) : load();
   const { answer } = exchange;
   if (error.name === "AbortError") answer.stop("user");
-  else answer.fail(error.message, retryButtons(error, exchange));
+  else answer.fail(error.message, retryButtons(error, isQuestion && exchange));
   setIdle(ENDINGS[answer.state]);
 }
 
@@ -189,7 +204,9 @@ function show({ id, title, messages = [], running }) {
 
 function showExchange(exchange, isOpen) {
   append(exchange, { isLive: false });
+  exchange.answer.messageId = exchange.answerId;
   for (const frame of exchange.frames) exchange.answer.handleFrame(frame);
+  if (exchange !== conversation.exchanges.at(-1)) exchange.answer.closeAsked();
   if (!isOpen) exchange.answer.endKept(exchange);
 }
 
@@ -222,7 +239,8 @@ async function catchUp() {
   if (kept instanceof Error) return;
   const isKept = kept.messages.some(({ id }) => id === last.message.id);
   const newest = toExchanges(kept.messages).at(-1);
-  const hasChanged = kept.running || newest?.message.id !== last.message.id;
+  const isDecided = last.answer.asked.length && newest?.turns > last.answer.turns.list.length;
+  const hasChanged = kept.running || newest?.message.id !== last.message.id || isDecided;
   if (isFailed ? isKept && (hasChanged || newest.isComplete) : hasChanged) show(kept);
 }
 

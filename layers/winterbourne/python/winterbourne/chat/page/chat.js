@@ -18,9 +18,17 @@ export const brokenOff = () => new ChatError("The stream broke off before its en
 
 /** Ask in a kept conversation. Yields the answer's frames, also over a connection that breaks. */
 export function ask(id, options, message) {
-  const body = { conversation_id: id, store: true, messages: [message] };
-  const open = () => request("POST", "chat", { body, signal: options.signal });
-  return streamFrames(open, id, options);
+  return post(id, options, { messages: [message] });
+}
+
+/** Go on with an answer after a person's decisions. If the connection breaks, all of it comes again from its start. */
+export function decide(id, options, answer, decisions) {
+  return post(id, { ...options, isPart: true }, { messages: [], message_id: answer, decisions });
+}
+
+function post(id, options, fields) {
+  const body = { conversation_id: id, store: true, approvals: true, ...fields };
+  return streamFrames(() => request("POST", "chat", { body, signal: options.signal }), id, options);
 }
 
 /** Yields the frames of the conversation's last answer, from its start; none if there is nothing to follow. */
@@ -29,7 +37,7 @@ export function follow(id, options) {
 }
 
 // If a response is null, there is nothing to follow, and the frames end before a final one.
-async function* streamFrames(open, id, { signal, onBreak }) {
+async function* streamFrames(open, id, { signal, onBreak, isPart }) {
   let [count, tries, answer, response] = [0, 0, "", await open()];
   while (response) {
     try {
@@ -47,7 +55,7 @@ async function* streamFrames(open, id, { signal, onBreak }) {
       if (tries === WAITS_MS.length) throw brokenOff();
       onBreak();
       await pause(WAITS_MS[tries++], signal);
-      response = await resume(id, count, { signal }, answer).catch((error) => { if (!error.mayPass) throw error; });
+      response = await resume(id, isPart ? 0 : count, { signal }, answer).catch((error) => { if (!error.mayPass) throw error; });
     } while (response === undefined);
   }
 }

@@ -9,6 +9,8 @@ const ICONS = {
   failed: "M4 4l8 8M12 4l-8 8",
   timed_out: "M4.5 2.5h7M4.5 13.5h7M5.5 2.5c0 3 5 4.5 5 11M10.5 2.5c0 3-5 4.5-5 11",
   cancelled: "M3.5 8h9",
+  denied: "M3.5 12.5l9-9",
+  approval_requested: "M5 5.5a3 3 0 1 1 3 3v2M8 13v.3",
   copy: "M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z",
   retry: "M12.8 6.5A5.2 5.2 0 1 0 13 9.6M13 2.8v3.9h-3.9",
   edit: "M3 13l.6-2.8l7-7l2.2 2.2l-7 7z",

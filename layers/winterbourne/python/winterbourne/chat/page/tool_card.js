@@ -1,22 +1,25 @@
 // One tool call as a card: its arguments, status, progress and result.
 
+import { approvalForm } from "./approval.js";
 import { el, icon } from "./dom.js";
-import { isFinal, parseJson } from "./turns.js";
+import { isAsked, isFinal, parseJson } from "./turns.js";
 
-const STATUS_LABELS = { queued: "waiting for a place", started: "running", timed_out: "timed out" };
+const STATUS_LABELS = { queued: "waiting for a place", started: "running", timed_out: "timed out",
+  approval_requested: "waiting for you", decided: "decided" };
 
 export class ToolCard {
-  node = el("li", { class: "tool" });
+  node = el("li", { class: "tool", tabindex: "-1" });
 
-  render(call) {
-    const label = STATUS_LABELS[call.status] ?? call.status;
+  /** Show a call; `decide` is called with what the user decides. */
+  render(call, decide) {
+    const label = STATUS_LABELS[call.decision && isAsked(call) ? "decided" : call.status] ?? call.status;
     const text = call.status !== "completed" ? label : call.durationMs == null ? "" : formatMs(call.durationMs);
     this.node.dataset.status = call.status;
     this.node.setAttribute("aria-label", `Tool ${call.name}, ${label}`);
+    const asks = isAsked(call) && !call.decision;
     this.node.replaceChildren(
       el("div", { class: "tool-head" }, call.name, el("span", { class: "tool-state" }, icon(call.status), text)),
-      el("p", { class: "tool-asked" }, argumentsSummary(call)),
-      ...outcome(call),
+      ...asks ? [approvalForm(call, decide)] : [el("p", { class: "tool-asked" }, argumentsSummary(call)), ...outcome(call)],
     );
   }
 }
@@ -30,6 +33,13 @@ export function argumentsSummary(call) {
 }
 
 function outcome(call) {
+  const isApproved = call.decision?.approved ?? (call.approval && !call.error);
+  const said = (what) => el("p", { class: "figures" }, `You ${what} this.`);
+  if (isAsked(call)) return [said(isApproved ? "approved" : "denied")];
+  return [...isApproved ? [said("approved")] : [], ...result(call)];
+}
+
+function result(call) {
   if (call.error) return [el("p", { class: "tool-error" }, call.error)];
   if (!isFinal(call)) return [...dataList(call, call.data), progressBar(call.data)];
   if (call.result === undefined) return [];

@@ -1,11 +1,14 @@
 // The data of answers: turns, built from stream frames; and kept messages as such frames. No DOM.
 //
 // Turn: {text, calls}. Tool call: {id, name, arguments, status, data, result, error, queuedMs, startedMs, endedMs,
-// durationMs}, with times in milliseconds since the request.
+// approval, decision, durationMs}, with times in milliseconds since the request.
 
 const CANCELLED = /^(The call was stopped|This call was interrupted) before/; // a result does not have its status
+const DENIED = /^The user did not allow this call\./;
 
-export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "cancelled"].includes(status);
+export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "cancelled", "denied"].includes(status);
+
+export const isAsked = ({ status }) => status === "approval_requested";
 
 /** JSON as a value; other text, such as what a model wrote wrongly, as it is. */
 export function parseJson(text) {
@@ -46,14 +49,14 @@ export class Turns {
     const call = turn.calls.find(({ id }) => id === fields.id);
     Object.assign(call, fields, { durationMs, status: status === "progress" ? "started" : status });
     if (status === "queued") call.queuedMs = nowMs;
-    else call.startedMs ??= nowMs;
+    else if (!isAsked(call)) call.startedMs ??= nowMs;
     if (isFinal(call)) call.endedMs = durationMs == null ? nowMs : call.startedMs + durationMs;
     return { turn, call };
   }
 
-  /** Mark unfinished calls as cancelled; returns them. */
-  cancelRunning(nowMs) {
-    const running = this.calls.filter((call) => !isFinal(call));
+  /** Mark unfinished calls as cancelled, but not those that wait for a person if `keepsAsked`; returns them. */
+  cancelRunning(nowMs, keepsAsked) {
+    const running = this.calls.filter((call) => !isFinal(call) && !(keepsAsked && isAsked(call)));
     for (const call of running) Object.assign(call, { status: "cancelled", endedMs: nowMs });
     return running;
   }
@@ -86,6 +89,7 @@ function addToAnswer(exchange, message) {
   } else if (message.role === "assistant") {
     exchange.frames.push(...message.parts.flatMap(partFrame));
     exchange.turns += 1;
+    exchange.answerId = message.id;
     exchange.isComplete = !message.incomplete;
     exchange.usage = message.usage;
   }
@@ -95,7 +99,7 @@ function partFrame({ type, text, ...call }) {
   switch (type) {
     case "text": return { type: "content", delta: text };
     case "reasoning": return text ? { type, delta: text } : [];
-    case "tool_call": return { ...call, type, status: "started" };
+    case "tool_call": return { ...call, type, status: call.approval ? "approval_requested" : "started" };
     default: return [];
   }
 }
@@ -103,5 +107,6 @@ function partFrame({ type, text, ...call }) {
 function resultFrame({ tool_call_id: id, name, content, is_error: isError }) {
   const frame = { type: "tool_call", id, name };
   if (!isError) return { ...frame, status: "completed", result: parseJson(content) };
-  return { ...frame, status: CANCELLED.test(content) ? "cancelled" : "failed", error: content };
+  const status = DENIED.test(content) ? "denied" : CANCELLED.test(content) ? "cancelled" : "failed";
+  return { ...frame, status, error: content };
 }

@@ -5,6 +5,7 @@ botocore signs requests and splits event stream messages; it is imported only if
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -24,10 +25,10 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.errors import ModelGarbled, SettingsError
+from winterbourne.chat.infra.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_body
-from winterbourne.chat.providers.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.lessons import Learned
@@ -128,7 +129,7 @@ _NO_DELTA: Final = _Delta()
 class BedrockParser(StreamParser[EventStreamMessage]):
     """Parses one streamed conversation turn into events."""
 
-    frame_decoder: FrameDecoder = msgspec.field(default_factory=EventStreamDecoder)
+    frame_decoder: FrameDecoder = msgspec.field(default_factory=partial(EventStreamDecoder, ModelGarbled))
     _reasoning: _ReasoningContent | None = None
 
     @override

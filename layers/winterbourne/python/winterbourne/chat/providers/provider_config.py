@@ -8,7 +8,8 @@ import msgspec
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import redaction
-from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
+from winterbourne.chat.infra.secret_values import unwrap_single_value
+from winterbourne.chat.infra.secrets import Secret
 
 __all__ = ["ApiKey", "parse_base_url", "parse_extra_body"]
 

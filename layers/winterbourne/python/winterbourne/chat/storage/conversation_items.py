@@ -19,8 +19,8 @@ from typing import Final
 
 import msgspec
 
-from winterbourne.chat.core.history import normalize_history
-from winterbourne.chat.core.messages import ChatRequest, Message, Text, ToolMessage, UserMessage
+from winterbourne.chat.core.history import check_decisions, normalize_history
+from winterbourne.chat.core.messages import ChatRequest, Decision, Message, Text, ToolMessage, UserMessage
 from winterbourne.chat.core.title import shorten, single_line
 from winterbourne.chat.errors import InvalidHistory
 from winterbourne.chat.infra.redaction import redact_json
@@ -180,7 +180,9 @@ def truncate_from(stored: Sequence[StoredMessage], request: ChatRequest) -> list
     return kept
 
 
-def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Message, ...]:
+def merge_history(
+    stored: Iterable[Message], new: Iterable[Message], decisions: Sequence[Decision] = ()
+) -> tuple[Message, ...]:
     """The history to send to the model: stored, then new messages, normalized like one that a request carries.
 
     A stored result whose call could not be read is left out.
@@ -188,9 +190,11 @@ def merge_history(stored: Iterable[Message], new: Iterable[Message]) -> tuple[Me
     Raises:
         InvalidHistory: The new messages are results, and no call at the end of the history is theirs; or there is no
             message at all.
+        RequestRejected: 409 for decisions on calls that do not wait.
     """
     new = tuple(new)
     history = normalize_history((*stored, *new))
+    check_decisions(history, decisions)
     only_results = all(isinstance(message, ToolMessage) for message in new)
     if new and only_results and not (history and isinstance(history[-1], ToolMessage)):
         raise InvalidHistory("unknown_tool_call", "messages: no call waits for these results")

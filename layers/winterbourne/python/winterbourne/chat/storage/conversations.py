@@ -96,6 +96,7 @@ class OpenConversation:
         Raises:
             ConversationBusy: Another request runs in it.
             InvalidHistory: The messages do not fit the stored ones.
+            RequestRejected: 409 for decisions on calls that do not wait.
             StorageUnavailable: It cannot be read or leased.
 
         Cancellation:
@@ -105,7 +106,7 @@ class OpenConversation:
         await lease.load()
         request = _only_new(self._request, is_kept=lease.metadata is not None)
         if lease.metadata is None:
-            merge_history((), request.messages)  # raises before anything is created
+            merge_history((), request.messages, request.decisions)  # raises before anything is created
         metadata, contents = await asyncio.gather(  # waits for both, even if one fails
             lease.acquire(derive_title(request.messages)),
             _read_items(self._store, self._pk, self._log_pk, lease.metadata),
@@ -118,7 +119,7 @@ class OpenConversation:
         stored = await _join_items(contents.all, metadata.created_ms)
         kept = truncate_from(stored, request)
         if request.store:
-            self.messages = merge_history([one.message for one in kept], request.messages)
+            self.messages = merge_history([one.message for one in kept], request.messages, request.decisions)
         if len(kept) < len(stored):
             contents = await self._truncate(contents, stored[len(kept)].sk)
         self._epoch, self._expires_at_s = metadata.epoch, lease.item_expires_at_s

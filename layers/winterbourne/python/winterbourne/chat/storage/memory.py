@@ -25,7 +25,8 @@ class MemoryBackend:
     """A `Backend` in memory. Never blocks, so it may be called from the event loop.
 
     Beyond `max_bytes`, the conversations that were not used for longest are dropped, each with all its messages, and so
-    are the oldest stop signals. Counters are kept until they expire, and a conversation while it is leased.
+    are the oldest stop signals. Counters and records of calls are kept until they expire, and a conversation while it
+    is leased.
 
     Args:
         max_bytes: How much all items may need.
@@ -126,7 +127,7 @@ class MemoryBackend:
 
 def _group(pk: str, sk: str) -> _Key | None:
     """The items that are dropped together: a conversation or a single item; None if it is never dropped."""
-    return None if pk.startswith("limits#") else conversation_of(pk, sk) or (pk, sk)
+    return None if pk.startswith(("limits#", "calls#")) else conversation_of(pk, sk) or (pk, sk)
 
 
 def _size(item: Item) -> int:

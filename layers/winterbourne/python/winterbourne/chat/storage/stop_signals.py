@@ -11,7 +11,10 @@ from typing import Final
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.storage.base import Item, Store, encode_key
 
-__all__ = ["StopSignals"]
+__all__ = ["TOOL_CALL", "StopSignals"]
+
+TOOL_CALL: Final = "call"
+"""In place of a conversation, where the call of a tool in another function is to stop, and its key is the caller."""
 
 SIGNAL_TTL_S: Final = 900
 """As long as a Lambda invocation may run."""

@@ -17,6 +17,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Final, TypeAlias, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from winterbourne.chat.core.answer_messages import continued_turns, events_of
 from winterbourne.chat.core.events import (
@@ -28,7 +29,7 @@ from winterbourne.chat.core.events import (
     TextDelta,
     TurnEnded,
 )
-from winterbourne.chat.core.messages import ChatRequest, Message
+from winterbourne.chat.core.messages import ApprovalKind, ChatRequest, Message
 from winterbourne.chat.core.supervisor import TERMINAL_EVENTS
 from winterbourne.chat.errors import AnswerLost, StorageUnavailable
 from winterbourne.chat.infra.redaction import redact_json
@@ -81,6 +82,7 @@ class LogHeader(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         version: Of the format of logs. Lines that this version cannot read are left out.
         position: Where the answer's first message is among the messages of its request, if they are kept.
         client_tools: Names of the tools that the client runs.
+        approvals: What the client can ask a person, if it can.
         is_kept: Whether the conversation is kept.
         earlier: What the answer had said before this request, if the request goes on with a message of before.
     """
@@ -88,6 +90,7 @@ class LogHeader(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     version: int = 1
     position: int = 0
     client_tools: tuple[str, ...] = ()
+    approvals: ApprovalKind | UnsetType = UNSET
     is_kept: bool = False
     earlier: tuple[Message, ...] = ()
 
@@ -361,7 +364,8 @@ def log_header(request: ChatRequest, history: Sequence[Message], *, is_kept: boo
     tools = tuple(tool.name for tool in request.client_tools)
     position = len(request.messages) if is_kept else 0
     earlier = continued_turns(history, request.message_id)
-    return LogHeader(position=position, client_tools=tools, is_kept=is_kept, earlier=earlier)
+    asks = UNSET if request.approvals == "none" else request.approvals
+    return LogHeader(position=position, client_tools=tools, approvals=asks, is_kept=is_kept, earlier=earlier)
 
 
 def log_partition(caller_id: str, conversation_id: str) -> str:

@@ -1,15 +1,15 @@
 """Tool call group: owns the tasks of one model turn's tool calls, which run concurrently and are cancelled together.
 
-Every call gets exactly one ToolFinished and one ToolMessage, whatever its tool does.
+Every call gets exactly one ToolFinished and one ToolMessage, whatever its tool does, unless a person is asked first.
 """
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Iterable
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from winterbourne.chat.core.messages import ToolCall, ToolMessage
+from winterbourne.chat.core.messages import Approval, Decision, ToolCall, ToolMessage
 from winterbourne.chat.tool_runtime.call import ActiveCall, Turn
 from winterbourne.chat.tool_runtime.results import Outcome, failed
 
@@ -26,8 +26,8 @@ CANCEL_GRACE_S: Final = 0.25
 class CallExecutor(Protocol):
     """The group's interface to the tool executor."""
 
-    def execute(self, call: ActiveCall, /) -> Coroutine[Any, Any, ToolMessage]:
-        """Run a call and finish it; if it is cancelled, finish it as cancelled."""
+    def execute(self, call: ActiveCall, /) -> Coroutine[Any, Any, ToolMessage | None]:
+        """Run a call and finish it, unless a person is asked first; if it is cancelled, finish it as cancelled."""
 
     def finish(self, call: ActiveCall, outcome: Outcome, /) -> Coroutine[Any, Any, ToolMessage]:
         """Finish a call with this outcome, unless it is finished."""
@@ -43,6 +43,9 @@ class ToolCallGroup:
     """The calls of one model turn: starts each at once, and gives it exactly one terminal event and one result.
 
     Created by `ToolExecutor.turn`, used with `async with`. Of the calls started, `max_calls` are run.
+
+    Attributes:
+        pending: What a person is asked, by the ids of the calls that wait; complete once the block has been left.
     """
 
     def __init__(self, executor: CallExecutor, turn: Turn, max_calls: int) -> None:
@@ -50,8 +53,9 @@ class ToolCallGroup:
         self._turn = turn
         self._max_calls = max_calls
         self._calls: list[ActiveCall] = []
-        self._tasks: list[asyncio.Task[ToolMessage]] = []
+        self._tasks: list[asyncio.Task[ToolMessage | None]] = []
         self._has_exited = False
+        self.pending: dict[str, Approval] = {}
 
     def start(self, tool_call: ToolCall) -> None:
         """Start a call in the next iteration of the event loop. May be called while the model is still streaming.
@@ -64,6 +68,11 @@ class ToolCallGroup:
         self._calls.append(call := ActiveCall(self._turn, tool_call))
         self._tasks.append(asyncio.create_task(self._executor.execute(call)))
 
+    def decide(self, tool_call: ToolCall, decisions: Sequence[Decision]) -> None:
+        """Run a call of an earlier answer if one of these decisions allows it, or tell why it is not run."""
+        self._calls.append(call := ActiveCall(self._turn, tool_call, decisions=decisions))
+        self._tasks.append(asyncio.create_task(self._executor.execute(call)))
+
     def refuse(self, tool_call: ToolCall, reason: str) -> None:
         """Run nothing: finish the call with this error."""
         self._calls.append(call := ActiveCall(self._turn, tool_call))
@@ -73,7 +82,7 @@ class ToolCallGroup:
         """Wait for all calls; no call is started any more. After the block, returns at once, with cancelled calls.
 
         Returns:
-            Exactly one message per call, in the order in which the calls were started.
+            Exactly one message per call, in the order in which the calls were started; none for `pending` ones.
 
         Raises:
             Exception: What `emit` raised; leaving the block cancels the other calls.
@@ -84,7 +93,7 @@ class ToolCallGroup:
         if self._has_exited:
             return [call.message for call in self._calls if call.message]
         self._turn.all_started.set()
-        messages = await asyncio.gather(*self._tasks)
+        messages = [message for message in await asyncio.gather(*self._tasks) if message]
         if messages:
             completed, others = _names(messages, is_error=False), _names(messages, is_error=True)
             rest = f"; {len(others)} did not complete: [{', '.join(others)}]" if others else ""
@@ -105,8 +114,9 @@ class ToolCallGroup:
         self._has_exited = True
         await self._cancel_all()
         for call in self._calls:
-            if not call.message:  # its task was cancelled before it began
+            if not (call.message or call.approval):  # its task was cancelled before it began
                 await self._executor.finish_cancelled(call)
+        self.pending = {call.tool_call.id: call.approval for call in self._calls if call.approval}
         pairs = zip(self._tasks, self._calls, strict=True)
         errors = [call.emit_error or (None if task.cancelled() else task.exception()) for task, call in pairs]
         if error is None:  # else the block's own error stands; if the client is gone, `emit` fails too

@@ -4,16 +4,16 @@
     async def get_weather(city: str, days: Annotated[int, Meta(ge=1, le=7)] = 1) -> Forecast:
         ...  # with a docstring: it is what the model reads
 
-Name, description and schema come from the function; arguments are validated before it is called. It may be async,
-synchronous (then it runs in a thread), or an async generator: its items are progress, the last one is the result. Tools
-from other sources, such as MCP servers, build a `Tool` from an argument validator and an async call.
+Name, description and schema come from the function; arguments are validated before it is called. It may be async
+or synchronous (then it runs in a thread), and either may be a generator: its items are progress, the last one is the
+result. Tools from other sources, such as MCP servers, build a `Tool` from an argument validator and an async call.
 """
 
 import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 
 import msgspec
 from msgspec import Meta
@@ -23,7 +23,7 @@ from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import Count, Seconds
 from winterbourne.chat.tool_runtime import docstring, schema
 from winterbourne.chat.tool_runtime.context import ToolContext
-from winterbourne.chat.tool_runtime.progress import stream_progress
+from winterbourne.chat.tool_runtime.progress import stream_progress, stream_thread
 from winterbourne.chat.tool_runtime.validation import ArgumentValidator
 from winterbourne.override import override
 
@@ -67,6 +67,16 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         keys: API keys that must be set, by the names of their variables: `context.key("NAME")` reads the variable NAME,
             or the secret whose ARN is in NAME_SECRET_ARN. Without them the tool is unavailable.
         needs: Settings, or other variables that are no secrets, that must be set, by the names of their variables.
+        approval: Whether a person must agree before a call is run; or a function (async or not) of the arguments and
+            the ToolContext that returns so, or a sentence for that person, for which it is run only after a yes.
+        approval_allows_edits: Whether that person may change the arguments.
+        once: Whether the call has a side effect that must not happen twice: the same arguments for the same question
+            run once, whatever is retried, resumed or killed. `context.idempotency_key` is the key of the call.
+        eager: Whether a call starts while the model is still talking. None means that it does, unless the tool has
+            `approval` or `once`: those wait until the model's turn is whole.
+        isolation: `process` runs the tool in a process of its own, which is killed at the timeout and hurts nothing
+            else if it crashes or never returns. None means in this process.
+        memory_mb: The most memory that such a process may have, in megabytes.
     """
 
     timeout_s: Seconds | None = None
@@ -79,6 +89,17 @@ class ToolOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     concurrency: Count | None = None
     keys: tuple[VariableName, ...] = ()
     needs: tuple[VariableName, ...] = ()
+    approval: Any = False
+    approval_allows_edits: bool = False
+    once: bool = False
+    eager: bool | None = None
+    isolation: Literal["process"] | None = None
+    memory_mb: Annotated[int, Meta(ge=64)] = 512
+
+    @property
+    def is_eager(self) -> bool:
+        """Whether a call starts while the model is still talking."""
+        return not (self.approval or self.once) if self.eager is None else self.eager
 
 
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +109,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
         validate_arguments: Converts JSON text to validated arguments; raises ToolError with a sentence for the model.
         call: Runs the tool once and returns its result, as an awaitable unless it is `blocking`; raises if it fails.
         batch: Runs many calls as one; returns one result, or an exception in its place, for each call, in order.
-        blocking: Whether `call` runs in a thread.
+        blocking: Whether the tool needs a thread: `call` runs in one, unless it returns an awaitable that uses one.
         takes_context: Whether the result of `call` may depend on its context, and so on the caller.
         optional_settings: Settings that `call` may read besides those in `options.needs`, by the names of their
             variables.
@@ -158,9 +179,9 @@ def tool(
     `Args:`. What the function returns is sent as JSON; what it raises becomes an error result.
 
     Args:
-        function: Async, synchronous (then it runs in a thread), or an async generator, whose items are progress and
-            whose last item is the result. Each parameter has a type; one of type `ToolContext` gets the call's context
-            and is not in the schema.
+        function: Async or synchronous (then it runs in a thread); or a generator, async or not, whose items are
+            progress and whose last item is the result. Each parameter has a type; one of type `ToolContext` gets the
+            call's context and is not in the schema.
         name: Replaces the function's own name: letters, digits, `_` and `-`, at most 64.
         batch: Async function that runs many calls at once. It takes a list of arguments (objects with the parameters
             as attributes) and, if it has a parameter of that type, the ToolContext; it returns one result, or an
@@ -204,6 +225,12 @@ def _make_tool(name: str, function: Function, batch: Function | None, options: T
         raise InvalidToolDeclaration(f"{name!r} is not a valid tool name: use letters, digits, _ and -, at most 64.")
     if not doc.description:
         raise InvalidToolDeclaration(f"Tool {name} needs a docstring: it is what the model reads.")
+    if options.once and (batch or options.cache_ttl_s is not None):
+        raise InvalidToolDeclaration(f"Tool {name}: `once` goes neither with `cache_ttl_s` nor with `batch`.")
+    if not isinstance(options.approval, bool) and not callable(options.approval):
+        raise InvalidToolDeclaration(f"Option approval of tool {name}: expected True, False or a function.")
+    if options.isolation:
+        _check_isolation(name, function, batch)
     hints = _type_hints(name, function)
     arguments_struct, parameters = _arguments_struct_and_schema(name, function, hints, doc)
     context_name = _context_parameter_name(hints)
@@ -220,6 +247,14 @@ def _make_tool(name: str, function: Function, batch: Function | None, options: T
         takes_context=bool(context_name or batch_context_name),
         function=function,
     )
+
+
+def _check_isolation(name: str, function: Function, batch: Function | None) -> None:
+    """A process finds its tool by module and name."""
+    if batch or function.__module__ == "__main__" or "<locals>" in function.__qualname__:
+        where = "a batch function" if batch else "its function in the main module or in another function"
+        text = f"Tool {name} cannot have isolation and {where}: a process runs one call, of a function in a module."
+        raise InvalidToolDeclaration(text)
 
 
 def _type_hints(name: str, function: Function) -> dict[str, Any]:
@@ -257,7 +292,7 @@ def _struct_field(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> Any
 
 
 def _adapt_function(function: Function, context_name: str) -> Callable[[Any, ToolContext], Any]:
-    """Adapt an async, synchronous or async-generator function to the one signature of `Tool.call`."""
+    """Adapt an async or synchronous function, or a generator, to the one signature of `Tool.call`."""
 
     def call(arguments: Any, context: ToolContext) -> Any:
         return function(**msgspec.structs.asdict(arguments), **({context_name: context} if context_name else {}))
@@ -265,6 +300,11 @@ def _adapt_function(function: Function, context_name: str) -> Callable[[Any, Too
     def call_generator(arguments: Any, context: ToolContext) -> Awaitable[Any]:
         return stream_progress(call(arguments, context), context.progress)
 
+    def call_plain_generator(arguments: Any, context: ToolContext) -> Awaitable[Any]:
+        return stream_thread(call(arguments, context), context.progress, context.in_thread)
+
+    if inspect.isgeneratorfunction(function):
+        return call_plain_generator
     return call_generator if inspect.isasyncgenfunction(function) else call
 
 

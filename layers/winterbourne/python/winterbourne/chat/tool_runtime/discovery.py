@@ -9,7 +9,7 @@ import logging
 import os
 import pkgutil
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from types import ModuleType
 from typing import Final, TypeAlias, cast
 
@@ -18,6 +18,7 @@ from winterbourne.chat.infra import telemetry
 from winterbourne.chat.infra.exception_text import exception_class_name, format_message
 from winterbourne.chat.settings import Settings, misspelt_variables
 from winterbourne.chat.tool_runtime import declaration
+from winterbourne.chat.tool_runtime.call import CallRecords
 from winterbourne.chat.tool_runtime.declaration import Function, Tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
@@ -55,10 +56,19 @@ def discover(sources: ToolSource | Iterable[ToolSource]) -> list[Tool]:
     return [tool for tool, _ in found.values()]
 
 
-def make_executor(settings: Settings, tools: Iterable[Tool]) -> ToolExecutor:
-    """Make the executor with the tools that can be used, and warn of variables that are nearly those of settings."""
+def make_executor(
+    settings: Settings,
+    tools: Iterable[Tool],
+    records: CallRecords | None = None,
+    send_stop: Callable[[str], Awaitable[None]] | None = None,
+) -> ToolExecutor:
+    """Make the executor with the tools that can be used, and warn of variables that are nearly those of settings.
+
+    `records` and `send_stop` are as `ToolExecutor` takes them.
+    """
     keys, offered = {**os.environ, **settings.values()}, list(tools)
-    executor = ToolExecutor((), settings.tools, keys=keys, log_messages=settings.log.log_messages)
+    log = settings.log.log_messages
+    executor = ToolExecutor((), settings.tools, records=records, keys=keys, log_messages=log, send_stop=send_stop)
     add_tools(executor, (each for each in offered if not each.offered_if or keys.get(each.offered_if)))
     declared = {name for each in offered for name in (*each.options.keys, *each.options.needs)}
     known = declared | {f"{name}_SECRET_ARN" for name in declared}

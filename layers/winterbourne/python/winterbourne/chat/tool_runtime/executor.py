@@ -7,25 +7,36 @@ import asyncio
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from winterbourne.chat.core.events import Emit, ToolFinished, ToolProgressed, ToolQueued, ToolStarted, ToolStatus
-from winterbourne.chat.core.messages import ToolMessage, ToolSchema
+from winterbourne.chat.core.events import (
+    Emit,
+    ToolApprovalRequested,
+    ToolFinished,
+    ToolProgressed,
+    ToolQueued,
+    ToolStarted,
+    ToolStatus,
+)
+from winterbourne.chat.core.messages import ApprovalKind, ToolMessage, ToolSchema
 from winterbourne.chat.core.tool_schemas import portable_tools
-from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
+from winterbourne.chat.errors import InputRequired, InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import http_retry
 from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
-from winterbourne.chat.infra.telemetry import measure
+from winterbourne.chat.infra.telemetry import TOOL_TASK, measure
 from winterbourne.chat.settings import ToolSettings
-from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunSlot, ToolRun, Turn
+from winterbourne.chat.tool_runtime.approvals import Approvals, tell_edits
+from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, PreparedTool, RunSlot, ToolRun, Turn
 from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup, cancel_and_wait
-from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
+from winterbourne.chat.tool_runtime.context import HttpClients, Report, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing
 from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
 from winterbourne.chat.tool_runtime.prepare import ToolPreparer
+from winterbourne.chat.tool_runtime.processes import extend_over_freezes
+from winterbourne.chat.tool_runtime.progress import CoalescedProgress
 from winterbourne.chat.tool_runtime.results import (
     CANCELLED,
     Outcome,
@@ -46,6 +57,7 @@ _HOW_IT_ENDED: Final[Mapping[ToolStatus, str]] = {
     "failed": "failed after",
     "timed_out": "timed out after",
     "cancelled": "was stopped after",
+    "denied": "was denied after",
 }
 _NO_KEYS: Final[Mapping[str, object]] = MappingProxyType({})
 
@@ -56,9 +68,11 @@ class ToolExecutor:
     Args:
         tools: Any number, from any source; their names must differ.
         settings: The limits.
+        records: Where decisions and calls that run once are recorded; without it there are no such tools.
         keys: Every key and setting by the name of its variable; tools may read those they declare.
         log_messages: Whether the log may contain the arguments of tools.
         clients: Where tools get their HTTP clients; by default the shared connection pool.
+        send_stop: Stops a call in another function, by its key.
         wall_clock: Seconds; measures the age of cached results and the open time of circuit breakers.
 
     Attributes:
@@ -73,17 +87,22 @@ class ToolExecutor:
         tools: Iterable[Tool],
         settings: ToolSettings | None = None,
         *,
+        records: CallRecords | None = None,
         keys: Mapping[str, object] = _NO_KEYS,
         log_messages: bool = False,
         clients: HttpClients | None = None,
+        send_stop: Callable[[str], Awaitable[None]] | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings = settings or ToolSettings()
         self._log_messages = log_messages
         self._clients = clients or HttpClients()
+        self._send_stop = send_stop
         self._permits = Permits()
         self._threads = ThreadPool(settings.tool_abandoned_limit)
-        self._preparer = ToolPreparer(settings, KeyRing(keys), self._threads, self._run_calls, wall_clock)
+        self._approvals = Approvals(settings, records, self._threads, wall_clock, log_reasons=log_messages)
+        ring = KeyRing(keys)
+        self._preparer = ToolPreparer(settings, ring, self._threads, self._run_calls, wall_clock, self._approvals)
         self._stuck_tasks: set[asyncio.Task[Any]] = set()
         self._tools: dict[str, PreparedTool] = {}
         self.schemas: tuple[ToolSchema, ...] = ()
@@ -101,13 +120,26 @@ class ToolExecutor:
         self._tools[tool.name] = self._preparer.prepare(tool)
         self.schemas += tuple(portable_tools([tool.schema]))
 
+    def remove(self, names: Collection[str]) -> None:
+        """Remove tools. Calls that run go on."""
+        self._tools = {name: tool for name, tool in self._tools.items() if name not in names}
+        self.schemas = tuple(schema for schema in self.schemas if schema.name not in names)
+
     @property
     def unavailable(self) -> dict[str, str]:
         """Tools that lack a key or setting, each with the name of the variable."""
         return {name: tool.missing_setting for name, tool in self._tools.items() if tool.missing_setting}
 
     def turn(
-        self, emit: Emit, *, deadline: float = float("inf"), request_id: str = "", caller_id: str = ""
+        self,
+        emit: Emit,
+        *,
+        deadline: float = float("inf"),
+        request_id: str = "",
+        caller_id: str = "",
+        conversation_id: str = "",
+        question: str = "",
+        approvals: ApprovalKind = "none",
     ) -> ToolCallGroup:
         """Create the call group of one model turn, an async context manager.
 
@@ -116,9 +148,21 @@ class ToolExecutor:
             deadline: Of the invocation, on the event loop's clock, in seconds; tools end TOOL_ANSWER_RESERVE before it.
             request_id: For the tools' contexts.
             caller_id: For the tools' contexts, and for results that are cached per caller.
+            conversation_id: What approvals and idempotency keys belong to.
+            question: What is answered; part of the idempotency keys.
+            approvals: What the client can ask a person.
         """
         deadline -= self._settings.tool_answer_reserve
-        turn = Turn(emit, deadline, request_id, caller_id, Semaphore(self._settings.tool_concurrency))
+        turn = Turn(
+            emit,
+            deadline,
+            request_id,
+            caller_id,
+            Semaphore(self._settings.tool_concurrency),
+            conversation_id=conversation_id,
+            question=question,
+            approvals=approvals,
+        )
         return ToolCallGroup(self, turn, self._settings.tool_calls_per_turn)
 
     @property
@@ -133,8 +177,9 @@ class ToolExecutor:
             retire()
 
     async def close(self) -> None:
-        """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop the idle threads."""
+        """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop all processes and idle threads."""
         await cancel_and_wait(self._stuck_tasks, CANCEL_GRACE_S)
+        await self._preparer.processes.close()
         self._threads.close()
 
     def adopt_stuck(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -144,8 +189,8 @@ class ToolExecutor:
             task.add_done_callback(self._stuck_tasks.discard)
             _LOGGER.warning("a tool ignored its cancellation; %d such tasks are still running", len(self._stuck_tasks))
 
-    async def execute(self, call: ActiveCall) -> ToolMessage:
-        """Resolve a call, run it, and finish it.
+    async def execute(self, call: ActiveCall) -> ToolMessage | None:
+        """Resolve a call, run it, and finish it; None if a person is asked first, and it is not finished now.
 
         Raises:
             Exception: What `emit` raises.
@@ -154,11 +199,21 @@ class ToolExecutor:
             The call is finished as cancelled, within CANCEL_GRACE_S.
         """
         try:
-            tool = self._resolve(call)
+            is_decided = call.decisions is not None
+            tool = (is_decided and await self._approvals.check(call, self._tools)) or self._resolve(call)
             outcome = tool if isinstance(tool, Outcome) else await self._outcome(call, tool)
+            if call.input_required:
+                await self._approvals.ask_for_input(call, call.input_required)
+                await self._emit_approval(call)
         except asyncio.CancelledError:
-            return await self.finish_cancelled(call)
-        return await self.finish(call, outcome)
+            return None if call.approval else await self.finish_cancelled(call)
+        if call.approval or outcome is None:
+            return None
+        return await self.finish(call, tell_edits(call, outcome) if call.is_edited else outcome)
+
+    async def _emit_approval(self, call: ActiveCall) -> None:
+        if call.approval:
+            await call.turn.emit((ToolApprovalRequested(call.tool_call.id, call.tool_call.name, call.approval),))
 
     def _resolve(self, call: ActiveCall) -> PreparedTool | Outcome:
         """Validate a call's arguments: its tool, or the failed outcome of a call that cannot run."""
@@ -178,14 +233,22 @@ class ToolExecutor:
             return outcome_for_exception(name, error)
         return tool
 
-    async def _outcome(self, call: ActiveCall, tool: PreparedTool) -> Outcome:
-        """Find or start a run and wait for it; the tool's timeout starts once it has its permits."""
+    async def _outcome(self, call: ActiveCall, tool: PreparedTool) -> Outcome | None:
+        """Find or start a run and wait for it; the tool's timeout starts once it has its permits.
+
+        None if a person is asked first.
+        """
         timeout = asyncio.timeout_at(call.turn.deadline)
         try:
             async with timeout:
+                if (refused := await self._pass_gates(call, tool)) or call.approval:
+                    return refused
                 found = _take_shortcut(call, tool) or await self._acquire_slot(call, tool)
                 if isinstance(found, Outcome):
                     return found
+                if tool.declared.options.isolation:
+                    with extend_over_freezes(timeout, tool.timeout_s, call.turn.deadline):
+                        return await self._await_run(call, *found)
                 timeout.reschedule(min(_now() + tool.timeout_s, call.turn.deadline))
                 return await self._await_run(call, *found)
         except TimeoutError:
@@ -194,6 +257,16 @@ class ToolExecutor:
         if _now() >= call.turn.deadline:
             return timed_out(f"{tool.declared.name} was stopped because the remaining time is needed for the answer.")
         return timed_out(f"{tool.declared.name} did not finish within {tool.timeout_s:g} seconds and was stopped.")
+
+    async def _pass_gates(self, call: ActiveCall, tool: PreparedTool) -> Outcome | None:
+        """Wait for what a call must wait for: an outcome if it must not be run. Asks a person, or uses the decision."""
+        for gate in tool.gates:
+            if refused := await gate(call, self._make_context(call, tool)):
+                return refused
+            if call.approval:
+                await self._emit_approval(call)
+                return None
+        return await self._approvals.use_up(call) if call.decision else None
 
     async def _acquire_slot(self, call: ActiveCall, tool: PreparedTool) -> Outcome | RunSlot:
         """A slot in a new run as soon as its permits are acquired, or in one that was started meanwhile."""
@@ -207,10 +280,24 @@ class ToolExecutor:
         return self._start_run(call, tool, semaphores), 0
 
     def _start_run(self, call: ActiveCall, tool: PreparedTool, semaphores: Sequence[Semaphore]) -> ToolRun:
-        turn, timeout_at = call.turn, _now() + tool.timeout_s
         calls, subscribers = [call], list[ActiveCall]()
-        context = ToolContext(
+        progress = CoalescedProgress(functools.partial(self._publish_progress, subscribers))
+        context = self._make_context(call, tool, progress.report)
+        name = f"{TOOL_TASK}{tool.declared.name}"  # who blocks the event loop is known by it
+        task = asyncio.create_task(tool.run(tool, calls, context), name=name)
+        run = ToolRun(calls, task, subscribers, semaphores, progress)
+        run.task.add_done_callback(lambda _: self._release(run))
+        for notify in tool.on_start:
+            notify(run)
+        return run
+
+    def _make_context(self, call: ActiveCall, tool: PreparedTool, report: Report | None = None) -> ToolContext:
+        turn, timeout_at = call.turn, _now() + tool.timeout_s
+        return ToolContext(
             request_id=turn.request_id,
+            idempotency_key=call.idempotency_key,
+            input_response=call.input_response,
+            takes_forms=turn.approvals == "form" and self._approvals is not None,
             caller=None if tool.hides_caller else turn.caller_id,
             deadline=min(timeout_at, turn.deadline),
             patience=timeout_at,
@@ -218,13 +305,10 @@ class ToolExecutor:
             clients=self._clients,
             keys=tool.keys,
             threads=self._threads,
-            report=functools.partial(self._publish_progress, subscribers),
+            report=report,
+            send_stop=self._send_stop,
+            tool=tool.declared.name,
         )
-        run = ToolRun(calls, asyncio.create_task(tool.run(tool, calls, context)), subscribers, semaphores)
-        run.task.add_done_callback(lambda _: self._release(run))
-        for notify in tool.on_start:
-            notify(run)
-        return run
 
     async def _await_run(self, call: ActiveCall, run: ToolRun, index: int) -> Outcome:
         """Subscribe to a run and wait for its outcome. The last call to leave a run cancels it."""
@@ -241,7 +325,9 @@ class ToolExecutor:
                 self._release(run)
 
     def _release(self, run: ToolRun) -> None:
-        """Release a run's permits, once: when it is done or abandoned."""
+        """Release a run's permits, once: when it is done or abandoned. Its result is worth more than old progress."""
+        if run.progress.sender:
+            run.progress.sender.cancel()
         semaphores, run.semaphores = run.semaphores, ()
         if semaphores:
             self._permits.release(semaphores)
@@ -265,6 +351,7 @@ class ToolExecutor:
                 raise
             outcome = failed(f"{tool.declared.name} cancelled itself.")
         except BaseException as error:  # noqa: BLE001 - SystemExit too: a tool that calls sys.exit must not end the process
+            calls[0].input_required = error if isinstance(error, InputRequired) else None
             outcome = handle_exception(tool.declared.name, error)
         return [outcome] * len(calls)
 

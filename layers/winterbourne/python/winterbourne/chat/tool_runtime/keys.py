@@ -6,15 +6,17 @@ variable `NAME`.
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import redaction
-from winterbourne.chat.infra.secret_values import find_secrets
-from winterbourne.chat.infra.secrets import Secret, unwrap_single_value
+from winterbourne.chat.infra.secret_values import find_secrets, unwrap_single_value
 from winterbourne.chat.settings import is_secret
+
+if TYPE_CHECKING:
+    from winterbourne.chat.infra.secrets import Secret
 
 __all__ = ["KeyRing", "ToolKeys"]
 
@@ -30,7 +32,7 @@ class KeyRing(msgspec.Struct, frozen=True):
     """
 
     values: Mapping[str, object]
-    secrets: dict[str, Secret] = {}
+    secrets: "dict[str, Secret]" = {}
 
     def is_set(self, name: str) -> bool:
         """Whether the key or setting is set, directly or as a secret."""
@@ -48,8 +50,10 @@ class KeyRing(msgspec.Struct, frozen=True):
                 redaction.register(*find_secrets(value, by_name=False))
         return ToolKeys(values, secret_names)
 
-    def _value_or_secret(self, name: str) -> Secret | str:
+    def _value_or_secret(self, name: str) -> "Secret | str":
         if arn := self._secret_arn(name):
+            from winterbourne.chat.infra.secrets import Secret  # noqa: PLC0415 - needs asyncio
+
             return self.secrets.setdefault(name, Secret(arn, f"{name}_SECRET_ARN"))
         value = self.values.get(name)
         return "" if value is None else str(value)
@@ -61,7 +65,7 @@ class KeyRing(msgspec.Struct, frozen=True):
 class ToolKeys(msgspec.Struct, frozen=True):
     """The keys and settings that one tool may read, by the names of their variables, and which of them are secret."""
 
-    values: Mapping[str, Secret | str]
+    values: "Mapping[str, Secret | str]"
     secret_names: Collection[str] = ()
 
     async def key(self, name: str) -> str:
@@ -73,11 +77,19 @@ class ToolKeys(msgspec.Struct, frozen=True):
             SettingsError: Its secret cannot be read.
         """
         value = self._lookup(name, "keys")
-        value = unwrap_single_value(await value.read() if isinstance(value, Secret) else value)
+        value = unwrap_single_value(value if isinstance(value, str) else await value.read())
         if not value:
             _LOGGER.error("a tool cannot run: its key %s is not set", name)
             raise ToolError("This tool is not set up yet.")
         return value
+
+    async def read_all(self) -> dict[str, str]:
+        """All values as they are stored, for another process.
+
+        Raises:
+            SettingsError: A secret cannot be read.
+        """
+        return {name: value if isinstance(value, str) else await value.read() for name, value in self.values.items()}
 
     def setting(self, name: str) -> str:
         """The value of a setting that is not a secret; empty if it is not set.
@@ -86,11 +98,11 @@ class ToolKeys(msgspec.Struct, frozen=True):
             InvalidToolDeclaration: The tool does not declare it, or it is a secret, which only `key` reads.
         """
         value_or_secret = self._lookup(name, "needs")
-        if isinstance(value_or_secret, Secret) or name in self.secret_names:
+        if not isinstance(value_or_secret, str) or name in self.secret_names:
             raise InvalidToolDeclaration(f"{name} is a secret: read it with `await context.key({name!r})`")
         return value_or_secret
 
-    def _lookup(self, name: str, option: str) -> Secret | str:
+    def _lookup(self, name: str, option: str) -> "Secret | str":
         if name not in self.values:
             raise InvalidToolDeclaration(f"the tool reads {name} without declaring it: @tool({option}=[{name!r}])")
         return self.values[name]

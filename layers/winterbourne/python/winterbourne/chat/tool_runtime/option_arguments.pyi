@@ -1,7 +1,7 @@
 """Every option as an argument of `tool` and `remote_tool`; made of `ToolOptions`."""
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Callable, Sequence
+from typing import Literal, TypedDict
 
 class OptionArguments(TypedDict, total=False):
     name: str
@@ -15,3 +15,9 @@ class OptionArguments(TypedDict, total=False):
     concurrency: int | None
     keys: Sequence[str]
     needs: Sequence[str]
+    approval: bool | Callable[..., object]
+    approval_allows_edits: bool
+    once: bool
+    eager: bool | None
+    isolation: Literal["process"] | None
+    memory_mb: int

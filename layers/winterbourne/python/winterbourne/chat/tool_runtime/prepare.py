@@ -1,20 +1,23 @@
 """Prepares a tool when it is added: composes what its options ask for around its call, and looks for its keys."""
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import ToolSettings
+from winterbourne.chat.tool_runtime.approvals import Approvals, wait_for_turn
 from winterbourne.chat.tool_runtime.batching import Batching, check_size
 from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
-from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunCalls, RunSlot, ToolRun
+from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, Gate, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.circuit_breaker import CircuitBreaker, GuardedTool
-from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
-from winterbourne.chat.tool_runtime.keys import KeyRing
+from winterbourne.chat.tool_runtime.keys import KeyRing, ToolKeys
+from winterbourne.chat.tool_runtime.once import OnceTool, set_idempotency_key
 from winterbourne.chat.tool_runtime.permits import Semaphore
+from winterbourne.chat.tool_runtime.processes import ProcessPool
 from winterbourne.chat.tool_runtime.results import Outcome
 from winterbourne.chat.tool_runtime.retry import with_retry
 from winterbourne.chat.tool_runtime.threads import ThreadPool
@@ -33,17 +36,28 @@ class ToolPreparer:
         threads: Where blocking tools run.
         run: Runs the calls of a run.
         now: Wall clock, seconds; measures the age of cached results and the open time of circuit breakers.
+        approvals: Asks a person about calls, and has the records of calls that run once.
     """
 
     def __init__(
-        self, settings: ToolSettings, key_ring: KeyRing, threads: ThreadPool, run: RunCalls, now: Callable[[], float]
+        self,
+        settings: ToolSettings,
+        key_ring: KeyRing,
+        threads: ThreadPool,
+        run: RunCalls,
+        now: Callable[[], float],
+        approvals: Approvals,
     ) -> None:
         self._settings = settings
         self._key_ring = key_ring
         self._threads = threads
         self._thread_semaphore = Semaphore(settings.tool_executor_max_workers)
+        self.processes = ProcessPool(settings.tool_executor_max_workers, threads)
+        """Where tools with `isolation="process"` run."""
+        self._process_semaphore = Semaphore(settings.tool_executor_max_workers)
         self._run = run
         self._now = now
+        self._approvals = approvals
         self._results = ResultCache(settings.tool_cache_bytes, now)
         self._breakers: dict[str, CircuitBreaker] = {}
 
@@ -51,7 +65,8 @@ class ToolPreparer:
         """The tool with its wrappers: the breaker guards a run with all its retries.
 
         Raises:
-            InvalidToolDeclaration: Its batches wait longer than its timeout.
+            InvalidToolDeclaration: Its batches wait longer than its timeout, or it has `approval` or `once` and this is
+                no chat.
         """
         timeout_s = tool.options.timeout_s or self._settings.tool_execution_timeout
         if tool.batch and tool.options.batch_window_s >= timeout_s:
@@ -61,6 +76,8 @@ class ToolPreparer:
         shortcuts: list[Callable[[ActiveCall], Outcome | RunSlot | None]] = []
         on_start: list[Callable[[ToolRun], None]] = []
         run, options = self._run, tool.options
+        keys = self._key_ring.restricted_to((*options.needs, *tool.optional_settings), options.keys)
+        max_result_bytes = options.max_result_bytes or self._settings.tool_max_result_bytes
         if options.retries:
             wrappers.append(functools.partial(with_retry, tool.name, options.retries))
         if options.breaker:
@@ -77,28 +94,54 @@ class ToolPreparer:
             run = batching.run
             shortcuts.append(batching.join)
             on_start.append(batching.open)
+        max_result_bytes = options.max_result_bytes or self._settings.tool_max_result_bytes
+        if options.once:
+            once = OnceTool(tool.name, self._require_records(tool), timeout_s, max_result_bytes, self._now)
+            wrappers.append(once.guard)
         return PreparedTool(
             declared=tool,
             compares_calls=options.cache_ttl_s is not None or tool.batch is not None,
-            call=_wrap(self._in_thread(tool.call) if tool.blocking else tool.call, wrappers),
+            call=_wrap(self._isolate(tool, keys, max_result_bytes), wrappers),
             batch=_wrap(check_size(tool.name, tool.batch), wrappers) if tool.batch else None,
             run=run,
+            gates=self._gates(tool),
             shortcuts=shortcuts,
             on_start=on_start,
             missing_setting=self._first_missing_setting(tool),
-            keys=self._key_ring.restricted_to((*options.needs, *tool.optional_settings), options.keys),
+            keys=keys,
             semaphores=self._semaphores(tool),
             timeout_s=timeout_s,
-            max_result_bytes=options.max_result_bytes or self._settings.tool_max_result_bytes,
+            max_result_bytes=max_result_bytes,
             hides_caller=tool.is_cache_shared,
         )
 
+    def _gates(self, tool: Tool) -> list[Gate]:
+        gates: list[Gate] = [] if tool.options.is_eager else [wait_for_turn]
+        if tool.options.approval:
+            self._require_records(tool)
+            gates.insert(0, functools.partial(self._approvals.ask_if_needed, tool))
+            if not self._approvals.has_key:
+                _LOGGER.warning("no SIGNING_KEY is set: what tool %s asks only this process understands", tool.name)
+        return [*gates, set_idempotency_key] if tool.options.once else gates
+
+    def _require_records(self, tool: Tool) -> CallRecords:
+        if self._approvals.records is None:
+            raise InvalidToolDeclaration(f"Tool {tool.name}: `approval` and `once` need a store, as a chat has it.")
+        return self._approvals.records
+
     def _semaphores(self, tool: Tool) -> list[Semaphore]:
         limit = tool.options.concurrency
-        return [*([Semaphore(limit)] if limit else []), *([self._thread_semaphore] if tool.blocking else [])]
+        own = self._process_semaphore if tool.options.isolation else self._thread_semaphore if tool.blocking else None
+        return [*([Semaphore(limit)] if limit else []), *([own] if own else [])]
 
-    def _in_thread(self, function: Callable[[Any, ToolContext], Any]) -> Call:
-        return lambda arguments, context: self._threads.run(functools.partial(function, arguments, context))
+    def _isolate(self, tool: Tool, keys: ToolKeys, max_result_bytes: int) -> Call:
+        """The tool's call in a process or a thread, if it runs in one."""
+        if tool.options.isolation:
+            max_progress_bytes = self._settings.tool_max_result_bytes
+            return self.processes.isolate(tool, keys, max_progress_bytes, max_result_bytes)
+        if not tool.blocking or inspect.isgeneratorfunction(tool.function):
+            return tool.call
+        return lambda arguments, context: self._threads.run(functools.partial(tool.call, arguments, context), tool.name)
 
     def _first_missing_setting(self, tool: Tool) -> str:
         """The first key or setting that the tool needs and that is not set; empty if all are set."""

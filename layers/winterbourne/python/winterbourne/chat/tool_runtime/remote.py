@@ -2,10 +2,14 @@
 
 Both sides declare the same signature, so the model's arguments are validated before anything is sent. The call is a
 signed request to Lambda's API over the shared connection pool, without an SDK client. The other side is `tool_worker`,
-or any function that accepts the same payload.
-https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+or any function that accepts the same payload. It may stream: a line with `{"progress":…}` for each progress, then the
+answer. One that does not stream sends the answer alone.
+https://docs.aws.amazon.com/lambda/latest/api/API_InvokeWithResponseStream.html
 """
 
+import asyncio
+import contextlib
+import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
@@ -16,7 +20,7 @@ import orjson
 from msgspec import Meta
 from msgspec.structs import replace
 
-from winterbourne.chat.errors import CredentialsMissing, ToolError, ToolUnavailable
+from winterbourne.chat.errors import CredentialsMissing, StorageUnavailable, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.tool_runtime.context import ToolContext
@@ -28,11 +32,20 @@ if TYPE_CHECKING:
 
     from winterbourne.chat.tool_runtime.option_arguments import OptionArguments
 
-__all__ = ["MAX_PAYLOAD_BYTES", "RemoteAnswer", "RemoteCall", "remote_tool"]
+__all__ = ["MAX_PAYLOAD_BYTES", "MAX_PROGRESS_BYTES", "RemoteAnswer", "RemoteCall", "encode_progress", "remote_tool"]
 
 # For the request and the response of a synchronous invocation:
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
+
+MAX_PROGRESS_BYTES: Final = 2 * 1024 * 1024
+"""For all the progress of one call. A worker sends no more; of any other function, answer and progress together may
+have this and MAX_PAYLOAD_BYTES."""
+
+STOP_TIMEOUT_S: Final = 0.2
+"""How long a cancelled call, which has CANCEL_GRACE_S in all, waits for its stop; a write that has begun goes on."""
+
+_PROGRESS: Final = b'{"progress":'
 
 LAMBDA_API_SETTINGS: Final = ("AWS_REGION", "AWS_ENDPOINT_URL_LAMBDA")
 """Settings that determine the endpoint of Lambda's API."""
@@ -47,6 +60,8 @@ class RemoteCall(msgspec.Struct, frozen=True):
         timeout_s: How long the caller waits for the answer.
         request_id: Of the invocation that calls, for the other function's log.
         caller: Who made the request; empty if unknown or if all callers share the tool's results.
+        stream: Whether the caller reads progress; else it reads the answer and nothing before it.
+        stop_key: The key of the signal that stops this call, in the chat's store; empty if none can come.
     """
 
     tool: str
@@ -54,6 +69,8 @@ class RemoteCall(msgspec.Struct, frozen=True):
     timeout_s: Annotated[float, Meta(gt=0)]
     request_id: str = ""
     caller: str = ""
+    stream: bool = False
+    stop_key: str = ""
 
 
 class RemoteAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,8 +102,21 @@ def remote_tool(function_name: str, **options: "Unpack[OptionArguments]") -> Cal
 
         async def call(arguments: Any, context: ToolContext) -> Any:
             caller = "" if declared.is_cache_shared else context.caller
-            payload = RemoteCall(declared.name, arguments, context.remaining_s, context.request_id, caller)
-            return await _invoke(context.setting(setting) if setting else function_name, payload, context)
+            send_stop = context._send_stop  # noqa: SLF001 - of this package; no tool needs it
+            stop_key = f"remote:{uuid.uuid4()}" if send_stop else ""
+            remaining_s, request_id = context.remaining_s, context.request_id
+            payload = RemoteCall(
+                declared.name, arguments, remaining_s, request_id, caller, stream=True, stop_key=stop_key
+            )
+            try:
+                return await _invoke(context.setting(setting) if setting else function_name, payload, context)
+            except asyncio.CancelledError:
+                # At its deadline the other function ends the call by itself.
+                if send_stop and context.remaining_s > 0:
+                    with contextlib.suppress(TimeoutError, StorageUnavailable):  # the store has logged it
+                        async with asyncio.timeout(STOP_TIMEOUT_S):
+                            await send_stop(stop_key)
+                raise
 
         changes = {"optional_settings": LAMBDA_API_SETTINGS, "offered_if": setting, "function": None}
         return replace(declared, call=call, blocking=False, **changes)
@@ -104,7 +134,10 @@ async def _invoke(target: str, remote_call: RemoteCall, context: ToolContext) ->
         except CredentialsMissing as error:
             raise ToolError(f"The tool's function cannot be called: {error}.") from None
         response = await context.http.send(request, stream=True)
-        return _parse_response(response, await http_pool.read_body(response, MAX_PAYLOAD_BYTES))
+        if response.status_code != 200:
+            await response.aclose()
+            raise _error_for_status(response.status_code)
+        return _parse_answer(await _read_answer(response, context))
 
 
 def _build_request(target: str, region: str, remote_call: RemoteCall, context: ToolContext) -> httpx.Request:
@@ -114,21 +147,55 @@ def _build_request(target: str, region: str, remote_call: RemoteCall, context: T
     # https://docs.aws.amazon.com/general/latest/gr/lambda-service.html
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     endpoint = context.setting("AWS_ENDPOINT_URL_LAMBDA") or f"https://lambda.{region}.{domain}"
-    url = f"{endpoint}/2015-03-31/functions/{quote(target, safe='')}/invocations"
+    url = f"{endpoint}/2021-11-15/functions/{quote(target, safe='')}/response-streaming-invocations"
     # No read timeout: a tool may take long, and its own timeout ends it.
     timeout = httpx.Timeout(context.http.timeout.connect, read=None)
     headers = {"content-type": "application/json"}
     return context.http.build_request("POST", url, content=payload, headers=headers, timeout=timeout)
 
 
-def _parse_response(response: httpx.Response, body: bytes) -> Any:
-    if response.status_code == 429 or response.status_code >= 500:
-        raise ToolUnavailable(f"The tool's function is busy or broken (HTTP {response.status_code}).")
-    if response.status_code != 200:
-        raise ToolError(f"The tool's function cannot be called (HTTP {response.status_code}).")
-    if "x-amz-function-error" in response.headers:
+def encode_progress(data: bytes) -> bytes:
+    """The line for a progress, which is JSON text."""
+    return b"%b%b}\n" % (_PROGRESS, data)
+
+
+def _error_for_status(status: int) -> ToolError:
+    if status == 429 or status >= 500:
+        return ToolUnavailable(f"The tool's function is busy or broken (HTTP {status}).")
+    return ToolError(f"The tool's function cannot be called (HTTP {status}).")
+
+
+async def _read_answer(response: httpx.Response, context: ToolContext) -> bytearray:
+    """Read the stream to its end and pass its progress on; returns what comes after that."""
+    from winterbourne.chat.infra.event_stream import EventStreamDecoder  # noqa: PLC0415 - as heavy as signing
+
+    decoder, payload, ending = EventStreamDecoder(), bytearray(), None
+    async with contextlib.aclosing(http_pool.iterate_body(response, MAX_PAYLOAD_BYTES + MAX_PROGRESS_BYTES)) as chunks:
+        async for chunk in chunks:
+            for message in decoder.feed(chunk):
+                headers: Any = message.headers  # a dict, which typeshed does not know
+                if headers.get(":event-type") == "PayloadChunk":
+                    payload += message.payload
+                    await _pass_progress_on(payload, context)
+                else:
+                    ending = headers.get(":event-type"), message.payload
+    if ending is None:
+        raise ToolUnavailable("The tool's function broke off before its answer was whole.")
+    kind, details = ending
+    if kind != "InvokeComplete" or msgspec.json.decode(details or b"{}", type=dict[str, Any]).get("ErrorCode"):
         raise ToolUnavailable("The tool's function failed while it ran; its log has the details.")
-    answer = msgspec.json.decode(body, type=RemoteAnswer)
+    return payload
+
+
+async def _pass_progress_on(payload: bytearray, context: ToolContext) -> None:
+    """Take the whole lines of progress from the beginning of the payload."""
+    while payload.startswith(_PROGRESS) and (end := payload.find(b"\n")) >= 0:
+        await context.progress(orjson.loads(payload[:end])["progress"])
+        del payload[: end + 1]
+
+
+def _parse_answer(payload: bytearray) -> Any:
+    answer = msgspec.json.decode(payload, type=RemoteAnswer)
     if answer.is_error:
         raise ToolError(answer.content)
     return orjson.loads(answer.content)

@@ -26,6 +26,7 @@ __all__ = [
     "batch_outcomes",
     "completed",
     "counts_as_failure",
+    "denied",
     "encode",
     "failed",
     "handle_exception",
@@ -60,6 +61,11 @@ def failed(error: str) -> Outcome:
 def timed_out(error: str) -> Outcome:
     """A timed-out outcome with this message, redacted and limited in length."""
     return Outcome("timed_out", error=_error_message(error))
+
+
+def denied(error: str) -> Outcome:
+    """The outcome of a call that a person did not allow, with this message, redacted and limited in length."""
+    return Outcome("denied", error=_error_message(error))
 
 
 def completed(value: Any, max_bytes: int) -> Outcome:

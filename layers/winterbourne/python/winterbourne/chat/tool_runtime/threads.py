@@ -1,7 +1,8 @@
 """Thread pool for synchronous tools: reuses threads, and abandons those that outlive their timeout.
 
 The caller limits how many run at once (see `permits`). A thread that cannot be stopped is counted here and replaced by
-a new one, so that it holds no permit. All threads are daemons, so none delays the exit of the process.
+a new one, so that it holds no permit and no neighbour's place: a tool that is stuck in many is refused before others
+are. All threads are daemons, so none delays the exit of the process.
 """
 
 import asyncio
@@ -9,13 +10,16 @@ import contextvars
 import functools
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from winterbourne.chat.errors import ToolUnavailable
-from winterbourne.chat.infra.telemetry import measure
 
-__all__ = ["ThreadPool"]
+__all__ = ["STUCK_THREADS", "ThreadPool"]
+
+STUCK_THREADS: Final = 4
+"""How many times TOOL_ABANDONED_LIMIT threads may be stuck; then no tool gets a thread any more."""
 
 T = TypeVar("T")
 
@@ -24,33 +28,43 @@ class ThreadPool:
     """The thread pool of one event loop.
 
     Args:
-        abandoned_limit: How many stuck threads are tolerated; once there are that many, `run` refuses more work.
+        abandoned_limit: With half as many stuck threads a tool is refused more of them; with STUCK_THREADS times as
+            many, in all, every tool is.
     """
 
     def __init__(self, abandoned_limit: int = 8) -> None:
         self._abandoned_limit = abandoned_limit
         self._idle_workers: list[_Worker] = []
+        self._abandoned: Counter[str] = Counter()
         self.abandoned_count = 0
         """Threads still running although their call was cancelled."""
 
-    def run(self, function: Callable[[], T]) -> "asyncio.Future[T]":
+    def run(self, function: Callable[[], T], tool: str = "") -> "asyncio.Future[T]":
         """Call a function in a thread, with a copy of this task's context variables.
+
+        Args:
+            function: Takes no arguments.
+            tool: The tool whose thread it is; empty for none.
 
         Returns:
             A future with what the function returns or raises.
 
         Raises:
-            ToolUnavailable: Too many threads are stuck.
+            ToolUnavailable: Too many threads of the tool, or in all, are stuck.
 
         Cancellation:
             Ends the wait at once; the thread cannot be stopped and is abandoned.
         """
-        if self.abandoned_count >= self._abandoned_limit:
+        if tool and self._abandoned[tool] >= max(1, self._abandoned_limit // 2):
+            text = f"{self._abandoned[tool]} earlier calls of {tool} are stuck; it can run again when they have ended."
+            raise ToolUnavailable(text)
+        if self.abandoned_count >= self._abandoned_limit * STUCK_THREADS:
             text = "Too many threads of earlier tools are stuck; this tool can run again after a restart."
             raise ToolUnavailable(text)
         worker = self._idle_workers.pop() if self._idle_workers else _Worker()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(self._count_if_abandoned)
+        worker.tool = tool
+        future.add_done_callback(functools.partial(self._count_if_abandoned, worker))
         context = contextvars.copy_context()
         worker.jobs.put(lambda: self._run_job(worker, future, lambda: context.run(function)))
         return future
@@ -76,23 +90,30 @@ class ThreadPool:
     def _on_job_done(self, worker: "_Worker", future: "asyncio.Future[Any]", deliver: Callable[[], None]) -> None:
         """Runs in the loop: the thread has finished its job."""
         if future.cancelled():
-            self.abandoned_count -= 1
+            self._count_abandoned(worker, -1)
             worker.jobs.put(None)  # it was replaced when it was abandoned
         else:
             self._idle_workers.append(worker)
             deliver()
 
-    def _count_if_abandoned(self, future: "asyncio.Future[Any]") -> None:
+    def _count_if_abandoned(self, worker: "_Worker", future: "asyncio.Future[Any]") -> None:
         """Runs in the loop: the function's outcome is there, or nobody waits for it any more."""
         if future.cancelled():
-            self.abandoned_count += 1
+            from winterbourne.chat.infra.telemetry import measure  # noqa: PLC0415 - heavy, and seldom needed
+
+            self._count_abandoned(worker, 1)
             measure("AbandonedThreads")
+
+    def _count_abandoned(self, worker: "_Worker", change: int) -> None:
+        self.abandoned_count += change
+        self._abandoned[worker.tool] += change
 
 
 class _Worker:
-    """A thread that runs the jobs of its queue one at a time; None stops it."""
+    """A thread that runs the jobs of its queue one at a time, for one tool after another; None stops it."""
 
     def __init__(self) -> None:
+        self.tool = ""
         self.jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="tool", daemon=True).start()
 

@@ -1,11 +1,12 @@
 """Argument validation: the JSON a model wrote → typed values, or one sentence that says what to fix.
 
-Nothing is guessed: no string becomes a number, no unknown field is dropped. Pure; independent of tools.
+Nothing is guessed: no string becomes a number, no unknown field is dropped. What means the same is taken: `2.0` for an
+integer, as JSON Schema has it, and `null` for no arguments. Pure; independent of tools.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -45,7 +46,9 @@ class ArgumentValidator:
         """
         try:
             value = _decode_json(text or "{}")
-            self._reject_unknown_fields(value, self._parameters, "$")
+            if value is None and not self._parameters.get("required"):
+                value = {}
+            value = self._fit(value, self._parameters, "$")
         except msgspec.ValidationError as error:
             raise self._argument_error(str(error)) from None
         except RecursionError:
@@ -65,27 +68,30 @@ class ArgumentValidator:
         problem, _, path = reason.partition(" - at ")
         return argument_error(self._name, f"{_lowercase_first(problem)}, at {path or '`$`'}")
 
-    def _reject_unknown_fields(self, value: Any, schema: Schema, path: str) -> None:
-        """Reject unknown fields on every level.
+    def _fit(self, value: Any, schema: Schema, path: str) -> Any:
+        """The value with integers where the schema has some; rejects unknown fields on every level.
 
         Raises:
             msgspec.ValidationError: A field is unknown.
         """
         if isinstance(value, dict):
-            self._reject_unknown_fields_of_object(value, self._matching_object_schema(value, schema), path)
-        elif isinstance(value, list):
-            item_schema: Schema = next((part["items"] for part in self._union_members(schema) if "items" in part), {})
-            for at, item in enumerate(value):
-                self._reject_unknown_fields(item, item_schema, f"{path}[{at}]")
+            return self._fit_object(value, self._matching_object_schema(value, schema), path)
+        if isinstance(value, list):
+            arrays = [part for part in self._union_members(schema) if "items" in part]
+            return [self._fit(item, _item_schema(arrays, at), f"{path}[{at}]") for at, item in enumerate(value)]
+        if isinstance(value, float) and value.is_integer() and abs(value) <= _MAX_EXACT:
+            members = list(self._union_members(schema))
+            is_integer = any(part.get("type") == "integer" or value in part.get("enum", ()) for part in members)
+            return int(value) if is_integer and not any(part.get("type") == "number" for part in members) else value
+        return value
 
-    def _reject_unknown_fields_of_object(self, value: dict[str, Any], schema: Schema, path: str) -> None:
+    def _fit_object(self, value: dict[str, Any], schema: Schema, path: str) -> dict[str, Any]:
         additional_properties = schema.get("additionalProperties") or {}
         properties = schema.get("properties", dict.fromkeys(value, additional_properties))
         if unknown := [key for key in value if key not in properties]:
             names = ", ".join(f"`{name}`" for name in properties) or "none"
             raise msgspec.ValidationError(f"unknown field `{unknown[0]}` (the fields are {names}) - at `{path}`")
-        for key, item in value.items():
-            self._reject_unknown_fields(item, properties[key], f"{path}.{key}")
+        return {key: self._fit(item, properties[key], f"{path}.{key}") for key, item in value.items()}
 
     def _matching_object_schema(self, value: dict[str, Any], schema: Schema) -> Schema:
         """The object schema of a value, in a union by its tag; empty if none fits, then msgspec rejects the value."""
@@ -100,6 +106,12 @@ class ArgumentValidator:
             yield target
         for part in target.get("anyOf", ()):
             yield from self._union_members(part)
+
+
+def _item_schema(arrays: Sequence[Schema], at: int) -> Schema:
+    """The schema of an item in an array, by its place in a tuple."""
+    schemas = (part.get("prefixItems", ())[at : at + 1] or [part["items"]] for part in arrays)
+    return next((schema for schema, *_ in schemas if schema), {})
 
 
 def _is_raised_by_msgspec(error: msgspec.ValidationError) -> bool:
@@ -130,6 +142,8 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
     if duplicates := [name for name in names if names.count(name) > 1]:
         raise msgspec.ValidationError(f"the field `{duplicates[0]}` is given twice - at `$..{duplicates[0]}`")
 
+
+_MAX_EXACT: Final = 2.0**53  # a larger float may stand for any of several integers
 
 # The path that msgspec appends to the error message of a tool's own type.
 _PATH_AT_END: Final = re.compile(r" - at `\$[\w.\[\]]*`\Z")

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
+from winterbourne.chat.formats.ag_ui.approvals import ResumeEntry, decode_decisions
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
 from winterbourne.chat.formats.base import ClientTool, Format, Id, ResumedAnswer, encode_text_error
@@ -25,6 +26,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     run_id: Id = ""
     tools: tuple[ClientTool, ...] = ()
     context: tuple[_Context, ...] = ()
+    resume: tuple[ResumeEntry, ...] | None = None
     protocol_version: Any = None
 
 
@@ -48,6 +50,8 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
         conversation_id=decoded.thread_id,
         reconnects=bool(decoded.thread_id) and not decoded.messages,
         client_tools=tuple(tool.schema() for tool in decoded.tools),
+        approvals="form",
+        decisions=decode_decisions(decoded.resume or ()),
     )
     return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id, _knows_1_0(decoded.protocol_version))
 

@@ -13,6 +13,7 @@ import msgspec
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.messages import Message
 from winterbourne.chat.formats import sse
+from winterbourne.chat.formats.ag_ui.approvals import encode_interrupt, pending_approvals
 from winterbourne.chat.formats.ag_ui.history import (
     METADATA_KEY,
     EncryptedValue,
@@ -60,6 +61,7 @@ class AgUiEncoder(sse.SseEncoder):
     _reasoning_count: int = 0
     _open_calls: list[str] = msgspec.field(default_factory=list)
     _pending_calls: list[str] = msgspec.field(default_factory=list)
+    _asked: dict[str, e.ToolApprovalRequested] = msgspec.field(default_factory=dict)
 
     @override
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
@@ -87,6 +89,7 @@ class AgUiEncoder(sse.SseEncoder):
                 return TOOL_PROGRESS % (dumps(id_), dumps(name), single_line(data))
             case e.ToolFinished(id_):
                 self._pending_calls = [call for call in self._pending_calls if call != id_]
+                self._asked.pop(id_, None)
                 return _tool_finished(event)
             case e.TurnStarted(turn):
                 self._turn_message_id = turn_id(self._message_id, turn)
@@ -104,6 +107,9 @@ class AgUiEncoder(sse.SseEncoder):
             case e.ConversationStopped(reason):
                 outcome = {"outcome": {"type": "cancelled"}} if self.knows_1_0 else {}
                 return self._run_finished(outcome | {"result": {"stopReason": reason}})
+            case e.ToolApprovalRequested(id_):
+                self._asked[id_] = event
+                return b""
             case e.ToolQueued() | e.ToolStarted():
                 return b""
             case _:
@@ -130,6 +136,7 @@ class AgUiEncoder(sse.SseEncoder):
         thread, run = self.thread_id or event.conversation_id, self.run_id or event.message_id
         self._run_fields = {"threadId": thread, "runId": run}
         snapshot = {"messages": encode_history(self.history or ())}
+        self._asked = {asked.id: asked for asked in pending_approvals(self.history or ())}
         begin = _event("RUN_STARTED", self._run_fields)
         return begin if self.history is None else begin + _event("MESSAGES_SNAPSHOT", snapshot)
 
@@ -137,6 +144,8 @@ class AgUiEncoder(sse.SseEncoder):
         outcome: dict[str, Any] = {"type": "success"}
         if event.stop_reason == "tool_calls" and self.knows_1_0:
             outcome["pendingToolCallIds"] = self._pending_calls
+        if self._asked:
+            outcome = {"type": "interrupt", "interrupts": [*map(encode_interrupt, self._asked.values())]}
         usage = {"usage": [encode_usage(event.usage)]}
         return self._run_finished({"outcome": outcome, "result": {"stopReason": event.stop_reason}, **usage})
 

@@ -8,8 +8,16 @@ from winterbourne.chat.core.history import new_messages
 from winterbourne.chat.core.messages import ChatRequest, ToolSchema
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
-from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history
-from winterbourne.chat.formats.base import Format, Id, MaxTokens, ModelOptions, ToolName, encode_text_error
+from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_decisions, decode_history
+from winterbourne.chat.formats.base import (
+    Format,
+    Id,
+    MaxTokens,
+    ModelOptions,
+    ResumedAnswer,
+    ToolName,
+    encode_text_error,
+)
 from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
@@ -32,6 +40,7 @@ class _Body(ModelOptions, frozen=True, kw_only=True, rename="camel"):
     system: str | None = None
     tools: dict[ToolName, _Tool] | None = None
     store: bool = False
+    approvals: bool = False
     trigger: Any = None
     message_id: str | None = None
 
@@ -52,7 +61,8 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
     """Decode a `useChat` request. With `store`, only the new messages are taken from `messages`.
 
     `messageId` is a question that is edited, an answer that is regenerated (or its question), or the answer that goes
-    on with the results of the client's own tools.
+    on with the results of the client's own tools, or with what a person has decided. `approvals` says that the page can
+    ask one: version 5 of the SDK cannot.
     """
     decoded = convert_body(_with_messages(body), _Body, UIMessage)
     tools = decoded.tools or {}
@@ -71,9 +81,16 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
         temperature=decoded.temperature,
         max_tokens=decoded.max_tokens,
         client_tools=tuple(ToolSchema(name, t.description or "", t.parameters) for name, t in tools.items()),
+        approvals="yes_or_no" if decoded.approvals else "none",
+        decisions=tuple(decode_decisions(last[0])) if continued else (),
     )
-    return chat_request, AiSdkEncoder(frozenset(tools))
+    return chat_request, AiSdkEncoder(frozenset(tools), decoded.approvals)
 
 
-FORMAT: Final = Format("/api/chat", decode, encode_text_error, resume=lambda answer: AiSdkEncoder(answer.client_tools))
+def _resume(answer: ResumedAnswer) -> AiSdkEncoder:
+    """Approvals are shown if a page of this SDK began the answer and said that it can: a GET does not say it."""
+    return AiSdkEncoder(answer.client_tools, answer.approvals == "yes_or_no")
+
+
+FORMAT: Final = Format("/api/chat", decode, encode_text_error, resume=_resume)
 """AI SDK UI message stream."""

@@ -1,6 +1,7 @@
 """Encodes events as the AI SDK UI message stream v1, which `useChat` reads in versions 5, 6 and 7 of the SDK.
 
-Only chunk types that version 5 knows are sent: an unknown type makes the client end the stream.
+Only chunk types that version 5 knows are sent, because an unknown type makes the client end the stream, unless it says
+that it can ask a person.
 https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
 """
 
@@ -28,6 +29,7 @@ HEADERS: Final[Mapping[str, str]] = {**sse.HEADERS, "x-vercel-ai-ui-message-stre
 FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
     "stop": "stop",
     "tool_calls": "tool-calls",
+    "approval": "tool-calls",
     "max_tokens": "length",
     "content_filter": "content-filter",
     "refusal": "content-filter",
@@ -47,15 +49,18 @@ class AiSdkEncoder(sse.SseEncoder):
 
     Attributes:
         client_tools: Names of the tools that the client runs; it knows their types, so they are not sent as `dynamic`.
+        can_ask: Whether the client can ask a person, and so knows the chunks for that.
     """
 
     headers: ClassVar[Mapping[str, str]] = HEADERS
 
     client_tools: frozenset[str] = frozenset()
+    can_ask: bool = False
     _part_count: int = 0
     _text_id: bytes = b""
     _reasoning_id: bytes = b""
     _is_step_open: bool = False
+    _begun_calls: set[str] = msgspec.field(default_factory=set)
 
     @override
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
@@ -72,6 +77,7 @@ class AiSdkEncoder(sse.SseEncoder):
                 return self._reasoning_ended(PartMetadata(signature, redacted, opaque))
             case e.ToolCallStarted(id_, name):
                 begin = self._end_parts()
+                self._begun_calls.add(id_)
                 return b'%bdata: {"type":"tool-input-start",%b}\n\n' % (begin, self._tool_call_fields(id_, name))
             case e.ToolCallReady(id_, name, arguments, opaque):
                 data = self._tool_call_fields(id_, name), _tool_input(arguments), _metadata(PartMetadata(opaque=opaque))
@@ -97,6 +103,10 @@ class AiSdkEncoder(sse.SseEncoder):
                 return self._ended("error", {"errorText": explain_failure(message, request_id)})
             case e.ConversationStopped(reason):
                 return self._ended("abort", {"reason": reason})
+            case e.ToolApprovalRequested(id_, _, approval):
+                ids = {"approvalId": approval.id, "toolCallId": id_}
+                asked = {**ids, "reason": approval.message} if approval.message else ids
+                return _chunk("tool-approval-request", asked) if self.can_ask else b""
             case e.ToolQueued() | e.ToolStarted():
                 return b""
             case _:
@@ -143,7 +153,7 @@ class AiSdkEncoder(sse.SseEncoder):
         return self._end_parts() + (b'data: {"type":"finish-step"}\n\n' if was_open else b"")
 
     def _ended(self, kind: str, fields: Mapping[str, Any]) -> bytes:
-        return b"%bdata: %b\n\n%b" % (self._end_step(), dumps({"type": kind, **fields}), sse.DONE)
+        return self._end_step() + _chunk(kind, fields) + sse.DONE
 
     def _tool_call_fields(self, call_id: str, name: str) -> bytes:
         return b'"toolCallId":%b,"toolName":%b%b' % (dumps(call_id), dumps(name), self._dynamic(name))
@@ -152,11 +162,17 @@ class AiSdkEncoder(sse.SseEncoder):
         dynamic = self._dynamic(event.name)
         if event.status == "completed":
             return _tool_output_available(event.id, single_line(event.result) or b"null", dynamic)
+        if event.status == "denied" and self.can_ask and event.id not in self._begun_calls:  # else nothing says by whom
+            return _chunk("tool-output-denied", {"toolCallId": event.id})
         fields = dumps(event.id), dumps(event.error or event.status), dynamic
         return b'data: {"type":"tool-output-error","toolCallId":%b,"errorText":%b%b}\n\n' % fields
 
     def _dynamic(self, name: str) -> bytes:
         return b"" if name in self.client_tools else DYNAMIC
+
+
+def _chunk(kind: str, fields: Mapping[str, Any]) -> bytes:
+    return b"data: %b\n\n" % dumps({"type": kind, **fields})
 
 
 def _metadata(part: PartMetadata) -> bytes:

@@ -10,11 +10,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import orjson
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
 from winterbourne.chat.core.messages import (
+    Approval,
     AssistantMessage,
     AssistantPart,
+    Decision,
     Message,
     Opaque,
     Reasoning,
@@ -30,10 +32,12 @@ from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_file, usable_part
 
 __all__ = [
+    "TOOL_DENIED",
     "CallMetadata",
     "PartMetadata",
     "ProviderMetadata",
     "UIMessage",
+    "decode_decisions",
     "decode_history",
     "encode_history",
     "parse_json",
@@ -59,6 +63,14 @@ class CallMetadata(msgspec.Struct, frozen=True):
     winterbourne: dict[str, Opaque] = {}
 
 
+class _Approval(msgspec.Struct, frozen=True):
+    """What a person is asked about a call; with `approved` and a reason once that person has decided."""
+
+    id: str
+    approved: bool | None = None
+    reason: str | None = None
+
+
 class UIMessagePart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A message part of any type; fields that the part does not have are empty."""
 
@@ -75,6 +87,7 @@ class UIMessagePart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     output: Any = None
     error_text: str | None = None
     preliminary: bool | None = None
+    approval: _Approval | None = None
     provider_metadata: ProviderMetadata | None = None
     call_provider_metadata: ProviderMetadata | None = None
 
@@ -119,6 +132,13 @@ def decode_history(messages: Iterable[UIMessage]) -> Iterator[Message]:
                     yield from _decode_step(step, message)
 
 
+def decode_decisions(message: UIMessage) -> Iterator[Decision]:
+    """What a person has decided of the calls in an answer; those that were run or denied since are over."""
+    for part in message.parts:
+        if part.state == "approval-responded" and (told := part.approval) and told.approved is not None:
+            yield Decision(approval_id=told.id, approved=told.approved, reason=told.reason or "")
+
+
 def _latest_answers(messages: Sequence[UIMessage]) -> Iterable[UIMessage]:
     answers = (message.id if message.role == "assistant" else "" for message in messages)
     places = [answer or at for at, answer in enumerate(answers)]
@@ -155,7 +175,8 @@ def _assistant_parts(part: UIMessagePart, late: Mapping[str, Opaque]) -> Iterato
     metadata = (part.call_provider_metadata or part.provider_metadata or ProviderMetadata()).winterbourne
     if name := part.resolved_tool_name:
         opaque = late.get(part.tool_call_id, metadata.opaque)
-        yield ToolCall(part.tool_call_id, name, _tool_arguments(part), opaque)
+        approval = Approval(part.approval.id, 0) if part.approval else UNSET  # its id says when it expires
+        yield ToolCall(part.tool_call_id, name, _tool_arguments(part), opaque, approval)
     if part.type == "text" and part.text:
         yield Text(part.text)
     if part.type == "reasoning" or (part.type == "text" and metadata != PartMetadata()):
@@ -171,7 +192,8 @@ def _tool_arguments(part: UIMessagePart) -> str:
 def _tool_message(part: UIMessagePart) -> ToolMessage | None:
     if part.state == "output-available" and not part.preliminary:
         return ToolMessage(part.tool_call_id, part.resolved_tool_name, dumps(part.output).decode())
-    errors = {"output-error": part.error_text or "failed", "output-denied": TOOL_DENIED}
+    denied = f"{TOOL_DENIED} {(part.approval and part.approval.reason) or ''}".rstrip()
+    errors = {"output-error": part.error_text or "failed", "output-denied": denied}
     if error := errors.get(part.state or ""):
         return ToolMessage(part.tool_call_id, part.resolved_tool_name, error, is_error=True)
     return None
@@ -194,6 +216,8 @@ def encode_history(messages: Iterable[Message], server_tools: Container[str]) ->
             case SystemMessage(text):
                 encoded.append({"id": f"s_{at}", "role": "system", "parts": [{"type": "text", "text": text}]})
             case UserMessage(parts, id_):
+                for part in _parts_where(encoded, state="approval-requested"):  # nobody can decide it any more
+                    _finish_call(part, TOOL_DENIED, is_error=True)
                 encoded.append({"id": id_, "role": "user", "parts": [*map(_encode_user_part, parts)]})
             case AssistantMessage(_, id_, _, usage):
                 if not encoded or encoded[-1]["role"] != "assistant" or answer != id_:
@@ -205,12 +229,27 @@ def encode_history(messages: Iterable[Message], server_tools: Container[str]) ->
                 if usage:
                     encoded[-1]["metadata"], part_count = {"usage": encode_usage(usage)}, 0  # a stream ends here
             case ToolMessage(call_id, _, content, is_error):
-                error = {"state": "output-error", "errorText": content}
-                outcome = error if is_error else {"state": "output-available", "output": parse_json(content)}
-                for part in encoded[-1]["parts"] if encoded else ():
-                    if part.get("toolCallId") == call_id:
-                        part.update(outcome)
+                for part in _parts_where(encoded, toolCallId=call_id):
+                    _finish_call(part, content, is_error=is_error)
     return encoded
+
+
+def _parts_where(encoded: Sequence[Mapping[str, Any]], **field: str) -> list[dict[str, Any]]:
+    """The parts of the last message that have this field."""
+    return [part for part in (encoded[-1]["parts"] if encoded else ()) if field.items() <= part.items()]
+
+
+def _finish_call(part: dict[str, Any], content: str, *, is_error: bool) -> None:
+    """Give a call's part its result, which also says what was decided if a person was asked."""
+    error = {"state": "output-error", "errorText": content}
+    part.update(error if is_error else {"state": "output-available", "output": parse_json(content)})
+    if "approval" in part:
+        part["approval"] = {"id": part["approval"]["id"], "approved": True}
+        if is_error and content.startswith(TOOL_DENIED):
+            reason = content.removeprefix(TOOL_DENIED).strip()
+            part["approval"] |= {"approved": False, **({"reason": reason} if reason else {})}
+            part["state"] = "output-denied"
+            del part["errorText"]
 
 
 def _encode_turn(turn: AssistantMessage, part_count: int, server_tools: Container[str]) -> list[dict[str, Any]]:
@@ -229,13 +268,19 @@ def _encode_turn(turn: AssistantMessage, part_count: int, server_tools: Containe
                     part_count += 1
                     head = {"type": "reasoning", "id": f"p{part_count}", "text": text, "state": "done"}
                     encoded.append(head | metadata)
-            case ToolCall(id_, name, arguments, opaque):
+            case ToolCall(id_, name, arguments, opaque, approval):
                 kind = {"type": "dynamic-tool", "toolName": name} if name in server_tools else {"type": f"tool-{name}"}
                 parsed = parse_json(arguments or "{}")
                 call = {"toolCallId": id_, "input": parsed if isinstance(parsed, dict) else arguments}
                 metadata = provider_metadata(PartMetadata(opaque=opaque), "callProviderMetadata")
-                encoded.append({**kind, **call, "state": "input-available", **metadata})
+                asked = _encode_approval(approval) if approval else {"state": "input-available"}
+                encoded.append({**kind, **call, **asked, **metadata})
     return encoded
+
+
+def _encode_approval(approval: Approval) -> dict[str, Any]:
+    reason = {"requestReason": approval.message} if approval.message else {}
+    return {"state": "approval-requested", "approval": {"id": approval.id, **reason}}
 
 
 def provider_metadata(part: PartMetadata, field: str = "providerMetadata") -> dict[str, Any]:

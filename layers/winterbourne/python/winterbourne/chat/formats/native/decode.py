@@ -9,6 +9,7 @@ from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
     ChatRequest,
+    Decision,
     Image,
     Message,
     SystemMessage,
@@ -50,6 +51,9 @@ _Message: TypeAlias = System | _User | _Assistant | _Tool
 class _Body(ModelOptions, frozen=True, kw_only=True):
     messages: tuple[_Message, ...]
     conversation_id: Id = ""
+    message_id: Id = ""
+    approvals: bool = False
+    decisions: tuple[Decision, ...] = ()
     store: bool = False
     regenerate: bool = False
     system: str | None = None
@@ -82,11 +86,17 @@ def _user_parts(content: str | tuple[UserPart, ...]) -> tuple[UserPart, ...]:
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
-    """Decode a native request. With `store`, `messages` holds only new messages, none to regenerate the last answer."""
+    """Decode a native request.
+
+    With `store`, `messages` holds only new messages: none to regenerate the last answer, or to go on with it after
+    `decisions`. Without, its last turn has the calls that are decided, each with its `approval`. `message_id` is the
+    answer that goes on.
+    """
     decoded = convert_body(body, _Body, _Message)
     chat_request = ChatRequest(
         messages=tuple(_decode_message(message) for message in decoded.messages),
         conversation_id=decoded.conversation_id,
+        message_id=decoded.message_id if decoded.decisions else "",
         store=decoded.store,
         regenerate=decoded.regenerate,
         system=decoded.system,
@@ -94,6 +104,8 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
         temperature=decoded.temperature,
         max_tokens=decoded.max_tokens,
         tool_choice=decoded.tool_choice,
+        approvals="form" if decoded.approvals else "none",
+        decisions=decoded.decisions,
     )
     return chat_request, NativeEncoder()
 

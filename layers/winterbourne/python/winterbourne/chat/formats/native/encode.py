@@ -5,9 +5,11 @@
     data: {"type":"reasoning","delta":"..."}
     data: {"type":"tool_call","name":"get_weather","status":"started","id":"call_1","arguments":"{}"}
     data: {"type":"tool_call","name":"get_weather","status":"completed","id":"call_1","duration_ms":12,"result":{}}
+    data: {"type":"tool_call","name":"pay","status":"approval_requested","id":"call_2","arguments":"{}","approval":{}}
     data: {"type":"done","stop_reason":"stop","usage":{"input":9,"output":4,"cached":0},"turns":2}
 
-The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out` or `cancelled`.
+The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out`, `cancelled` or
+`denied`; or it is `approval_requested`, and goes on in the answer to a request that has the decision.
 The terminal frame is `done`, `error` (`code`, `message`, `request_id`) or `stopped` (`reason`).
 """
 
@@ -60,8 +62,10 @@ class NativeEncoder(sse.SseResponse):
                 prefix = tool_call_frame_prefix(name, "progress")
                 return b'%b,"id":%b,"data":%b}\n\n' % (prefix, string(id_), single_line(data))
             case e.ToolStarted(id_, name):
-                fields = tool_call_frame_prefix(name, "started"), string(id_), string(self._arguments.get(id_, ""))
-                return b'%b,"id":%b,"arguments":%b}\n\n' % fields
+                return b"%b%b}\n\n" % (tool_call_frame_prefix(name, "started"), self._call_fields(id_, string))
+            case e.ToolApprovalRequested(id_, name, approval):
+                prefix, told = tool_call_frame_prefix(name, "approval_requested"), msgspec.to_builtins(approval)
+                return b'%b%b,"approval":%b}\n\n' % (prefix, self._call_fields(id_, string), json_text.dumps(told))
             case e.ToolFinished():
                 return tool_finished_frame(event, string)
             case e.ToolCallReady(id_, _, arguments):
@@ -85,6 +89,11 @@ class NativeEncoder(sse.SseResponse):
                 return b""
             case _:
                 assert_never(event)
+
+    def _call_fields(self, call_id: str, string: Callable[[str], bytes]) -> bytes:
+        """The id and the arguments; those of a call of an earlier answer are there already."""
+        arguments = self._arguments.get(call_id)
+        return b',"id":%b' % string(call_id) + (b"" if arguments is None else b',"arguments":%b' % string(arguments))
 
 
 def tool_finished_frame(event: e.ToolFinished, string: Callable[[str], bytes]) -> bytes:

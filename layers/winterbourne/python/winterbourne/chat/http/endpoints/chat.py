@@ -168,7 +168,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
         context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
         log_events = log.log if log else None
-        writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat, request_id, log_events)
+        lock, put = context.stream.lock, context.stream.put
+        writer = EventWriter(encoder.encode, put, encoder.heartbeat, request_id, log_events, lock)
+        context.stream.last_words = writer.last_words
         conversation = Conversation(
             request=request,
             provider=self.provider,

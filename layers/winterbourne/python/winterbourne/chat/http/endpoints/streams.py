@@ -26,7 +26,7 @@ from winterbourne.chat.http.service import RequestContext, reply
 from winterbourne.chat.settings import StreamSettings
 from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.conversations import ConversationStore
-from winterbourne.chat.storage.stream_log import StreamLog
+from winterbourne.chat.storage.stream_log import LogHeader, StreamLog
 
 __all__ = ["StreamEndpoint"]
 
@@ -87,8 +87,13 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
             log = await self.conversations.latest_log(caller_id, conversation_id)
             if wire_format.shows_history:
                 history = await self._history(caller_id, conversation_id, log)
-        tools = frozenset(log.header.client_tools if log else ())
-        return log, ResumedAnswer(conversation_id=conversation_id, client_tools=tools, history=history)
+        header = log.header if log else LogHeader()
+        return log, ResumedAnswer(
+            conversation_id=conversation_id,
+            client_tools=frozenset(header.client_tools),
+            approvals=header.approvals or "none",
+            history=history,
+        )
 
     async def _history(self, caller_id: str, conversation_id: str, log: StreamLog | None) -> Sequence[Message] | None:
         """What was kept before the answer, or with it if it has ended; None if nothing is kept, or not the answer."""
@@ -108,7 +113,10 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
         context.stream.start_on_write(encoder)
         if wire_format.numbers_frames:
             await context.stream.write(RETRY_FIELD)
-        writer = EventWriter(encode, context.stream.write, encoder.heartbeat, context.lambda_context.aws_request_id)
+        stream, request_id = context.stream, context.lambda_context.aws_request_id
+        writer = EventWriter(encode, stream.put, encoder.heartbeat, request_id, lock=stream.lock)
+        # Nothing at the end: as below, the answer goes on.
+        stream.last_words = lambda is_last: b"" if is_last else writer.last_words(is_last)
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin
         is_told = bool(log and log.is_ended and answer.history is not None)  # by the history
         await supervise(

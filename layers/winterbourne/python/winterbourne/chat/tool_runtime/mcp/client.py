@@ -1,5 +1,8 @@
 """MCP client: tools of an MCP server over streamable HTTP, called through the shared connection pool.
 
+Speaks both eras of the protocol: stateless requests (2026-07-28), and before that sessions. Which one a server wants
+shows when its tools are listed, and is known from then on, so that a call is one request.
+
 Implements only the messages that tools need (`initialize`, `notifications/initialized`, `tools/list`, `tools/call`,
 `notifications/cancelled`, incoming `notifications/progress`, and answers to the server's own requests), not the whole
 protocol: the official package costs several times the cold start of everything else together. Independent of the tool
@@ -12,6 +15,7 @@ import contextlib
 import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
 import httpx
@@ -22,16 +26,23 @@ from winterbourne.chat.errors import ChatError, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.tool_runtime.call_group import cancel_and_wait
 from winterbourne.chat.tool_runtime.context import ToolContext
-from winterbourne.chat.tool_runtime.declaration import Tool
+from winterbourne.chat.tool_runtime.mcp import stateless
 from winterbourne.chat.tool_runtime.mcp.event_ids import EventIds
 from winterbourne.chat.tool_runtime.mcp.listing import Listing
-from winterbourne.chat.tool_runtime.mcp.messages import error_text, is_event_stream, read_error, read_messages
+from winterbourne.chat.tool_runtime.mcp.messages import (
+    error_code,
+    error_text,
+    is_event_stream,
+    read_error,
+    read_messages,
+)
 from winterbourne.chat.tool_runtime.mcp.results import tool_result
 from winterbourne.chat.tool_runtime.service_errors import error_for_status, translate_errors
 
-__all__ = ["CONNECT_TIMEOUT_S", "PROTOCOL_VERSION", "McpClient"]
+__all__ = ["CONNECT_TIMEOUT_S", "PROTOCOL_VERSION", "Credential", "McpClient"]
 
 PROTOCOL_VERSION: Final = "2025-11-25"
+"""The newest version with sessions."""
 
 CONNECT_TIMEOUT_S: Final = 5.0
 """How long a server may take to list its tools, its session included."""
@@ -40,6 +51,8 @@ CONNECT_TIMEOUT_S: Final = 5.0
 MAX_PAGES: Final = 50
 MAX_REDIRECTS: Final = 3
 MAX_RESUMPTIONS: Final = 5  # in a row, without a new event
+
+MAX_ROUNDS: Final = 10  # of a call that the server wants to be asked for again
 
 # How long the answer to a request of the server may take, and how many may be on their way.
 REPLY_TIMEOUT_S: Final = 5.0
@@ -52,7 +65,14 @@ CANCEL_NOTIFY_TIMEOUT_S: Final = 0.2
 PROMPT_REFUSAL_S: Final = 2.0
 
 _METHOD_NOT_FOUND: Final = {"code": -32601, "message": "Method not found"}
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _POST_HEADERS: Final = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+
+_NOT_PROCESSED: Final = frozenset({400, 404, 405, 406, 410})
+_MODERN_REFUSALS: Final = frozenset({-32602, -32020, -32021})  # with which no other era speaks
+
+Credential: TypeAlias = tuple[str, str]
+"""A bearer token, empty for none, and the caller that it belongs to, empty if it is the chat's own."""
 
 _Message: TypeAlias = Mapping[str, Any]
 _Headers: TypeAlias = Mapping[str, str]
@@ -64,39 +84,83 @@ class _SessionLost(Exception):
     """The server no longer has our session. It did not process the request, which may be sent again in a new one."""
 
 
+class _Refused(ToolError):
+    """The server refuses a request.
+
+    Args:
+        message: What the model is told.
+        http_status: The status of the response.
+        rpc_code: The code of the JSON-RPC error in it; 0 for none.
+
+    Attributes:
+        is_not_understood: Whether the server does not speak so, if the request was a stateless one.
+    """
+
+    def __init__(self, message: str, http_status: int, rpc_code: int) -> None:
+        super().__init__(message)
+        self.is_not_understood = http_status in _NOT_PROCESSED and rpc_code not in _MODERN_REFUSALS
+
+
+class _OtherEra(ToolError):
+    """The server does not speak the protocol of this era. It did not process the request."""
+
+
+class _Session(msgspec.Struct, eq=False):
+    headers: dict[str, str] | None = None
+    lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+
+
+class _Request(msgspec.Struct, frozen=True):
+    """A request, and what it is sent with in either era."""
+
+    message: _Message
+    headers: _Headers
+    credential: Credential
+    context: ToolContext | None
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it shows the server's era: listing has no side effects."""
+        return self.message["method"] == "tools/list" and "cursor" not in self.message["params"]
+
+
 class McpClient(msgspec.Struct, eq=False):
-    """Client of one MCP server. Its session is opened on first use, and again when the server no longer has it.
+    """Client of one MCP server. A session is opened on first use, and again when the server no longer has it.
 
     Attributes:
         name: Prefix of the names of its tools, so that two servers never clash.
         url: The server's MCP endpoint.
-        token: Returns the server's bearer token, or an empty string; None if no token is sent.
+        authorize: Returns the credential of a caller; an empty id is for what the chat does by itself, such as listing.
         client: Returns the shared HTTP client.
+        is_modern: Whether the server takes stateless requests, as far as is known.
     """
 
     name: str
     url: str
-    token: Callable[[], Awaitable[str]] | None = None
+    authorize: Callable[[str], Awaitable[Credential]] | None = None
     client: Callable[[], httpx.AsyncClient] = http_pool.client
+    is_modern: bool = False
     _request_ids: Iterator[int] = msgspec.field(default_factory=lambda: itertools.count(1))
-    _session_headers: dict[str, str] | None = None
-    _session_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
+    _session: _Session = msgspec.field(default_factory=_Session)
     _replies: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
 
     @property
     def _service(self) -> str:
         return f"MCP server {self.name}"
 
-    async def list_tools(self) -> list[Tool]:
+    async def list_tools(self) -> Listing:
         """List the server's tools, following its pagination (cursor), within CONNECT_TIMEOUT_S.
 
         Tools that cannot be used are left out, and so are those of pages after one that fails.
+
+        Returns:
+            The listing; it is not whole if a page has failed.
 
         Raises:
             ToolUnavailable: The server cannot be reached, is too slow or violates the protocol.
             ToolError: The server refuses the request.
         """
-        listing = Listing(self.name, self._call_tool)
+        listing = self.new_listing()
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._read_pages(listing)
@@ -105,8 +169,13 @@ class McpClient(msgspec.Struct, eq=False):
             reason = error if isinstance(error, ChatError) else ToolUnavailable(late)
             if not listing.definitions:
                 raise reason from None
+            listing.is_whole = False
             _LOGGER.warning("the tools of MCP server %s are not all listed: %s", self.name, reason)
-        return listing.tools()
+        return listing
+
+    def new_listing(self) -> Listing:
+        """An empty listing of this server's tools."""
+        return Listing(self.name, self._call_tool)
 
     async def close(self) -> None:
         """Cancel the answers to the server that are still being sent."""
@@ -116,9 +185,11 @@ class McpClient(msgspec.Struct, eq=False):
         cursors = [""]
         while len(cursors) <= MAX_PAGES and not listing.is_full:
             page = await self._request("tools/list", {"cursor": cursors[-1]} if cursors[-1] else {})
-            if not isinstance(definitions := page.get("tools") or [], list):
+            definitions = page.get("tools") or []
+            if not isinstance(definitions, list) or page.get("resultType", "complete") != "complete":
                 raise ToolUnavailable(f"The {self._service} sent a list of tools that cannot be read.")
             listing.add_page(definitions)
+            listing.note_cache(page)
             if not (cursor := page.get("nextCursor")):
                 return
             if not isinstance(cursor, str) or cursor in cursors:
@@ -127,73 +198,114 @@ class McpClient(msgspec.Struct, eq=False):
         if not listing.is_full:
             raise ToolUnavailable(f"The {self._service} lists more than {MAX_PAGES} pages of tools.")
 
-    async def _call_tool(self, name: str, arguments: Any, context: ToolContext) -> Any:
-        request_id = next(self._request_ids)
-        params = {"name": name, "arguments": arguments, "_meta": {"progressToken": request_id}}
-        try:
-            return tool_result(await self._request("tools/call", params, request_id, context))
-        except asyncio.CancelledError:
-            await self._notify_cancelled(request_id)
-            raise
+    async def _call_tool(self, name: str, arguments: Any, headers: Mapping[str, str], context: ToolContext) -> Any:
+        state = stateless.answer(*context.input_response) if context.input_response else {}
+        for attempt in range(MAX_ROUNDS):
+            request_id = next(self._request_ids)
+            params = {"name": name, "arguments": arguments, "_meta": {"progressToken": request_id}, **state}
+            result = await self._request("tools/call", params, headers, request_id, context)
+            if result.get("resultType", "complete") == "complete":
+                return tool_result(result)
+            state = {"requestState": stateless.read_state(result)}
+            await asyncio.sleep(min(0.05 * 2**attempt, 0.25))
+        raise ToolUnavailable(f"The {self._service} wanted to be asked again more than {MAX_ROUNDS} times.")
 
     async def _request(
-        self, method: str, params: Mapping[str, Any], request_id: int = 0, context: ToolContext | None = None
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        headers: _Headers = _NO_HEADERS,
+        request_id: int = 0,
+        context: ToolContext | None = None,
     ) -> dict[str, Any]:
         message = {"jsonrpc": "2.0", "id": request_id or next(self._request_ids), "method": method, "params": params}
+        credential = await self.authorize(context.caller if context else "") if self.authorize else ("", "")
+        request = _Request(message, headers, credential, context)
+        ways = [self._ask_stateless, self._ask_in_session]
+        if not (self.is_modern or request.is_probe):
+            ways.reverse()
         with translate_errors(self._service, TypeError, RecursionError):
-            if (old_session := self._session_headers) is not None:
+            try:
+                return await ways[0](request)
+            except _OtherEra:
+                return await ways[1](request)
+
+    async def _ask_stateless(self, request: _Request) -> dict[str, Any]:
+        takes_forms = request.context is not None and request.context.takes_forms
+        message, headers = stateless.request_of(request.message, takes_forms=takes_forms)
+        request = msgspec.structs.replace(request, message=message)
+        try:
+            result = await self._exchange(request, {**headers, **request.headers, **_authorization(request)})
+        except ToolError as error:
+            if request.is_probe or (isinstance(error, _Refused) and error.is_not_understood):
+                raise _OtherEra(str(error)) from None
+            raise
+        if request.is_probe and "resultType" not in result:
+            raise _OtherEra(f"The {self._service} did not take a stateless request for one.")
+        self.is_modern = True
+        return result
+
+    async def _ask_in_session(self, request: _Request) -> dict[str, Any]:
+        authorization = _authorization(request)
+        session = _Session() if request.credential[1] else self._session  # no caller gets into another one's
+        try:
+            if (old := session.headers) is not None:
                 try:
-                    return await self._exchange(message, old_session, context, is_old_session=True)
+                    return await self._exchange(request, {**old, **authorization}, is_old_session=True)
                 except _SessionLost:
-                    if self._session_headers is old_session:  # else another call has already opened a new one
-                        self._session_headers = None
-            return await self._exchange(message, await self._ensure_session(), context)
+                    if session.headers is old:  # else another call has already opened a new one
+                        session.headers = None
+            async with session.lock:
+                if session.headers is None:
+                    session.headers = await self._initialize(request, authorization)
+            return await self._exchange(request, {**session.headers, **authorization})
+        except asyncio.CancelledError:
+            if request.context and session.headers:
+                await self._notify_cancelled(request.message["id"], {**session.headers, **authorization})
+            raise
 
-    async def _ensure_session(self) -> dict[str, str]:
-        """The headers of the open session; opens one if there is none."""
-        async with self._session_lock:
-            if self._session_headers is None:
-                self._session_headers = await self._initialize()
-            return self._session_headers
-
-    async def _initialize(self) -> dict[str, str]:
-        name, version = http_pool.USER_AGENT.split("/")
-        client_info = {"name": name, "version": version}
-        params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": client_info}
+    async def _initialize(self, request: _Request, authorization: _Headers) -> dict[str, str]:
+        params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": stateless.CLIENT_INFO}
         message = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "initialize", "params": params}
-        async with self._post(message, {}) as response:
-            if (result := await self._find_result(response, message, {}, EventIds(), None)) is None:
-                raise self._ended_early()
-            headers = {"mcp-protocol-version": str(result.get("protocolVersion", PROTOCOL_VERSION))}
-            if session_id := response.headers.get("mcp-session-id"):
-                headers["mcp-session-id"] = session_id
-            if response.cookies:  # a load balancer finds the instance with the session by them
-                headers["cookie"] = "; ".join(f"{name}={value}" for name, value in response.cookies.items())
-        await self._send({"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}, headers)
+        opening = msgspec.structs.replace(request, message=message, context=None)
+        try:
+            async with self._post(opening.message, authorization) as response:
+                if (result := await self._find_result(response, opening, authorization, EventIds())) is None:
+                    raise self._ended_early()
+                headers = {"mcp-protocol-version": str(result.get("protocolVersion", PROTOCOL_VERSION))}
+                if session_id := response.headers.get("mcp-session-id"):
+                    headers["mcp-session-id"] = session_id
+                if response.cookies:  # a load balancer finds the instance with the session by them
+                    headers["cookie"] = "; ".join(f"{name}={value}" for name, value in response.cookies.items())
+        except _Refused as refused:
+            raise _OtherEra(str(refused)) from None
+        self.is_modern = False
+        done = {"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}
+        await self._send(done, {**headers, **authorization})
         return headers
 
-    async def _exchange(
-        self, message: _Message, headers: _Headers, context: ToolContext | None, *, is_old_session: bool = False
-    ) -> dict[str, Any]:
+    async def _exchange(self, request: _Request, headers: _Headers, *, is_old_session: bool = False) -> dict[str, Any]:
         """Send a request and return its result, resuming the event stream with it if that breaks or is closed early.
+
+        A stateless request is not resumed: it ends with its connection.
 
         Raises:
             _SessionLost: If `is_old_session`.
         """
         event_ids = EventIds()
-        opened = self._post(message, headers, is_old_session=is_old_session)
+        opened = self._post(request.message, headers, is_old_session=is_old_session)
         resumptions = 0  # in a row, without a new event
         while resumptions < MAX_RESUMPTIONS:
             last_id = event_ids.last
             try:
                 async with opened as response:
-                    result = await self._find_result(response, message, headers, event_ids, context)
+                    result = await self._find_result(response, request, headers, event_ids)
                 if result is not None:
                     return result
             except httpx.TransportError:
                 if not event_ids.last:
                     raise
-            if not event_ids.last:
+            if not event_ids.last or _is_stateless(headers):
                 break
             resumptions = resumptions + 1 if event_ids.last == last_id else 0
             await asyncio.sleep(event_ids.retry_s)
@@ -202,23 +314,24 @@ class McpClient(msgspec.Struct, eq=False):
         raise self._ended_early()
 
     async def _find_result(
-        self, response: httpx.Response, sent: _Message, headers: _Headers, ids: EventIds, context: ToolContext | None
+        self, response: httpx.Response, request: _Request, headers: _Headers, ids: EventIds
     ) -> dict[str, Any] | None:
         """Read a response until the result of the request that was sent; None if it ends before that.
 
         What has a method comes from the server, which counts the ids of its own requests.
 
         Raises:
-            ToolError: The server answered with a JSON-RPC error.
+            _Refused: The server answered with a JSON-RPC error.
             TypeError: The result is not an object.
         """
-        async for message in read_messages(response, ids):
+        token, owner = request.credential
+        async for message in read_messages(response, ids, token if owner else ""):
             answered_id, error = str(message.get("id")), message.get("error")  # some servers send it back as text
             if "method" in message:
-                await self._handle_server_message(message, headers, context)
-            elif error is not None and answered_id in (str(sent["id"]), "None"):
-                raise ToolError(f"The tool's server refused the call: {error_text(error)}")
-            elif answered_id == str(sent["id"]):
+                await self._handle_server_message(message, headers, request.context)
+            elif error is not None and answered_id in (str(request.message["id"]), "None"):
+                raise _Refused(f"The tool's server refused the call: {error_text(error)}", 200, error_code(error))
+            elif answered_id == str(request.message["id"]):
                 if not isinstance(message.get("result"), dict):
                     raise TypeError("the result is not an object")
                 return dict(message["result"])
@@ -233,16 +346,16 @@ class McpClient(msgspec.Struct, eq=False):
 
     def _reply(self, message: _Message, headers: _Headers) -> None:
         """Answer a request of the server beside the call: one that takes no answers must not hold up its own result."""
-        if len(self._replies) < MAX_REPLIES:
+        if len(self._replies) < MAX_REPLIES and not _is_stateless(headers):
             reply = asyncio.create_task(self._try_to_send(message, headers, REPLY_TIMEOUT_S))
             self._replies.add(reply)
             reply.add_done_callback(self._replies.discard)
 
-    async def _notify_cancelled(self, request_id: int) -> None:
+    async def _notify_cancelled(self, request_id: int, headers: _Headers) -> None:
         """Notify the server of a cancelled call: best effort and brief, since the cancelling task is waiting."""
         params = {"requestId": request_id, "reason": "no longer wanted"}
         message = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
-        await self._try_to_send(message, self._session_headers or {}, CANCEL_NOTIFY_TIMEOUT_S)
+        await self._try_to_send(message, headers, CANCEL_NOTIFY_TIMEOUT_S)
 
     async def _try_to_send(self, message: _Message, headers: _Headers, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError, httpx.HTTPError, ChatError):
@@ -263,7 +376,8 @@ class McpClient(msgspec.Struct, eq=False):
                 took_s = asyncio.get_running_loop().time() - sent_at
                 if is_old_session and "mcp-session-id" in headers and _is_lost_session(response.status_code, took_s):
                     raise _SessionLost
-                raise await self._refusal(response)
+                token = headers.get("authorization", "").removeprefix("Bearer ")
+                raise await self._refusal(response, token)
             yield response
 
     @contextlib.asynccontextmanager
@@ -278,17 +392,16 @@ class McpClient(msgspec.Struct, eq=False):
     async def _open(
         self, method: str, headers: _Headers, content: bytes | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """Send a request, with the token; follow redirects that stay within the origin and keep the method.
+        """Send a request; follow redirects that stay within the origin and keep the method.
 
         Raises:
             ToolError: Another redirect, or too many of them.
         """
-        authorization = {"authorization": f"Bearer {token}"} if self.token and (token := await self.token()) else {}
-        client, url, sent = self.client(), httpx.URL(self.url), {**headers, **authorization}
+        client, url = self.client(), httpx.URL(self.url)
         # No read timeout: a tool may take long, and its own timeout ends it.
         timeout = httpx.Timeout(client.timeout.connect, read=None)
         for _ in range(MAX_REDIRECTS + 1):
-            async with client.stream(method, url, content=content, headers=sent, timeout=timeout) as response:
+            async with client.stream(method, url, content=content, headers=headers, timeout=timeout) as response:
                 if response.next_request is None:
                     yield response
                     return
@@ -298,11 +411,13 @@ class McpClient(msgspec.Struct, eq=False):
             url = target
         raise ToolError(f"The {self._service} redirects more than {MAX_REDIRECTS} times.")
 
-    async def _refusal(self, response: httpx.Response) -> ToolError:
-        error = error_for_status(self._service, response.status_code, "token")
-        is_explained = response.status_code < 500 and response.status_code not in {401, 403, 429}
-        reason = await read_error(response) if is_explained else ""
-        return ToolError(f"The {self._service} refused the request: {reason}") if reason else error
+    async def _refusal(self, response: httpx.Response, token: str) -> ToolError:
+        status = response.status_code
+        error = error_for_status(self._service, status, "token")
+        if status >= 500 or status in {401, 403, 429}:
+            return error
+        reason, code = await read_error(response, token)
+        return _Refused(f"The {self._service} refused the request: {reason}" if reason else str(error), status, code)
 
     def _redirected(self, target: httpx.URL, status: int) -> ToolError:
         """The error for a redirect that is not followed; a path or query might hold a secret."""
@@ -311,6 +426,15 @@ class McpClient(msgspec.Struct, eq=False):
 
     def _ended_early(self, why: str = "") -> ToolUnavailable:
         return ToolUnavailable(f"The {self._service} ended its answer before the result{why}.")
+
+
+def _authorization(request: _Request) -> dict[str, str]:
+    token = request.credential[0]
+    return {"authorization": f"Bearer {token}"} if token else {}
+
+
+def _is_stateless(headers: _Headers) -> bool:
+    return "mcp-method" in headers
 
 
 def _is_lost_session(status: int, took_s: float) -> bool:

@@ -18,17 +18,24 @@ import orjson
 from winterbourne.chat.core.tool_schemas import portable_schema
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, ToolOptions
+from winterbourne.chat.tool_runtime.mcp import stateless
 from winterbourne.chat.tool_runtime.validation import argument_error
 
 __all__ = ["MAX_BYTES", "MAX_DESCRIPTION_CHARS", "MAX_TOOLS", "MAX_TOOL_BYTES", "CallTool", "Listing"]
 
-CallTool: TypeAlias = Callable[[str, Any, ToolContext], Awaitable[Any]]
+CallTool: TypeAlias = Callable[[str, Any, Mapping[str, str], ToolContext], Awaitable[Any]]
+"""Calls a tool by the server's name for it, with arguments, the headers that repeat some of them, and a context."""
 
 # Of one server. Bytes are those of descriptions and schemas as JSON.
 MAX_TOOLS: Final = 128
 MAX_BYTES: Final = 256 * 1024
 MAX_TOOL_BYTES: Final = 16 * 1024
 MAX_DESCRIPTION_CHARS: Final = 4096
+
+# How long a list is used before it is asked for again. Servers before 2026-07-28 do not say.
+DEFAULT_TTL_S: Final = 3600.0
+MIN_TTL_S: Final = 60.0
+MAX_TTL_S: Final = 86_400.0
 
 _MAX_NAME_CHARS: Final = 64
 _MAX_SCHEMA_DEPTH: Final = 32
@@ -48,19 +55,24 @@ class Listing:
 
     Args:
         server: The server's name, the prefix of its tools' names.
-        call: Calls a tool by the server's own name for it.
+        call: Calls a tool.
 
     Attributes:
-        definitions: Description and schema of each tool that can be used, by the server's own name for it.
+        definitions: Those of tools that can be used, as far as they are, by the server's own names.
+        ttl_s: How long the list may be used.
+        is_private: Whether it may differ between those who ask for it.
+        is_whole: Whether no page is missing.
         is_full: Whether the server has listed more than is taken, so that no further page is of use.
     """
 
     def __init__(self, server: str, call: CallTool) -> None:
-        self.is_full = False
+        self.is_full = self.is_private = False
+        self.is_whole = True
+        self.ttl_s = DEFAULT_TTL_S
         self._server = server
         self._call = call
         self._bytes = 0
-        self.definitions: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.definitions: dict[str, dict[str, Any]] = {}
         self._surplus: list[str] = []
         self._notes: list[str] = []
 
@@ -73,10 +85,16 @@ class Listing:
             except _Unusable as why:
                 self._note(name, f"left out: {why}")
 
+    def note_cache(self, page: Mapping[str, Any]) -> None:
+        """Take what a page says of how long, and for whom, it may be kept."""
+        self.is_private |= page.get("cacheScope") == "private"
+        if isinstance(ttl_ms := page.get("ttlMs"), int) and ttl_ms >= 0:
+            self.ttl_s = min(max(ttl_ms / 1000, MIN_TTL_S), MAX_TTL_S)
+
     def tools(self) -> list[Tool]:
         """The tools of all pages. What was left out or changed is logged, in one line each."""
         names = _unique_names(self._server, self.definitions)
-        tools = [self._make_tool(own, names[own], *parts) for own, parts in self.definitions.items()]
+        tools = [self._make_tool(own, names[own], definition) for own, definition in self.definitions.items()]
         self._warn(f"more than {MAX_TOOLS} tools, {MAX_BYTES} bytes; left out", self._surplus)
         self._warn("tools that cannot be used as they are", self._notes)
         return tools
@@ -91,7 +109,7 @@ class Listing:
             self._bytes += _checked_size(description, parameters)
             self.is_full = len(self.definitions) == MAX_TOOLS or self._bytes > MAX_BYTES
             if not self.is_full:
-                self.definitions[name] = description, parameters
+                self.definitions[name] = {"name": name, "description": description, "inputSchema": parameters}
                 return
         self._surplus.append(_label(name))
 
@@ -110,15 +128,17 @@ class Listing:
             self._note(name, "offered with a simpler schema")
         return description, parameters
 
-    def _make_tool(self, own_name: str, name: str, description: str, parameters: dict[str, Any]) -> Tool:
+    def _make_tool(self, own_name: str, name: str, definition: Mapping[str, Any]) -> Tool:
+        parameters = definition["inputSchema"]
+
         async def call(arguments: Any, context: ToolContext) -> Any:
-            return await self._call(own_name, arguments, context)
+            return await self._call(own_name, arguments, stateless.argument_headers(parameters, arguments), context)
 
         if not _plain_name(self._server, own_name).startswith(name):
             self._note(own_name, f"offered as {name}")
         return Tool(
             name=name,
-            description=description,
+            description=definition["description"],
             parameters=parameters,
             validate_arguments=_argument_validator(name, parameters),
             call=call,

@@ -14,7 +14,7 @@ from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.sse_parser import SseParser
 from winterbourne.chat.tool_runtime.mcp.event_ids import EventIds
 
-__all__ = ["error_text", "is_event_stream", "read_error", "read_messages"]
+__all__ = ["error_code", "error_text", "is_event_stream", "read_error", "read_messages"]
 
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 16 * 1024
@@ -26,8 +26,10 @@ def is_event_stream(response: httpx.Response) -> bool:
     return str(response.headers.get("content-type", "")).lower().startswith("text/event-stream")
 
 
-async def read_messages(response: httpx.Response, event_ids: EventIds) -> AsyncIterator[dict[str, Any]]:
-    """Read the messages of a response as they come; those of a batch one by one.
+async def read_messages(
+    response: httpx.Response, event_ids: EventIds, secret: str = ""
+) -> AsyncIterator[dict[str, Any]]:
+    """Read the messages of a response as they come; those of a batch one by one. A `secret` in them is left out.
 
     Raises:
         ToolUnavailable: The event stream is too large.
@@ -35,27 +37,38 @@ async def read_messages(response: httpx.Response, event_ids: EventIds) -> AsyncI
         httpx.RequestError: The body is too large, or the connection broke.
     """
     async for payload in _read_payloads(response, event_ids):
-        message = _decode(payload)
+        message = _decode(_without(secret, payload))
         for each in message if isinstance(message, list) else [message]:
             if not isinstance(each, dict):
                 raise TypeError("a message is not an object")
             yield each
 
 
-async def read_error(response: httpx.Response) -> str:
-    """The message of the JSON-RPC error in a response with an error status; empty if it has none."""
+async def read_error(response: httpx.Response, secret: str = "") -> tuple[str, int]:
+    """Message and code of the JSON-RPC error in a response with an error status; empty and 0 if it has none."""
     with contextlib.suppress(TimeoutError, httpx.HTTPError, ValueError):
         async with asyncio.timeout(ERROR_TIMEOUT_S):
-            message = orjson.loads(await http_pool.read_body(response, MAX_ERROR_BYTES))
+            message = orjson.loads(_without(secret, await http_pool.read_body(response, MAX_ERROR_BYTES)))
         if isinstance(message, dict) and isinstance(error := message.get("error"), dict):
-            return error_text(error, "")
-    return ""
+            return error_text(error, ""), error_code(error)
+    return "", 0
 
 
 def error_text(error: Any, default: str = "no reason given") -> str:
     """The message of a JSON-RPC error."""
     text = error.get("message") if isinstance(error, dict) else None
     return text if isinstance(text, str) and text else default
+
+
+def error_code(error: Any) -> int:
+    """The code of a JSON-RPC error; 0 if it has none."""
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) else 0
+
+
+def _without(secret: str, payload: bytes) -> bytes:
+    """A caller's token is not among the known secrets, which are redacted everywhere: it is kept nowhere."""
+    return payload.replace(secret.encode(), b"[redacted]") if secret else payload
 
 
 async def _read_payloads(response: httpx.Response, event_ids: EventIds) -> AsyncIterator[bytes]:

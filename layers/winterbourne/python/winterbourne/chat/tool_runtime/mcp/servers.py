@@ -1,33 +1,68 @@
-"""The MCP servers named in the settings: lists their tools and adds them to the function's own.
+"""The MCP servers named in the settings: their tools beside the function's own, listed anew now and then.
 
-All servers are listed concurrently at cold start, which waits FIRST_WAIT_S at most; a slower one joins later. One
-that is unavailable is retried in the background of later requests, at most every RETRY_INTERVAL_S seconds, so that it
-neither breaks nor delays a chat.
+Lists are kept in the store. An environment takes what is kept and asks no server while it starts; a list that is out of
+date is refreshed beside a request. Without a kept list the start waits for the servers, FIRST_WAIT_S at most, and a
+slower one joins later. One that is unavailable is retried beside later requests, so that it neither breaks nor delays
+a chat.
 """
 
 import asyncio
-import contextlib
+import hashlib
+import inspect
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from winterbourne.chat.errors import ChatError, InvalidToolDeclaration, SettingsError
+from winterbourne.chat.errors import ChatError, InvalidToolDeclaration, SettingsError, ToolError
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.secrets import Secret
 from winterbourne.chat.settings import ToolSettings
+from winterbourne.chat.tool_runtime.call import CallRecords
+from winterbourne.chat.tool_runtime.call_group import cancel_and_wait
 from winterbourne.chat.tool_runtime.declaration import Tool
-from winterbourne.chat.tool_runtime.mcp.client import McpClient
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
+from winterbourne.chat.tool_runtime.mcp.client import Credential, McpClient
+from winterbourne.chat.tool_runtime.mcp.listing import Listing
 
-__all__ = ["McpServers"]
+__all__ = ["McpServers", "McpToken"]
 
 FIRST_WAIT_S: Final = 3.0
+LOAD_TIMEOUT_S: Final = 1.0
 RETRY_INTERVAL_S: Final = 60.0
+TOKEN_TIMEOUT_S: Final = 5.0
+
+KEEP_S: Final = 7 * 86_400
+MAX_KEPT_BYTES: Final = 340_000
+
+McpToken: TypeAlias = Callable[[str, str], "str | Awaitable[str | None] | None"]
+"""A function of a server's name and a caller's id, async or not, that returns a bearer token or None."""
 
 _LOGGER: Final = logging.getLogger(__name__)
+
+
+class _KeptList(msgspec.Struct, frozen=True, tag="1"):
+    """A list in the store, in this version of its form."""
+
+    listed_at: float
+    ttl_s: float
+    is_modern: bool
+    tools: list[dict[str, Any]]
+
+
+class _Server(msgspec.Struct, eq=False):
+    """A server, its tools, and since when and how long nothing has to be asked of it."""
+
+    client: McpClient
+    key: str
+    listing: Listing | None = None
+    tools: list[Tool] = []
+    asked_at: float = 0.0
+    rest_s: float = 0.0
+    task: asyncio.Task[None] | None = None
 
 
 class McpServers:
@@ -35,7 +70,9 @@ class McpServers:
 
     Args:
         settings: MCP_SERVERS, and MCP_TOKENS or MCP_TOKENS_SECRET_ARN.
-        add_tool: Receives each tool of the servers that were listed.
+        executor: Gets the tools of the servers, in the order of the settings.
+        records: Keeps the lists.
+        mcp_token: Supplies tokens for callers; the caller is empty when tools are listed. None for none.
         now: Wall clock, seconds. The monotonic clock may stop while the environment is frozen.
 
     Raises:
@@ -43,63 +80,133 @@ class McpServers:
     """
 
     def __init__(
-        self, settings: ToolSettings, add_tool: Callable[[Tool], None], now: Callable[[], float] = time.time
+        self,
+        settings: ToolSettings,
+        executor: ToolExecutor,
+        records: CallRecords,
+        mcp_token: McpToken | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         arn = settings.mcp_tokens_secret_arn
         self._secret = Secret(arn, "MCP_TOKENS_SECRET_ARN") if arn else None
         self._tokens = {} if arn else _parse_tokens(settings.mcp_tokens)
-        servers = _parse_servers(settings.mcp_servers)
-        self._clients = [McpClient(name, url, token=partial(self._token_for, name)) for name, url in servers]
-        self._unlisted = self._clients.copy()
-        self._add_tool = add_tool
-        self._now = now
-        self._last_attempt_at = float("-inf")
-        self._listing: asyncio.Future[list[None]] | None = None
+        self._mcp_token = mcp_token
+        self._executor, self._records, self._now = executor, records, now
+        self._offered: set[str] = set()
+        self._has_started = False
+        self._servers = [
+            _Server(
+                McpClient(name, url, authorize=partial(self._credential, name)),
+                "mcp " + hashlib.sha256(repr((name, url, arn or self._tokens.get(name))).encode()).hexdigest(),
+            )
+            for name, url in _parse_servers(settings.mcp_servers)
+        ]
 
     async def connect(self) -> None:
-        """List the servers not listed yet, at most every RETRY_INTERVAL_S.
+        """Take the kept lists and list the other servers; later, list those anew whose list is out of date.
 
-        The first call waits for the listing, for FIRST_WAIT_S at most. Otherwise it runs in the background, so that an
+        The first call waits for that, for FIRST_WAIT_S at most. Otherwise it runs in the background, so that an
         unavailable server delays no answer; `close` cancels it.
         """
-        is_first = self._listing is None
-        is_early = 0 <= self._now() - self._last_attempt_at < RETRY_INTERVAL_S
-        if self._unlisted and (self._listing is None or self._listing.done()) and not is_early:
-            self._last_attempt_at = self._now()
-            self._listing = asyncio.gather(*map(self._list_tools_of, self._unlisted))
-            if is_first:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(FIRST_WAIT_S):
-                        await asyncio.shield(self._listing)
+        refresh = self._refresh if self._has_started else self._load_or_refresh
+        is_first, self._has_started = not self._has_started, True
+        for server in self._servers:
+            is_due = not 0 <= self._now() - server.asked_at < server.rest_s
+            if is_due and (server.task is None or server.task.done()):
+                server.asked_at = self._now()
+                server.task = asyncio.create_task(refresh(server))
+        if is_first:
+            await asyncio.wait([server.task for server in self._servers if server.task], timeout=FIRST_WAIT_S)
 
     async def close(self) -> None:
-        """Cancel a listing in progress, and what the clients are still sending."""
-        if self._listing is not None:
-            self._listing.cancel()
-            await asyncio.gather(self._listing, return_exceptions=True)
-        for client in self._clients:
-            await client.close()
+        """Cancel listings in progress, and what the clients are still sending."""
+        await cancel_and_wait([server.task for server in self._servers if server.task])
+        for server in self._servers:
+            await server.client.close()
 
-    async def _token_for(self, name: str) -> str:
+    async def _credential(self, name: str, caller: str) -> Credential:
+        if self._mcp_token and (token := await _ask_for_token(self._mcp_token, name, caller)):
+            return token, caller
         tokens = _parse_tokens(await self._secret.read()) if self._secret else self._tokens
-        return tokens.get(name, "")
+        return tokens.get(name, ""), ""
 
-    async def _list_tools_of(self, client: McpClient) -> None:
+    async def _load_or_refresh(self, server: _Server) -> None:
+        if not await self._load(server):
+            await self._refresh(server)
+
+    async def _load(self, server: _Server) -> bool:
+        """Offer the tools of the kept list, if there is one; another version of it is none."""
         try:
-            tools = await client.list_tools()
-            self._unlisted.remove(client)  # one whose listing was cancelled stays and is retried
-            for tool in tools:
-                self._try_to_add(tool, client.name)
+            async with asyncio.timeout(LOAD_TIMEOUT_S):
+                body = await self._records.read(server.key)
+            kept = msgspec.json.decode(body or b"", type=_KeptList)
+        except (ChatError, TimeoutError, msgspec.DecodeError):
+            return False
+        listing = server.client.new_listing()
+        listing.add_page(kept.tools)
+        server.client.is_modern = kept.is_modern
+        server.asked_at, server.rest_s = kept.listed_at, kept.ttl_s
+        self._take(server, listing)
+        return True
+
+    async def _refresh(self, server: _Server) -> None:
+        server.rest_s = RETRY_INTERVAL_S
+        name = server.client.name
+        try:
+            listing = await server.client.list_tools()
+            if listing.is_whole or server.listing is None:
+                self._take(server, listing)
+            if listing.is_whole:
+                server.rest_s = listing.ttl_s
+                await self._keep(server, listing)
         except ChatError as error:
-            _LOGGER.error("the tools of MCP server %s are missing for now: %s", client.name, error)  # noqa: TRY400 - not a bug of ours: the message is enough
+            _LOGGER.error("the tools of MCP server %s are missing for now, or old: %s", name, error)  # noqa: TRY400 - not a bug of ours: the message is enough
         except Exception:
-            _LOGGER.exception("the tools of MCP server %s are missing for now", client.name)
+            _LOGGER.exception("the tools of MCP server %s are missing for now, or old", name)
+
+    def _take(self, server: _Server, listing: Listing) -> None:
+        """Offer what was listed in place of what was before, in the same order whichever server was first."""
+        if server.listing and server.listing.definitions == listing.definitions:
+            return
+        server.listing, server.tools = listing, listing.tools()
+        self._executor.remove(self._offered)
+        self._offered.clear()
+        for each in self._servers:
+            for tool in each.tools:
+                self._try_to_add(tool, each.client.name)
+
+    async def _keep(self, server: _Server, listing: Listing) -> None:
+        """Keep a list. One that was made with a token of `mcp_token` may not be what others would get."""
+        tools = list(listing.definitions.values())
+        kept = _KeptList(self._now(), listing.ttl_s, server.client.is_modern, tools)
+        body = msgspec.json.encode(kept)
+        if len(body) <= MAX_KEPT_BYTES and not (self._mcp_token and listing.is_private):
+            await self._records.write(server.key, body, int(self._now()) + KEEP_S)
 
     def _try_to_add(self, tool: Tool, server: str) -> None:
         try:
-            self._add_tool(tool)
+            self._executor.add(tool)
+            self._offered.add(tool.name)
         except InvalidToolDeclaration as error:
             _LOGGER.warning("tool %s of MCP server %s is left out: %s", tool.name, server, error)
+
+
+async def _ask_for_token(mcp_token: McpToken, name: str, caller: str) -> str | None:
+    """The token that a function of the user's supplies, which may block.
+
+    Raises:
+        ToolError: It fails, or what it returns is no token; nothing of that is told.
+    """
+    try:
+        async with asyncio.timeout(TOKEN_TIMEOUT_S):
+            supplied = await asyncio.to_thread(mcp_token, name, caller)
+            token = await supplied if inspect.isawaitable(supplied) else supplied
+    except Exception as error:  # noqa: BLE001 - boundary: a function of the user's
+        _LOGGER.error("mcp_token failed for MCP server %s: %s", name, type(error).__name__)  # noqa: TRY400 - its text may hold a token
+        raise ToolError(f"There is no token for the MCP server {name}; the operator must look at it.") from None
+    if token is not None and (not isinstance(token, str) or not token.isascii() or not token.isprintable()):
+        raise ToolError(f"There is no token for the MCP server {name}; the operator must look at it.")
+    return token
 
 
 def _parse_servers(servers: str) -> list[tuple[str, str]]:

@@ -1,0 +1,325 @@
+"""MCP endpoint: offers the chat's own tools to MCP clients (Model Context Protocol, streamable HTTP), without sessions.
+
+Both eras of the protocol are served: since 2026-07-28 each request is complete in itself; before that a client begins
+with `initialize`, which is answered and opens nothing.
+https://modelcontextprotocol.io/specification/2026-07-28/basic/transports
+"""
+
+import asyncio
+import base64
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+import msgspec
+import orjson
+
+from winterbourne.chat.core.conversation import Tools
+from winterbourne.chat.core.events import (
+    ChatEvent,
+    ConversationEnded,
+    ConversationFailed,
+    ConversationStopped,
+    EventBatch,
+    ToolApprovalRequested,
+    ToolFinished,
+    ToolProgressed,
+    Usage,
+)
+from winterbourne.chat.core.messages import ApprovalKind, Decision, ToolCall, ToolSchema
+from winterbourne.chat.core.supervisor import EventWriter, supervise
+from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply
+from winterbourne.chat.infra import http_pool
+from winterbourne.chat.settings import RequestSettings, StreamSettings
+
+__all__ = ["McpEndpoint", "encode_error"]
+
+MODERN_VERSION: Final = "2026-07-28"
+HANDSHAKE_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+
+LIST_TTL_MS: Final = 300_000
+"""How long clients may keep the list of tools, which changes with a deployment only."""
+
+_META: Final = "io.modelcontextprotocol/"
+_APPROVAL: Final = "approval"
+_REQUIRED_META: Final = (f"{_META}protocolVersion", f"{_META}clientCapabilities")
+_STREAM_HEADERS: Final = JSON_HEADERS | {"content-type": "text/event-stream", "x-accel-buffering": "no"}
+_ENCODED_HEADER: Final = re.compile(r"=\?base64\?(.*)\?=")
+
+PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
+METHOD_NOT_FOUND: Final = -32601
+INVALID_PARAMS: Final = -32602
+INTERNAL_ERROR: Final = -32603
+HEADER_MISMATCH: Final = -32020
+UNSUPPORTED_VERSION: Final = -32022
+
+
+class _Refused(Exception):
+    """A request that is answered with a JSON-RPC error."""
+
+    def __init__(self, code: int, message: str, status: int = 400, **data: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error = {"code": code, "message": message} | ({"data": data} if data else {})
+
+
+class McpEndpoint(msgspec.Struct, frozen=True):
+    """Answers MCP requests.
+
+    Attributes:
+        request_settings: The limits of a request.
+        stream_settings: Heartbeats, and the margin before the deadline.
+        tools: Runs the calls.
+        offered: The tools that may be called.
+        name: What the server is called.
+    """
+
+    request_settings: RequestSettings
+    stream_settings: StreamSettings
+    tools: Tools
+    offered: Sequence[ToolSchema]
+    name: str
+
+    async def handle(self, context: RequestContext) -> None:
+        """Answer one message: a request, or a notification, which changes nothing here.
+
+        Raises:
+            RequestRejected: The body is not a JSON object, or too large; batches are no part of the protocol any more.
+
+        Cancellation:
+            Cancels the tool.
+        """
+        message = context.request.json_object(self.request_settings)
+        context.record.fields["mcp_method"] = str(message.get("method"))[:64]
+        if "id" not in message:
+            await reply(context.stream, 202, b"", {})
+            return
+        try:
+            await self._answer(message, context)
+        except _Refused as refused:
+            body = msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "error": refused.error})
+            await reply(context.stream, refused.status, body, JSON_HEADERS)
+
+    async def _answer(self, message: Mapping[str, Any], context: RequestContext) -> None:
+        method, params = message.get("method"), message.get("params", {})
+        if not isinstance(method, str) or not isinstance(params, dict):
+            raise _Refused(INVALID_REQUEST, "a request has a method, and its params are an object")
+        is_modern = _is_modern(method, params, context.request.headers)
+        extras = {"resultType": "complete", "_meta": {f"{_META}serverInfo": self._server_info()}} if is_modern else {}
+        if method == "tools/call":
+            await self._call(_AnswerEncoder(message["id"], extras), params, context)
+            return
+        results = self._modern_results() if is_modern else self._handshake_results(params)
+        if (result := results.get(method)) is None:
+            raise _Refused(METHOD_NOT_FOUND, f"there is no method {method[:64]}", 404 if is_modern else 200)
+        body = {"jsonrpc": "2.0", "id": message["id"], "result": extras | result}
+        await reply(context.stream, 200, msgspec.json.encode(body), JSON_HEADERS)
+
+    def _server_info(self) -> dict[str, str]:
+        return {"name": self.name, "version": http_pool.USER_AGENT.partition("/")[2]}
+
+    def _modern_results(self) -> dict[str, Any]:
+        cached = {"ttlMs": LIST_TTL_MS, "cacheScope": "private"}  # the endpoint has callers
+        versions = [MODERN_VERSION, *HANDSHAKE_VERSIONS]
+        return {
+            "server/discover": {"supportedVersions": versions, "capabilities": {"tools": {}}, **cached},
+            "tools/list": {"tools": self._tools(), **cached},
+        }
+
+    def _handshake_results(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        asked = params.get("protocolVersion")
+        version = asked if asked in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[0]
+        info: dict[str, Any] = {"capabilities": {"tools": {}}, "serverInfo": self._server_info()}
+        return {"initialize": {"protocolVersion": version, **info}, "ping": {}, "tools/list": {"tools": self._tools()}}
+
+    def _tools(self) -> list[dict[str, Any]]:
+        return [
+            {"name": one.name, "description": one.description, "inputSchema": one.parameters} for one in self.offered
+        ]
+
+    async def _call(self, encoder: "_AnswerEncoder", params: Mapping[str, Any], context: RequestContext) -> None:
+        name, arguments, meta = params.get("name"), params.get("arguments") or {}, params.get("_meta") or {}
+        if not isinstance(name, str) or name not in {tool.name for tool in self.offered}:
+            raise _Refused(INVALID_PARAMS, f"there is no tool {str(name)[:64]}")
+        if not isinstance(arguments, dict) or not isinstance(meta, dict):
+            raise _Refused(INVALID_PARAMS, "arguments and _meta are objects")
+        if "text/event-stream" in context.request.headers.get("accept", ""):
+            encoder.stream_progress(meta.get("progressToken"))
+        context.record.tools.append(name)
+        call = ToolCall("mcp", name, orjson.dumps(arguments).decode())
+        capabilities = meta.get(_REQUIRED_META[1])
+        takes_forms = encoder.is_modern and isinstance(capabilities, dict) and "elicitation" in capabilities
+        await self._run(call, _decisions(params), "form" if takes_forms else "none", encoder, context)
+
+    async def _run(
+        self,
+        call: ToolCall,
+        decisions: Sequence[Decision],
+        approvals: ApprovalKind,
+        encoder: "_AnswerEncoder",
+        context: RequestContext,
+    ) -> None:
+        """Run a call under supervision, as the answers of the chat are."""
+        request_id, loop = context.lambda_context.aws_request_id, asyncio.get_running_loop()
+        remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000
+        deadline = loop.time() + remaining_s - self.stream_settings.deadline_margin
+        writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat, request_id)
+
+        async def run() -> None:
+            async with self.tools.turn(
+                writer.emit,
+                deadline=deadline,
+                request_id=request_id,
+                caller_id=context.caller.id,
+                conversation_id="mcp",
+                question=request_id,  # a client that calls twice means it
+                approvals=approvals,
+            ) as calls:
+                if decisions:
+                    calls.decide(call, decisions)
+                else:
+                    calls.start(call)
+                await calls.results()
+            await writer.emit((ConversationEnded("stop", Usage(), 0),))
+
+        context.stream.start_on_write(encoder)
+        await supervise(
+            run(),
+            writer,
+            wait_for_stop=loop.create_future,  # the client closes the connection
+            deadline=deadline,
+            heartbeat_interval_s=self.stream_settings.heartbeat_interval,
+        )
+
+
+class _AnswerEncoder:
+    """Encodes the answer to one call: a JSON body, or an event stream with progress, for a client that asks for it.
+
+    Args:
+        request_id: Of any JSON type; it is sent back.
+        extras: What every result has since 2026-07-28; nothing before.
+
+    Attributes:
+        is_modern: Whether the client speaks 2026-07-28.
+    """
+
+    status: ClassVar[int] = 200
+
+    def __init__(self, request_id: Any, extras: Mapping[str, Any]) -> None:
+        self.headers: Mapping[str, str] = JSON_HEADERS
+        self.heartbeat = b""
+        self._request_id, self._extras, self.is_modern = request_id, extras, bool(extras)
+        self._progress_token: Any = None
+        self._steps = itertools.count(1)
+        self._is_answered = False
+
+    def stream_progress(self, token: Any) -> None:
+        """Send progress with this token; None for none."""
+        if token is not None:
+            self._progress_token, self.headers, self.heartbeat = token, _STREAM_HEADERS, b": keep-alive\n\n"
+
+    def encode(self, batch: EventBatch) -> bytes:
+        """The messages for a batch."""
+        return b"".join(map(self._frame, itertools.chain.from_iterable(map(self._messages, batch))))
+
+    def _messages(self, event: ChatEvent) -> Iterator[dict[str, Any]]:
+        if self._is_answered:
+            return
+        match event:
+            case ToolProgressed() if self._progress_token is not None:
+                yield {"method": "notifications/progress", "params": self._progress(event.data)}
+            case ToolFinished():
+                yield self._answer(result={**self._extras, **_tool_result(event)})
+            case ToolApprovalRequested():
+                yield self._answer(result={**self._extras, **_input_required(event)})
+            case ConversationFailed(_, message):
+                yield self._answer(error={"code": INTERNAL_ERROR, "message": message})
+            case ConversationStopped() | ConversationEnded():
+                yield self._answer(
+                    error={"code": INTERNAL_ERROR, "message": "The call was stopped before it was done."}
+                )
+
+    def _answer(self, **outcome: Any) -> dict[str, Any]:
+        self._is_answered = True
+        return {"id": self._request_id, **outcome}
+
+    def _progress(self, data: bytes) -> dict[str, Any]:
+        """Progress has to be a number that grows; what the tool says is the message."""
+        return {"progressToken": self._progress_token, "progress": next(self._steps), "message": _text(data)}
+
+    def _frame(self, message: Mapping[str, Any]) -> bytes:
+        body = msgspec.json.encode({"jsonrpc": "2.0", **message})
+        return b"event: message\ndata: %b\n\n" % body if self.heartbeat else body
+
+
+def encode_error(status: int, code: str, message: str, _: str) -> tuple[str, bytes]:
+    """The body of an error response: a JSON-RPC error without an id."""
+    number = PARSE_ERROR if code.startswith("invalid_") else INTERNAL_ERROR if status >= 500 else INVALID_REQUEST
+    error = {"code": number, "message": message}
+    return "application/json", msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error})
+
+
+def _is_modern(method: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> bool:
+    """Whether a request is one of 2026-07-28, which must say the same in its headers and in its body.
+
+    Raises:
+        _Refused: It contradicts itself, lacks something, or has a version that is not served.
+    """
+    meta = params.get("_meta")
+    said, version = meta if isinstance(meta, dict) else {}, headers.get("mcp-protocol-version", "")
+    claimed = said.get(_REQUIRED_META[0], version)
+    if claimed == version and version in {"", *HANDSHAKE_VERSIONS}:
+        return False
+    if claimed == version != MODERN_VERSION:
+        supported = [MODERN_VERSION, *HANDSHAKE_VERSIONS]
+        text = "this version of the protocol is not supported"
+        raise _Refused(UNSUPPORTED_VERSION, text, supported=supported, requested=version)
+    if missing := [key for key in _REQUIRED_META if key not in said]:
+        raise _Refused(INVALID_PARAMS, f"params._meta lacks {', '.join(missing)}")
+    sent = version, headers.get("mcp-method"), _decode_header(headers.get("mcp-name", ""))
+    name = str(params.get("name")) if method == "tools/call" else sent[2]
+    if sent != (claimed, method, name):
+        raise _Refused(HEADER_MISMATCH, "MCP-Protocol-Version, Mcp-Method and Mcp-Name must say what the body says")
+    return True
+
+
+def _decode_header(value: str) -> str | None:
+    """A header's text; None if it is encoded and cannot be decoded."""
+    if not (encoded := _ENCODED_HEADER.fullmatch(value)):
+        return value
+    try:
+        return base64.b64decode(encoded[1], validate=True).decode()
+    except ValueError:
+        return None
+
+
+def _input_required(event: ToolApprovalRequested) -> dict[str, Any]:
+    """The question to a person whether the tool may run; the question's id comes back as the state."""
+    message = event.approval.message or f"May {event.name} be run with these arguments?"
+    form = {"mode": "form", "message": message, "requestedSchema": {"type": "object", "properties": {}}}
+    asked = {_APPROVAL: {"method": "elicitation/create", "params": form}}
+    return {"resultType": "input_required", "inputRequests": asked, "requestState": event.approval.id}
+
+
+def _decisions(params: Mapping[str, Any]) -> list[Decision]:
+    """What a person has decided, of a call that is made again with the answer."""
+    state, responses = params.get("requestState"), params.get("inputResponses")
+    answer = responses.get(_APPROVAL) if isinstance(responses, dict) else None
+    is_yes = isinstance(answer, dict) and answer.get("action") == "accept"
+    return [Decision(approval_id=state, approved=is_yes)] if isinstance(state, str) else []
+
+
+def _tool_result(event: ToolFinished) -> dict[str, Any]:
+    """The result of a tool as text and, if it is an object, as structured content."""
+    content = [{"type": "text", "text": event.error or _text(event.result)}]
+    if event.status != "completed":
+        return {"content": content, "isError": True}
+    structured = {"structuredContent": msgspec.Raw(event.result)} if event.result.startswith(b"{") else {}
+    return {"content": content, **structured, "isError": False}
+
+
+def _text(encoded: bytes) -> str:
+    """JSON text, or the text that it holds."""
+    return str(orjson.loads(encoded)) if encoded.startswith(b'"') else encoded.decode()

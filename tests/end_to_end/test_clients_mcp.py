@@ -1,0 +1,68 @@
+"""MCP clients against the local function URL: the official SDKs for Python and for Node, and the inspector."""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+from mcp.client.client import Client
+from mcp.shared.exceptions import MCPError
+from mcp_types import CallToolResult
+
+from tests import npm
+
+pytestmark = pytest.mark.slow
+
+TOOLS = ["calculate", "convert_currency", "current_time", "get_stock_quote", "get_weather"]
+SUM = {"expression": "6 * 7"}
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+class TestPythonSdk:
+    async def test_lists_and_calls(self, chat: str, mode: Any) -> None:
+        async with Client(f"{chat}/mcp", mode=mode) as client:
+            assert [tool.name for tool in (await client.list_tools()).tools] == TOOLS
+            result = await client.call_tool("calculate", SUM)
+        assert isinstance(result, CallToolResult)
+        assert "42" in str(result.content)
+        assert not result.is_error
+
+    async def test_gets_the_error_of_a_tool_as_its_result(self, chat: str, mode: Any) -> None:
+        async with Client(f"{chat}/mcp", mode=mode) as client:
+            result = await client.call_tool("calculate", {"expression": "1 +"})
+        assert isinstance(result, CallToolResult)
+        assert result.is_error
+
+    async def test_gets_an_error_of_the_protocol(self, chat: str, mode: Any) -> None:
+        async with Client(f"{chat}/mcp", mode=mode) as client:
+            with pytest.raises(MCPError, match="there is no tool nothing"):
+                await client.call_tool("nothing", {})
+
+    async def test_may_ask_for_progress(self, chat: str, mode: Any) -> None:
+        async def ignore(progress: float, total: float | None, message: str | None) -> None: ...
+
+        async with Client(f"{chat}/mcp", mode=mode) as client:
+            result = await client.call_tool("calculate", SUM, progress_callback=ignore)
+        assert isinstance(result, CallToolResult)
+        assert "42" in str(result.content)
+
+
+def test_the_sdk_for_node_lists_and_calls(chat: str) -> None:
+    outcome = npm.run("mcp.mjs", f"{chat}/mcp")
+    assert outcome["tools"] == TOOLS
+    assert "42" in outcome["result"]["content"][0]["text"]
+    assert outcome["server"] == "Winterbourne"
+
+
+def inspect(chat: str, *arguments: str) -> Any:
+    """What the inspector's command line prints."""
+    command = [str(npm.clients() / "node_modules/.bin/mcp-inspector"), "--cli", f"{chat}/mcp", "--transport", "http"]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_inspector_lists_and_calls(chat: str) -> None:
+    assert [tool["name"] for tool in inspect(chat, "--method", "tools/list")["tools"]] == TOOLS
+    tool = "--method", "tools/call", "--tool-name", "calculate", "--tool-arg", f"expression={SUM['expression']}"
+    assert "42" in inspect(chat, *tool)["content"][0]["text"]

@@ -1,0 +1,415 @@
+"""The watchdog: a loop that stands still is named in the log, its streams go on and end, and the process with them.
+
+What blocks the loop here holds until the test has seen what it waits for, or until the process is gone.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.runtime.harness import program, serving, url_event
+from tests.runtime.runtime_api import Outcome, RuntimeApi
+from winterbourne import ResponseStream, on_stall, streamify_response, watchdog
+from winterbourne import loop as pollers
+from winterbourne.connection import RuntimeClient, _Connection
+from winterbourne.protocol import RuntimeApiProtocol
+from winterbourne.watchdog import EXIT_STALLED, InFlight, Watchdog
+from winterbourne.write_lock import LOCK
+
+UVLOOP = "import asyncio, uvloop\nasyncio.set_event_loop_policy(uvloop.EventLoopPolicy())\n"
+BLOCKS = """
+import asyncio, socket, time
+from winterbourne import on_stall, on_stream_error, streamify_response
+
+on_stall(lambda task: print("stalled:", task))
+left, right = socket.socketpair()
+
+def block(how):
+    time.sleep(60) if how == "sleep" else left.recv(1)
+
+async def plain(event, context):
+    asyncio.current_task().set_name("dredging")
+    block("sleep")
+
+async def pieces(event, context):
+    yield "begun "
+    block(event)
+
+@on_stream_error
+def frame(error):
+    return f"[{type(error).__name__}]"
+
+@streamify_response
+async def talks(event, stream, context):
+    spoken = []
+    def last_words(is_last):
+        if is_last:
+            return b"bye"
+        spoken.append(1)
+        return b"beat " if len(spoken) < 3 else b""
+    stream.last_words = last_words
+    if event.get("begins"):
+        await stream.write("begun ")
+    if event.get("blocks"):
+        await asyncio.sleep(0.05)  # for the neighbours to begin
+        block("socket")
+    await asyncio.Event().wait()
+"""
+
+
+@pytest.fixture
+def function(tmp_path: Path) -> Callable[[str], Path]:
+    def write(code: str) -> Path:
+        (tmp_path / "app.py").write_text(code)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watchdog]:
+    """A watchdog of this test's own, on its loop, that ticks fast and ends no process."""
+    own = Watchdog(end_process=lambda _: None)
+    monkeypatch.setattr(watchdog, "TICK_S", 0.001)
+    monkeypatch.setattr(pollers, "WATCHDOG", own)
+    yield own
+    own.wake.set()
+
+
+class TestALoopThatStandsStill:
+    """In this process: the loop is blocked until the watchdog has done what the test waits for."""
+
+    async def test_is_named_with_its_task_and_the_line(self, quick: Watchdog, logged: list[str]) -> None:
+        quick.start()
+        told = threading.Event()
+        names: list[str] = []
+
+        @on_stall
+        def hook(task: str) -> None:
+            names.append(task)
+            told.set()
+
+        async def handler(event: Any, context: Any) -> str:
+            task = asyncio.current_task()
+            assert task is not None
+            task.set_name("tool dredge")
+            told.wait(30)  # this line blocks
+            return "done"
+
+        async with serving(handler) as api:
+            assert (await api.invoke()).json == "done"
+        assert names == ["tool dredge"]
+        (line,) = [entry for entry in logged if "stands still" in entry]
+        assert "tool dredge blocks it" in line
+        assert "told.wait(30)  # this line blocks" in line
+        assert "request-1" in line
+
+    async def test_goes_on_with_its_streams_where_the_thread_left_them(self, quick: Watchdog) -> None:
+        quick.start()
+        spoken = threading.Event()
+
+        @streamify_response
+        async def handler(event: Any, stream: ResponseStream, context: Any) -> None:
+            def last_words(_: object) -> bytes:
+                if spoken.is_set():
+                    return b""
+                spoken.set()
+                return b"beat "
+
+            stream.last_words = last_words
+            if event == "begun":
+                await stream.write("begun ")
+            spoken.wait(30)
+            with LOCK:
+                rest = stream.put(b"after")
+            if rest:
+                await rest
+
+        async with serving(handler) as api:
+            assert (await api.invoke("begun")).body == b"begun beat after"
+            spoken.clear()
+            assert (await api.invoke("not begun")).body == b"beat after"
+
+    async def test_is_told_once_for_each_time(self, quick: Watchdog, logged: list[str]) -> None:
+        quick.start()
+        told = threading.Event()
+        on_stall(lambda _: told.set())
+
+        async def handler(event: Any, context: Any) -> None:
+            told.wait(30)
+            told.clear()
+            await asyncio.sleep(0)
+
+        async with serving(handler) as api:
+            for _ in range(3):
+                await api.invoke()
+        assert sum("stands still" in entry for entry in logged) == 3
+
+    async def test_has_no_last_words_of_a_hook_that_fails(self, quick: Watchdog) -> None:
+        quick.start()
+        asked = threading.Event()
+
+        @streamify_response
+        async def handler(event: Any, stream: ResponseStream, context: Any) -> None:
+            def last_words(_: object) -> bytes:
+                asked.set()
+                raise ZeroDivisionError
+
+            stream.last_words = last_words
+            asked.wait(30)
+            await stream.write("unharmed")
+
+        async with serving(handler) as api:
+            assert (await api.invoke()).body == b"unharmed"
+
+
+class TestBetweenInvocations:
+    async def test_nothing_is_asked_of_the_loop(self, quick: Watchdog) -> None:
+        quick.start()
+
+        async def handler(event: Any, context: Any) -> None:
+            return None
+
+        async with serving(handler) as api:
+            await api.invoke()
+            while quick.wake.is_set() or quick.in_flight:  # noqa: ASYNC110 - the thread has no event for it
+                await asyncio.sleep(0.001)
+            asked: list[object] = []
+            quick._is_answered.clear = lambda: asked.append(1)  # type: ignore[method-assign]
+            await asyncio.sleep(0.02)
+            assert asked == []
+
+    async def test_no_trace_is_left_that_a_process_would_write_when_it_thaws(
+        self, quick: Watchdog, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls: list[str] = []
+        monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: calls.append("armed"))
+        monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: calls.append("cancelled"))
+        quick.start()
+
+        async def handler(event: Any, context: Any) -> None:
+            while calls[-1:] != ["armed"]:  # noqa: ASYNC110 - the thread has no event for it
+                await asyncio.sleep(0.001)
+
+        async with serving(handler) as api:
+            await api.invoke()
+            await api.invoke()
+        assert calls == ["armed", "cancelled"] * 2
+
+    async def test_a_process_that_was_frozen_has_not_stood_still(
+        self, quick: Watchdog, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+    ) -> None:
+        """A tick that took an hour is one tick."""
+        thawed = threading.Event()
+
+        def an_hour(_: float) -> None:
+            thawed.wait(30)
+
+        monkeypatch.setattr(watchdog, "time", type("Clock", (), {"sleep": staticmethod(an_hour), "time": time.time}))
+        quick.start()
+
+        async def handler(event: Any, context: Any) -> str:
+            thawed.set()
+            return "on time"
+
+        async with serving(handler) as api:
+            assert (await api.invoke()).json == "on time"
+        assert not any("stands still" in entry for entry in logged)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prefix", [pytest.param("", id="asyncio"), pytest.param(UVLOOP, id="uvloop")])
+class TestAtTheDeadline:
+    """In a process of its own, which the watchdog ends with status 70."""
+
+    @pytest.fixture(autouse=True)
+    def needs_uvloop(self, prefix: str) -> None:
+        if prefix:
+            pytest.importorskip("uvloop", reason="uvloop is not installed; it is no dependency")
+
+    async def _ended(
+        self, folder: Path, handler: str, *events: object, pollers: int = 1, **environ: str
+    ) -> tuple[list[Outcome], str]:
+        """The outcomes of these events, invoked at once, each with five seconds, and the log."""
+        async with RuntimeApi() as api:
+            environ |= {"AWS_LAMBDA_MAX_CONCURRENCY": str(pollers)}
+            async with program(api, folder, f"app.{handler}", **environ) as running:
+                await api.polled.wait()
+                invocations = [api.submit(event, deadline_s=5) for event in events]
+                outcomes = [await invocation.outcome for invocation in invocations]
+                assert await running.ended() == EXIT_STALLED
+        return outcomes, running.out
+
+    async def test_a_response_that_has_not_begun_is_an_error(self, prefix: str, function: Any) -> None:
+        (outcome,), out = await self._ended(function(prefix + BLOCKS), "plain", {})
+        assert outcome.path.endswith("/error")
+        assert outcome.json["errorType"] == "DeadlineReached"
+        assert "dredging blocked it" in outcome.json["errorMessage"]
+        assert "stalled: dredging" in out
+        assert 'time.sleep(60) if how == "sleep"' in out
+        assert "exit status 70" in out
+
+    @pytest.mark.parametrize("how", ["sleep", "socket"])
+    async def test_one_that_has_ends_with_an_error_frame_and_trailers(
+        self, how: str, prefix: str, function: Any
+    ) -> None:
+        (outcome,), _ = await self._ended(function(prefix + BLOCKS), "pieces", how)
+        assert outcome.complete
+        assert outcome.body == b"begun [DeadlineReached]"
+        assert outcome.trailing_error["errorType"] == "DeadlineReached"
+
+    async def test_last_words_end_it_in_its_own_format(self, prefix: str, function: Any) -> None:
+        (outcome,), _ = await self._ended(function(prefix + BLOCKS), "talks", {"begins": 1, "blocks": 1})
+        assert outcome.complete
+        assert outcome.body == b"begun beat beat bye"
+        assert outcome.trailers == {}
+
+    async def test_so_do_those_of_all_neighbours_begun_or_not(self, prefix: str, function: Any) -> None:
+        events = [{"begins": 1}, {}, url_event(), {"begins": 1, "blocks": 1}]
+        outcomes, _ = await self._ended(function(prefix + BLOCKS), "talks", *events, pollers=4)
+        assert all(each.complete and each.trailers == {} for each in outcomes)
+        assert [each.body for each in outcomes[:2]] == [b"begun beat beat bye", b"beat beat bye"]
+        assert outcomes[2].prelude == {"statusCode": 200, "headers": {"content-type": "application/octet-stream"}}
+        assert outcomes[2].payload == b"beat beat bye"
+
+    async def test_what_holds_the_interpreter_is_named_at_least(self, prefix: str, function: Any) -> None:
+        holds = "import re\nasync def handler(event, context):\n    import asyncio\n    await asyncio.sleep(0.2)\n"
+        holds += "    re.match(r'(a+)+$', 'a' * 40 + 'b')  # for years\n"
+        async with RuntimeApi() as api, program(api, function(prefix + holds), "app.handler") as running:
+            await api.polled.wait()
+            api.submit(deadline_s=2)
+            assert running.process.stderr is not None
+            seen = b""
+            while b" in handler" not in seen:
+                seen += await running.process.stderr.readline()
+            running.process.kill()
+
+
+class Wire:
+    """A connection of the client on a socket pair, whose other end reads only when it is told to."""
+
+    def __init__(self) -> None:
+        near, self.far = socket.socketpair()
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        near.settimeout(0)
+        self.far.settimeout(0)
+        self.connection = _Connection(near, RuntimeApiProtocol("x"), lambda *_: None)
+        self.read = b""
+
+    def take(self, size: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self.read += self.far.recv(size)
+
+    async def take_all(self) -> None:
+        while self.connection._backlog:
+            self.take(1 << 20)
+            await asyncio.sleep(0)
+        self.take(1 << 20)
+        self.connection.abort()
+        self.far.close()
+
+
+def in_a_thread(call: Callable[[], object]) -> None:
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["loop", "thread", "flush", "turn", "read"]), st.integers(1, 9000)), max_size=40
+)
+
+
+class TestBytes:
+    @settings(max_examples=60, deadline=None)
+    @given(steps=STEPS)
+    def test_of_loop_and_thread_arrive_once_and_in_order(self, steps: list[tuple[str, int]]) -> None:
+        """Whatever the socket takes, whoever writes and whoever sends what was left."""
+
+        async def run() -> None:
+            wire, written = Wire(), b""
+            for number, (step, size) in enumerate(steps):
+                data = b"%d:" % number + b"." * size
+                if step in {"loop", "thread"}:
+                    written += data
+                if step == "loop":
+                    wire.connection.write(data)
+                elif step == "thread":
+                    in_a_thread(lambda data=data: wire.connection.write(data))  # type: ignore[misc]
+                elif step == "flush":
+                    in_a_thread(wire.connection.write)
+                elif step == "turn":
+                    await asyncio.sleep(0)
+                else:
+                    wire.take(size)
+            await wire.take_all()
+            assert wire.read == written
+            assert not wire.connection.is_write_paused
+
+        asyncio.run(run())
+
+    async def test_of_both_at_once_are_whole_chunks_each_in_its_own_order(self) -> None:
+        """No lock is awaited and no turn given: the interpreter switches between them wherever it likes."""
+        async with RuntimeApi() as api:
+            client = RuntimeClient(api.address)
+            invocation = api.submit()
+            await client.next_invocation()
+            stream = ResponseStream(client, http=False)
+            state = {"next": 0}
+
+            def encode(who: str) -> bytes:  # stateful, as encoders are
+                number, state["next"] = state["next"], state["next"] + 1
+                return f"{who}{number};".encode()
+
+            stream.last_words = lambda _: encode("t")
+            watched, done = InFlight(client, stream, "", 0, 0), threading.Event()
+
+            def speak() -> None:
+                while not done.is_set():
+                    with LOCK:
+                        watched.speak()
+
+            thread = threading.Thread(target=speak)
+            thread.start()
+            for _ in range(3000):
+                with LOCK:
+                    rest = stream.put(encode("l"))
+                if rest:
+                    await rest
+            done.set()
+            await asyncio.to_thread(thread.join)
+            await stream.end()
+            frames = (await invocation.outcome).body.decode().split(";")[:-1]
+            assert [int(frame[1:]) for frame in frames] == [*range(state["next"])]
+            client.close()
+
+    async def test_of_a_chunk_that_waits_for_the_start_are_not_overtaken(self) -> None:
+        async with RuntimeApi() as api:
+            client = RuntimeClient(api.address)
+            invocation = api.submit()
+            await client.next_invocation()
+            client._close_connection("cut")  # so that the start has to wait for a new one
+            stream = ResponseStream(client, http=False)
+            stream.last_words = lambda _: b"overtaken"
+            with LOCK:
+                rest = stream.put(b"first ")
+            assert rest
+            sending = asyncio.ensure_future(rest)
+            while not stream._is_open:
+                assert not stream.speak(client.start_now)
+                await asyncio.sleep(0)
+            await sending
+            assert stream.speak(client.start_now)
+            await stream.end()
+            assert (await invocation.outcome).body == b"first overtaken"
+            client.close()
