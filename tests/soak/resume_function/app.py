@@ -46,6 +46,9 @@ PIECES = (
 )
 """What a text is made of; half an emoji is followed by its other half, in a delta of its own."""
 
+FIRST_WORD_S = 0.3
+"""What a model takes to begin a long answer; meanwhile its log has begun, or nobody could be told that it is lost."""
+
 ASKED = re.compile(r"(answer|speak) (\d+) at (\d+)")
 
 
@@ -65,6 +68,7 @@ class RepeatableProvider:
         kind, number, pace = asked[1], int(asked[2]), int(asked[3])
         own = [tool.name for tool in request.tools if tool.name.startswith("page_")]
         batches = _long_answer(number * pace) if kind == "speak" else _turn(number, turn, own)
+        await asyncio.sleep(FIRST_WORD_S if kind == "speak" else 0)
         for batch in batches:
             if pace:
                 await asyncio.sleep(1 / pace)
