@@ -82,8 +82,7 @@ class ProcessPool:
         async def call(arguments: Any, context: ToolContext) -> Any:
             caller = None if tool.is_cache_shared else context.caller
             shown = {"request_id": context.request_id, "caller": caller, "max_progress_bytes": max_progress_bytes}
-            if key := getattr(context, "idempotency_key", ""):
-                shown["idempotency_key"] = key
+            shown["idempotency_key"] = context.idempotency_key
             values, secret_names = await keys.read_all(), list(keys.secret_names)
             encoded = msgspec.Raw(msgspec.json.encode(arguments))
             message = ProcessCall(encoded, context.remaining_s, max_result_bytes, values, secret_names, shown)
