@@ -1,4 +1,7 @@
-"""Worker processes: whatever a tool does in one, it is one failed call of that tool, and nothing else notices."""
+"""Worker processes: whatever a tool does in one, it is one failed call of that tool, and nothing else notices.
+
+That they are killed, also in C code, when a call times out or is stopped, is in `test_promises`.
+"""
 
 import asyncio
 import contextlib
@@ -16,6 +19,7 @@ import pytest
 from tests.chat.tool_runtime import isolated_idle, isolated_tools
 from tests.chat.tool_runtime.recording_clients import RecordingClient, run_turn, tool_call
 from tests.clock import jumping
+from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ToolMessage
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import ToolSettings
@@ -82,6 +86,21 @@ class TestACall:
             (message,) = await turn.results()
         expected = {"key": 16, "setting": KEYS["SHOP_URL"], "request_id": "r-1", "caller": "me", "has_time": True}
         assert orjson.loads(message.content) == expected
+
+    async def test_is_told_how_much_time_it_has_without_what_the_start_has_taken(self) -> None:
+        times: list[float] = []
+
+        async def emit(_: EventBatch) -> None:
+            times.append(asyncio.get_running_loop().time())
+
+        executor = ToolExecutor([isolated_idle.deadline])
+        async with executor.turn(emit) as turn:
+            turn.start(tool_call("deadline"))
+            (message,) = await turn.results()
+        ends, age_s = orjson.loads(message.content)
+        started, _ = times
+        assert ends - started - 20 <= age_s  # the age, without what was before it
+        await executor.close()
 
     async def test_sees_no_secret_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         secret = (
@@ -170,25 +189,6 @@ class TestAMisbehavingTool:
             assert message.content == "The process of crashes ended while it ran this call."
             assert (await call(executor, "crashes", how="")).content == '"alive"'
         assert f"has ended: {-signal.SIGSEGV if how == 'segfault' else 3}" in caplog.text
-
-    async def test_that_holds_the_interpreters_lock_is_killed_at_its_timeout(self) -> None:
-        async with running_executor() as executor:
-            await call(executor, "catastrophic", length=1)
-            processes = executor._preparer.processes
-            (worker,) = processes._workers
-            message = await call(executor, "catastrophic", length=60)
-            assert message.content == "catastrophic did not finish within 1.5 seconds and was stopped."
-            assert worker.result().process.wait(5) == -signal.SIGKILL
-            assert executor.abandoned_count == 0
-            assert (await call(executor, "catastrophic", length=1)).content == '"None"'
-
-    async def test_that_is_stopped_is_killed(self, tmp_path: Path) -> None:
-        async with running_executor() as executor:
-            async with executor.turn(RecordingClient()) as turn:
-                turn.start(tool_call("waits_for", path=str(tmp_path / "go")))
-                await until_there(tmp_path / "go.pid")
-                (worker,) = executor._preparer.processes._workers
-            assert worker.result().process.wait(5) == -signal.SIGKILL
 
     @pytest.mark.parametrize(
         ("how", "content"),

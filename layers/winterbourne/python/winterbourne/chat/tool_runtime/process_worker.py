@@ -51,19 +51,19 @@ class ProcessCall(msgspec.Struct, frozen=True):
 
     Attributes:
         arguments: As JSON.
-        remaining_s: How long it may take.
         max_result_bytes: A longer result is cut.
         values: The settings and keys that the tool declares; nothing else in a call is secret.
         secret_names: Which of them are keys.
         context: What else its ToolContext is made of.
+        remaining_s: How long it may take, from when it is sent.
     """
 
     arguments: msgspec.Raw
-    remaining_s: float
     max_result_bytes: int
     values: dict[str, str]
     secret_names: list[str]
     context: dict[str, Any]
+    remaining_s: float = 0.0
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final, TypeVar, cast
 
 import msgspec
 import orjson
+from msgspec.structs import replace
 
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 from winterbourne.chat.infra import redaction
@@ -85,7 +86,7 @@ class ProcessPool:
             shown["idempotency_key"] = context.idempotency_key
             values, secret_names = await keys.read_all(), list(keys.secret_names)
             encoded = msgspec.Raw(msgspec.json.encode(arguments))
-            message = ProcessCall(encoded, context.remaining_s, max_result_bytes, values, secret_names, shown)
+            message = ProcessCall(encoded, max_result_bytes, values, secret_names, shown)
             return await self._call(tool, message, context)
 
         return call
@@ -106,6 +107,7 @@ class ProcessPool:
         self._busy.add(start := self._take(tool))
         try:
             worker = await asyncio.shield(start)  # one that is still starting is of use to the next call
+            message = replace(message, remaining_s=context.remaining_s)  # the start took some
             return await asyncio.shield(self._in_thread(functools.partial(worker.call, message, report)))
         except asyncio.CancelledError:
             if start.done():
