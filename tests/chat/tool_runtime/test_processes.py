@@ -26,6 +26,7 @@ from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.processes import extend_over_freezes
+from winterbourne.chat.tool_runtime.remote import remote_tool
 
 TOOLS = [value for value in vars(isolated_tools).values() if isinstance(value, Tool)]
 KEYS = {"SHOP_API_KEY": "an-important-key", "SHOP_URL": "https://shop.example.com"}
@@ -278,17 +279,15 @@ class TestDeclaration:
         ran = subprocess.run([sys.executable, "-c", code], env=_env(), capture_output=True, text=True, check=False)
         assert "Tool here cannot have isolation" in ran.stderr
 
-    async def test_a_tool_that_its_module_does_not_have_fails_and_is_named_in_the_log(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        def lost() -> None:
-            """Get lost."""
+    def test_nor_can_one_that_its_functions_module_does_not_have(self) -> None:
+        lost = tool(isolation="process", name="lost")(_is_running)
+        with pytest.raises(InvalidToolDeclaration, match=f"must be a name in {__name__} for that"):
+            ToolExecutor([lost])
 
-        lost.__qualname__ = "lost"
-        executor = ToolExecutor([tool(isolation="process")(lost)])
-        assert (await call(executor, "lost")).content == "lost failed because of an internal error."
-        assert "Tool lost has isolation, and must be a name in tests.chat.tool_runtime.test_processes" in caplog.text
-        await executor.close()
+    def test_nor_can_one_that_runs_elsewhere(self) -> None:
+        elsewhere = remote_tool("worker", isolation="process", name="elsewhere")(_is_running)
+        with pytest.raises(InvalidToolDeclaration, match="must be a name in a module for that, with its function"):
+            ToolExecutor([elsewhere])
 
 
 class TestCost:
@@ -359,6 +358,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
 
 
 def _is_running(process_id: int) -> bool:
+    """Whether there is a process that is no zombie."""
     try:
         return "(zombie)" not in Path(f"/proc/{process_id}/status").read_text()
     except OSError:

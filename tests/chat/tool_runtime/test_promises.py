@@ -29,26 +29,27 @@ PROMISES = ("timeout", "stop", "isolation", "cost")
 README = Path(__file__).parents[3] / "README.md"
 
 
-@tool(timeout_s=0.2)
+@tool
 async def waits(seconds: float = 60) -> int:
     """Wait, and say in which thread."""
     await asyncio.sleep(seconds)
     return threading.get_ident()
 
 
-@tool(timeout_s=0.2)
+@tool
 def sleeps(seconds: float = 60) -> list[int]:
     """Sleep, and say in which process and thread."""
     _GO.wait(seconds)
     return [os.getpid(), threading.get_ident()]
 
 
-@remote_tool("worker", timeout_s=2)
+@remote_tool("worker")
 async def elsewhere(seconds: float = 60) -> None:
     """Run in another function."""
 
 
 _GO = threading.Event()
+HASTY = ToolSettings(tool_execution_timeout=1)
 
 
 class StubService:
@@ -126,7 +127,7 @@ def test_each_cell_of_the_table_in_the_readme_has_its_test() -> None:
 
 
 async def test_timeout_of_async_cancels_it() -> None:
-    async with serving(waits) as (executor, client):
+    async with serving(waits, settings=HASTY) as (executor, client):
         await run_turn(executor, tool_call("waits"), client=client)
         assert client.finished[0].status == "timed_out"
         assert executor.abandoned_count == 0
@@ -152,7 +153,7 @@ async def test_cost_of_async_is_no_thread() -> None:
 
 
 async def test_timeout_of_thread_drops_its_result_and_the_thread_goes_on() -> None:
-    async with serving(sleeps) as (executor, client):
+    async with serving(sleeps, settings=HASTY) as (executor, client):
         await run_turn(executor, tool_call("sleeps"), client=client)
         assert client.finished[0].status == "timed_out"
         assert executor.abandoned_count == 1
@@ -188,8 +189,8 @@ async def test_timeout_of_process_kills_it() -> None:
         assert message.content == "catastrophic did not finish within 1.5 seconds and was stopped."
         assert worker.result().process.wait(5) == -signal.SIGKILL
         assert executor.abandoned_count == 0
-        (message,) = await run_turn(executor, tool_call("catastrophic", length=1))
-        assert message.content == '"None"'
+        next_ones = [(await run_turn(executor, tool_call("catastrophic", length=1)))[0].content for _ in range(3)]
+        assert '"None"' in next_ones  # on a slow machine the first may wait in vain for the next process
 
 
 async def test_stop_of_process_kills_it() -> None:
@@ -218,11 +219,12 @@ async def test_cost_of_process_is_one_of_12_mb_that_is_used_again() -> None:
 
 
 async def test_timeout_of_remote_ends_the_request_and_the_worker_knew_it(service: StubService) -> None:
-    async with remote(service) as (executor, client):
+    async with remote(service, settings=HASTY) as (executor, client):
+        await run_turn(executor, tool_call("elsewhere", seconds=0))  # imports what signs
         await run_turn(executor, tool_call("elsewhere"), client=client)
     assert client.finished[0].status == "timed_out"
     assert service.ended == ["cancelled"]
-    assert 0 < orjson.loads(service.requests[0].content)["timeout_s"] <= 2
+    assert 0 < orjson.loads(service.requests[-1].content)["timeout_s"] <= 1
 
 
 async def test_stop_of_remote_ends_the_request_and_tells_the_worker(service: StubService) -> None:

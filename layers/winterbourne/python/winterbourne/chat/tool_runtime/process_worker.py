@@ -35,7 +35,7 @@ from winterbourne.chat.tool_runtime.results import encode, outcome_for_exception
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["ProcessCall", "Reply", "main", "read", "write"]
+__all__ = ["ProcessCall", "Reply", "find_tool", "main", "read", "write"]
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ def main() -> None:
     _guard(channel, memory_mb * 1024 * 1024)
     calls, replies = os.fdopen(channel, "rb"), os.fdopen(channel, "wb", closefd=False)
     try:
-        tool = _find_tool(module, name)
+        tool = find_tool(module, name)
     except BaseException as error:  # noqa: BLE001 - a module may raise anything when it is imported, even SystemExit
         write(replies, _failure(name, error))
         return
@@ -144,11 +144,18 @@ def _detach(channel: int, nothing: int) -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _find_tool(module: str, name: str) -> Tool:
-    for value in vars(importlib.import_module(module)).values():
+def find_tool(module: str, name: str) -> Tool:
+    """The tool of this name in a module.
+
+    Raises:
+        InvalidToolDeclaration: The module has none.
+        BaseException: What the module raises when it is imported.
+    """
+    for value in vars(importlib.import_module(module)).values() if module else ():
         if isinstance(value, Tool) and value.name == name:
             return value
-    raise InvalidToolDeclaration(f"Tool {name} has isolation, and must be a name in {module} for that.")
+    text = f"Tool {name} has isolation, and must be a name in {module or 'a module'} for that, with its function."
+    raise InvalidToolDeclaration(text)
 
 
 def _run(tool: Tool, call: ProcessCall, replies: BinaryIO) -> Reply:

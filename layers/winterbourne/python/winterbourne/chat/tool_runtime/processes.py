@@ -26,7 +26,7 @@ from winterbourne.chat.infra import redaction
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
 from winterbourne.chat.tool_runtime.keys import ToolKeys
-from winterbourne.chat.tool_runtime.process_worker import ProcessCall, Reply, read, write
+from winterbourne.chat.tool_runtime.process_worker import ProcessCall, Reply, find_tool, read, write
 from winterbourne.chat.tool_runtime.threads import ThreadPool
 
 __all__ = ["ProcessPool", "extend_over_freezes"]
@@ -72,6 +72,9 @@ class ProcessPool:
     def isolate(self, tool: Tool, keys: ToolKeys, max_progress_bytes: int, max_result_bytes: int) -> Call:
         """The tool's call, in a process.
 
+        Raises:
+            InvalidToolDeclaration: A process would not find it.
+
         Raises (when it is called):
             ToolError: What the tool raised, or one that says that its process ended.
             RuntimeError: The tool raised something else; the text is for the log.
@@ -79,6 +82,7 @@ class ProcessPool:
         Cancellation:
             Kills the process.
         """
+        find_tool(getattr(tool.function, "__module__", ""), tool.name)
 
         async def call(arguments: Any, context: ToolContext) -> Any:
             caller = None if tool.is_cache_shared else context.caller
