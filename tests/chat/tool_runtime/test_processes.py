@@ -267,27 +267,33 @@ class TestAFreeze:
 
 
 class TestDeclaration:
-    def test_a_tool_in_a_function_cannot_be_found_by_a_process(self) -> None:
-        with pytest.raises(InvalidToolDeclaration, match="isolation and its function in the main module or in another"):
+    """A process finds a tool by the module of its function and by its name; a tool that it would not is left out."""
 
-            @tool(isolation="process")
-            def closure() -> None:
-                """Be nowhere."""
+    def test_not_one_in_a_function(self) -> None:
+        @tool(isolation="process")
+        def closure() -> None:
+            """Be nowhere."""
 
-    def test_nor_can_one_of_the_main_module(self) -> None:
-        code = 'from winterbourne.chat import tool\n@tool(isolation="process")\ndef here() -> None:\n    "Doc."'
-        ran = subprocess.run([sys.executable, "-c", code], env=_env(), capture_output=True, text=True, check=False)
-        assert "Tool here cannot have isolation" in ran.stderr
+        with pytest.raises(InvalidToolDeclaration, match="Tool closure has isolation: it must be a name in the module"):
+            ToolExecutor([closure])
 
-    def test_nor_can_one_that_its_functions_module_does_not_have(self) -> None:
+    def test_not_one_of_the_main_module(self) -> None:
+        ran = subprocess.run([sys.executable, "-c", _MAIN], env=_env(), capture_output=True, text=True, check=False)
+        assert "Tool here has isolation: it must be a name in the module" in ran.stderr
+
+    def test_not_one_whose_functions_module_does_not_have_it(self) -> None:
         lost = tool(isolation="process", name="lost")(_is_running)
-        with pytest.raises(InvalidToolDeclaration, match=f"must be a name in {__name__} for that"):
+        with pytest.raises(InvalidToolDeclaration, match="Tool lost has isolation"):
             ToolExecutor([lost])
 
-    def test_nor_can_one_that_runs_elsewhere(self) -> None:
+    def test_not_one_that_runs_elsewhere(self) -> None:
         elsewhere = remote_tool("worker", isolation="process", name="elsewhere")(_is_running)
-        with pytest.raises(InvalidToolDeclaration, match="must be a name in a module for that, with its function"):
+        with pytest.raises(InvalidToolDeclaration, match="Tool elsewhere has isolation"):
             ToolExecutor([elsewhere])
+
+    def test_nor_one_with_a_batch_function(self) -> None:
+        with pytest.raises(InvalidToolDeclaration, match="`isolation` does not go with `batch`"):
+            tool(isolation="process", batch=call)(_is_running)
 
 
 class TestCost:
@@ -305,6 +311,17 @@ class TestCost:
         assert int((await call(executor, "private_kb")).content) <= 12 * 1024
         await executor.close()
 
+
+_MAIN = """
+from winterbourne.chat import tool
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
+
+@tool(isolation="process")
+def here() -> None:
+    "Doc."
+
+ToolExecutor([here])
+"""
 
 _PARENT = """
 import asyncio, os, pathlib, sys

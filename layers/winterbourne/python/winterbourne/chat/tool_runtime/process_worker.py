@@ -10,7 +10,6 @@ import fcntl
 import functools
 import importlib
 import inspect
-import logging
 import os
 import resource
 import signal
@@ -39,7 +38,6 @@ __all__ = ["ProcessCall", "Reply", "find_tool", "main", "read", "write"]
 
 T = TypeVar("T")
 
-_LOGGER: Final = logging.getLogger(__name__)  # it writes to standard error, which the parent logs
 _ONE_AT_A_TIME: Final = threading.RLock()
 
 MAX_FAILURE_CHARS: Final = 1900
@@ -148,14 +146,13 @@ def find_tool(module: str, name: str) -> Tool:
     """The tool of this name in a module.
 
     Raises:
-        InvalidToolDeclaration: The module has none.
+        InvalidToolDeclaration: It has none, or it is the main module, which another process does not have.
         BaseException: What the module raises when it is imported.
     """
-    for value in vars(importlib.import_module(module)).values() if module else ():
+    for value in vars(importlib.import_module(module)).values() if module not in {"", "__main__"} else ():
         if isinstance(value, Tool) and value.name == name:
             return value
-    text = f"Tool {name} has isolation, and must be a name in {module or 'a module'} for that, with its function."
-    raise InvalidToolDeclaration(text)
+    raise InvalidToolDeclaration(f"Tool {name} has isolation: it must be a name in the module of its function.")
 
 
 def _run(tool: Tool, call: ProcessCall, replies: BinaryIO) -> Reply:
@@ -193,7 +190,7 @@ def _runner() -> "asyncio.Runner":
 
 def _failure(name: str, error: BaseException) -> Reply:
     if isinstance(error, MemoryError):
-        _LOGGER.warning("out of memory", exc_info=error)
+        sys.excepthook(type(error), error, error.__traceback__)  # the parent logs it
         error = ToolUnavailable(f"{name} needs more memory than it may have.")
     if isinstance(error, ToolError):
         kind: Any = "unavailable" if isinstance(error, ToolUnavailable) else "refused"

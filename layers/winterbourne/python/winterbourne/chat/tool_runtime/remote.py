@@ -108,11 +108,9 @@ def remote_tool(function_name: str, **options: "Unpack[OptionArguments]") -> Cal
             send_stop = context._send_stop  # noqa: SLF001 - of this package; no tool needs it
             stop_key = f"remote:{uuid.uuid4()}" if send_stop else ""
             remaining_s, request_id = context.remaining_s, context.request_id
-            payload = RemoteCall(
-                declared.name, arguments, remaining_s, request_id, caller, stream=True, stop_key=stop_key
-            )
+            sent = RemoteCall(declared.name, arguments, remaining_s, request_id, caller, stream=True, stop_key=stop_key)
             try:
-                return await _invoke(context.setting(setting) if setting else function_name, payload, context)
+                return await _invoke(context.setting(setting) if setting else function_name, sent, context)
             except asyncio.CancelledError:
                 # At its deadline the other function ends the call by itself.
                 if send_stop and context.remaining_s > 0:
