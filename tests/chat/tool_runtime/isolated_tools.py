@@ -42,7 +42,7 @@ def catastrophic(length: int) -> str:
     return str(re.match(r"(\w+\s?)+$", "x" * length + "!"))
 
 
-@tool(isolation="process", timeout_s=2)
+@tool(isolation="process")
 def waits_for(path: str) -> str:
     """Wait until a file is there, and say which process did."""
     Path(f"{path}.pid").write_text(str(os.getpid()))

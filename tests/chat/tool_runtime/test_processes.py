@@ -343,13 +343,15 @@ asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
 """
 
 _FROZEN = """
-import asyncio, sys
+import asyncio, os, sys
 from tests.chat.tool_runtime import isolated_tools
 from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
+from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 async def main(path):
-    executor = ToolExecutor([isolated_tools.waits_for])
+    executor = ToolExecutor([isolated_tools.waits_for], ToolSettings(tool_execution_timeout=2))
+    await run_turn(executor, tool_call("waits_for", path=os.path.dirname(path)))  # however long the start takes
     (message,) = await run_turn(executor, tool_call("waits_for", path=path))
     print(message.content, flush=True)
     await executor.close()
