@@ -5,6 +5,7 @@ That they are killed, also in C code, when a call times out or is stopped, is in
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.processes import extend_over_freezes
 from winterbourne.chat.tool_runtime.remote import remote_tool
+from winterbourne.override import override
 
 TOOLS = [value for value in vars(isolated_tools).values() if isinstance(value, Tool)]
 KEYS = {"SHOP_API_KEY": "an-important-key", "SHOP_URL": "https://shop.example.com"}
@@ -163,6 +165,26 @@ class TestACall:
         lines = [record.getMessage() for record in caplog.records if "wrote" in record.getMessage()]
         assert lines[0].startswith("tool prints wrote: hello hello")
         assert sum(map(len, lines)) < 80 * 1024
+
+    async def test_what_it_prints_is_logged_as_of_its_request(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        request = contextvars.ContextVar("request", default="none")
+        seen: list[str] = []
+
+        class Requests(logging.Filter):
+            @override
+            def filter(self, record: logging.LogRecord) -> bool:
+                seen.extend([request.get()] if "wrote" in record.msg else [])
+                return True
+
+        with caplog.filtering(Requests()):
+            async with running_executor() as executor:
+                for number, name in enumerate(("first", "second"), 1):
+                    request.set(name)
+                    await call(executor, "prints", text="hello", times=1)
+                    while len(seen) < 2 * number:  # noqa: ASYNC110 - a thread reads what a process writes
+                        await asyncio.sleep(0.01)
+        assert seen == ["first", "first", "second", "second"]
 
     @pytest.mark.parametrize(
         ("kind", "content"),

@@ -7,6 +7,7 @@ process is handed its tool's keys and a short list of variables, but may do what
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import logging
 import os
@@ -158,7 +159,7 @@ class _Worker:
 
     def __init__(self, tool: Tool) -> None:
         self._name = tool.name
-        self._output_left = MAX_OUTPUT_CHARS
+        self._output_left, self._request = MAX_OUTPUT_CHARS, contextvars.copy_context()
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self._calls, self._replies = ours.makefile("wb"), ours.makefile("rb")
@@ -173,7 +174,7 @@ class _Worker:
             ToolError: As the tool raised it, or a ToolUnavailable that says that the process has ended.
             RuntimeError: The tool raised something else.
         """
-        self._output_left = MAX_OUTPUT_CHARS
+        self._output_left, self._request = MAX_OUTPUT_CHARS, contextvars.copy_context()
         with contextlib.suppress(OSError, ValueError):  # then there is no reply
             write(self._calls, message)
         return self._last_reply(report)
@@ -198,7 +199,7 @@ class _Worker:
             if self._output_left > 0 and not is_rest:
                 self._output_left -= len(line)
                 text = redaction.redact_prefix(line.decode(errors="replace").rstrip(), MAX_LINE_CHARS)
-                _LOGGER.info("tool %s wrote: %s", self._name, text, extra={"tool": self._name})
+                self._request.run(_LOGGER.info, "tool %s wrote: %s", self._name, text, extra={"tool": self._name})
             is_rest = not line.endswith(b"\n")
         with contextlib.suppress(OSError), self.process, self._replies, self._calls:  # so that nothing is left of it
             pass
