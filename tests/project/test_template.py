@@ -362,8 +362,10 @@ class TestToolWorker:
         assert "dynamodb" not in str(own.properties("ToolWorkerRole")["Policies"])
 
     def test_has_a_longer_timeout_than_its_slowest_tool(self) -> None:
-        longest = max(tool.options.timeout_s or 0 for tool in discover(worker))
-        assert Stack(ToolWorkerMemorySize="3008").properties("ToolWorkerFunction")["Timeout"] > longest
+        stack = Stack(ToolWorkerMemorySize="3008")
+        default_s = settings_of(stack, "ToolWorkerFunction").tools.tool_execution_timeout
+        longest = max(tool.options.timeout_s or default_s for tool in discover(worker))
+        assert stack.properties("ToolWorkerFunction")["Timeout"] > longest
 
 
 class TestStoredData:

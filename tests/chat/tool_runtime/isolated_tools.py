@@ -2,12 +2,17 @@
 
 import asyncio
 import ctypes
+import multiprocessing
 import os
 import re
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncGenerator, Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from winterbourne.chat import ToolContext, ToolError, ToolUnavailable, tool
 
@@ -37,7 +42,7 @@ def catastrophic(length: int) -> str:
     return str(re.match(r"(\w+\s?)+$", "x" * length + "!"))
 
 
-@tool(isolation="process", timeout_s=2)
+@tool(isolation="process")
 def waits_for(path: str) -> str:
     """Wait until a file is there, and say which process did."""
     Path(f"{path}.pid").write_text(str(os.getpid()))
@@ -68,9 +73,12 @@ def allocates(megabytes: int) -> int:
 @tool(isolation="process")
 def raises(kind: str) -> None:
     """Raise."""
-    raise {"refused": ToolError("Not on Sundays."), "unavailable": ToolUnavailable("Low tide.")}.get(kind) or KeyError(
-        kind
-    )
+    known = {
+        "refused": ToolError("Not on Sundays."),
+        "unavailable": ToolUnavailable("Low tide."),
+        "no text": ToolError("a file \udcff"),
+    }
+    raise known.get(kind) or KeyError(kind)
 
 
 @tool(isolation="process", keys=["SHOP_API_KEY"], needs=["SHOP_URL"])
@@ -143,3 +151,63 @@ def process_id_and_then(length: int) -> int:
     """Be busy in C code, longer for each letter, and say in which process."""
     re.match(r"(\w+\s?)+$", "x" * length + "!")
     return os.getpid()
+
+
+def _sleeps(there: Any) -> None:
+    there.send("begun")
+    time.sleep(60)
+
+
+@tool(isolation="process", timeout_s=20)
+def has_children(how: str) -> str:
+    """Start a process that outlives the call, returns as the call does, reads what it is given, or is ended."""
+    if how == "reads":
+        return sys.stdin.read() + subprocess.run(["cat"], capture_output=True, check=True).stdout.decode() + "nothing"
+    if how == "is ended":
+        here, there = multiprocessing.Pipe()
+        child = multiprocessing.get_context("fork").Process(target=_sleeps, args=(there,))
+        child.start()
+        here.recv()
+        child.terminate()
+        child.join()
+        return f"ended by {child.exitcode}"
+    if os.fork():
+        os.waitid(os.P_ALL, 0, os.WEXITED) if how == "returns" else os._exit(3)
+        return "the parent"
+    if how == "outlives":
+        time.sleep(1)
+    return "the child"
+
+
+@tool(isolation="process")
+def leaves_a_thread(context: ToolContext, *, leaves: bool) -> str:
+    """Report from a thread, also after the end of the call; or report nothing."""
+
+    def report() -> None:
+        while True:
+            context.wait(context.progress("of another call"))
+            time.sleep(0.01)
+
+    if leaves:
+        threading.Thread(target=report, daemon=True).start()
+    time.sleep(0.2)
+    return "left"
+
+
+@tool(isolation="process", keys=["SHOP_API_KEY"])
+def waits_in_threads(context: ToolContext) -> list[int]:
+    """Await in many threads at once."""
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda _: len(context.wait(context.key("SHOP_API_KEY"))), range(50)))
+
+
+@tool(isolation="process", keys=["SHOP_API_KEY"])
+def waits_and_yields(context: ToolContext) -> Generator[int, None, None]:
+    """Await in a generator, which has a thread of its own."""
+    yield len(context.wait(context.key("SHOP_API_KEY")))
+
+
+@tool(isolation="process", keys=["SHOP_API_KEY"])
+async def waits_beside_the_loop(context: ToolContext) -> int:
+    """Await in a thread of a coroutine."""
+    return await asyncio.to_thread(lambda: len(context.wait(context.key("SHOP_API_KEY"))))

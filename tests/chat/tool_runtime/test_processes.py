@@ -1,7 +1,11 @@
-"""Worker processes: whatever a tool does in one, it is one failed call of that tool, and nothing else notices."""
+"""Worker processes: whatever a tool does in one, it is one failed call of that tool, and nothing else notices.
+
+That they are killed, also in C code, when a call times out or is stopped, is in `test_promises`.
+"""
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import os
 import signal
@@ -16,12 +20,15 @@ import pytest
 from tests.chat.tool_runtime import isolated_idle, isolated_tools
 from tests.chat.tool_runtime.recording_clients import RecordingClient, run_turn, tool_call
 from tests.clock import jumping
+from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ToolMessage
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.processes import extend_over_freezes
+from winterbourne.chat.tool_runtime.remote import remote_tool
+from winterbourne.override import override
 
 TOOLS = [value for value in vars(isolated_tools).values() if isinstance(value, Tool)]
 KEYS = {"SHOP_API_KEY": "an-important-key", "SHOP_URL": "https://shop.example.com"}
@@ -83,6 +90,21 @@ class TestACall:
         expected = {"key": 16, "setting": KEYS["SHOP_URL"], "request_id": "r-1", "caller": "me", "has_time": True}
         assert orjson.loads(message.content) == expected
 
+    async def test_is_told_how_much_time_it_has_without_what_the_start_has_taken(self) -> None:
+        times: list[float] = []
+
+        async def emit(_: EventBatch) -> None:
+            times.append(asyncio.get_running_loop().time())
+
+        executor = ToolExecutor([isolated_idle.deadline])
+        async with executor.turn(emit) as turn:
+            turn.start(tool_call("deadline"))
+            (message,) = await turn.results()
+        ends, age_s = orjson.loads(message.content)
+        started, _ = times
+        assert ends - started - 20 <= age_s  # the age, without what was before it
+        await executor.close()
+
     async def test_sees_no_secret_of_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         secret = (
             "AWS_SECRET_ACCESS_KEY",
@@ -117,6 +139,19 @@ class TestACall:
         assert client.progress("1") == ["step 0", "step 1"]
         assert message.content == '"done"'
 
+    @pytest.mark.parametrize("name", ["waits_in_threads", "waits_and_yields", "waits_beside_the_loop"])
+    async def test_may_await_in_any_of_its_threads(self, name: str) -> None:
+        async with running_executor() as executor:
+            content = (await call(executor, name)).content
+        assert content in {"16", str([16] * 50).replace(" ", "")}
+
+    async def test_sends_no_progress_of_the_call_before(self) -> None:
+        client = RecordingClient()
+        async with running_executor() as executor:
+            await call(executor, "leaves_a_thread", leaves=True)
+            await run_turn(executor, tool_call("leaves_a_thread", leaves=False), client=client)
+        assert not client.progress("1")
+
     async def test_a_flood_of_progress_is_thinned(self) -> None:
         client = RecordingClient()
         async with running_executor() as executor:
@@ -131,12 +166,33 @@ class TestACall:
         assert lines[0].startswith("tool prints wrote: hello hello")
         assert sum(map(len, lines)) < 80 * 1024
 
+    async def test_what_it_prints_is_logged_as_of_its_request(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        request = contextvars.ContextVar("request", default="none")
+        seen: list[str] = []
+
+        class Requests(logging.Filter):
+            @override
+            def filter(self, record: logging.LogRecord) -> bool:
+                seen.extend([request.get()] if "wrote" in record.msg else [])
+                return True
+
+        with caplog.filtering(Requests()):
+            async with running_executor() as executor:
+                for number, name in enumerate(("first", "second"), 1):
+                    request.set(name)
+                    await call(executor, "prints", text="hello", times=1)
+                    while len(seen) < 2 * number:  # noqa: ASYNC110 - a thread reads what a process writes
+                        await asyncio.sleep(0.01)
+        assert seen == ["first", "first", "second", "second"]
+
     @pytest.mark.parametrize(
         ("kind", "content"),
         [
             ("refused", "Not on Sundays."),
             ("unavailable", "Low tide."),
             ("a secret", "raises failed because of an internal error."),
+            ("no text", "a file ?"),
         ],
     )
     async def test_what_it_raises_is_told_as_of_any_tool(
@@ -157,31 +213,27 @@ class TestAMisbehavingTool:
             assert (await call(executor, "crashes", how="")).content == '"alive"'
         assert f"has ended: {-signal.SIGSEGV if how == 'segfault' else 3}" in caplog.text
 
-    async def test_that_holds_the_interpreters_lock_is_killed_at_its_timeout(self) -> None:
+    @pytest.mark.parametrize(
+        ("how", "content"),
+        [
+            ("reads", '"nothing"'),
+            ("is ended", '"ended by -15"'),
+            ("returns", '"the parent"'),
+            ("outlives", "The process of has_children ended while it ran this call."),
+        ],
+    )
+    async def test_that_starts_processes_answers_for_itself_and_at_once(self, how: str, content: str) -> None:
         async with running_executor() as executor:
-            await call(executor, "catastrophic", length=1)
-            processes = executor._preparer.processes
-            (worker,) = processes._workers
-            message = await call(executor, "catastrophic", length=60)
-            assert message.content == "catastrophic did not finish within 1.5 seconds and was stopped."
-            assert worker.result().process.wait(5) == -signal.SIGKILL
-            assert executor.abandoned_count == 0
-            assert (await call(executor, "catastrophic", length=1)).content == '"None"'
-
-    async def test_that_is_stopped_is_killed(self, tmp_path: Path) -> None:
-        async with running_executor() as executor:
-            async with executor.turn(RecordingClient()) as turn:
-                turn.start(tool_call("waits_for", path=str(tmp_path / "go")))
-                await until_there(tmp_path / "go.pid")
-                (worker,) = executor._preparer.processes._workers
-            assert worker.result().process.wait(5) == -signal.SIGKILL
+            for _ in range(2):
+                assert (await call(executor, "has_children", how=how)).content == content
 
     async def test_that_takes_too_much_memory_fails_alone(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
         async with running_executor() as executor:
             message = await call(executor, "allocates", megabytes=500)
-            assert message.content == "allocates failed because of an internal error."
+            assert message.content == "allocates needs more memory than it may have."
             assert (await call(executor, "allocates", megabytes=1)).content == str(1 << 20)
-        assert "MemoryError" in caplog.text
+            assert _wait_for(lambda: "MemoryError" in caplog.text)
 
 
 class TestTheEndOfTheEnvironment:
@@ -237,29 +289,33 @@ class TestAFreeze:
 
 
 class TestDeclaration:
-    def test_a_tool_in_a_function_cannot_be_found_by_a_process(self) -> None:
-        with pytest.raises(InvalidToolDeclaration, match="isolation and its function in the main module or in another"):
+    """A process finds a tool by the module of its function and by its name; a tool that it would not is left out."""
 
-            @tool(isolation="process")
-            def closure() -> None:
-                """Be nowhere."""
+    def test_not_one_in_a_function(self) -> None:
+        @tool(isolation="process")
+        def closure() -> None:
+            """Be nowhere."""
 
-    def test_nor_can_one_of_the_main_module(self) -> None:
-        code = 'from winterbourne.chat import tool\n@tool(isolation="process")\ndef here() -> None:\n    "Doc."'
-        ran = subprocess.run([sys.executable, "-c", code], env=_env(), capture_output=True, text=True, check=False)
-        assert "Tool here cannot have isolation" in ran.stderr
+        with pytest.raises(InvalidToolDeclaration, match="Tool closure has isolation: it must be a name in the module"):
+            ToolExecutor([closure])
 
-    async def test_a_tool_that_its_module_does_not_have_fails_and_is_named_in_the_log(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        def lost() -> None:
-            """Get lost."""
+    def test_not_one_of_the_main_module(self) -> None:
+        ran = subprocess.run([sys.executable, "-c", _MAIN], env=_env(), capture_output=True, text=True, check=False)
+        assert "Tool here has isolation: it must be a name in the module" in ran.stderr
 
-        lost.__qualname__ = "lost"
-        executor = ToolExecutor([tool(isolation="process")(lost)])
-        assert (await call(executor, "lost")).content == "lost failed because of an internal error."
-        assert "Tool lost has isolation, and must be a name in tests.chat.tool_runtime.test_processes" in caplog.text
-        await executor.close()
+    def test_not_one_whose_functions_module_does_not_have_it(self) -> None:
+        lost = tool(isolation="process", name="lost")(_is_running)
+        with pytest.raises(InvalidToolDeclaration, match="Tool lost has isolation"):
+            ToolExecutor([lost])
+
+    def test_not_one_that_runs_elsewhere(self) -> None:
+        elsewhere = remote_tool("worker", isolation="process", name="elsewhere")(_is_running)
+        with pytest.raises(InvalidToolDeclaration, match="Tool elsewhere has isolation"):
+            ToolExecutor([elsewhere])
+
+    def test_nor_one_with_a_batch_function(self) -> None:
+        with pytest.raises(InvalidToolDeclaration, match="`isolation` does not go with `batch`"):
+            tool(isolation="process", batch=call)(_is_running)
 
 
 class TestCost:
@@ -277,6 +333,17 @@ class TestCost:
         assert int((await call(executor, "private_kb")).content) <= 12 * 1024
         await executor.close()
 
+
+_MAIN = """
+from winterbourne.chat import tool
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
+
+@tool(isolation="process")
+def here() -> None:
+    "Doc."
+
+ToolExecutor([here])
+"""
 
 _PARENT = """
 import asyncio, os, pathlib, sys
@@ -298,13 +365,15 @@ asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
 """
 
 _FROZEN = """
-import asyncio, sys
+import asyncio, os, sys
 from tests.chat.tool_runtime import isolated_tools
 from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
+from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 async def main(path):
-    executor = ToolExecutor([isolated_tools.waits_for])
+    executor = ToolExecutor([isolated_tools.waits_for], ToolSettings(tool_execution_timeout=2))
+    await run_turn(executor, tool_call("waits_for", path=os.path.dirname(path)))  # however long the start takes
     (message,) = await run_turn(executor, tool_call("waits_for", path=path))
     print(message.content, flush=True)
     await executor.close()
@@ -330,6 +399,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
 
 
 def _is_running(process_id: int) -> bool:
+    """Whether there is a process that is no zombie."""
     try:
         return "(zombie)" not in Path(f"/proc/{process_id}/status").read_text()
     except OSError:

@@ -17,7 +17,7 @@ import pytest
 from tests.chat.tool_runtime import isolated_idle, isolated_tools
 from tests.chat.tool_runtime.mcp.station import Station
 from tests.chat.tool_runtime.recording_clients import RecordingClient, run_turn, tool_call
-from winterbourne.chat.settings import Settings
+from winterbourne.chat.settings import Settings, ToolSettings
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
@@ -29,26 +29,27 @@ PROMISES = ("timeout", "stop", "isolation", "cost")
 README = Path(__file__).parents[3] / "README.md"
 
 
-@tool(timeout_s=0.2)
+@tool
 async def waits(seconds: float = 60) -> int:
     """Wait, and say in which thread."""
     await asyncio.sleep(seconds)
     return threading.get_ident()
 
 
-@tool(timeout_s=0.2)
+@tool
 def sleeps(seconds: float = 60) -> list[int]:
     """Sleep, and say in which process and thread."""
     _GO.wait(seconds)
     return [os.getpid(), threading.get_ident()]
 
 
-@remote_tool("worker", timeout_s=2)
+@remote_tool("worker")
 async def elsewhere(seconds: float = 60) -> None:
     """Run in another function."""
 
 
 _GO = threading.Event()
+HASTY = ToolSettings(tool_execution_timeout=0.2)
 
 
 class StubService:
@@ -70,9 +71,9 @@ class StubService:
 
 @contextlib.asynccontextmanager
 async def serving(
-    *tools: Tool, keys: dict[str, object] | None = None, **clients: Any
+    *tools: Tool, settings: ToolSettings | None = None, **more: Any
 ) -> AsyncIterator[tuple[ToolExecutor, RecordingClient]]:
-    executor = ToolExecutor(tools, keys=keys or {}, clients=HttpClients(**clients))
+    executor = ToolExecutor(tools, settings, **more)
     try:
         yield executor, RecordingClient()
     finally:
@@ -88,9 +89,12 @@ def service(monkeypatch: pytest.MonkeyPatch) -> StubService:
     return StubService()
 
 
-def remote(service: StubService) -> contextlib.AbstractAsyncContextManager[tuple[ToolExecutor, RecordingClient]]:
+def remote(
+    service: StubService, **more: Any
+) -> contextlib.AbstractAsyncContextManager[tuple[ToolExecutor, RecordingClient]]:
     http = httpx.AsyncClient(transport=httpx.MockTransport(service))
-    return serving(elsewhere, keys=dict(Settings.of(aws_region="eu-central-1").values()), asynchronous=lambda: http)
+    keys = Settings.of(aws_region="eu-central-1").values()
+    return serving(elsewhere, keys=keys, clients=HttpClients(asynchronous=lambda: http), **more)
 
 
 async def stop_midway(
@@ -123,7 +127,7 @@ def test_each_cell_of_the_table_in_the_readme_has_its_test() -> None:
 
 
 async def test_timeout_of_async_cancels_it() -> None:
-    async with serving(waits) as (executor, client):
+    async with serving(waits, settings=HASTY) as (executor, client):
         await run_turn(executor, tool_call("waits"), client=client)
         assert client.finished[0].status == "timed_out"
         assert executor.abandoned_count == 0
@@ -149,7 +153,7 @@ async def test_cost_of_async_is_no_thread() -> None:
 
 
 async def test_timeout_of_thread_drops_its_result_and_the_thread_goes_on() -> None:
-    async with serving(sleeps) as (executor, client):
+    async with serving(sleeps, settings=HASTY) as (executor, client):
         await run_turn(executor, tool_call("sleeps"), client=client)
         assert client.finished[0].status == "timed_out"
         assert executor.abandoned_count == 1
@@ -169,20 +173,24 @@ async def test_isolation_of_thread_is_its_own_thread_in_the_same_process() -> No
     assert thread != threading.get_ident()
 
 
-async def test_cost_of_thread_is_one_thread_that_is_used_again() -> None:
-    async with serving(sleeps) as (executor, _):
-        messages = [await run_turn(executor, tool_call("sleeps", seconds=0)) for _ in range(3)]
-    assert len({message.content for (message,) in messages}) == 1
+async def test_cost_of_thread_is_one_thread_that_is_used_again_and_a_bounded_number_at_once() -> None:
+    async with serving(sleeps, settings=ToolSettings(tool_executor_max_workers=1)) as (executor, _):
+        for _ in range(2):
+            messages = await run_turn(executor, *(tool_call("sleeps", number, seconds=0.05) for number in "123"))
+            assert len({message.content for message in messages}) == 1
 
 
 async def test_timeout_of_process_kills_it() -> None:
     async with serving(isolated_tools.catastrophic) as (executor, client):
         await run_turn(executor, tool_call("catastrophic", length=1))
         (worker,) = executor._preparer.processes._workers
-        await run_turn(executor, tool_call("catastrophic", length=60), client=client)
+        (message,) = await run_turn(executor, tool_call("catastrophic", length=60), client=client)
         assert client.finished[0].status == "timed_out"
+        assert message.content == "catastrophic did not finish within 1.5 seconds and was stopped."
         assert worker.result().process.wait(5) == -signal.SIGKILL
         assert executor.abandoned_count == 0
+        next_ones = [(await run_turn(executor, tool_call("catastrophic", length=1)))[0].content for _ in range(3)]
+        assert '"None"' in next_ones  # on a slow machine the first may wait in vain for the next process
 
 
 async def test_stop_of_process_kills_it() -> None:
@@ -203,6 +211,7 @@ async def test_isolation_of_process_is_its_memory_and_its_crash() -> None:
 
 async def test_cost_of_process_is_one_of_12_mb_that_is_used_again() -> None:
     async with serving(isolated_idle.private_kb, isolated_tools.process_id) as (executor, _):
+        assert not executor._preparer.processes._workers
         (message,) = await run_turn(executor, tool_call("private_kb"))
         assert int(message.content) <= 12 * 1024
         messages = [await run_turn(executor, tool_call("process_id")) for _ in range(3)]
@@ -210,17 +219,24 @@ async def test_cost_of_process_is_one_of_12_mb_that_is_used_again() -> None:
 
 
 async def test_timeout_of_remote_ends_the_request_and_the_worker_knew_it(service: StubService) -> None:
-    async with remote(service) as (executor, client):
+    async with remote(service, settings=ToolSettings(tool_execution_timeout=1)) as (executor, client):
+        await run_turn(executor, tool_call("elsewhere", seconds=0))  # imports what signs
         await run_turn(executor, tool_call("elsewhere"), client=client)
     assert client.finished[0].status == "timed_out"
     assert service.ended == ["cancelled"]
-    assert 0 < orjson.loads(service.requests[0].content)["timeout_s"] <= 2
+    assert 0 < orjson.loads(service.requests[-1].content)["timeout_s"] <= 1
 
 
-async def test_stop_of_remote_ends_the_request(service: StubService) -> None:
-    async with remote(service) as (executor, client):
+async def test_stop_of_remote_ends_the_request_and_tells_the_worker(service: StubService) -> None:
+    told: list[str] = []
+
+    async def send_stop(key: str) -> None:
+        told.append(key)
+
+    async with remote(service, send_stop=send_stop) as (executor, client):
         await stop_midway(executor, client, "elsewhere", lambda: service.requests)
     assert service.ended == ["cancelled"]
+    assert told == [orjson.loads(service.requests[0].content)["stop_key"]]
 
 
 async def test_isolation_of_remote_is_another_function_that_is_sent_no_key(service: StubService) -> None:

@@ -229,6 +229,15 @@ class TestFailure:
         with pytest.raises(error, match=sentence):
             await run(double, '{"number":21}', api[1])
 
+    async def test_to_be_allowed_is_named_in_the_log_with_the_right_that_is_needed(
+        self, api: tuple[StubLambda, ToolContext], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        api[0].answer = lambda: httpx.Response(403)
+        with pytest.raises(ToolError):
+            await run(double, '{"number":21}', api[1])
+        assert "worker:live: HTTP 403" in caplog.text
+        assert "lambda:InvokeFunction" in caplog.text
+
     async def test_of_the_network_means_unavailable(self, api: tuple[StubLambda, ToolContext]) -> None:
         def fail() -> httpx.Response:
             raise httpx.ConnectError("no route")

@@ -202,7 +202,15 @@ def test_a_float_stays_one_where_the_schema_has_both() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ['{"whole":2.5}', '{"whole":1e300}', '{"flag":1.0}', '{"whole":"2"}', '{"one_of":3.0}']
+    "text",
+    [
+        '{"whole":2.5}',
+        '{"whole":1e300}',
+        '{"whole":9007199254740993.0}',
+        '{"flag":1.0}',
+        '{"whole":"2"}',
+        '{"one_of":3.0}',
+    ],
 )
 def test_no_other_number_is_one(text: str) -> None:
     with pytest.raises(ToolError, match="do not fit its schema"):

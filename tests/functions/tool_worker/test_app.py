@@ -1,5 +1,6 @@
 """The tool worker: its tools, its Lambda handler, and retiring an environment with stuck threads."""
 
+from chat import tools as chat_tools
 from chat.tools import worker
 from tests.chat.processes import run
 from tool_worker import tools
@@ -11,6 +12,12 @@ def test_every_tool_of_the_worker_is_declared_identically_in_the_chat() -> None:
     in_worker = {tool.name: tool.schema for tool in discover(tools)}
     in_chat = {tool.name: tool.schema for tool in discover(worker)}
     assert in_worker == in_chat
+
+
+def test_no_shipped_tool_takes_longer_than_the_setting_says() -> None:
+    shipped = [*discover(tools), *discover(chat_tools)]
+    assert {tool.name for tool in shipped} > {"simulate_savings", "get_weather"}
+    assert {tool.options.timeout_s for tool in shipped} == {None}
 
 
 def test_savings_without_risk_grow_as_the_formula_says() -> None:

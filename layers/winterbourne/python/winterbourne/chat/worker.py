@@ -74,7 +74,7 @@ class ToolWorker:
         call = msgspec.convert(event, RemoteCall)
         if call.stream:
             return cast("dict[str, Any]", self._stream(call, context.aws_request_id))  # a chat asks for it, no caller
-        return msgspec.structs.asdict(await self._answer(call, context.aws_request_id, _discard))
+        return msgspec.structs.asdict(await self._answer(call, context.aws_request_id, lambda _: None))
 
     async def _stream(self, call: RemoteCall, request_id: str) -> AsyncGenerator[bytes, None]:
         lines, left = asyncio.Queue[bytes](), MAX_PROGRESS_BYTES  # which bounds the queue too
@@ -124,7 +124,3 @@ class ToolWorker:
                 await cancel_and_wait(waits)
         (result,) = await turn.results()  # after a stop, that it was stopped
         return RemoteAnswer(content=result.content, is_error=result.is_error)
-
-
-def _discard(_: bytes) -> None:
-    """Drop progress: the caller reads nothing but the answer."""

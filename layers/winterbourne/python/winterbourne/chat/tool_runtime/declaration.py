@@ -229,8 +229,8 @@ def _make_tool(name: str, function: Function, batch: Function | None, options: T
         raise InvalidToolDeclaration(f"Tool {name}: `once` goes neither with `cache_ttl_s` nor with `batch`.")
     if not isinstance(options.approval, bool) and not callable(options.approval):
         raise InvalidToolDeclaration(f"Option approval of tool {name}: expected True, False or a function.")
-    if options.isolation:
-        _check_isolation(name, function, batch)
+    if options.isolation and batch:
+        raise InvalidToolDeclaration(f"Tool {name}: `isolation` does not go with `batch`.")
     hints = _type_hints(name, function)
     arguments_struct, parameters = _arguments_struct_and_schema(name, function, hints, doc)
     context_name = _context_parameter_name(hints)
@@ -247,14 +247,6 @@ def _make_tool(name: str, function: Function, batch: Function | None, options: T
         takes_context=bool(context_name or batch_context_name),
         function=function,
     )
-
-
-def _check_isolation(name: str, function: Function, batch: Function | None) -> None:
-    """A process finds its tool by module and name."""
-    if batch or function.__module__ == "__main__" or "<locals>" in function.__qualname__:
-        where = "a batch function" if batch else "its function in the main module or in another function"
-        text = f"Tool {name} cannot have isolation and {where}: a process runs one call, of a function in a module."
-        raise InvalidToolDeclaration(text)
 
 
 def _type_hints(name: str, function: Function) -> dict[str, Any]:
@@ -297,15 +289,11 @@ def _adapt_function(function: Function, context_name: str) -> Callable[[Any, Too
     def call(arguments: Any, context: ToolContext) -> Any:
         return function(**msgspec.structs.asdict(arguments), **({context_name: context} if context_name else {}))
 
-    def call_generator(arguments: Any, context: ToolContext) -> Awaitable[Any]:
-        return stream_progress(call(arguments, context), context.progress)
-
-    def call_plain_generator(arguments: Any, context: ToolContext) -> Awaitable[Any]:
-        return stream_thread(call(arguments, context), context.progress, context.in_thread)
-
     if inspect.isgeneratorfunction(function):
-        return call_plain_generator
-    return call_generator if inspect.isasyncgenfunction(function) else call
+        return lambda arguments, context: stream_thread(call(arguments, context), context.progress, context.in_thread)
+    if inspect.isasyncgenfunction(function):
+        return lambda arguments, context: stream_progress(call(arguments, context), context.progress)
+    return call
 
 
 def _adapt_batch_function(name: str, batch: Function, context_name: str) -> BatchCall:

@@ -77,7 +77,6 @@ class ToolPreparer:
         on_start: list[Callable[[ToolRun], None]] = []
         run, options = self._run, tool.options
         keys = self._key_ring.restricted_to((*options.needs, *tool.optional_settings), options.keys)
-        max_result_bytes = options.max_result_bytes or self._settings.tool_max_result_bytes
         if options.retries:
             wrappers.append(functools.partial(with_retry, tool.name, options.retries))
         if options.breaker:
@@ -137,8 +136,7 @@ class ToolPreparer:
     def _isolate(self, tool: Tool, keys: ToolKeys, max_result_bytes: int) -> Call:
         """The tool's call in a process or a thread, if it runs in one."""
         if tool.options.isolation:
-            max_progress_bytes = self._settings.tool_max_result_bytes
-            return self.processes.isolate(tool, keys, max_progress_bytes, max_result_bytes)
+            return self.processes.isolate(tool, keys, self._settings.tool_max_result_bytes, max_result_bytes)
         if not tool.blocking or inspect.isgeneratorfunction(tool.function):
             return tool.call
         return lambda arguments, context: self._threads.run(functools.partial(tool.call, arguments, context), tool.name)

@@ -2,7 +2,7 @@
 
 A message is the length of its JSON in four bytes, and the JSON. There is one call at a time; its replies are progress
 and one result or failure. The kernel ends the process when its parent is gone, even in C code that holds the
-interpreter's lock: that closes standard input, which sends SIGIO. Imports neither asyncio nor httpx.
+interpreter's lock: that closes a pipe, which sends SIGIO. Imports neither asyncio nor httpx.
 """
 
 import faulthandler
@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeVar
 
 import msgspec
@@ -28,14 +29,16 @@ from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import ToolKeys
 from winterbourne.chat.tool_runtime.progress import PROGRESS_INTERVAL_S
-from winterbourne.chat.tool_runtime.results import encode
+from winterbourne.chat.tool_runtime.results import encode, outcome_for_exception
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["ProcessCall", "Reply", "main", "read", "write"]
+__all__ = ["ProcessCall", "Reply", "find_tool", "main", "read", "write"]
 
 T = TypeVar("T")
+
+_ONE_AT_A_TIME: Final = threading.RLock()
 
 MAX_FAILURE_CHARS: Final = 1900
 """Of a traceback, its end: more than this is not logged of an exception's text."""
@@ -46,19 +49,19 @@ class ProcessCall(msgspec.Struct, frozen=True):
 
     Attributes:
         arguments: As JSON.
-        remaining_s: How long it may take.
         max_result_bytes: A longer result is cut.
         values: The settings and keys that the tool declares; nothing else in a call is secret.
         secret_names: Which of them are keys.
         context: What else its ToolContext is made of.
+        remaining_s: How long it may take, from when it is sent.
     """
 
     arguments: msgspec.Raw
-    remaining_s: float
     max_result_bytes: int
     values: dict[str, str]
     secret_names: list[str]
     context: dict[str, Any]
+    remaining_s: float = 0.0
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -100,35 +103,56 @@ def main() -> None:
 
     The arguments of the process are a file descriptor, the tool's module, its name, and its megabytes of memory.
     """
-    descriptor, module, name, memory_mb = sys.argv[1:]
-    _guard(int(memory_mb) * 1024 * 1024)
-    calls, replies = os.fdopen(int(descriptor), "rb"), os.fdopen(os.dup(int(descriptor)), "wb")
+    channel, module, name, memory_mb = int(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4])
+    _guard(channel, memory_mb * 1024 * 1024)
+    calls, replies = os.fdopen(channel, "rb"), os.fdopen(channel, "wb", closefd=False)
     try:
-        tool = _find_tool(module, name)
+        tool = find_tool(module, name)
     except BaseException as error:  # noqa: BLE001 - a module may raise anything when it is imported, even SystemExit
-        write(replies, _failure(error))
+        write(replies, _failure(name, error))
         return
     write(replies, Reply("result"))
     while call := read(calls, ProcessCall):
         write(replies, _run(tool, call, replies))
 
 
-def _guard(memory_bytes: int) -> None:
-    """Bound the memory, end with the parent, and leave a stack instead of a core dump."""
+def _guard(channel: int, memory_bytes: int) -> None:
+    """Bound the memory, end with the parent, hide both from children, and leave a stack instead of a core dump."""
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group; the parent may still need this call
-        signal.signal(number, signal.SIG_IGN)
-    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+    for number in _GROUP_SIGNALS:
+        signal.signal(number, lambda *_: None)
+    parent, nothing = os.dup(0), os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)  # a tool or its child that reads standard input finds its end
+    fcntl.fcntl(parent, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(parent, fcntl.F_SETFL, fcntl.fcntl(parent, fcntl.F_GETFL) | os.O_ASYNC)
+    fcntl.fcntl(channel, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+    os.register_at_fork(after_in_child=lambda: _detach(channel, nothing))
 
 
-def _find_tool(module: str, name: str) -> Tool:
-    for value in vars(importlib.import_module(module)).values():
+_GROUP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+"""They are sent to the whole group; the parent may still need this call."""
+
+
+def _detach(channel: int, nothing: int) -> None:
+    """Make a process that the tool has forked a common one: it gives no reply, even if it returns, and can be ended."""
+    os.dup2(nothing, channel)
+    for number in _GROUP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def find_tool(module: str, name: str) -> Tool:
+    """The tool of this name in a module.
+
+    Raises:
+        InvalidToolDeclaration: It has none, or it is the main module, which another process does not have.
+        BaseException: What the module raises when it is imported.
+    """
+    for value in vars(importlib.import_module(module)).values() if module not in {"", "__main__"} else ():
         if isinstance(value, Tool) and value.name == name:
             return value
-    raise InvalidToolDeclaration(f"Tool {name} has isolation, and must be a name in {module} for that.")
+    raise InvalidToolDeclaration(f"Tool {name} has isolation: it must be a name in the module of its function.")
 
 
 def _run(tool: Tool, call: ProcessCall, replies: BinaryIO) -> Reply:
@@ -136,21 +160,25 @@ def _run(tool: Tool, call: ProcessCall, replies: BinaryIO) -> Reply:
     for name in call.secret_names:
         redaction.register(*find_secrets(call.values[name], by_name=False))
     progress, deadline = _Progress(replies), time.monotonic() + call.remaining_s
+    own: dict[str, Any] = {"deadline": deadline, "patience": deadline, "wait": _wait}
     keys = ToolKeys(call.values, call.secret_names)
-    own: dict[str, Any] = {
-        "deadline": deadline,
-        "patience": deadline,
-        "wait": lambda coroutine: _runner().run(coroutine),
-    }
     try:
         context = ToolContext(**call.context, **own, keys=keys, report=progress.report, tool=tool.name)
         result = tool.call(tool.validate_arguments(bytes(call.arguments).decode()), context)
-        result = _runner().run(result) if inspect.iscoroutine(result) else result
+        if inspect.iscoroutine(result):
+            context._loop, context._wait = _runner().get_loop(), None  # noqa: SLF001 - as in the chat
+            result = _runner().run(result)
         return Reply("result", msgspec.Raw(encode(result, call.max_result_bytes)))
     except BaseException as error:  # noqa: BLE001 - SystemExit too: it fails this call, and the process stays
-        return _failure(error)
+        return _failure(tool.name, error)
     finally:
         progress.close()
+
+
+def _wait(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Await from any thread of a synchronous tool."""
+    with _ONE_AT_A_TIME:
+        return _runner().run(coroutine)
 
 
 @functools.cache
@@ -160,10 +188,15 @@ def _runner() -> "asyncio.Runner":
     return asyncio.Runner()
 
 
-def _failure(error: BaseException) -> Reply:
+def _failure(name: str, error: BaseException) -> Reply:
+    if isinstance(error, MemoryError):
+        sys.excepthook(type(error), error, error.__traceback__)  # the parent logs it
+        error = ToolUnavailable(f"{name} needs more memory than it may have.")
     if isinstance(error, ToolError):
-        return Reply("unavailable" if isinstance(error, ToolUnavailable) else "refused", text=str(error))
-    return Reply("failed", text=format_exception(error)[-MAX_FAILURE_CHARS:])
+        kind: Any = "unavailable" if isinstance(error, ToolUnavailable) else "refused"
+        return Reply(kind, text=outcome_for_exception(name, error).error)
+    text = format_exception(error)[-MAX_FAILURE_CHARS:]
+    return Reply("failed", text=text.encode(errors="replace").decode())
 
 
 class _Progress:
@@ -174,6 +207,7 @@ class _Progress:
         self._lock = threading.RLock()
         self._latest = b""
         self._timer: threading.Timer | None = None
+        self._is_closed = False
 
     async def report(self, data: bytes) -> None:
         with self._lock:
@@ -184,13 +218,13 @@ class _Progress:
     def _send(self) -> None:
         with self._lock:
             data, self._latest, self._timer = self._latest, b"", None
-            if data:
+            if data and not self._is_closed:
                 write(self._replies, Reply("progress", msgspec.Raw(data)))
                 self._timer = threading.Timer(PROGRESS_INTERVAL_S, self._send)
                 self._timer.daemon = True
                 self._timer.start()
 
     def close(self) -> None:
-        """Send nothing more."""
+        """Send nothing more, whatever threads of the tool go on: it would be taken for the next call's."""
         with self._lock:
-            self._latest = b""
+            self._is_closed = True

@@ -7,6 +7,7 @@ process is handed its tool's keys and a short list of variables, but may do what
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import logging
 import os
@@ -19,13 +20,14 @@ from typing import Any, BinaryIO, Final, TypeVar, cast
 
 import msgspec
 import orjson
+from msgspec.structs import replace
 
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
 from winterbourne.chat.tool_runtime.keys import ToolKeys
-from winterbourne.chat.tool_runtime.process_worker import ProcessCall, Reply, read, write
+from winterbourne.chat.tool_runtime.process_worker import ProcessCall, Reply, find_tool, read, write
 from winterbourne.chat.tool_runtime.threads import ThreadPool
 
 __all__ = ["ProcessPool", "extend_over_freezes"]
@@ -71,6 +73,9 @@ class ProcessPool:
     def isolate(self, tool: Tool, keys: ToolKeys, max_progress_bytes: int, max_result_bytes: int) -> Call:
         """The tool's call, in a process.
 
+        Raises:
+            InvalidToolDeclaration: A process would not find it.
+
         Raises (when it is called):
             ToolError: What the tool raised, or one that says that its process ended.
             RuntimeError: The tool raised something else; the text is for the log.
@@ -78,15 +83,15 @@ class ProcessPool:
         Cancellation:
             Kills the process.
         """
+        find_tool(getattr(tool.function, "__module__", ""), tool.name)
 
         async def call(arguments: Any, context: ToolContext) -> Any:
             caller = None if tool.is_cache_shared else context.caller
             shown = {"request_id": context.request_id, "caller": caller, "max_progress_bytes": max_progress_bytes}
-            if key := getattr(context, "idempotency_key", ""):
-                shown["idempotency_key"] = key
+            shown["idempotency_key"] = context.idempotency_key
             values, secret_names = await keys.read_all(), list(keys.secret_names)
             encoded = msgspec.Raw(msgspec.json.encode(arguments))
-            message = ProcessCall(encoded, context.remaining_s, max_result_bytes, values, secret_names, shown)
+            message = ProcessCall(encoded, max_result_bytes, values, secret_names, shown)
             return await self._call(tool, message, context)
 
         return call
@@ -107,6 +112,7 @@ class ProcessPool:
         self._busy.add(start := self._take(tool))
         try:
             worker = await asyncio.shield(start)  # one that is still starting is of use to the next call
+            message = replace(message, remaining_s=context.remaining_s)  # the start took some
             return await asyncio.shield(self._in_thread(functools.partial(worker.call, message, report)))
         except asyncio.CancelledError:
             if start.done():
@@ -153,7 +159,7 @@ class _Worker:
 
     def __init__(self, tool: Tool) -> None:
         self._name = tool.name
-        self._output_left = MAX_OUTPUT_CHARS
+        self._output_left, self._request = MAX_OUTPUT_CHARS, contextvars.copy_context()
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self._calls, self._replies = ours.makefile("wb"), ours.makefile("rb")
@@ -168,7 +174,7 @@ class _Worker:
             ToolError: As the tool raised it, or a ToolUnavailable that says that the process has ended.
             RuntimeError: The tool raised something else.
         """
-        self._output_left = MAX_OUTPUT_CHARS
+        self._output_left, self._request = MAX_OUTPUT_CHARS, contextvars.copy_context()
         with contextlib.suppress(OSError, ValueError):  # then there is no reply
             write(self._calls, message)
         return self._last_reply(report)
@@ -193,7 +199,7 @@ class _Worker:
             if self._output_left > 0 and not is_rest:
                 self._output_left -= len(line)
                 text = redaction.redact_prefix(line.decode(errors="replace").rstrip(), MAX_LINE_CHARS)
-                _LOGGER.info("tool %s wrote: %s", self._name, text, extra={"tool": self._name})
+                self._request.run(_LOGGER.info, "tool %s wrote: %s", self._name, text, extra={"tool": self._name})
             is_rest = not line.endswith(b"\n")
         with contextlib.suppress(OSError), self.process, self._replies, self._calls:  # so that nothing is left of it
             pass

@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/lambda/latest/api/API_InvokeWithResponseStream.html
 
 import asyncio
 import contextlib
+import logging
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from winterbourne.chat.tool_runtime.option_arguments import OptionArguments
 
 __all__ = ["MAX_PAYLOAD_BYTES", "MAX_PROGRESS_BYTES", "RemoteAnswer", "RemoteCall", "encode_progress", "remote_tool"]
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 # For the request and the response of a synchronous invocation:
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -105,11 +108,9 @@ def remote_tool(function_name: str, **options: "Unpack[OptionArguments]") -> Cal
             send_stop = context._send_stop  # noqa: SLF001 - of this package; no tool needs it
             stop_key = f"remote:{uuid.uuid4()}" if send_stop else ""
             remaining_s, request_id = context.remaining_s, context.request_id
-            payload = RemoteCall(
-                declared.name, arguments, remaining_s, request_id, caller, stream=True, stop_key=stop_key
-            )
+            sent = RemoteCall(declared.name, arguments, remaining_s, request_id, caller, stream=True, stop_key=stop_key)
             try:
-                return await _invoke(context.setting(setting) if setting else function_name, payload, context)
+                return await _invoke(context.setting(setting) if setting else function_name, sent, context)
             except asyncio.CancelledError:
                 # At its deadline the other function ends the call by itself.
                 if send_stop and context.remaining_s > 0:
@@ -136,7 +137,7 @@ async def _invoke(target: str, remote_call: RemoteCall, context: ToolContext) ->
         response = await context.http.send(request, stream=True)
         if response.status_code != 200:
             await response.aclose()
-            raise _error_for_status(response.status_code)
+            raise _error_for_status(response.status_code, target)
         return _parse_answer(await _read_answer(response, context))
 
 
@@ -159,9 +160,10 @@ def encode_progress(data: bytes) -> bytes:
     return b"%b%b}\n" % (_PROGRESS, data)
 
 
-def _error_for_status(status: int) -> ToolError:
+def _error_for_status(status: int, target: str) -> ToolError:
     if status == 429 or status >= 500:
         return ToolUnavailable(f"The tool's function is busy or broken (HTTP {status}).")
+    _LOGGER.error("%s: HTTP %d; InvokeWithResponseStream needs the right to lambda:InvokeFunction", target, status)
     return ToolError(f"The tool's function cannot be called (HTTP {status}).")
 
 

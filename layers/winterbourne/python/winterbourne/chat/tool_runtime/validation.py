@@ -79,7 +79,7 @@ class ArgumentValidator:
         if isinstance(value, list):
             arrays = [part for part in self._union_members(schema) if "items" in part]
             return [self._fit(item, _item_schema(arrays, at), f"{path}[{at}]") for at, item in enumerate(value)]
-        if isinstance(value, float) and value.is_integer() and abs(value) <= _MAX_EXACT:
+        if isinstance(value, float) and value.is_integer() and abs(value) < _FIRST_INEXACT:
             members = list(self._union_members(schema))
             is_integer = any(part.get("type") == "integer" or value in part.get("enum", ()) for part in members)
             return int(value) if is_integer and not any(part.get("type") == "number" for part in members) else value
@@ -143,7 +143,7 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
         raise msgspec.ValidationError(f"the field `{duplicates[0]}` is given twice - at `$..{duplicates[0]}`")
 
 
-_MAX_EXACT: Final = 2.0**53  # a larger float may stand for any of several integers
+_FIRST_INEXACT: Final = 2.0**53  # it and larger floats may stand for any of several integers
 
 # The path that msgspec appends to the error message of a tool's own type.
 _PATH_AT_END: Final = re.compile(r" - at `\$[\w.\[\]]*`\Z")
