@@ -80,7 +80,7 @@ function approvalForm({ name, arguments: json, approval }, decide) {
   const fields = Object.entries(specs).map(([key, spec]) => field(key, spec, schema?.required?.includes(key)));
   const values = () => Object.fromEntries(fields.flatMap(({ read }) => read()));
   const unchanged = JSON.stringify(values());
-  const reason = el("input");
+  const reason = el("input", { maxlength: 1000 });
   const form = el("form", { "aria-label": `Decide on ${name}` },
     el("p", { class: "tool-asked" }, message || "Allow this?"),
     el("dl", {}, ...Object.entries(args).filter(([key]) => schema || !specs[key]).map(row)),
