@@ -85,10 +85,10 @@ class TestDecisions:
         assert isinstance(rejected, RequestRejected)
         assert (rejected.status, str(rejected).startswith("resume[0].payload")) == (400, True)
 
-    def test_it_needs_no_messages_where_they_are_kept(self) -> None:
+    def test_a_run_that_answers_without_the_calls_is_an_error(self) -> None:
         entry = {"interruptId": "1.a.b", "status": "resolved", "payload": {"approved": True}}
-        asked, _ = FORMAT.decode(body(resume=[entry]))
-        assert (asked.reconnects, len(asked.decisions)) == (False, 1)
+        assert not FORMAT.decode(body(resume=[entry]))[0].reconnects
+        assert rejection(FORMAT, body(resume=[entry])) == (409, "not_pending")
 
     @pytest.mark.parametrize("entry", [{}, {"status": "approved", "payload": {"approved": True}}])
     def test_so_is_an_unknown_status(self, entry: dict[str, object]) -> None:
