@@ -8,7 +8,7 @@ const ai = await import(version);
 
 class Chat extends ai.AbstractChat {
   /** `isKept` sends one message and the id; `canAsk` says that the page knows approvals. */
-  constructor({ id = randomUUID(), messages = [], isKept = false, canAsk = true } = {}) {
+  constructor({ id = randomUUID(), messages = [], isKept = false, canAsk = true, fails = false } = {}) {
     const posts = [];
     const body = canAsk ? { approvals: true } : {};
     const oneMessage = ({ id, messages, trigger, messageId }) => ({
@@ -24,7 +24,7 @@ class Chat extends ai.AbstractChat {
         prepareSendMessagesRequest: isKept ? oneMessage : undefined,
         fetch: (url, init) => {
           posts.push(init.method);
-          return fetch(url, init);
+          return fails && posts.length > 1 ? new Response("No.", { status: 500 }) : fetch(url, init);
         },
       }),
     });
@@ -68,6 +68,14 @@ async function two() {
   return { ...chat.outcome, postsBetween };
 }
 
+async function twice() {
+  const chat = new Chat();
+  await chat.sendMessage({ text: "please pay 5" });
+  const [pay] = chat.asked;
+  await Promise.all([chat.decide(pay, true), chat.decide(pay, true)]);
+  return chat.outcome;
+}
+
 async function reloaded() {
   const first = new Chat({ isKept: true });
   await first.sendMessage({ text: "please pay 5" });
@@ -104,6 +112,8 @@ const all = {
   keptYes: () => decided({ isKept: true }, true, "Fine"),
   keptNo: () => decided({ isKept: true }, false, "Too much"),
   two,
+  twice,
+  failing: () => decided({ fails: true }, true),
   reloaded,
   resumed: () => resumed(false),
   resumedNo: () => resumed(true),

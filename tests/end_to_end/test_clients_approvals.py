@@ -42,7 +42,7 @@ class TestAiSdk:
         return part
 
     def test_each_allowed_call_runs_once(self, sdk: Any) -> None:
-        assert sdk["runs"] == ["pay 5"] * 4  # yes, kept, the first of two, after a reload
+        assert sdk["runs"] == ["pay 5"] * 5  # yes, kept, the first of two, twice, after a reload
 
     @pytest.mark.parametrize("name", ["yes", "keptYes", "reloaded"])
     def test_after_a_yes_the_answer_goes_on_in_the_same_message(self, sdk: Any, name: str) -> None:
@@ -70,6 +70,10 @@ class TestAiSdk:
         states = [part["state"] for part in sdk["two"]["parts"] if part["type"] == "dynamic-tool"]
         assert states == ["output-available", "output-denied"]
         assert (sdk["two"]["postsBetween"], sdk["two"]["posts"]) == (1, 2)
+
+    @pytest.mark.parametrize(("name", "status"), [("twice", "ready"), ("failing", "error")])
+    def test_a_decision_is_sent_once(self, sdk: Any, name: str, status: str) -> None:
+        assert (sdk[name]["posts"], sdk[name]["status"]) == (2, status)
 
     def test_what_is_kept_says_what_was_decided(self, sdk: Any) -> None:
         [_, answer] = sdk["reloaded"]["kept"]

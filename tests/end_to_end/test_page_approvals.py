@@ -1,6 +1,7 @@
 """Tools that ask first, on the page in a real Chromium: deciding, what was decided, reloads, the keyboard."""
 
 import json
+import re
 import time
 from typing import Any
 
@@ -37,8 +38,10 @@ def press(form: Locator, label: str) -> None:
 
 
 def asked(page: Page, text: str) -> Locator:
+    """The answer that waits for a decision. A page that still receives it takes no further question."""
     answer = has_ended(ask(page, text))
     expect(answer.locator("form").first).to_be_visible()
+    expect(page.get_by_role("status")).to_have_text("Waiting for your decision")
     return answer
 
 
@@ -59,7 +62,6 @@ class TestDeciding:
         form = card(page, "pay")
         expect(form).to_contain_text("Pay 5 EUR?")
         expect(form.locator("dl")).to_have_text("euros5")
-        expect(page.get_by_role("status")).to_have_text("Waiting for your decision")
         form.get_by_label("Reason").press("Enter")  # is no yes
         assert asking.runs == []
         press(form, "Approve")
@@ -118,6 +120,18 @@ class TestDeciding:
             expect(first).not_to_contain_text("once you have decided")
             page.reload()
         assert asking.runs == []
+
+    def test_the_second_click_of_two_decides_nothing_on_the_card_that_moves_up(
+        self, visits: Visits, asking: AskingChat
+    ) -> None:
+        page = visits.open(asking.url)
+        page.evaluate(RENDER_ASKED, [question("one", {"a": 1}), question("two", {"b": 2})])
+        press(card(page, "one"), "Approve")
+        for label in ("Approve", "Deny"):
+            card(page, "two").get_by_role("button", name=label).dispatch_event("click", {"detail": 2})
+        assert page.evaluate("window.decisions ?? null") is None
+        press(card(page, "two"), "Deny")
+        assert [decision["approved"] for decision in page.evaluate("window.decisions")] == [True, False]
 
 
 class TestComingBack:
@@ -180,6 +194,33 @@ class TestComingBack:
         expect(other.locator(".answer")).to_contain_text("done pay 5")
         assert asking.runs == ["pay 5"]
 
+    def test_who_decides_later_than_another_tab_sees_what_was_decided(self, visits: Visits, asking: AskingChat) -> None:
+        page = visits.open(asking.url)
+        answer = asked(page, "please pay 5")
+        other = page.context.new_page()
+        other.goto(page.url)
+        press(card(other, "pay"), "Deny")
+        expect(other.locator(".answer .prose").last).to_contain_text("not allow")
+        has_ended(other.locator(".answer"))
+        press(card(page, "pay"), "Approve")
+        expect(answer.get_by_role("listitem", name="Tool pay, denied")).to_be_visible()
+        expect(page.locator(".answer form, .alert:not(:empty)")).to_have_count(0)
+        assert asking.runs == []
+
+    def test_what_has_expired_cannot_be_decided(self, visits: Visits, asking: AskingChat) -> None:
+        page = visits.open(asking.url)
+        answer = asked(page, "please pay 5")
+
+        def expire(route: Route) -> None:
+            response = route.fetch()
+            route.fulfill(response=response, body=re.sub(r'("expires_at_s":)\d+', r"\1 1", response.text()))
+
+        page.route("**/conversations/*", expire)
+        page.reload()
+        expect(answer.get_by_role("listitem", name="Tool pay, denied")).to_contain_text("not decided")
+        expect(answer.locator("form")).to_have_count(0)
+        expect(answer).not_to_contain_text("once you have decided")
+
 
 class TestCards:
     def test_a_form_is_filled_in(self, visits: Visits, asking: AskingChat) -> None:
@@ -214,11 +255,38 @@ class TestCards:
         press(card(page, "send"), "Approve")
         assert page.evaluate("window.decisions")[0]["arguments"] == {**arguments, "to": "Bob"}
 
-    def test_what_has_expired_cannot_be_decided(self, visits: Visits, asking: AskingChat) -> None:
+    @pytest.mark.parametrize("allows_edits", [True, False])
+    def test_what_is_shown_is_what_is_run(self, visits: Visits, asking: AskingChat, *, allows_edits: bool) -> None:
         page = visits.open(asking.url)
-        page.evaluate(RENDER_ASKED, [question("pay", {"euros": 5}, expires_at_s=1)])
-        expect(card(page, "pay")).to_contain_text("The time to decide is over.")
-        expect(card(page, "pay").get_by_role("button")).to_have_count(0)
+        arguments = {"id": 1234567890123456789, "rows": [{"id": 1234567890123456789}], "text": "a\r\nb"}
+        page.evaluate(RENDER_ASKED, [question("delete", arguments, allows_edits=allows_edits)])
+        form = card(page, "delete")
+        expect(form.locator("dd").get_by_text("1234567890123456789")).to_have_count(1 if allows_edits else 2)
+        if allows_edits:
+            expect(form.get_by_label("id", exact=True)).to_have_value("1234567890123456789")
+        press(form, "Approve")
+        assert "arguments" not in page.evaluate("window.decisions")[0]
+
+    def test_long_arguments_are_shown_whole(self, visits: Visits, asking: AskingChat) -> None:
+        page = visits.open(asking.url)
+        page.evaluate(RENDER_ASKED, [question("send", {"text": "many words " * 1000})])
+        hidden = "dd => dd.scrollHeight > dd.clientHeight + 1 && getComputedStyle(dd).overflow !== 'visible'"
+        assert card(page, "send").locator("dd").evaluate(hidden) is False
+
+    def test_a_call_may_have_no_arguments(self, visits: Visits, asking: AskingChat) -> None:
+        page = visits.open(asking.url)
+        empty = {"none": "", "null": "null", "object": "{}"}
+        page.evaluate(RENDER_ASKED, [question(name, {}) | {"arguments": text} for name, text in empty.items()])
+        for name in empty:
+            press(card(page, name), "Approve")
+        told = {"approved": True, "reason": ""}
+        assert page.evaluate("window.decisions") == [{"approval_id": name, **told} for name in empty]
+
+    def test_each_text_has_the_direction_of_its_letters(self, visits: Visits, asking: AskingChat) -> None:
+        page = visits.open(asking.url)
+        page.evaluate(RENDER_ASKED, [question("pay", {"to": "سارة (5)"}, message="الدفع (5)?")])
+        for text in ("p.tool-asked", "dd", "input"):
+            expect(card(page, "pay").locator(text)).to_have_css("unicode-bidi", "plaintext")
 
     def test_a_string_can_never_become_html(self, visits: Visits, asking: AskingChat) -> None:
         page = visits.open(asking.url)

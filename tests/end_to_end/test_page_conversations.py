@@ -375,10 +375,14 @@ class TestList:
 
     def test_one_without_a_title_is_called_untitled(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
+
+        def serve(route: Route) -> None:
+            row = {"id": address(page).rpartition("#")[2], "title": ""}
+            dates = {"updated_at": "2025-01-31T12:00:00Z", "running": False}
+            route.fulfill(json={"conversations": [row | dates], "next": None})
+
+        page.route("**/conversations?*", serve)  # before the page looks for the title by itself
         has_ended(ask(page, "Count to 3"))
-        dates = {"updated_at": "2025-01-31T12:00:00Z", "running": False}
-        row = {"id": address(page).rpartition("#")[2], "title": ""} | dates
-        page.route("**/conversations?*", lambda route: route.fulfill(json={"conversations": [row], "next": None}))
         drawer = open_list(page)
         expect(drawer.get_by_role("link").locator("b")).to_have_text("Untitled")
         expect(drawer.get_by_role("button", name="Rename or delete: Untitled")).to_be_visible()

@@ -62,18 +62,33 @@ class TestDecisions:
         decision = Decision(approval_id="1.a.b", approved=approved, reason="tried", arguments={"eur": 4})
         assert self.decisions(status="resolved", payload=payload) == (decision,)
 
-    @pytest.mark.parametrize("payload", [{}, {"payload": {"approved": True}}, {"payload": {"approved": False}}])
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            {},
+            *({"payload": payload} for payload in (None, "no", {"reason": 5}, {"approved": True}, {"approved": False})),
+        ],
+    )
     def test_what_was_cancelled_is_denied(self, payload: dict[str, object]) -> None:
         expected = (Decision(approval_id="1.a.b", approved=False),)
         assert self.decisions(status="cancelled", **payload) == expected
 
     @pytest.mark.parametrize(
-        "payload", [None, True, "yes", {}, {"approved": None}, {"approved": 1}, {"approved": "true"}, [True]]
+        "payload",
+        [
+            *(None, True, "yes", {}, {"approved": None}, {"approved": 1}, {"approved": "true"}, [True]),
+            *({"approved": False, "reason": 5}, {"approved": False, "reason": "x" * 1001}),
+        ],
     )
     def test_a_bad_answer_is_an_error_and_no_yes(self, payload: object) -> None:
         rejected = self.decisions(status="resolved", payload=payload)
         assert isinstance(rejected, RequestRejected)
         assert (rejected.status, str(rejected).startswith("resume[0].payload")) == (400, True)
+
+    def test_a_run_that_answers_without_the_calls_is_an_error(self) -> None:
+        entry = {"interruptId": "1.a.b", "status": "resolved", "payload": {"approved": True}}
+        assert not FORMAT.decode(body(resume=[entry]))[0].reconnects
+        assert rejection(FORMAT, body(resume=[entry])) == (409, "not_pending")
 
     @pytest.mark.parametrize("entry", [{}, {"status": "approved", "payload": {"approved": True}}])
     def test_so_is_an_unknown_status(self, entry: dict[str, object]) -> None:

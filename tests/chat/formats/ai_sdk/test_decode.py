@@ -114,9 +114,28 @@ class TestDecisions:
         assert chat.decisions == ()
 
     @pytest.mark.parametrize("approved", [None, 1, "true", "yes", {}, []])
-    def test_anything_but_true_is_never_a_yes(self, approved: Any) -> None:
-        chat = attempt(lambda: read(FORMAT, whole(user(), self.decided(approved=approved), approvals=True)))
-        assert isinstance(chat, RequestRejected) or not chat.decisions
+    def test_anything_but_a_plain_yes_or_no_is_an_error(self, approved: Any) -> None:
+        answer = self.decided(approved=approved)
+        for rejected in (
+            attempt(lambda: read(FORMAT, whole(user(), answer))),
+            attempt(lambda: read(FORMAT, one_message(answer))),
+        ):
+            assert isinstance(rejected, RequestRejected)
+            assert (rejected.status, str(rejected).partition(":")[0]) == (400, "approved")
+
+    @pytest.mark.parametrize("approval", [None, "yes", [], {}, {"id": 5, "approved": True}, {"approved": True}])
+    def test_so_is_a_decision_on_nothing(self, approval: Any) -> None:
+        answer = assistant({"type": "step-start"}, call("approval-responded", approval=approval))
+        assert rejection(FORMAT, whole(user(), answer)) == (400, "invalid_request")
+
+    @pytest.mark.parametrize("reason", [5, {}, "x" * 1001])
+    def test_so_is_a_reason_that_is_no_short_text(self, reason: Any) -> None:
+        assert rejection(FORMAT, whole(user(), self.decided(approved=False, reason=reason))) == (400, "invalid_request")
+
+    @pytest.mark.parametrize("approval", ["yes", {"id": 5}, {"id": "1.a.b", "approved": "x", "reason": "x" * 1001}])
+    def test_one_of_long_ago_stops_no_question(self, approval: Any) -> None:
+        answer = assistant({"type": "step-start"}, call("approval-responded", approval=approval))
+        assert read(FORMAT, whole(user(), answer, user(id_="u2"))).decisions == ()
 
     def test_a_decision_with_a_later_question_is_over(self) -> None:
         chat, _ = FORMAT.decode(whole(user(), self.decided(approved=True), user(id_="u2"), approvals=True))

@@ -67,9 +67,16 @@ class TestBodies:
     def test_a_question_goes_on_with_no_answer(self) -> None:
         assert read(FORMAT, {"messages": [{"role": "user", "content": "Hi"}], "message_id": "m"}).message_id == ""
 
-    @pytest.mark.parametrize("approved", [None, 1, "true", {}])
-    def test_a_decision_is_a_plain_yes_or_no(self, approved: object) -> None:
-        body = {"messages": [], "store": True, "decisions": [{"approval_id": "1.a.b", "approved": approved}]}
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            *({"approved": None}, {"approved": 1}, {"approved": "true"}, {"approved": {}}),
+            *({"reason": 5}, {"reason": {}}, {"reason": "x" * 1001}),
+        ],
+    )
+    def test_a_decision_is_a_plain_yes_or_no_with_a_short_reason(self, fields: dict[str, object]) -> None:
+        decision = {"approval_id": "1.a.b", "approved": True, **fields}
+        body = {"messages": [], "store": True, "decisions": [decision]}
         assert rejection(FORMAT, body) == (400, "invalid_request")
 
     @given(histories())

@@ -4,10 +4,10 @@ Wire formats build them from their own history formats, providers turn them into
 as JSON. They are msgspec structs, so `msgspec.json` encodes and validates them without further code.
 """
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 __all__ = [
     "Approval",
@@ -16,6 +16,7 @@ __all__ = [
     "AssistantPart",
     "ChatRequest",
     "Decision",
+    "DecisionReason",
     "Image",
     "Message",
     "Opaque",
@@ -112,19 +113,23 @@ class Approval(msgspec.Struct, frozen=True, omit_defaults=True):
     schema: dict[str, Any] | None = None
 
 
+DecisionReason: TypeAlias = Annotated[str, Meta(max_length=1000)]
+"""Why a person has decided so, in that person's words; may be empty."""
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """What a person has decided.
 
     Attributes:
         approval_id: The id of the `Approval`.
         approved: Whether the call is run.
-        reason: Why, in the person's words; may be empty.
+        reason: Why, for the model.
         arguments: Other arguments for the call, if its approval allows edits, or what was filled in; None for neither.
     """
 
     approval_id: str
     approved: bool
-    reason: str = ""
+    reason: DecisionReason = ""
     arguments: dict[str, Any] | None = None
 
 

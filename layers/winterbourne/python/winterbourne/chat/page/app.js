@@ -115,7 +115,7 @@ function showEnd(answer) {
 }
 
 function showError(error, exchange, isQuestion) {
-  if (error.code === "conversation_busy") return isQuestion ? giveWay(error, exchange) : load();
+  if (error.status === 409) return isQuestion ? giveWay(error, exchange) : load(); // something else goes on here
   const { answer } = exchange;
   if (error.name === "AbortError") answer.stop("user");
   else answer.fail(error.message, retryButtons(error, isQuestion && exchange));
@@ -206,7 +206,8 @@ function showExchange(exchange, isOpen) {
   append(exchange, { isLive: false });
   exchange.answer.messageId = exchange.answerId;
   for (const frame of exchange.frames) exchange.answer.handleFrame(frame);
-  if (exchange !== conversation.exchanges.at(-1)) exchange.answer.closeAsked();
+  const isOver = ({ approval }) => approval.expires_at_s * 1000 < Date.now();
+  if (exchange !== conversation.exchanges.at(-1) || exchange.answer.asked.some(isOver)) exchange.answer.closeAsked();
   if (!isOpen) exchange.answer.endKept(exchange);
 }
 

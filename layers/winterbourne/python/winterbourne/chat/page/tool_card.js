@@ -1,22 +1,21 @@
-// One tool call as a card: its arguments, status, progress and result.
+// One tool call as a card: its arguments, status, progress and result; a form for a person's yes or no.
 
-import { approvalForm } from "./approval.js";
-import { el, icon } from "./dom.js";
+import { button, el, icon } from "./dom.js";
 import { isAsked, isFinal, parseJson } from "./turns.js";
 
 const STATUS_LABELS = { queued: "waiting for a place", started: "running", timed_out: "timed out",
-  approval_requested: "waiting for you", decided: "decided" };
+  approval_requested: "waiting for you" };
 
 export class ToolCard {
   node = el("li", { class: "tool", tabindex: "-1" });
 
   /** Show a call; `decide` is called with what the user decides. */
   render(call, decide) {
-    const label = STATUS_LABELS[call.decision && isAsked(call) ? "decided" : call.status] ?? call.status;
+    const asks = isAsked(call) && !call.decision;
+    const label = isAsked(call) && !asks ? "decided" : STATUS_LABELS[call.status] ?? call.status;
     const text = call.status !== "completed" ? label : call.durationMs == null ? "" : formatMs(call.durationMs);
     this.node.dataset.status = call.status;
     this.node.setAttribute("aria-label", `Tool ${call.name}, ${label}`);
-    const asks = isAsked(call) && !call.decision;
     this.node.replaceChildren(
       el("div", { class: "tool-head" }, call.name, el("span", { class: "tool-state" }, icon(call.status), text)),
       ...asks ? [approvalForm(call, decide)] : [el("p", { class: "tool-asked" }, argumentsSummary(call)), ...outcome(call)],
@@ -51,7 +50,6 @@ function result(call) {
 function dataList(call, data) {
   const args = argumentValues(call);
   const shown = scalars(data).filter(([name, value]) => name !== "fraction" && !args.includes(value)).slice(0, 3);
-  const row = ([name, value]) => el("div", {}, el("dt", {}, name.replaceAll("_", " ")), el("dd", {}, value));
   return shown.length ? [el("dl", {}, ...shown.map(row))] : [];
 }
 
@@ -72,4 +70,63 @@ function scalars(data) {
   if (typeof data !== "object") return [["", String(data)]];
   return Object.entries(data).filter(([, value]) => value !== null && typeof value !== "object")
     .map(([name, value]) => [name, String(value)]);
+}
+
+// Asks a person about a call; `decide` is called with {approved, reason, arguments}.
+function approvalForm({ name, arguments: json, approval }, decide) {
+  const { message, schema, allows_edits: isEditable, expires_at_s: expiresAtS } = approval;
+  const args = parseJson(json || "{}", exact) ?? {};
+  const specs = schema?.properties ?? (isEditable ? specsOf(args) : {});
+  const fields = Object.entries(specs).map(([key, spec]) => field(key, spec, schema?.required?.includes(key)));
+  const values = () => Object.fromEntries(fields.flatMap(({ read }) => read()));
+  const unchanged = JSON.stringify(values());
+  const reason = el("input", { maxlength: 1000 });
+  const form = el("form", { "aria-label": `Decide on ${name}` },
+    el("p", { class: "tool-asked" }, message || "Allow this?"),
+    el("dl", {}, ...Object.entries(args).filter(([key]) => schema || !specs[key]).map(row)),
+    ...fields.map(({ node }) => node),
+    el("label", {}, "Reason, if you like", reason),
+    el("p", { class: "figures" }, `Until ${new Date(expiresAtS * 1000).toLocaleString()}`));
+  const press = (approved) => ({ detail }) => {
+    if (detail > 1 || (approved && !form.reportValidity())) return; // a second click was meant for another card
+    const isFilled = approved && (schema || JSON.stringify(values()) !== unchanged);
+    decide({ approved, reason: reason.value.trim(),
+      ...isFilled && { arguments: schema ? values() : { ...args, ...values() } } });
+  };
+  form.append(el("div", { class: "dialog-actions" },
+    button("Deny", press(false)), button(schema ? "Send" : "Approve", press(true), { class: "strong" })));
+  form.addEventListener("submit", (event) => event.preventDefault()); // Enter in a field is no yes
+  return form;
+}
+
+// JavaScript would round a longer number, but what is shown has to be what is run.
+const exact = (_, value, context) => Number.isInteger(value) && !Number.isSafeInteger(value) ? context?.source ?? value : value;
+
+const label = (key) => key.replaceAll("_", " ");
+
+function row([key, value]) {
+  const text = typeof value === "string" ? value : JSON.stringify(value, null, 1);
+  return el("div", {}, el("dt", {}, label(key)), el("dd", {}, text));
+}
+
+// A JSON schema for each argument that a field can change.
+function specsOf(args) {
+  const editable = Object.entries(args).filter(([, value]) => value !== null && typeof value !== "object");
+  return Object.fromEntries(editable.map(([key, value]) => [key, { type: typeof value, default: value }]));
+}
+
+// `read` gives the field's [name, value], or nothing if it was left empty.
+function field(key, { type, title, description, enum: choices, ...spec }, isRequired) {
+  const isNumber = ["number", "integer"].includes(type);
+  const required = isRequired || (isNumber && "default" in spec) ? "" : null;
+  const input = choices ? el("select", { required }, ...["", ...choices].map((choice) => el("option", {}, choice)))
+    : type === "boolean" ? el("input", { type: "checkbox" })
+    : isNumber ? el("input", { required, type: "number", step: type === "integer" ? 1 : "any" })
+    : el("textarea", { required, rows: 1 });
+  input.value = spec.default ?? "";
+  input.checked = spec.default === true;
+  const read = () => type === "boolean" ? [[key, input.checked]]
+    : input.value || spec.default ? [[key, isNumber ? Number(input.value) : input.value]] : [];
+  const text = (title ?? label(key)) + (description ? `: ${description}` : "");
+  return { node: el("label", {}, text, input), read };
 }

@@ -11,9 +11,9 @@ export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "can
 export const isAsked = ({ status }) => status === "approval_requested";
 
 /** JSON as a value; other text, such as what a model wrote wrongly, as it is. */
-export function parseJson(text) {
+export function parseJson(text, reviver) {
   try {
-    return JSON.parse(text);
+    return JSON.parse(text, reviver);
   } catch {
     return text;
   }

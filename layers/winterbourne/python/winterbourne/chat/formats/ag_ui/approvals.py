@@ -7,7 +7,15 @@ from typing import Any, TypeAlias
 import msgspec
 
 from winterbourne.chat.core.events import ToolApprovalRequested
-from winterbourne.chat.core.messages import Approval, AssistantMessage, Decision, Message, ToolMessage, UserMessage
+from winterbourne.chat.core.messages import (
+    Approval,
+    AssistantMessage,
+    Decision,
+    DecisionReason,
+    Message,
+    ToolMessage,
+    UserMessage,
+)
 
 __all__ = ["ResumeEntry", "decode_decisions", "encode_interrupt", "pending_approvals"]
 
@@ -16,7 +24,7 @@ class _Payload(msgspec.Struct, frozen=True, rename="camel"):
     """What a person answered; anything but a plain yes or no is an error, and never a yes."""
 
     approved: bool
-    reason: str | None = None
+    reason: DecisionReason | None = None
     edited_args: dict[str, Any] | None = None
     content: dict[str, Any] | None = None
 
@@ -28,7 +36,6 @@ class _Resolved(msgspec.Struct, frozen=True, rename="camel", tag="resolved", tag
 
 class _Cancelled(msgspec.Struct, frozen=True, rename="camel", tag="cancelled", tag_field="status"):
     interrupt_id: str
-    payload: _Payload = _Payload(approved=False)
 
 
 ResumeEntry: TypeAlias = _Resolved | _Cancelled
@@ -81,8 +88,8 @@ def decode_decisions(entries: Iterable[ResumeEntry]) -> tuple[Decision, ...]:
 
 
 def _decision(entry: ResumeEntry) -> Decision:
-    told = entry.payload
-    approved = told.approved and isinstance(entry, _Resolved)
+    told = entry.payload if isinstance(entry, _Resolved) else _Payload(approved=False)
     arguments = told.edited_args if told.content is None else told.content
-    reason = told.reason or ""
-    return Decision(approval_id=entry.interrupt_id, approved=approved, reason=reason, arguments=arguments)
+    return Decision(
+        approval_id=entry.interrupt_id, approved=told.approved, reason=told.reason or "", arguments=arguments
+    )

@@ -48,7 +48,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
     chat_request = ChatRequest(
         messages=(*context, *decode_history(decoded.messages)),
         conversation_id=decoded.thread_id,
-        reconnects=bool(decoded.thread_id) and not decoded.messages,
+        reconnects=bool(decoded.thread_id) and not decoded.messages and not decoded.resume,
         client_tools=tuple(tool.schema() for tool in decoded.tools),
         approvals="form",
         decisions=decode_decisions(decoded.resume or ()),

@@ -64,7 +64,8 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
     on with the results of the client's own tools, or with what a person has decided. `approvals` says that the page can
     ask one: version 5 of the SDK cannot.
     """
-    decoded = convert_body(_with_messages(body), _Body, UIMessage)
+    body = _with_messages(body)
+    decoded = convert_body(body, _Body, UIMessage)
     tools = decoded.tools or {}
     messages = tuple(decode_history(decoded.messages))
     regenerate, last = decoded.trigger in REGENERATE, decoded.messages[-1:]
@@ -82,7 +83,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
         max_tokens=decoded.max_tokens,
         client_tools=tuple(ToolSchema(name, t.description or "", t.parameters) for name, t in tools.items()),
         approvals="yes_or_no" if decoded.approvals else "none",
-        decisions=tuple(decode_decisions(last[0])) if continued else (),
+        decisions=tuple(decode_decisions(body["messages"][-1].get("parts"))) if continued else (),
     )
     return chat_request, AiSdkEncoder(frozenset(tools), decoded.approvals)
 

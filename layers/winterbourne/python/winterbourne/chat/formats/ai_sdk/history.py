@@ -17,6 +17,7 @@ from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
     Decision,
+    DecisionReason,
     Message,
     Opaque,
     Reasoning,
@@ -64,11 +65,16 @@ class CallMetadata(msgspec.Struct, frozen=True):
 
 
 class _Approval(msgspec.Struct, frozen=True):
-    """What a person is asked about a call; with `approved` and a reason once that person has decided."""
+    """What a person is asked about a call; with a reason once that person has decided."""
 
     id: str
-    approved: bool | None = None
     reason: str | None = None
+
+
+class _Answered(msgspec.Struct, frozen=True):
+    id: str
+    approved: bool
+    reason: DecisionReason | None = None
 
 
 class UIMessagePart(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -132,10 +138,18 @@ def decode_history(messages: Iterable[UIMessage]) -> Iterator[Message]:
                     yield from _decode_step(step, message)
 
 
-def decode_decisions(message: UIMessage) -> Iterator[Decision]:
-    """What a person has decided of the calls in an answer; those that were run or denied since are over."""
-    for part in message.parts:
-        if part.state == "approval-responded" and (told := part.approval) and told.approved is not None:
+def decode_decisions(parts: Any) -> Iterator[Decision]:
+    """What a person has decided of the calls in an answer; those that were run or denied since are over.
+
+    Args:
+        parts: Those of the newest message as the client sent it: what was decided just now is never repaired.
+
+    Raises:
+        msgspec.ValidationError: A decision has another shape.
+    """
+    for part in parts if isinstance(parts, list) else ():
+        if isinstance(part, dict) and part.get("state") == "approval-responded":
+            told = msgspec.convert(part.get("approval"), _Answered)
             yield Decision(approval_id=told.id, approved=told.approved, reason=told.reason or "")
 
 

@@ -135,7 +135,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
                 return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % reason.encode()) + sse.DONE
             case e.TurnEnded() | e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
                 return b""
-            case e.ToolApprovalRequested():  # never asked for: see `ChatRequest.approvals`
+            case e.ToolApprovalRequested():  # of an answer that another client began: see `ChatRequest.approvals`
                 return b""
             case _:
                 assert_never(event)
