@@ -11,7 +11,7 @@ import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
-from mcp_types import JSONRPCMessage
+from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult, JSONRPCMessage
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -52,6 +52,20 @@ async def close_early(context: Context) -> str:
     await context.close_sse_stream()
     await asyncio.sleep(0.05)
     return "resumed"
+
+
+@server.tool()
+async def order(context: Context) -> str | InputRequiredResult:
+    """Ask for a size and a colour, in a stateless request."""
+    if not (answers := context.input_responses):
+        return InputRequiredResult(input_requests={name: ask_for(name) for name in ("size", "colour")})
+    contents = [answer.content or {} for answer in answers.values() if isinstance(answer, ElicitResult)]
+    return ", ".join(f"{name} {value}" for content in contents for name, value in content.items())
+
+
+def ask_for(name: str) -> ElicitRequest:
+    schema = {"type": "object", "properties": {name: {"type": "string"}}, "required": [name]}
+    return ElicitRequest(params=ElicitRequestFormParams(message=f"Which {name}?", requested_schema=schema))
 
 
 @server.tool()

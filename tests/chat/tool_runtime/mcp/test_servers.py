@@ -387,6 +387,7 @@ class TestTokens:
 
         def plain(server: str, caller: str) -> str:
             assert threading.current_thread() is not loop_thread
+            assert threading.current_thread().name == "tool"  # not of those that the event loop needs itself
             return f"{server}-{caller}"
 
         async def quick(server: str, caller: str) -> str:
@@ -394,10 +395,13 @@ class TestTokens:
 
         assert await self.credential(plain) == await self.credential(quick) == ("one-ada", "ada")
 
+    async def test_that_are_empty_are_not_replaced_by_the_chats_own(self) -> None:
+        assert await self.credential(lambda *_: "") == ("", "ada")
+
     async def test_without_one_the_chats_own_is_sent(self) -> None:
         assert await self.credential(lambda *_: None) == ("token-of-the-chat", "")
 
-    @pytest.mark.parametrize("token", ["a\r\nhost: x", "\xe9", 5, b"t"])
+    @pytest.mark.parametrize("token", ["a\r\nhost: x", "\xe9", 31337, b"t0ken", "t0ken "])
     async def test_that_are_none_are_told_to_nobody(self, token: Any, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(ToolError) as error:
             await self.credential(lambda *_: token)

@@ -29,11 +29,12 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import ApprovalKind, Decision, ToolCall, ToolSchema
 from winterbourne.chat.core.supervisor import EventWriter, supervise
-from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply
+from winterbourne.chat.http.request import NOT_AN_OBJECT
+from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply, reply_json
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.settings import RequestSettings, StreamSettings
+from winterbourne.chat.settings import AuthSettings, RequestSettings, StreamSettings
 
-__all__ = ["McpEndpoint", "encode_error"]
+__all__ = ["McpEndpoint", "describe_authorization", "encode_error"]
 
 MODERN_VERSION: Final = "2026-07-28"
 HANDSHAKE_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
@@ -149,9 +150,9 @@ class McpEndpoint(msgspec.Struct, frozen=True):
             encoder.stream_progress(meta.get("progressToken"))
         context.record.tools.append(name)
         call = ToolCall("mcp", name, orjson.dumps(arguments).decode())
-        capabilities = meta.get(_REQUIRED_META[1])
-        takes_forms = encoder.is_modern and isinstance(capabilities, dict) and "elicitation" in capabilities
-        await self._run(call, _decisions(params), "form" if takes_forms else "none", encoder, context)
+        encoder.arguments = call.arguments
+        can_ask = encoder.is_modern and _takes_forms(meta.get(_REQUIRED_META[1]))
+        await self._run(call, _decisions(params), "yes_or_no" if can_ask else "none", encoder, context)
 
     async def _run(
         self,
@@ -165,7 +166,9 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         request_id, loop = context.lambda_context.aws_request_id, asyncio.get_running_loop()
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000
         deadline = loop.time() + remaining_s - self.stream_settings.deadline_margin
-        writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat, request_id)
+        lock, put = context.stream.lock, context.stream.put
+        writer = EventWriter(encoder.encode, put, encoder.heartbeat, request_id, lock=lock)
+        context.stream.last_words = writer.last_words
 
         async def run() -> None:
             async with self.tools.turn(
@@ -203,13 +206,14 @@ class _AnswerEncoder:
 
     Attributes:
         is_modern: Whether the client speaks 2026-07-28.
+        arguments: Those of the call, for a person who is asked.
     """
 
     status: ClassVar[int] = 200
 
     def __init__(self, request_id: Any, extras: Mapping[str, Any]) -> None:
         self.headers: Mapping[str, str] = JSON_HEADERS
-        self.heartbeat = b""
+        self.heartbeat, self.arguments = b"", ""
         self._request_id, self._extras, self.is_modern = request_id, extras, bool(extras)
         self._progress_token: Any = None
         self._steps = itertools.count(1)
@@ -233,7 +237,7 @@ class _AnswerEncoder:
             case ToolFinished():
                 yield self._answer(result={**self._extras, **_tool_result(event)})
             case ToolApprovalRequested():
-                yield self._answer(result={**self._extras, **_input_required(event)})
+                yield self._answer(result={**self._extras, **_input_required(event, self.arguments)})
             case ConversationFailed(_, message):
                 yield self._answer(error={"code": INTERNAL_ERROR, "message": message})
             case ConversationStopped() | ConversationEnded():
@@ -254,9 +258,18 @@ class _AnswerEncoder:
         return b"event: message\ndata: %b\n\n" % body if self.heartbeat else body
 
 
+async def describe_authorization(settings: AuthSettings, context: RequestContext) -> None:
+    """Tell clients where to get a token, with AUTH=jwt: OAuth 2.0 protected resource metadata (RFC 9728)."""
+    headers = context.request.headers
+    url = f"{headers.get('x-forwarded-proto', 'https')}://{headers.get('host', '')}/mcp"
+    scopes = {"scopes_supported": [settings.jwt_scope]} if settings.jwt_scope else {}
+    await reply_json(context.stream, {"resource": url, "authorization_servers": [settings.jwt_issuer], **scopes})
+
+
 def encode_error(status: int, code: str, message: str, _: str) -> tuple[str, bytes]:
     """The body of an error response: a JSON-RPC error without an id."""
-    number = PARSE_ERROR if code.startswith("invalid_") else INTERNAL_ERROR if status >= 500 else INVALID_REQUEST
+    is_unreadable = code.startswith("invalid_") and message != NOT_AN_OBJECT  # as a batch is, which can be read
+    number = PARSE_ERROR if is_unreadable else INTERNAL_ERROR if status >= 500 else INVALID_REQUEST
     error = {"code": number, "message": message}
     return "application/json", msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error})
 
@@ -295,9 +308,15 @@ def _decode_header(value: str) -> str | None:
         return None
 
 
-def _input_required(event: ToolApprovalRequested) -> dict[str, Any]:
+def _takes_forms(capabilities: Any) -> bool:
+    """Whether a client can ask its user with a form; one that does not say how it asks can."""
+    kinds = capabilities.get("elicitation") if isinstance(capabilities, dict) else None
+    return isinstance(kinds, dict) and (not kinds or "form" in kinds)
+
+
+def _input_required(event: ToolApprovalRequested, arguments: str) -> dict[str, Any]:
     """The question to a person whether the tool may run; the question's id comes back as the state."""
-    message = event.approval.message or f"May {event.name} be run with these arguments?"
+    message = f"{event.approval.message or 'May this be run?'}\n{event.name} {arguments}"
     form = {"mode": "form", "message": message, "requestedSchema": {"type": "object", "properties": {}}}
     asked = {_APPROVAL: {"method": "elicitation/create", "params": form}}
     return {"resultType": "input_required", "inputRequests": asked, "requestState": event.approval.id}
