@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult
 
 from tests import npm
+from tests.end_to_end.asking_chat import AskingChat
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +46,40 @@ class TestPythonSdk:
             result = await client.call_tool("calculate", SUM, progress_callback=ignore)
         assert isinstance(result, CallToolResult)
         assert "42" in str(result.content)
+
+
+class TestApproval:
+    """A tool that asks a person first asks the one before the client."""
+
+    @staticmethod
+    async def pay(asking: AskingChat, action: Any, mode: Any = "auto") -> tuple[CallToolResult, list[str]]:
+        """The result, and what the person was asked."""
+        asked: list[str] = []
+
+        async def decide(context: Any, params: ElicitRequestParams) -> ElicitResult:
+            asked.append(params.message)
+            return ElicitResult(action=action)
+
+        async with Client(f"{asking.url}/mcp", mode=mode, elicitation_callback=decide) as client:
+            result = await client.call_tool("pay", {"euros": 5})
+        assert isinstance(result, CallToolResult)
+        return result, asked
+
+    async def test_a_call_that_is_allowed_runs_once(self, asking: AskingChat) -> None:
+        result, asked = await self.pay(asking, "accept")
+        assert asked == ['Pay 5 EUR?\npay {"euros":5}']
+        assert (result.structured_content, asking.runs) == ({"done": "pay 5"}, ["pay 5"])
+
+    @pytest.mark.parametrize("action", ["decline", "cancel"])
+    async def test_a_call_that_is_not_allowed_does_not_run(self, asking: AskingChat, action: str) -> None:
+        result, _ = await self.pay(asking, action)
+        assert "did not allow" in str(result.content)
+        assert (result.is_error, asking.runs) == (True, [])
+
+    async def test_with_a_session_nobody_is_asked_and_the_model_is_told(self, asking: AskingChat) -> None:
+        result, asked = await self.pay(asking, "accept", "legacy")
+        assert "needs a person's approval" in str(result.content)
+        assert (asked, asking.runs) == ([], [])
 
 
 def test_the_sdk_for_node_lists_and_calls(chat: str) -> None:
