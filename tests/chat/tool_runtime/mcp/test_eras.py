@@ -23,7 +23,7 @@ from winterbourne.chat.tool_runtime.mcp.client import MAX_ROUNDS, MAX_SESSIONS
 from winterbourne.chat.tool_runtime.mcp.listing import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S
 from winterbourne.override import override
 
-FORM = {"type": "object", "properties": {"size": {"type": "string"}}}
+FORM = {"type": "object", "properties": {"size": {"type": "string"}}, "required": []}
 ASKED = {
     "resultType": "input_required",
     "inputRequests": {"k": {"method": "elicitation/create", "params": {"message": "Size?", "requestedSchema": FORM}}},

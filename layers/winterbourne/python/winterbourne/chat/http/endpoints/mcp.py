@@ -27,7 +27,7 @@ from winterbourne.chat.core.events import (
     ToolProgressed,
     Usage,
 )
-from winterbourne.chat.core.messages import ApprovalKind, Decision, ToolCall, ToolSchema
+from winterbourne.chat.core.messages import Decision, ToolCall, ToolSchema
 from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.http.request import NOT_AN_OBJECT
 from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply, reply_json
@@ -151,18 +151,13 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         context.record.tools.append(name)
         call = ToolCall("mcp", name, orjson.dumps(arguments).decode())
         encoder.arguments = call.arguments
-        can_ask = encoder.is_modern and _takes_forms(meta.get(_REQUIRED_META[1]))
-        await self._run(call, _decisions(params), "yes_or_no" if can_ask else "none", encoder, context)
+        await self._run(call, params, encoder, context)
 
     async def _run(
-        self,
-        call: ToolCall,
-        decisions: Sequence[Decision],
-        approvals: ApprovalKind,
-        encoder: "_AnswerEncoder",
-        context: RequestContext,
+        self, call: ToolCall, params: Mapping[str, Any], encoder: "_AnswerEncoder", context: RequestContext
     ) -> None:
         """Run a call under supervision, as the answers of the chat are."""
+        decisions, can_ask = _decisions(params), encoder.is_modern and _takes_forms(params["_meta"])
         request_id, loop = context.lambda_context.aws_request_id, asyncio.get_running_loop()
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000
         deadline = loop.time() + remaining_s - self.stream_settings.deadline_margin
@@ -178,7 +173,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
                 caller_id=context.caller.id,
                 conversation_id="mcp",
                 question=request_id,  # a client that calls twice means it
-                approvals=approvals,
+                approvals="yes_or_no" if can_ask else "none",
             ) as calls:
                 if decisions:
                     calls.decide(call, decisions)
@@ -308,8 +303,9 @@ def _decode_header(value: str) -> str | None:
         return None
 
 
-def _takes_forms(capabilities: Any) -> bool:
-    """Whether a client can ask its user with a form; one that does not say how it asks can."""
+def _takes_forms(meta: Mapping[str, Any]) -> bool:
+    """Whether a client of 2026-07-28 can ask its user with a form; one that does not say how it asks can."""
+    capabilities = meta[_REQUIRED_META[1]]
     kinds = capabilities.get("elicitation") if isinstance(capabilities, dict) else None
     return isinstance(kinds, dict) and (not kinds or "form" in kinds)
 

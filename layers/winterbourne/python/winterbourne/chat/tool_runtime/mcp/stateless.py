@@ -86,21 +86,17 @@ def read_state(result: Mapping[str, Any]) -> str | None:
         raise ToolUnavailable("The tool's server sent a result of a kind that cannot be read.")
     if not requests:
         return state
-    asked, properties, required = dict[str, _Question](), dict[str, Any](), list[str]()
     try:
-        for key, each in msgspec.convert(requests, dict[str, _Elicitation]).items():
-            form = each.params.form
-            if not properties.keys() & form.properties.keys():  # else the server asks again for what is missing
-                asked[key] = each.params
-                properties |= form.properties
-                required += form.required
+        questions = [each.params for each in msgspec.convert(requests, dict[str, _Elicitation]).values()]
     except msgspec.ValidationError:
         raise ToolError(_NOT_GIVEN) from None
-    schema = {"type": "object", "properties": properties, **({"required": required} if required else {})}
-    if len(orjson.dumps(schema)) > MAX_FORM_BYTES:
+    fields = {key: list(question.form.properties) for key, question in zip(requests, questions, strict=True)}
+    properties = {name: part for question in questions for name, part in question.form.properties.items()}
+    required = [name for question in questions for name in question.form.required]
+    schema = {"type": "object", "properties": properties, "required": required}
+    if len(properties) < sum(map(len, fields.values())) or len(orjson.dumps(schema)) > MAX_FORM_BYTES:
         raise ToolError(_NOT_GIVEN)
-    message = "\n".join(question.message for question in asked.values())[:MAX_FORM_BYTES]
-    fields = {key: list(question.form.properties) for key, question in asked.items()}
+    message = "\n".join(question.message for question in questions)[:MAX_FORM_BYTES]
     raise InputRequired(message, schema, orjson.dumps([fields, state]).decode())
 
 
