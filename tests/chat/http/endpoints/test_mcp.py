@@ -345,10 +345,11 @@ class TestLimits:
         assert answer["statusCode"] == status
 
     @pytest.mark.parametrize("scope", ["", "chat"])
-    async def test_clients_are_told_where_to_get_a_token(self, scope: str) -> None:
+    @pytest.mark.parametrize("place", [0, 1])
+    async def test_clients_are_told_where_to_get_a_token(self, scope: str, place: int) -> None:
         issuer = {"jwt_issuer": "https://id.example", "jwt_audience": "chat", "jwt_scope": scope}
         handler = streamify_response(make_service(add, auth="jwt", **issuer).handle)
-        path = httpx.URL(build_protected_resource_metadata_discovery_urls(None, "https://desk.example/mcp")[0]).path
+        path = httpx.URL(build_protected_resource_metadata_discovery_urls(None, "https://desk.example/mcp")[place]).path
         answer = await handler._serve_buffered(event("GET", path, None, {"Host": "desk.example"}), FakeLambdaContext())
         metadata = ProtectedResourceMetadata.model_validate_json(answer["body"])
         assert str(metadata.resource) == "https://desk.example/mcp"

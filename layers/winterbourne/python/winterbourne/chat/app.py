@@ -233,7 +233,7 @@ def build(
         routes["POST", "/mcp"] = Endpoint(mcp.handle, encode_mcp_error)
         if auth.auth == "jwt":
             describe = Endpoint(partial(describe_authorization, auth), encode_mcp_error, is_public=True)
-            routes["GET", "/.well-known/oauth-protected-resource/mcp"] = describe
+            routes.update({("GET", f"/.well-known/oauth-protected-resource{path}"): describe for path in ("", "/mcp")})
     connect = servers.connect if servers else None
     for each in (*FORMATS, *own.formats):
         if each in own.formats:
