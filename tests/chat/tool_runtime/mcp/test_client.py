@@ -41,12 +41,25 @@ SERVER = Path(__file__).with_name("server.py")
 SESSIONS = ["stateful", "stateless", "json", "resumable"]
 
 
-@pytest.fixture(scope="module", params=[*SESSIONS, "dual", "modern"])
-def process(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with subprocess.Popen([sys.executable, SERVER, request.param], stdout=subprocess.PIPE, text=True) as started:
+MODES = [*SESSIONS, "dual", "modern"]
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A process with a server in each mode, and their URLs."""
+    with subprocess.Popen([sys.executable, SERVER, *MODES], stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout
-        yield started, f"http://127.0.0.1:{started.stdout.readline().strip()}/mcp"
+        ports = started.stdout.readline().split()
+        yield started, {mode: f"http://127.0.0.1:{port}/mcp" for mode, port in zip(MODES, ports, strict=True)}
         started.terminate()
+
+
+@pytest.fixture(params=MODES)
+def process(
+    request: pytest.FixtureRequest, processes: tuple[subprocess.Popen[str], dict[str, str]]
+) -> tuple[subprocess.Popen[str], str]:
+    started, urls = processes
+    return started, urls[request.param]
 
 
 @pytest.fixture
