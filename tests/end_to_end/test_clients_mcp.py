@@ -142,6 +142,7 @@ def test_the_sdk_for_node_lists_and_calls(chat: str) -> None:
     assert outcome["tools"] == TOOLS
     assert "42" in outcome["result"]["content"][0]["text"]
     assert outcome["server"] == "Winterbourne"
+    assert outcome["refused"] == -32602
 
 
 def inspect(chat: str, *arguments: str) -> Any:

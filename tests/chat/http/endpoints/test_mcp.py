@@ -181,9 +181,10 @@ class TestErrors:
             (modern("tools/list", mcp_protocol_version="2025-11-25"), 400, -32020),
             ((message("tools/list"), {"mcp-protocol-version": MODERN_VERSION}), 400, -32602),
             ((message("tools/list"), {"mcp-protocol-version": "2031-01-01"}), 400, -32022),
-            ((message("tools/call", call("other")), {}), 400, -32602),
-            ((message("tools/call", call(["add"])), {}), 400, -32602),
-            ((message("tools/call", {"name": "add", "arguments": [1]}), {}), 400, -32602),
+            (modern("tools/call", call("other")), 400, -32602),
+            ((message("tools/call", call("other")), {}), 200, -32602),
+            ((message("tools/call", call(["add"])), {}), 200, -32602),
+            ((message("tools/call", {"name": "add", "arguments": [1]}), {}), 200, -32602),
             (({"id": 1, "result": {}}, {}), 400, -32600),
             (({"id": 1, "method": "ping", "params": []}, {}), 400, -32600),
         ],
@@ -394,6 +395,12 @@ class TestApproval:
         assert (await self.ask(endpoint, call("pay", {"eur": 6}) | yes))["isError"]
         results = [await self.ask(endpoint, params | yes) for _ in range(2)]
         assert ([result["isError"] for result in results], PAID) == ([False, True], [5])
+
+    async def test_is_asked_for_again_if_a_client_says_nothing(self) -> None:
+        endpoint, params = make_endpoint(pay), call("pay", {"eur": 5})
+        asked = await self.ask(endpoint, params)
+        again = await self.ask(endpoint, params | {"requestState": asked["requestState"]})
+        assert (again["resultType"], PAID) == ("input_required", [])
 
     async def test_cannot_be_made_up(self) -> None:
         yes = {"requestState": "1.2.3", "inputResponses": {"approval": {"action": "accept"}}}

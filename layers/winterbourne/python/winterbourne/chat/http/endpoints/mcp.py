@@ -142,10 +142,11 @@ class McpEndpoint(msgspec.Struct, frozen=True):
 
     async def _call(self, encoder: "_AnswerEncoder", params: Mapping[str, Any], context: RequestContext) -> None:
         name, arguments, meta = params.get("name"), params.get("arguments") or {}, params.get("_meta") or {}
+        status = 400 if encoder.is_modern else 200  # of which clients with sessions read the errors
         if not isinstance(name, str) or name not in {tool.name for tool in self.offered}:
-            raise _Refused(INVALID_PARAMS, f"there is no tool {str(name)[:64]}")
+            raise _Refused(INVALID_PARAMS, f"there is no tool {str(name)[:64]}", status)
         if not isinstance(arguments, dict) or not isinstance(meta, dict):
-            raise _Refused(INVALID_PARAMS, "arguments and _meta are objects")
+            raise _Refused(INVALID_PARAMS, "arguments and _meta are objects", status)
         if "text/event-stream" in context.request.headers.get("accept", ""):
             encoder.stream_progress(meta.get("progressToken"))
         context.record.tools.append(name)
@@ -319,11 +320,12 @@ def _input_required(event: ToolApprovalRequested, arguments: str) -> dict[str, A
 
 
 def _decisions(params: Mapping[str, Any]) -> list[Decision]:
-    """What a person has decided, of a call that is made again with the answer."""
+    """What a person has decided, of a call that is made again with the answer; without one it is asked again."""
     state, responses = params.get("requestState"), params.get("inputResponses")
     answer = responses.get(_APPROVAL) if isinstance(responses, dict) else None
-    is_yes = isinstance(answer, dict) and answer.get("action") == "accept"
-    return [Decision(approval_id=state, approved=is_yes)] if isinstance(state, str) else []
+    if not isinstance(state, str) or not isinstance(answer, dict):
+        return []
+    return [Decision(approval_id=state, approved=answer.get("action") == "accept")]
 
 
 def _tool_result(event: ToolFinished) -> dict[str, Any]:
