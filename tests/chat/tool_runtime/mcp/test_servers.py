@@ -227,6 +227,9 @@ class TestConnecting:
         await asyncio.sleep(1)
         assert fixture.tools == ["s_two", "s_late", "s_one"]
 
+    async def test_may_have_nothing_to_do(self) -> None:
+        await ServersFixture(" , ").servers.connect()
+
 
 class TestKeptLists:
     @jumping
@@ -322,6 +325,13 @@ class TestKeptLists:
         kept = KeptLists()
         await make_servers(kept, lambda *_: "t", mcp_servers="one=http://a").connect()
         assert len(kept) == count
+
+    @jumping
+    async def test_made_with_a_token_of_the_users_are_not_used_without_one(self) -> None:
+        kept = KeptLists()
+        await make_servers(kept, lambda *_: "t", mcp_servers="one=http://a").connect()
+        await ServersFixture("one=http://a", kept).servers.connect()
+        assert FlakyServer.listed == ["one", "one"]
 
     @jumping
     async def test_are_not_made_of_half_a_list(self) -> None:

@@ -110,7 +110,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         is_modern = _is_modern(method, params, context.request.headers)
         extras = {"resultType": "complete", "_meta": {f"{_META}serverInfo": self._server_info()}} if is_modern else {}
         if method == "tools/call":
-            await self._call(_AnswerEncoder(message["id"], extras), params, context)
+            await self._call(message["id"], extras, params, context)
             return
         results = self._modern_results() if is_modern else self._handshake_results(params)
         if (result := results.get(method)) is None:
@@ -140,19 +140,20 @@ class McpEndpoint(msgspec.Struct, frozen=True):
             {"name": one.name, "description": one.description, "inputSchema": one.parameters} for one in self.offered
         ]
 
-    async def _call(self, encoder: "_AnswerEncoder", params: Mapping[str, Any], context: RequestContext) -> None:
+    async def _call(
+        self, id_: Any, extras: Mapping[str, Any], params: Mapping[str, Any], context: RequestContext
+    ) -> None:
         name, arguments, meta = params.get("name"), params.get("arguments") or {}, params.get("_meta") or {}
-        status = 400 if encoder.is_modern else 200  # of which clients with sessions read the errors
+        status = 400 if extras else 200  # of which clients with sessions read the errors
         if not isinstance(name, str) or name not in {tool.name for tool in self.offered}:
             raise _Refused(INVALID_PARAMS, f"there is no tool {str(name)[:64]}", status)
         if not isinstance(arguments, dict) or not isinstance(meta, dict):
             raise _Refused(INVALID_PARAMS, "arguments and _meta are objects", status)
-        if "text/event-stream" in context.request.headers.get("accept", ""):
-            encoder.stream_progress(meta.get("progressToken"))
         context.record.tools.append(name)
         call = ToolCall("mcp", name, orjson.dumps(arguments).decode())
-        encoder.arguments = call.arguments
-        await self._run(call, params, encoder, context)
+        takes_events = "text/event-stream" in context.request.headers.get("accept", "")
+        token = meta.get("progressToken") if takes_events else None
+        await self._run(call, params, _AnswerEncoder(id_, extras, call.arguments, token), context)
 
     async def _run(
         self, call: ToolCall, params: Mapping[str, Any], encoder: "_AnswerEncoder", context: RequestContext
@@ -199,26 +200,21 @@ class _AnswerEncoder:
     Args:
         request_id: Of any JSON type; it is sent back.
         extras: What every result has since 2026-07-28; nothing before.
+        arguments: Those of the call, for a person who is asked.
+        progress_token: Names the call in its progress; None if there is to be none.
 
     Attributes:
         is_modern: Whether the client speaks 2026-07-28.
-        arguments: Those of the call, for a person who is asked.
     """
 
     status: ClassVar[int] = 200
 
-    def __init__(self, request_id: Any, extras: Mapping[str, Any]) -> None:
-        self.headers: Mapping[str, str] = JSON_HEADERS
-        self.heartbeat, self.arguments = b"", ""
+    def __init__(self, request_id: Any, extras: Mapping[str, Any], arguments: str, progress_token: Any) -> None:
+        self.heartbeat = b"" if progress_token is None else b": keep-alive\n\n"
+        self.headers: Mapping[str, str] = _STREAM_HEADERS if self.heartbeat else JSON_HEADERS
         self._request_id, self._extras, self.is_modern = request_id, extras, bool(extras)
-        self._progress_token: Any = None
-        self._steps = itertools.count(1)
-        self._is_answered = False
-
-    def stream_progress(self, token: Any) -> None:
-        """Send progress with this token; None for none."""
-        if token is not None:
-            self._progress_token, self.headers, self.heartbeat = token, _STREAM_HEADERS, b": keep-alive\n\n"
+        self._arguments, self._progress_token = arguments, progress_token
+        self._steps, self._is_answered = itertools.count(1), False
 
     def encode(self, batch: EventBatch) -> bytes:
         """The messages for a batch."""
@@ -233,7 +229,7 @@ class _AnswerEncoder:
             case ToolFinished():
                 yield self._answer(result={**self._extras, **_tool_result(event)})
             case ToolApprovalRequested():
-                yield self._answer(result={**self._extras, **_input_required(event, self.arguments)})
+                yield self._answer(result={**self._extras, **_input_required(event, self._arguments)})
             case ConversationFailed(_, message):
                 yield self._answer(error={"code": INTERNAL_ERROR, "message": message})
             case ConversationStopped() | ConversationEnded():

@@ -99,7 +99,7 @@ class McpServers:
         self._servers = [
             _Server(
                 McpClient(name, url, authorize=partial(self._credential, name)),
-                "mcp " + hashlib.sha256(repr((name, url, arn or self._tokens.get(name))).encode()).hexdigest(),
+                _key(name, url, arn or self._tokens.get(name), bool(mcp_token)),
             )
             for name, url in _parse_servers(settings.mcp_servers)
         ]
@@ -117,7 +117,7 @@ class McpServers:
             if is_due and (server.task is None or server.task.done()):
                 server.asked_at = self._now()
                 server.task = asyncio.create_task(refresh(server))
-        if is_first:
+        if is_first and self._servers:
             await asyncio.wait([server.task for server in self._servers if server.task], timeout=FIRST_WAIT_S)
 
     async def close(self) -> None:
@@ -211,6 +211,11 @@ class McpServers:
             self._offered.add(tool.name)
         except InvalidToolDeclaration as error:
             _LOGGER.warning("tool %s of MCP server %s is left out: %s", tool.name, server, error)
+
+
+def _key(*whose: object) -> str:
+    """Of a list that is another one where anything of this is another."""
+    return f"mcp {hashlib.sha256(repr(whose).encode()).hexdigest()}"
 
 
 def _parse_servers(servers: str) -> list[tuple[str, str]]:
