@@ -38,6 +38,7 @@ __all__ = ["McpEndpoint", "describe_authorization", "encode_error"]
 
 MODERN_VERSION: Final = "2026-07-28"
 HANDSHAKE_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+VERSIONS: Final = (MODERN_VERSION, *HANDSHAKE_VERSIONS)
 
 LIST_TTL_MS: Final = 300_000
 """How long clients may keep the list of tools, which changes with a deployment only."""
@@ -112,8 +113,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         if method == "tools/call":
             await self._call(message["id"], extras, params, context)
             return
-        results = self._modern_results() if is_modern else self._handshake_results(params)
-        if (result := results.get(method)) is None:
+        if (result := self._results(params, is_modern=is_modern).get(method)) is None:
             raise _Refused(METHOD_NOT_FOUND, f"there is no method {method[:64]}", 404 if is_modern else 200)
         body = {"jsonrpc": "2.0", "id": message["id"], "result": extras | result}
         await reply(context.stream, 200, msgspec.json.encode(body), JSON_HEADERS)
@@ -121,24 +121,18 @@ class McpEndpoint(msgspec.Struct, frozen=True):
     def _server_info(self) -> dict[str, str]:
         return {"name": self.name, "version": http_pool.USER_AGENT.partition("/")[2]}
 
-    def _modern_results(self) -> dict[str, Any]:
-        cached = {"ttlMs": LIST_TTL_MS, "cacheScope": "private"}  # the endpoint has callers
-        versions = [MODERN_VERSION, *HANDSHAKE_VERSIONS]
-        return {
-            "server/discover": {"supportedVersions": versions, "capabilities": {"tools": {}}, **cached},
-            "tools/list": {"tools": self._tools(), **cached},
-        }
-
-    def _handshake_results(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _results(self, params: Mapping[str, Any], *, is_modern: bool) -> dict[str, dict[str, Any]]:
+        """What each method is answered with."""
+        fields = ((one.name, one.description, one.parameters) for one in self.offered)
+        tools = {"tools": [dict(zip(("name", "description", "inputSchema"), each, strict=True)) for each in fields]}
+        can: dict[str, Any] = {"capabilities": {"tools": {}}}
+        if is_modern:
+            cached = {"ttlMs": LIST_TTL_MS, "cacheScope": "private"}  # the endpoint has callers
+            return {"server/discover": {"supportedVersions": VERSIONS, **can, **cached}, "tools/list": tools | cached}
         asked = params.get("protocolVersion")
         version = asked if asked in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[0]
-        info: dict[str, Any] = {"capabilities": {"tools": {}}, "serverInfo": self._server_info()}
-        return {"initialize": {"protocolVersion": version, **info}, "ping": {}, "tools/list": {"tools": self._tools()}}
-
-    def _tools(self) -> list[dict[str, Any]]:
-        return [
-            {"name": one.name, "description": one.description, "inputSchema": one.parameters} for one in self.offered
-        ]
+        opened = {"protocolVersion": version, "serverInfo": self._server_info(), **can}
+        return {"initialize": opened, "ping": {}, "tools/list": tools}
 
     async def _call(
         self, id_: Any, extras: Mapping[str, Any], params: Mapping[str, Any], context: RequestContext
@@ -278,9 +272,8 @@ def _is_modern(method: str, params: Mapping[str, Any], headers: Mapping[str, str
     if claimed == version and version in {"", *HANDSHAKE_VERSIONS}:
         return False
     if claimed == version != MODERN_VERSION:
-        supported = [MODERN_VERSION, *HANDSHAKE_VERSIONS]
         text = "this version of the protocol is not supported"
-        raise _Refused(UNSUPPORTED_VERSION, text, supported=supported, requested=version)
+        raise _Refused(UNSUPPORTED_VERSION, text, supported=VERSIONS, requested=version)
     if missing := [key for key in _REQUIRED_META if key not in said]:
         raise _Refused(INVALID_PARAMS, f"params._meta lacks {', '.join(missing)}")
     sent = version, headers.get("mcp-method"), _decode_header(headers.get("mcp-name", ""))
