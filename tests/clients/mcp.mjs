@@ -1,4 +1,5 @@
-// The official MCP SDK for Node: node mcp.mjs URL. Prints the server's name, its tools, and the result of a call as JSON.
+// The official MCP SDK for Node: node mcp.mjs URL. Prints the server's name, its tools, the result of a call, and the
+// error of one of no tool, as JSON.
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 
@@ -6,6 +7,7 @@ const client = new Client({ name: "tests", version: "1.0.0" });
 await client.connect(new StreamableHTTPClientTransport(new URL(process.argv[2])));
 const { tools } = await client.listTools();
 const result = await client.callTool({ name: "calculate", arguments: { expression: "6 * 7" } });
+const refused = await client.callTool({ name: "nothing", arguments: {} }).catch((error) => error.code);
 const server = client.getServerVersion().name;
-console.log(JSON.stringify({ server, tools: tools.map((tool) => tool.name), result }));
+console.log(JSON.stringify({ server, tools: tools.map((tool) => tool.name), result, refused }));
 await client.close();

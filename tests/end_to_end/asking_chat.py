@@ -54,7 +54,7 @@ def look_up(word: str) -> dict[str, str]:
     return ran("look up")
 
 
-chat = Chat(tools=[pay, send_note, look_up])
+chat = Chat(tools=[pay, send_note, look_up], mcp_endpoint="on")
 handler = chat.handler
 '''
 

@@ -48,12 +48,15 @@ BODIES: dict[str, tuple[str, dict[str, Any]]] = {
     "v1_stream": ("/v1/chat/completions", {"model": "any", "messages": [MESSAGE], "stream": True}),
     "v1": ("/v1/chat/completions", {"model": "any", "messages": [MESSAGE]}),
 }
+DREDGE = {"name": "dredge", "arguments": {"seconds": 30}, "_meta": {"progressToken": 1}}
+CALLERS = BODIES | {"mcp": ("/mcp", {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": DREDGE})}
 ENDS = {
     "native": '"type":"error","code":"deadline_reached"',
     "ai_sdk": '"type":"error"',
     "ag_ui": '"type":"RUN_ERROR"',
     "v1_stream": '"code":"deadline_reached"',
     "v1": '"code":"deadline_reached"',
+    "mcp": '"code":-32603',
 }
 
 
@@ -91,16 +94,19 @@ def serve(folder: Path, project: Path, model: Provider, *flags: str) -> Any:
         "MODEL_ID": "any",
         "HEARTBEAT_INTERVAL": "1",
         "TOOL_ANSWER_RESERVE": "1",
+        "MCP_ENDPOINT": "on",
     }
     settings = [flag for name, value in wanted.items() for flag in ("--env", f"{name}={value}")]
     return local_server(folder, "--timeout", "8", "--task-root", str(project), *settings, *flags)
 
 
 def ask(server: LocalServer, name: str, *, first: bool) -> httpx.Response:
-    path, body = BODIES[name]
+    path, body = CALLERS[name]
     text = json.dumps(body).replace("Dredge", "Dredge first" if first else "Wait")
     with httpx.Client(base_url=server.url, timeout=30) as client:
-        return client.post(path, content=text, headers={"content-type": "application/json"})
+        return client.post(
+            path, content=text, headers={"content-type": "application/json", "accept": "text/event-stream"}
+        )
 
 
 def check(name: str, response: httpx.Response) -> None:
@@ -117,13 +123,13 @@ def check(name: str, response: httpx.Response) -> None:
 
 
 def test_every_format_has_its_heartbeats_and_its_end(project: Path, model: Provider, tmp_path: Path) -> None:
-    with serve(tmp_path, project, model, "--concurrency", "5") as server, ThreadPoolExecutor() as pool:
-        asked = {name: pool.submit(ask, server, name, first=True) for name in BODIES}
+    with serve(tmp_path, project, model, "--concurrency", "6") as server, ThreadPoolExecutor(6) as pool:
+        asked = {name: pool.submit(ask, server, name, first=True) for name in CALLERS}
         for name, response in asked.items():
             check(name, response.result())
         log = server.log.read_text()
-    assert log.count("tool dredge blocks it") == len(BODIES)
-    assert log.count("exit status 70") >= len(BODIES)
+    assert log.count("tool dredge blocks it") == len(CALLERS)
+    assert log.count("exit status 70") >= len(CALLERS)
     assert '"ToolStalls"' in log
     assert "Task timed out" not in log
 

@@ -147,7 +147,7 @@ def _routes() -> Names:
                 super().__init__(routes)
                 self.routes = routes
         app.Router, app.Service = Router, lambda router, *_: router.routes
-        routes = app.build(Settings.of(auth="none"), [], None)
+        routes = app.build(Settings.of(auth="none", mcp_endpoint="on"), [], None)
         print(json.dumps({f"{m} {p}": "open to all" if e.is_public else "" for (m, p), e in routes.items()}))
     """
     routes: Names = json.loads(run(code).splitlines()[-1])

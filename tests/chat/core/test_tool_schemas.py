@@ -64,6 +64,8 @@ def test_the_rest_is_made_portable(schema: dict[str, Any], expected: dict[str, A
         ({"additionalProperties": False, "default": None}, {"additionalProperties": False, "default": None}),
         ({"properties": {"b": {"type": "date"}}}, {"properties": {"b": {}}}),
         ({"properties": ["b"], "description": {"en": "x"}}, {}),
+        ({"$ref": "https://elsewhere.example/schema", "title": "A"}, {"title": "A"}),
+        ({"$ref": "#/$defs/A"}, {"$ref": "#/$defs/A"}),
     ],
 )
 def test_keywords_that_json_schema_does_not_allow_are_left_out_on_every_level(value: object, valid: object) -> None:

@@ -92,11 +92,11 @@ class ToolsFixture:
         self.go = threading.Event()
         options = ToolSettings(tool_execution_timeout=2, tool_concurrency=concurrency, tool_abandoned_limit=100)
         self.executor = ToolExecutor([*self.ordinary(), *self.unruly(), *self.threaded()], options)
-        self.executor._threads.run = self.run_in_thread  # type: ignore[method-assign]  # counts as well
+        self.executor.threads.run = self.run_in_thread  # type: ignore[method-assign]  # counts as well
 
     def busy(self) -> bool:
         """Whether the clock must wait for a thread; threads that are stuck until `go` do not count."""
-        return self.awaited > self.entered - self.executor._threads.abandoned_count
+        return self.awaited > self.entered - self.executor.threads.abandoned_count
 
     def run_in_thread(self, function: Callable[[], Any], tool: str = "") -> "asyncio.Future[Any]":
         """As the thread pool, and count the functions that are awaited."""
@@ -104,7 +104,7 @@ class ToolsFixture:
         def end(_: object) -> None:
             self.awaited -= 1
 
-        future = ThreadPool.run(self.executor._threads, function)
+        future = ThreadPool.run(self.executor.threads, function)
         self.awaited += 1
         future.add_done_callback(end)
         return future

@@ -5,15 +5,20 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mcp.client.auth.utils import build_protected_resource_metadata_discovery_urls
+from mcp.shared.auth import ProtectedResourceMetadata
 
+from tests.chat import http_events
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, call_endpoint, event
 from tests.chat.test_app import make_service
 from tests.clock import jumping
 from winterbourne import streamify_response
 from winterbourne.chat.auth.base import Caller
+from winterbourne.chat.errors import InputRequired
 from winterbourne.chat.http.endpoints.mcp import HANDSHAKE_VERSIONS, MODERN_VERSION, McpEndpoint
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.settings import Settings
@@ -24,6 +29,7 @@ from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 META = "io.modelcontextprotocol/"
 ADA = Caller("ada", "Ada")
+FORMS: dict[str, Any] = {"form": {}}
 
 
 @tool
@@ -175,9 +181,10 @@ class TestErrors:
             (modern("tools/list", mcp_protocol_version="2025-11-25"), 400, -32020),
             ((message("tools/list"), {"mcp-protocol-version": MODERN_VERSION}), 400, -32602),
             ((message("tools/list"), {"mcp-protocol-version": "2031-01-01"}), 400, -32022),
-            ((message("tools/call", call("other")), {}), 400, -32602),
-            ((message("tools/call", call(["add"])), {}), 400, -32602),
-            ((message("tools/call", {"name": "add", "arguments": [1]}), {}), 400, -32602),
+            (modern("tools/call", call("other")), 400, -32602),
+            ((message("tools/call", call("other")), {}), 200, -32602),
+            ((message("tools/call", call(["add"])), {}), 200, -32602),
+            ((message("tools/call", {"name": "add", "arguments": [1]}), {}), 200, -32602),
             (({"id": 1, "result": {}}, {}), 400, -32600),
             (({"id": 1, "method": "ping", "params": []}, {}), 400, -32600),
         ],
@@ -255,6 +262,26 @@ class TestProgress:
         )
         assert response.json["result"]["content"][0]["text"] == "3"
 
+    @pytest.mark.parametrize("accept", ["text/event-stream", "application/json"])
+    async def test_has_last_words_while_the_event_loop_stands_still(
+        self, accept: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the runtime's watchdog asks for them."""
+        response, said = RecordedResponse(), list[bytes]()
+        monkeypatch.setattr(http_events, "RecordedResponse", lambda: response)
+
+        @tool
+        async def block() -> str:
+            """Block."""
+            assert response.last_words
+            said.append(response.last_words(True))  # noqa: FBT003 - as the watchdog calls it
+            return "too late"
+
+        request = message("tools/call", call("block", _meta={"progressToken": 1}), id_=7)
+        await send(make_endpoint(block), request, {"accept": accept})
+        assert json.loads(said[0].partition(b"data: ")[2] or said[0])["error"]["code"] == -32603
+        assert response.body == b""
+
     @jumping
     async def test_a_silent_tool_is_kept_alive(self) -> None:
         request = message("tools/call", call("hang", _meta={"progressToken": 0}))
@@ -280,19 +307,55 @@ class TestLimits:
 
     @pytest.mark.parametrize(("method", "status"), [("GET", 405), ("DELETE", 405)])
     async def test_only_posts_are_answered(self, method: str, status: int) -> None:
-        handler = streamify_response(make_service(add).handle)
+        handler = streamify_response(make_service(add, mcp_endpoint="on").handle)
         answer = await handler._serve_buffered(event(method, "/mcp"), FakeLambdaContext())
         assert (answer["statusCode"], answer["headers"]["allow"]) == (status, "POST")
 
     async def test_a_batch_is_refused(self) -> None:
-        handler = streamify_response(make_service(add).handle)
+        handler = streamify_response(make_service(add, mcp_endpoint="on").handle)
         answer = await handler._serve_buffered(event("POST", "/mcp", [message("ping")]), FakeLambdaContext())
-        assert (answer["statusCode"], json.loads(answer["body"])["id"]) == (400, None)
+        body = json.loads(answer["body"])
+        assert (answer["statusCode"], body["id"], body["error"]["code"]) == (400, None, -32600)
 
-    async def test_it_can_be_switched_off(self) -> None:
-        handler = streamify_response(make_service(add, mcp_endpoint="off").handle)
+    async def test_what_is_no_json_cannot_be_parsed(self) -> None:
+        handler = streamify_response(make_service(add, mcp_endpoint="on").handle)
+        answer = await handler._serve_buffered(event("POST", "/mcp", "{"), FakeLambdaContext())
+        assert (answer["statusCode"], json.loads(answer["body"])["error"]["code"]) == (400, -32700)
+
+    async def test_a_page_of_another_origin_cannot_send_one_unasked(self) -> None:
+        """Without this type, which CORS has to allow, a browser sends a request of any page's."""
+        handler = streamify_response(make_service(add, mcp_endpoint="on").handle)
+        headers = {"content-type": "text/plain", "origin": "https://evil.example"}
+        answer = await handler._serve_buffered(event("POST", "/mcp", message("ping"), headers), FakeLambdaContext())
+        assert answer["statusCode"] == 415
+
+    @pytest.mark.parametrize(
+        ("settings", "status"),
+        [
+            ({"auth": "none"}, 404),
+            ({"auth": "none", "mcp_endpoint": "on"}, 200),
+            ({"auth": "api_key"}, 401),
+            ({"auth": "api_key", "mcp_endpoint": "off"}, 404),
+        ],
+    )
+    async def test_it_is_there_where_callers_are_known_unless_a_setting_says_else(
+        self, settings: dict[str, str], status: int
+    ) -> None:
+        handler = streamify_response(make_service(add, **settings).handle)
         answer = await handler._serve_buffered(event("POST", "/mcp", message("ping")), FakeLambdaContext())
-        assert answer["statusCode"] == 404
+        assert answer["statusCode"] == status
+
+    @pytest.mark.parametrize("scope", ["", "chat"])
+    @pytest.mark.parametrize("place", [0, 1])
+    async def test_clients_are_told_where_to_get_a_token(self, scope: str, place: int) -> None:
+        issuer = {"jwt_issuer": "https://id.example", "jwt_audience": "chat", "jwt_scope": scope}
+        handler = streamify_response(make_service(add, auth="jwt", **issuer).handle)
+        path = httpx.URL(build_protected_resource_metadata_discovery_urls(None, "https://desk.example/mcp")[place]).path
+        answer = await handler._serve_buffered(event("GET", path, None, {"Host": "desk.example"}), FakeLambdaContext())
+        metadata = ProtectedResourceMetadata.model_validate_json(answer["body"])
+        assert str(metadata.resource) == "https://desk.example/mcp"
+        assert list(map(str, metadata.authorization_servers)) == ["https://id.example"]
+        assert metadata.scopes_supported == ([scope] if scope else None)
 
     async def test_a_tool_without_its_key_is_not_offered(self) -> None:
         @tool(keys=["KEY_THAT_IS_NOT_SET"])
@@ -300,7 +363,7 @@ class TestLimits:
             """Be locked."""
             return ""
 
-        handler = streamify_response(make_service(add, locked).handle)
+        handler = streamify_response(make_service(add, locked, mcp_endpoint="on").handle)
         answer = await handler._serve_buffered(event("POST", "/mcp", message("tools/list")), FakeLambdaContext())
         assert [each["name"] for each in json.loads(answer["body"])["result"]["tools"]] == ["add"]
 
@@ -310,8 +373,8 @@ class TestApproval:
     def nothing_paid(self) -> None:
         PAID.clear()
 
-    async def ask(self, endpoint: McpEndpoint, params: Mapping[str, Any]) -> Any:
-        return (await send(endpoint, *modern("tools/call", params, {"elicitation": {}}))).json["result"]
+    async def ask(self, endpoint: McpEndpoint, params: Mapping[str, Any], kinds: Any = FORMS) -> Any:
+        return (await send(endpoint, *modern("tools/call", params, {"elicitation": kinds}))).json["result"]
 
     @pytest.mark.parametrize(("action", "paid"), [("accept", [5]), ("decline", []), ("cancel", []), (None, [])])
     async def test_is_asked_for_by_elicitation(self, action: Any, paid: list[int]) -> None:
@@ -320,6 +383,7 @@ class TestApproval:
         assert (asked["resultType"], PAID) == ("input_required", [])
         ((key, question),), state = asked["inputRequests"].items(), asked["requestState"]
         assert question["method"] == "elicitation/create"
+        assert question["params"]["message"] == 'May this be run?\npay {"eur":5}'
         answered = params | {"requestState": state, "inputResponses": {key: {"action": action}}}
         result = await self.ask(endpoint, answered)
         assert (PAID, result["resultType"], result["isError"]) == (paid, "complete", not paid)
@@ -332,10 +396,29 @@ class TestApproval:
         results = [await self.ask(endpoint, params | yes) for _ in range(2)]
         assert ([result["isError"] for result in results], PAID) == ([False, True], [5])
 
+    async def test_is_asked_for_again_if_a_client_says_nothing(self) -> None:
+        endpoint, params = make_endpoint(pay), call("pay", {"eur": 5})
+        asked = await self.ask(endpoint, params)
+        again = await self.ask(endpoint, params | {"requestState": asked["requestState"]})
+        assert (again["resultType"], PAID) == ("input_required", [])
+
     async def test_cannot_be_made_up(self) -> None:
         yes = {"requestState": "1.2.3", "inputResponses": {"approval": {"action": "accept"}}}
         assert (await self.ask(make_endpoint(pay), call("pay", {"eur": 5}) | yes))["isError"]
         assert PAID == []
+
+    @pytest.mark.parametrize(("kinds", "asks"), [({}, True), ({"form": {}}, True), ({"url": {}}, False), (5, False)])
+    async def test_is_asked_for_as_the_client_can_ask(self, kinds: Any, *, asks: bool) -> None:
+        result = await self.ask(make_endpoint(pay), call("pay", {"eur": 5}), kinds)
+        assert (result["resultType"] == "input_required") is asks
+
+    async def test_is_all_that_a_person_is_asked_for(self) -> None:
+        @tool
+        async def fill_in() -> str:
+            """Ask for a form."""
+            raise InputRequired("Size?", {"type": "object"}, "state")
+
+        assert (await self.ask(make_endpoint(fill_in), call("fill_in")))["isError"]
 
     @pytest.mark.parametrize("is_modern", [True, False])
     async def test_a_client_that_cannot_ask_is_told_so(self, *, is_modern: bool) -> None:

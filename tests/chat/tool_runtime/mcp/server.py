@@ -1,44 +1,53 @@
-"""An MCP server built with the official package, for the tests; prints its port when it listens.
+"""MCP servers built with the official package, for the tests, one per argument; prints their ports when they listen.
 
-`server.py stateful|stateless|json|resumable|dual|modern`: the first four have sessions, as servers before 2026-07-28.
+`server.py stateful stateless json resumable dual modern`: the first four have sessions, as servers before 2026-07-28.
 """
 
 import asyncio
 import socket
 import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
-from mcp_types import JSONRPCMessage
+from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult, JSONRPCMessage
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from winterbourne.override import override
 
-server = MCPServer("weather-station")
+Tool: TypeAlias = Callable[..., Any]
+TOOLS: list[Tool] = []
 
 
-@server.tool()
+def tool(function: Tool) -> Tool:
+    TOOLS.append(function)
+    return function
+
+
+@tool
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     return a + b
 
 
-@server.tool()
+@tool
 def say(text: str) -> str:
     """Say it."""
     return text
 
 
-@server.tool()
+@tool
 def fail() -> str:
     """Fail every time."""
     raise ToolError("the sensor is broken")
 
 
-@server.tool()
+@tool
 async def count(context: Context, to: int) -> str:
     """Count, and report progress."""
     for number in range(to):
@@ -46,7 +55,7 @@ async def count(context: Context, to: int) -> str:
     return "counted"
 
 
-@server.tool()
+@tool
 async def close_early(context: Context) -> str:
     """Close the event stream before the result."""
     await context.close_sse_stream()
@@ -54,7 +63,21 @@ async def close_early(context: Context) -> str:
     return "resumed"
 
 
-@server.tool()
+@tool
+async def order(context: Context) -> str | InputRequiredResult:
+    """Ask for a size and a colour, in a stateless request."""
+    if not (answers := context.input_responses):
+        return InputRequiredResult(input_requests={name: ask_for(name) for name in ("size", "colour")})
+    contents = [answer.content or {} for answer in answers.values() if isinstance(answer, ElicitResult)]
+    return ", ".join(f"{name} {value}" for content in contents for name, value in content.items())
+
+
+def ask_for(name: str) -> ElicitRequest:
+    schema = {"type": "object", "properties": {name: {"type": "string"}}, "required": [name]}
+    return ElicitRequest(params=ElicitRequestFormParams(message=f"Which {name}?", requested_schema=schema))
+
+
+@tool
 async def hang() -> str:
     """Never return."""
     print_line("called")
@@ -107,18 +130,34 @@ def print_line(line: str) -> None:
     sys.stdout.flush()
 
 
-def main(mode: str) -> None:
-    listening = socket.create_server(("127.0.0.1", 0))
-    app: ASGIApp = server.streamable_http_app(
+class Server(uvicorn.Server):
+    """One of several in a process, which all end with it."""
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def make_app(mode: str) -> ASGIApp:
+    server = MCPServer("weather-station")
+    for function in TOOLS:
+        server.add_tool(function)
+    app = server.streamable_http_app(
         stateless_http=mode == "stateless",
         json_response=mode == "json",
         event_store=MemoryEventStore() if mode == "resumable" else None,
         retry_interval=10,
     )
-    app = app if mode == "dual" else OneEra(app, takes_modern=mode == "modern")
-    print_line(str(listening.getsockname()[1]))
-    uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on")).run(sockets=[listening])
+    return app if mode == "dual" else OneEra(app, takes_modern=mode == "modern")
+
+
+async def main(*modes: str) -> None:
+    sockets = {mode: socket.create_server(("127.0.0.1", 0)) for mode in modes}
+    servers = {mode: Server(uvicorn.Config(make_app(mode), log_level="error", lifespan="on")) for mode in modes}
+    print_line(" ".join(str(each.getsockname()[1]) for each in sockets.values()))
+    await asyncio.gather(*(servers[mode].serve(sockets=[sockets[mode]]) for mode in modes))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    asyncio.run(main(*sys.argv[1:]))

@@ -18,7 +18,7 @@ import pytest
 import winterbourne
 from tests.chat.tool_runtime.mcp.station import Answer, Station, event_stream, result_of
 from tests.clock import jumping
-from winterbourne.chat.errors import ToolError, ToolUnavailable
+from winterbourne.chat.errors import InputRequired, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.decompression import decompress
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
@@ -41,12 +41,25 @@ SERVER = Path(__file__).with_name("server.py")
 SESSIONS = ["stateful", "stateless", "json", "resumable"]
 
 
-@pytest.fixture(scope="module", params=[*SESSIONS, "dual", "modern"])
-def process(request: pytest.FixtureRequest) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    with subprocess.Popen([sys.executable, SERVER, request.param], stdout=subprocess.PIPE, text=True) as started:
+MODES = [*SESSIONS, "dual", "modern"]
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A process with a server in each mode, and their URLs."""
+    with subprocess.Popen([sys.executable, SERVER, *MODES], stdout=subprocess.PIPE, text=True) as started:
         assert started.stdout
-        yield started, f"http://127.0.0.1:{started.stdout.readline().strip()}/mcp"
+        ports = started.stdout.readline().split()
+        yield started, {mode: f"http://127.0.0.1:{port}/mcp" for mode, port in zip(MODES, ports, strict=True)}
         started.terminate()
+
+
+@pytest.fixture(params=MODES)
+def process(
+    request: pytest.FixtureRequest, processes: tuple[subprocess.Popen[str], dict[str, str]]
+) -> tuple[subprocess.Popen[str], str]:
+    started, urls = processes
+    return started, urls[request.param]
 
 
 @pytest.fixture
@@ -68,7 +81,7 @@ async def run(server: McpClient, name: str, arguments: str, **context: Any) -> A
 class TestRealServer:
     async def test_lists_its_tools_under_its_name(self, server: McpClient) -> None:
         assert {tool.name for tool in (await server.list_tools()).tools()} == {
-            f"station_{name}" for name in ("add", "say", "fail", "count", "close_early", "hang")
+            f"station_{name}" for name in ("add", "say", "fail", "count", "close_early", "order", "hang")
         }
 
     async def test_gives_description_and_schema(self, server: McpClient) -> None:
@@ -110,6 +123,17 @@ async def test_a_stream_that_the_server_closes_early_is_resumed(server: McpClien
     assert await run(server, "close_early", "") == {"result": "resumed"}
 
 
+@pytest.mark.parametrize("process", ["dual", "modern"], indirect=True)
+async def test_a_stateless_server_is_given_all_that_it_asks_a_person_for(server: McpClient) -> None:
+    order = await tool(server, "order")
+    with pytest.raises(InputRequired) as asked:
+        await order.call({}, ToolContext(takes_forms=True))
+    assert asked.value.message == "Which size?\nWhich colour?"
+    assert asked.value.schema["required"] == ["size", "colour"]
+    context = ToolContext(takes_forms=True, input_response=(asked.value.state, {"size": "L", "colour": "red"}))
+    assert await order.call({}, context) == {"result": "size L, colour red"}
+
+
 class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "reason"),
@@ -133,9 +157,10 @@ class TestArguments:
 class TestLostSession:
     async def test_is_reopened_silently(self, server: McpClient) -> None:
         await server.list_tools()
-        assert server._session.headers is not None
-        if "mcp-session-id" in server._session.headers:
-            server._session.headers["mcp-session-id"] = "0" * 32
+        headers = server._sessions["", ""].headers
+        assert headers is not None
+        if "mcp-session-id" in headers:
+            headers["mcp-session-id"] = "0" * 32
         assert await run(server, "say", '{"text":"hi"}') == {"result": "hi"}
 
 
@@ -446,6 +471,11 @@ class TestRedirect:
         with pytest.raises(ToolError, match=r"redirects to http://pier\.example "):
             await station.look()
         assert station.seen.count("tools/call") == 1
+
+    async def test_to_what_is_no_address_is_an_answer_that_cannot_be_read(self) -> None:
+        station = Station(tools__call=redirect_once(307, "javascript:1"))
+        with pytest.raises(ToolUnavailable, match="cannot be read"):
+            await station.look()
 
     async def test_is_followed_a_few_times_at_most(self) -> None:
         station = Station(tools__call=lambda *_: httpx.Response(307, headers={"location": "/mcp"}))

@@ -1,6 +1,7 @@
 """The two eras of MCP: which one a server speaks is found out while listing, and what a stateless one may do wrong."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -18,11 +19,11 @@ from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
-from winterbourne.chat.tool_runtime.mcp.client import MAX_ROUNDS
+from winterbourne.chat.tool_runtime.mcp.client import MAX_ROUNDS, MAX_SESSIONS
 from winterbourne.chat.tool_runtime.mcp.listing import DEFAULT_TTL_S, MAX_TTL_S, MIN_TTL_S
 from winterbourne.override import override
 
-FORM = {"type": "object", "properties": {"size": {"type": "string"}}}
+FORM = {"type": "object", "properties": {"size": {"type": "string"}}, "required": []}
 ASKED = {
     "resultType": "input_required",
     "inputRequests": {"k": {"method": "elicitation/create", "params": {"message": "Size?", "requestedSchema": FORM}}},
@@ -138,7 +139,7 @@ class TestCache:
             (120_000, 120.0),
             (0, MIN_TTL_S),
             (10**30, MAX_TTL_S),
-            (-1, DEFAULT_TTL_S),
+            (-1, MIN_TTL_S),
             ("5", DEFAULT_TTL_S),
             (1.5, DEFAULT_TTL_S),
             (None, DEFAULT_TTL_S),
@@ -179,23 +180,35 @@ class TestCallersTokens:
         look = await look_of(station)
         await look.call({}, ToolContext(caller="ada"))
         await look.call({}, ToolContext(caller="bob"))
-        used = [(one.headers["mcp-session-id"], one.headers["authorization"]) for one in station.requests[-1:]]
+        await look.call({}, ToolContext(caller="ada"))
+        used = [(one.headers["mcp-session-id"], one.headers["authorization"]) for one in station.requests[-2:]]
         assert station.seen.count("initialize") == 3
-        assert used == [("s3", "Bearer token-of-bob")]
-        assert station.client._session.headers is not None
-        assert station.client._session.headers["mcp-session-id"] == "s1"
+        assert used == [("s3", "Bearer token-of-bob"), ("s2", "Bearer token-of-ada")]
+
+    async def test_have_a_limited_number_of_sessions(self) -> None:
+        station = self.station()
+        look = await look_of(station)
+        for number in range(MAX_SESSIONS):
+            await look.call({}, ToolContext(caller=f"caller {number}"))
+        assert len(station.client._sessions) == MAX_SESSIONS
 
     @pytest.mark.parametrize("status", [200, 400])
     @pytest.mark.parametrize("modern", [True, False])
-    async def test_that_a_server_sends_back_are_left_out(self, status: int, *, modern: bool) -> None:
+    @pytest.mark.parametrize("caller", ["ada", ""])
+    async def test_that_a_server_sends_back_are_left_out(self, status: int, caller: str, *, modern: bool) -> None:
         def echo(request: httpx.Request, message: dict[str, Any]) -> httpx.Response:
             told = {"message": f"you sent {request.headers['authorization']}", "code": -32602}
-            return httpx.Response(status, json={"id": message["id"], "error": told})
+            body = json.dumps({"id": message["id"], "error": told}).replace("/", "\\/")  # as PHP does
+            return httpx.Response(status, content=body, headers={"content-type": "application/json"})
 
-        station = self.station(modern=modern, session=False, tools__call=echo)
+        async def authorize(caller: str) -> tuple[str, str]:
+            return "to/ken/of/any", caller
+
+        station = Station(modern=modern, session=False, tools__call=echo)
+        station.client.authorize = authorize
         look = await look_of(station)
         with pytest.raises(ToolError, match=r"you sent Bearer \[redacted\]"):
-            await look.call({}, ToolContext(caller="ada"))
+            await look.call({}, ToolContext(caller=caller))
 
 
 class TestUnfinishedResults:

@@ -14,6 +14,7 @@ from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.mcp.listing import (
     MAX_BYTES,
+    MAX_DEFINITIONS,
     MAX_DESCRIPTION_CHARS,
     MAX_TOOL_BYTES,
     MAX_TOOLS,
@@ -91,6 +92,11 @@ class TestUnusableTool:
         names_of({"name": "a\nERROR b" + "x" * 500, "inputSchema": {"type": "string"}})
         assert "\n" not in caplog.records[0].message
         assert len(caplog.records[0].message) < 250
+
+    def test_is_any_whose_arguments_cannot_be_repeated_in_headers(self, caplog: pytest.LogCaptureFixture) -> None:
+        schema = {"properties": {"a": {**TEXT, "x-mcp-header": "A"}, "b": {**TEXT, "x-mcp-header": "a"}}}
+        assert names_of({"name": "note", "inputSchema": schema}, LOOK) == ["pier_look"]
+        assert "its x-mcp-header cannot be a header" in caplog.text
 
     def test_is_one_of_a_few_in_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         assert names_of(*[{}] * 1000, LOOK) == ["pier_look"]
@@ -203,6 +209,11 @@ class TestLimits:
         listing.add_page([{"name": f"last{number}"} for number in range(MAX_TOOLS)])
         assert listing.is_full
         assert len(listing.tools()) == MAX_TOOLS
+
+    def test_are_on_what_is_looked_at_too(self) -> None:
+        definitions = iter([LOOK] * (MAX_DEFINITIONS + 5))
+        Listing("pier", return_name).add_page(definitions)
+        assert len(list(definitions)) == 5
 
     def test_are_not_used_up_by_tools_that_are_left_out(self) -> None:
         assert len(names_of(*({"name": f"t{n}", "inputSchema": 5} for n in range(1000)), LOOK)) == 1

@@ -227,6 +227,9 @@ class TestConnecting:
         await asyncio.sleep(1)
         assert fixture.tools == ["s_two", "s_late", "s_one"]
 
+    async def test_may_have_nothing_to_do(self) -> None:
+        await ServersFixture(" , ").servers.connect()
+
 
 class TestKeptLists:
     @jumping
@@ -324,6 +327,13 @@ class TestKeptLists:
         assert len(kept) == count
 
     @jumping
+    async def test_made_with_a_token_of_the_users_are_not_used_without_one(self) -> None:
+        kept = KeptLists()
+        await make_servers(kept, lambda *_: "t", mcp_servers="one=http://a").connect()
+        await ServersFixture("one=http://a", kept).servers.connect()
+        assert FlakyServer.listed == ["one", "one"]
+
+    @jumping
     async def test_are_not_made_of_half_a_list(self) -> None:
         FlakyServer.offers = {"one": listing_of("one", is_whole=False)}
         fixture = ServersFixture("one=http://a")
@@ -387,6 +397,7 @@ class TestTokens:
 
         def plain(server: str, caller: str) -> str:
             assert threading.current_thread() is not loop_thread
+            assert threading.current_thread().name == "tool"  # not of those that the event loop needs itself
             return f"{server}-{caller}"
 
         async def quick(server: str, caller: str) -> str:
@@ -394,10 +405,13 @@ class TestTokens:
 
         assert await self.credential(plain) == await self.credential(quick) == ("one-ada", "ada")
 
+    async def test_that_are_empty_are_not_replaced_by_the_chats_own(self) -> None:
+        assert await self.credential(lambda *_: "") == ("", "ada")
+
     async def test_without_one_the_chats_own_is_sent(self) -> None:
         assert await self.credential(lambda *_: None) == ("token-of-the-chat", "")
 
-    @pytest.mark.parametrize("token", ["a\r\nhost: x", "\xe9", 5, b"t"])
+    @pytest.mark.parametrize("token", ["a\r\nhost: x", "\xe9", 31337, b"t0ken", "t0ken "])
     async def test_that_are_none_are_told_to_nobody(self, token: Any, caplog: pytest.LogCaptureFixture) -> None:
         with pytest.raises(ToolError) as error:
             await self.credential(lambda *_: token)

@@ -10,6 +10,7 @@ from mcp.shared.inbound import (
     InboundModernRoute,
     classify_inbound_request,
     decode_header_value,
+    find_invalid_x_mcp_header,
     validate_mcp_param_headers,
 )
 
@@ -19,11 +20,12 @@ from winterbourne.chat.tool_runtime.mcp.stateless import (
     MAX_STATE_BYTES,
     answer,
     argument_headers,
+    has_valid_headers,
     read_state,
     request_of,
 )
 
-FORM = {"type": "object", "properties": {"size": {"type": "string"}}}
+FORM = {"type": "object", "properties": {"size": {"type": "string"}}, "required": []}
 
 
 def asked(state: Any = "s", **more: Any) -> dict[str, Any]:
@@ -50,9 +52,37 @@ class TestRequest:
         headers = argument_headers(schema, arguments)
         assert validate_mcp_param_headers(schema, arguments, headers) is None
 
+    def test_repeats_the_arguments_of_objects_in_objects(self) -> None:
+        schema = {"properties": {"to": {"properties": {"city": {"type": "string", "x-mcp-header": "City"}}}}}
+        for arguments in ({"to": {"city": "Oslo"}}, {"to": {"city": None}}, {"to": 5}, {}):
+            headers = argument_headers(schema, arguments)
+            assert validate_mcp_param_headers(schema, arguments, headers) is None
+        assert argument_headers(schema, {"to": {"city": "Oslo"}}) == {"mcp-param-city": "Oslo"}
+
     @pytest.mark.parametrize("token", ["", "a b", "a\r\nb", "a:b", 5, None, "é", "x" * 65])
     def test_has_no_header_that_cannot_be_one(self, token: Any) -> None:
-        assert argument_headers({"properties": {"a": {"x-mcp-header": token}, "b": True}}, {"a": "1"}) == {}
+        part = {"type": "string", "x-mcp-header": token}
+        assert argument_headers({"properties": {"a": part, "b": True}}, {"a": "1"}) == {}
+
+    parts = st.fixed_dictionaries(
+        {"type": st.sampled_from(["string", "integer", "number", "object", "array"])},
+        optional={"x-mcp-header": st.sampled_from(["A", "a", "b", "", "a b", 5])},
+    )
+    schemas = st.recursive(
+        parts,
+        lambda inner: st.fixed_dictionaries(
+            {"type": st.just("object")},
+            optional={
+                "properties": st.dictionaries(st.sampled_from("abc"), inner),
+                "items": inner,
+                "anyOf": st.lists(inner, max_size=2),
+            },
+        ),
+    )
+
+    @given(schemas)
+    def test_is_possible_for_the_schemas_that_the_official_client_takes(self, schema: dict[str, Any]) -> None:
+        assert has_valid_headers(schema) is (find_invalid_x_mcp_header(schema) is None)
 
     def test_says_whether_a_person_can_be_asked(self) -> None:
         message = {"method": "tools/call", "params": {}}
@@ -74,6 +104,17 @@ class TestInput:
         back = answer(error.value.state, {"size": "L"})
         assert back.get("requestState") == state
         assert back["inputResponses"] == {"k": {"action": "accept", "content": {"size": "L"}}}
+
+    def test_of_several_kinds_is_one_form_and_goes_back_apart(self) -> None:
+        others: dict[str, Any] = asked(requestedSchema={"properties": {"hue": {"type": "string"}}, "required": ["hue"]})
+        same = asked()["inputRequests"]["k"]
+        with pytest.raises(InputRequired) as error:
+            read_state(asked() | {"inputRequests": {"k": same, "k2": others["inputRequests"]["k"]}})
+        properties = {"size": {"type": "string"}, "hue": {"type": "string"}}
+        assert error.value.message == "Which size?\nWhich size?"
+        assert error.value.schema == {"type": "object", "properties": properties, "required": ["hue"]}
+        parts = answer(error.value.state, {"size": "L", "hue": "red"})["inputResponses"]
+        assert {key: part["content"] for key, part in parts.items()} == {"k": {"size": "L"}, "k2": {"hue": "red"}}
 
     def test_a_state_alone_is_asked_again_with(self) -> None:
         assert read_state({"resultType": "input_required", "requestState": "s"}) == "s"
@@ -100,10 +141,13 @@ class TestInput:
             asked(mode="url"),
             asked(message=None),
             asked(requestedSchema=[1]),
-            asked(requestedSchema={"type": "object", "title": "x" * MAX_FORM_BYTES}),
+            asked(requestedSchema={"type": "object", "properties": {"x" * MAX_FORM_BYTES: {}}}),
+            asked(requestedSchema={"type": "object", "properties": [1]}),
+            asked(requestedSchema={"type": "object", "required": 5}),
             asked() | {"inputRequests": {"k": {"method": "sampling/createMessage", "params": {}}}},
             asked() | {"inputRequests": {"k": "x"}},
             asked() | {"inputRequests": asked()["inputRequests"] | {"k2": {}}},
+            asked() | {"inputRequests": dict.fromkeys(("k", "k2"), asked()["inputRequests"]["k"])},
         ],
     )
     def test_that_cannot_be_given_is_said_to_the_model(self, result: dict[str, Any]) -> None:

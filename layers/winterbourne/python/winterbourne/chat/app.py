@@ -29,7 +29,7 @@ from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.chats import ChatsEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
-from winterbourne.chat.http.endpoints.mcp import McpEndpoint
+from winterbourne.chat.http.endpoints.mcp import McpEndpoint, describe_authorization
 from winterbourne.chat.http.endpoints.mcp import encode_error as encode_mcp_error
 from winterbourne.chat.http.endpoints.models import list_models
 from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
@@ -225,11 +225,15 @@ def build(
     chats = ChatsEndpoint(conversations, executor, encode_history)
     routes["GET", "/api/chat"] = Endpoint(chats.list_page, ai_sdk.FORMAT.encode_error)
     routes["GET", "/api/chat/{id}"] = Endpoint(chats.get, ai_sdk.FORMAT.encode_error)
-    if settings.tools.mcp_endpoint == "on":
+    wanted, auth = settings.tools.mcp_endpoint, settings.auth
+    if wanted == "on" or (wanted == "auto" and auth.auth != "none"):
         offered = tuple(each for each in executor.schemas if each.name not in executor.unavailable)
         name = page.title if page else "Chat"
         mcp = McpEndpoint(settings.request, settings.stream, executor, offered, name)
         routes["POST", "/mcp"] = Endpoint(mcp.handle, encode_mcp_error)
+        if auth.auth == "jwt":
+            describe = Endpoint(partial(describe_authorization, auth), encode_mcp_error, is_public=True)
+            routes.update({("GET", f"/.well-known/oauth-protected-resource{path}"): describe for path in ("", "/mcp")})
     connect = servers.connect if servers else None
     for each in (*FORMATS, *own.formats):
         if each in own.formats:

@@ -38,7 +38,7 @@ class SettingArguments(TypedDict, total=False):
     signing_key_secret_arn: str
     tool_worker_function: str
     aws_endpoint_url_lambda: str
-    mcp_endpoint: Literal["on", "off"]
+    mcp_endpoint: Literal["auto", "on", "off"]
     mcp_servers: str
     mcp_tokens: str
     mcp_tokens_secret_arn: str

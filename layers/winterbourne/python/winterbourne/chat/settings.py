@@ -165,9 +165,9 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Base URL of the Lambda API, which calls the tool worker; named as in the AWS SDKs. Unset: the public endpoint of
     the region.
     """
-    mcp_endpoint: Literal["on", "off"] = "on"
+    mcp_endpoint: Literal["auto", "on", "off"] = "auto"
     """Whether callers of the chat may also call its own tools directly, as MCP clients at `POST /mcp`: as those tools
-    run for the model, and with any arguments that a model could write.
+    run for the model, with any arguments that a model could write, and at no cost of tokens. auto: unless AUTH=none.
     """
     mcp_servers: str = ""
     """MCP servers (streamable HTTP) whose tools are offered, as name=url, comma-separated; the names of their tools

@@ -34,7 +34,8 @@ _VALUE_TYPES: Final[dict[str, Any]] = {
     "enum": list,
     **dict.fromkeys(("exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum", "multipleOf"), float),
     **dict.fromkeys(("maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties"), int),
-    **dict.fromkeys(("$ref", "description", "format", "pattern", "title"), str),
+    **dict.fromkeys(("description", "format", "pattern", "title"), str),
+    "$ref": Annotated[str, Meta(pattern="^#")],  # nobody fetches what is elsewhere
 }
 """What the value of a keyword is (JSON Schema, draft 2020-12)."""
 

@@ -17,7 +17,9 @@ import orjson
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import RequestSettings
 
-__all__ = ["Request", "invalid_shape"]
+__all__ = ["NOT_AN_OBJECT", "Request", "invalid_shape"]
+
+NOT_AN_OBJECT: Final = "the body must be a JSON object"
 
 MAX_REASON_CHARS: Final = 300
 """Length limit of an error message: a parser's message may quote the body, and a body may be long."""
@@ -83,7 +85,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         except orjson.JSONDecodeError:
             value = _loads_leniently(body)
         if not isinstance(value, dict):
-            raise RequestRejected(400, "invalid_json", "the body must be a JSON object")
+            raise RequestRejected(400, "invalid_json", NOT_AN_OBJECT)
         if not _is_within_depth(value, limits.max_json_depth):
             raise RequestRejected(400, "json_too_deep", f"the body nests deeper than {limits.max_json_depth} levels")
         return value

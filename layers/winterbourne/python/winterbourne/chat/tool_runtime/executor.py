@@ -77,6 +77,7 @@ class ToolExecutor:
 
     Attributes:
         schemas: The tools as the model sees them.
+        threads: Where synchronous tools run.
 
     Raises:
         InvalidToolDeclaration: Two tools have the same name.
@@ -99,10 +100,10 @@ class ToolExecutor:
         self._clients = clients or HttpClients()
         self._send_stop = send_stop
         self._permits = Permits()
-        self._threads = ThreadPool(settings.tool_abandoned_limit)
-        self._approvals = Approvals(settings, records, self._threads, wall_clock, log_reasons=log_messages)
+        self.threads = ThreadPool(settings.tool_abandoned_limit)
+        self._approvals = Approvals(settings, records, self.threads, wall_clock, log_reasons=log_messages)
         ring = KeyRing(keys)
-        self._preparer = ToolPreparer(settings, ring, self._threads, self._run_calls, wall_clock, self._approvals)
+        self._preparer = ToolPreparer(settings, ring, self.threads, self._run_calls, wall_clock, self._approvals)
         self._stuck_tasks: set[asyncio.Task[Any]] = set()
         self._tools: dict[str, PreparedTool] = {}
         self.schemas: tuple[ToolSchema, ...] = ()
@@ -168,7 +169,7 @@ class ToolExecutor:
     @property
     def abandoned_count(self) -> int:
         """Threads and tasks of tools that ignored their cancellation and are still running."""
-        return self._threads.abandoned_count + len(self._stuck_tasks)
+        return self.threads.abandoned_count + len(self._stuck_tasks)
 
     def retire_if_stuck(self, retire: Callable[[], None]) -> None:
         """Call `retire` if so many tools are stuck that this environment should end; a new one has none."""
@@ -180,7 +181,7 @@ class ToolExecutor:
         """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop all processes and idle threads."""
         await cancel_and_wait(self._stuck_tasks, CANCEL_GRACE_S)
         await self._preparer.processes.close()
-        self._threads.close()
+        self.threads.close()
 
     def adopt_stuck(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
         """Keep track of tasks that did not end when they were cancelled."""
@@ -304,7 +305,7 @@ class ToolExecutor:
             max_progress_bytes=self._settings.tool_max_result_bytes,
             clients=self._clients,
             keys=tool.keys,
-            threads=self._threads,
+            threads=self.threads,
             report=report,
             send_stop=self._send_stop,
             tool=tool.declared.name,

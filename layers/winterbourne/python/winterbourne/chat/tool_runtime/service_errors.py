@@ -21,7 +21,7 @@ def translate_errors(service: str, *malformed: type[Exception]) -> Iterator[None
     Raises:
         ToolUnavailable: In place of such an error.
     """
-    unreadable: tuple[type[Exception], ...] = (httpx.HTTPError, ValueError, *malformed)
+    unreadable: tuple[type[Exception], ...] = (httpx.HTTPError, httpx.InvalidURL, ValueError, *malformed)
     try:
         yield
     except httpx.TimeoutException:

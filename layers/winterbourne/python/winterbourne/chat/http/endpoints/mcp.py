@@ -27,16 +27,18 @@ from winterbourne.chat.core.events import (
     ToolProgressed,
     Usage,
 )
-from winterbourne.chat.core.messages import ApprovalKind, Decision, ToolCall, ToolSchema
+from winterbourne.chat.core.messages import Decision, ToolCall, ToolSchema
 from winterbourne.chat.core.supervisor import EventWriter, supervise
-from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply
+from winterbourne.chat.http.request import NOT_AN_OBJECT
+from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply, reply_json
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.settings import RequestSettings, StreamSettings
+from winterbourne.chat.settings import AuthSettings, RequestSettings, StreamSettings
 
-__all__ = ["McpEndpoint", "encode_error"]
+__all__ = ["McpEndpoint", "describe_authorization", "encode_error"]
 
 MODERN_VERSION: Final = "2026-07-28"
 HANDSHAKE_VERSIONS: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
+VERSIONS: Final = (MODERN_VERSION, *HANDSHAKE_VERSIONS)
 
 LIST_TTL_MS: Final = 300_000
 """How long clients may keep the list of tools, which changes with a deployment only."""
@@ -109,10 +111,9 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         is_modern = _is_modern(method, params, context.request.headers)
         extras = {"resultType": "complete", "_meta": {f"{_META}serverInfo": self._server_info()}} if is_modern else {}
         if method == "tools/call":
-            await self._call(_AnswerEncoder(message["id"], extras), params, context)
+            await self._call(message["id"], extras, params, context)
             return
-        results = self._modern_results() if is_modern else self._handshake_results(params)
-        if (result := results.get(method)) is None:
+        if (result := self._results(params, is_modern=is_modern).get(method)) is None:
             raise _Refused(METHOD_NOT_FOUND, f"there is no method {method[:64]}", 404 if is_modern else 200)
         body = {"jsonrpc": "2.0", "id": message["id"], "result": extras | result}
         await reply(context.stream, 200, msgspec.json.encode(body), JSON_HEADERS)
@@ -120,52 +121,45 @@ class McpEndpoint(msgspec.Struct, frozen=True):
     def _server_info(self) -> dict[str, str]:
         return {"name": self.name, "version": http_pool.USER_AGENT.partition("/")[2]}
 
-    def _modern_results(self) -> dict[str, Any]:
-        cached = {"ttlMs": LIST_TTL_MS, "cacheScope": "private"}  # the endpoint has callers
-        versions = [MODERN_VERSION, *HANDSHAKE_VERSIONS]
-        return {
-            "server/discover": {"supportedVersions": versions, "capabilities": {"tools": {}}, **cached},
-            "tools/list": {"tools": self._tools(), **cached},
-        }
-
-    def _handshake_results(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _results(self, params: Mapping[str, Any], *, is_modern: bool) -> dict[str, dict[str, Any]]:
+        """What each method is answered with."""
+        fields = ((one.name, one.description, one.parameters) for one in self.offered)
+        tools = {"tools": [dict(zip(("name", "description", "inputSchema"), each, strict=True)) for each in fields]}
+        can: dict[str, Any] = {"capabilities": {"tools": {}}}
+        if is_modern:
+            cached = {"ttlMs": LIST_TTL_MS, "cacheScope": "private"}  # the endpoint has callers
+            return {"server/discover": {"supportedVersions": VERSIONS, **can, **cached}, "tools/list": tools | cached}
         asked = params.get("protocolVersion")
         version = asked if asked in HANDSHAKE_VERSIONS else HANDSHAKE_VERSIONS[0]
-        info: dict[str, Any] = {"capabilities": {"tools": {}}, "serverInfo": self._server_info()}
-        return {"initialize": {"protocolVersion": version, **info}, "ping": {}, "tools/list": {"tools": self._tools()}}
+        opened = {"protocolVersion": version, "serverInfo": self._server_info(), **can}
+        return {"initialize": opened, "ping": {}, "tools/list": tools}
 
-    def _tools(self) -> list[dict[str, Any]]:
-        return [
-            {"name": one.name, "description": one.description, "inputSchema": one.parameters} for one in self.offered
-        ]
-
-    async def _call(self, encoder: "_AnswerEncoder", params: Mapping[str, Any], context: RequestContext) -> None:
+    async def _call(
+        self, id_: Any, extras: Mapping[str, Any], params: Mapping[str, Any], context: RequestContext
+    ) -> None:
         name, arguments, meta = params.get("name"), params.get("arguments") or {}, params.get("_meta") or {}
+        status = 400 if extras else 200  # of which clients with sessions read the errors
         if not isinstance(name, str) or name not in {tool.name for tool in self.offered}:
-            raise _Refused(INVALID_PARAMS, f"there is no tool {str(name)[:64]}")
+            raise _Refused(INVALID_PARAMS, f"there is no tool {str(name)[:64]}", status)
         if not isinstance(arguments, dict) or not isinstance(meta, dict):
-            raise _Refused(INVALID_PARAMS, "arguments and _meta are objects")
-        if "text/event-stream" in context.request.headers.get("accept", ""):
-            encoder.stream_progress(meta.get("progressToken"))
+            raise _Refused(INVALID_PARAMS, "arguments and _meta are objects", status)
         context.record.tools.append(name)
         call = ToolCall("mcp", name, orjson.dumps(arguments).decode())
-        capabilities = meta.get(_REQUIRED_META[1])
-        takes_forms = encoder.is_modern and isinstance(capabilities, dict) and "elicitation" in capabilities
-        await self._run(call, _decisions(params), "form" if takes_forms else "none", encoder, context)
+        takes_events = "text/event-stream" in context.request.headers.get("accept", "")
+        token = meta.get("progressToken") if takes_events else None
+        await self._run(call, params, _AnswerEncoder(id_, extras, call.arguments, token), context)
 
     async def _run(
-        self,
-        call: ToolCall,
-        decisions: Sequence[Decision],
-        approvals: ApprovalKind,
-        encoder: "_AnswerEncoder",
-        context: RequestContext,
+        self, call: ToolCall, params: Mapping[str, Any], encoder: "_AnswerEncoder", context: RequestContext
     ) -> None:
         """Run a call under supervision, as the answers of the chat are."""
+        decisions, can_ask = _decisions(params), encoder.is_modern and _takes_forms(params["_meta"])
         request_id, loop = context.lambda_context.aws_request_id, asyncio.get_running_loop()
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000
         deadline = loop.time() + remaining_s - self.stream_settings.deadline_margin
-        writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat, request_id)
+        lock, put = context.stream.lock, context.stream.put
+        writer = EventWriter(encoder.encode, put, encoder.heartbeat, request_id, lock=lock)
+        context.stream.last_words = writer.last_words
 
         async def run() -> None:
             async with self.tools.turn(
@@ -175,7 +169,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
                 caller_id=context.caller.id,
                 conversation_id="mcp",
                 question=request_id,  # a client that calls twice means it
-                approvals=approvals,
+                approvals="yes_or_no" if can_ask else "none",
             ) as calls:
                 if decisions:
                     calls.decide(call, decisions)
@@ -200,6 +194,8 @@ class _AnswerEncoder:
     Args:
         request_id: Of any JSON type; it is sent back.
         extras: What every result has since 2026-07-28; nothing before.
+        arguments: Those of the call, for a person who is asked.
+        progress_token: Names the call in its progress; None if there is to be none.
 
     Attributes:
         is_modern: Whether the client speaks 2026-07-28.
@@ -207,18 +203,12 @@ class _AnswerEncoder:
 
     status: ClassVar[int] = 200
 
-    def __init__(self, request_id: Any, extras: Mapping[str, Any]) -> None:
-        self.headers: Mapping[str, str] = JSON_HEADERS
-        self.heartbeat = b""
+    def __init__(self, request_id: Any, extras: Mapping[str, Any], arguments: str, progress_token: Any) -> None:
+        self.heartbeat = b"" if progress_token is None else b": keep-alive\n\n"
+        self.headers: Mapping[str, str] = _STREAM_HEADERS if self.heartbeat else JSON_HEADERS
         self._request_id, self._extras, self.is_modern = request_id, extras, bool(extras)
-        self._progress_token: Any = None
-        self._steps = itertools.count(1)
-        self._is_answered = False
-
-    def stream_progress(self, token: Any) -> None:
-        """Send progress with this token; None for none."""
-        if token is not None:
-            self._progress_token, self.headers, self.heartbeat = token, _STREAM_HEADERS, b": keep-alive\n\n"
+        self._arguments, self._progress_token = arguments, progress_token
+        self._steps, self._is_answered = itertools.count(1), False
 
     def encode(self, batch: EventBatch) -> bytes:
         """The messages for a batch."""
@@ -233,7 +223,7 @@ class _AnswerEncoder:
             case ToolFinished():
                 yield self._answer(result={**self._extras, **_tool_result(event)})
             case ToolApprovalRequested():
-                yield self._answer(result={**self._extras, **_input_required(event)})
+                yield self._answer(result={**self._extras, **_input_required(event, self._arguments)})
             case ConversationFailed(_, message):
                 yield self._answer(error={"code": INTERNAL_ERROR, "message": message})
             case ConversationStopped() | ConversationEnded():
@@ -254,9 +244,18 @@ class _AnswerEncoder:
         return b"event: message\ndata: %b\n\n" % body if self.heartbeat else body
 
 
+async def describe_authorization(settings: AuthSettings, context: RequestContext) -> None:
+    """Tell clients where to get a token, with AUTH=jwt: OAuth 2.0 protected resource metadata (RFC 9728)."""
+    headers = context.request.headers
+    url = f"{headers.get('x-forwarded-proto', 'https')}://{headers.get('host', '')}/mcp"
+    scopes = {"scopes_supported": [settings.jwt_scope]} if settings.jwt_scope else {}
+    await reply_json(context.stream, {"resource": url, "authorization_servers": [settings.jwt_issuer], **scopes})
+
+
 def encode_error(status: int, code: str, message: str, _: str) -> tuple[str, bytes]:
     """The body of an error response: a JSON-RPC error without an id."""
-    number = PARSE_ERROR if code.startswith("invalid_") else INTERNAL_ERROR if status >= 500 else INVALID_REQUEST
+    is_unreadable = code.startswith("invalid_") and message != NOT_AN_OBJECT  # as a batch is, which can be read
+    number = PARSE_ERROR if is_unreadable else INTERNAL_ERROR if status >= 500 else INVALID_REQUEST
     error = {"code": number, "message": message}
     return "application/json", msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error})
 
@@ -273,9 +272,8 @@ def _is_modern(method: str, params: Mapping[str, Any], headers: Mapping[str, str
     if claimed == version and version in {"", *HANDSHAKE_VERSIONS}:
         return False
     if claimed == version != MODERN_VERSION:
-        supported = [MODERN_VERSION, *HANDSHAKE_VERSIONS]
         text = "this version of the protocol is not supported"
-        raise _Refused(UNSUPPORTED_VERSION, text, supported=supported, requested=version)
+        raise _Refused(UNSUPPORTED_VERSION, text, supported=VERSIONS, requested=version)
     if missing := [key for key in _REQUIRED_META if key not in said]:
         raise _Refused(INVALID_PARAMS, f"params._meta lacks {', '.join(missing)}")
     sent = version, headers.get("mcp-method"), _decode_header(headers.get("mcp-name", ""))
@@ -295,20 +293,28 @@ def _decode_header(value: str) -> str | None:
         return None
 
 
-def _input_required(event: ToolApprovalRequested) -> dict[str, Any]:
+def _takes_forms(meta: Mapping[str, Any]) -> bool:
+    """Whether a client of 2026-07-28 can ask its user with a form; one that does not say how it asks can."""
+    capabilities = meta[_REQUIRED_META[1]]
+    kinds = capabilities.get("elicitation") if isinstance(capabilities, dict) else None
+    return isinstance(kinds, dict) and (not kinds or "form" in kinds)
+
+
+def _input_required(event: ToolApprovalRequested, arguments: str) -> dict[str, Any]:
     """The question to a person whether the tool may run; the question's id comes back as the state."""
-    message = event.approval.message or f"May {event.name} be run with these arguments?"
+    message = f"{event.approval.message or 'May this be run?'}\n{event.name} {arguments}"
     form = {"mode": "form", "message": message, "requestedSchema": {"type": "object", "properties": {}}}
     asked = {_APPROVAL: {"method": "elicitation/create", "params": form}}
     return {"resultType": "input_required", "inputRequests": asked, "requestState": event.approval.id}
 
 
 def _decisions(params: Mapping[str, Any]) -> list[Decision]:
-    """What a person has decided, of a call that is made again with the answer."""
+    """What a person has decided, of a call that is made again with the answer; without one it is asked again."""
     state, responses = params.get("requestState"), params.get("inputResponses")
     answer = responses.get(_APPROVAL) if isinstance(responses, dict) else None
-    is_yes = isinstance(answer, dict) and answer.get("action") == "accept"
-    return [Decision(approval_id=state, approved=is_yes)] if isinstance(state, str) else []
+    if not isinstance(state, str) or not isinstance(answer, dict):
+        return []
+    return [Decision(approval_id=state, approved=answer.get("action") == "accept")]
 
 
 def _tool_result(event: ToolFinished) -> dict[str, Any]:

@@ -52,6 +52,7 @@ MAX_PAGES: Final = 50
 MAX_REDIRECTS: Final = 3
 MAX_RESUMPTIONS: Final = 5  # in a row, without a new event
 
+MAX_SESSIONS: Final = 100  # of callers with tokens of their own
 MAX_ROUNDS: Final = 10  # of a call that the server wants to be asked for again
 
 # How long the answer to a request of the server may take, and how many may be on their way.
@@ -141,7 +142,7 @@ class McpClient(msgspec.Struct, eq=False):
     client: Callable[[], httpx.AsyncClient] = http_pool.client
     is_modern: bool = False
     _request_ids: Iterator[int] = msgspec.field(default_factory=lambda: itertools.count(1))
-    _session: _Session = msgspec.field(default_factory=_Session)
+    _sessions: dict[Credential, _Session] = msgspec.field(default_factory=dict)
     _replies: set[asyncio.Task[None]] = msgspec.field(default_factory=set)
 
     @property
@@ -247,7 +248,7 @@ class McpClient(msgspec.Struct, eq=False):
 
     async def _ask_in_session(self, request: _Request) -> dict[str, Any]:
         authorization = _authorization(request)
-        session = _Session() if request.credential[1] else self._session  # no caller gets into another one's
+        session = self._session_of(request.credential)
         try:
             if (old := session.headers) is not None:
                 try:
@@ -263,6 +264,14 @@ class McpClient(msgspec.Struct, eq=False):
             if request.context and session.headers:
                 await self._notify_cancelled(request.message["id"], {**session.headers, **authorization})
             raise
+
+    def _session_of(self, credential: Credential) -> _Session:
+        """The session of a credential: no caller gets into another one's. The least recently used is forgotten."""
+        session = self._sessions.pop(credential, None) or _Session()
+        self._sessions[credential] = session
+        if len(self._sessions) > MAX_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        return session
 
     async def _initialize(self, request: _Request, authorization: _Headers) -> dict[str, str]:
         params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": stateless.CLIENT_INFO}
@@ -324,8 +333,7 @@ class McpClient(msgspec.Struct, eq=False):
             _Refused: The server answered with a JSON-RPC error.
             TypeError: The result is not an object.
         """
-        token, owner = request.credential
-        async for message in read_messages(response, ids, token if owner else ""):
+        async for message in read_messages(response, ids, request.credential[0]):
             answered_id, error = str(message.get("id")), message.get("error")  # some servers send it back as text
             if "method" in message:
                 await self._handle_server_message(message, headers, request.context)

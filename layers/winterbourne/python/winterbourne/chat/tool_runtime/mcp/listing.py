@@ -6,6 +6,7 @@ https://modelcontextprotocol.io/specification/2025-11-25/server/tools#listing-to
 """
 
 import hashlib
+import itertools
 import logging
 import re
 from collections import Counter
@@ -31,6 +32,9 @@ MAX_TOOLS: Final = 128
 MAX_BYTES: Final = 256 * 1024
 MAX_TOOL_BYTES: Final = 16 * 1024
 MAX_DESCRIPTION_CHARS: Final = 4096
+
+MAX_DEFINITIONS: Final = 5000
+"""How many of one page are looked at: more would hold the event loop up."""
 
 # How long a list is used before it is asked for again. Servers before 2026-07-28 do not say.
 DEFAULT_TTL_S: Final = 3600.0
@@ -78,7 +82,7 @@ class Listing:
 
     def add_page(self, definitions: Iterable[Any]) -> None:
         """Take the definitions of one page."""
-        for definition in definitions:
+        for definition in itertools.islice(definitions, MAX_DEFINITIONS):
             name = definition.get("name") if isinstance(definition, dict) else None
             try:
                 self._add(name, definition)
@@ -88,7 +92,7 @@ class Listing:
     def note_cache(self, page: Mapping[str, Any]) -> None:
         """Take what a page says of how long, and for whom, it may be kept."""
         self.is_private |= page.get("cacheScope") == "private"
-        if isinstance(ttl_ms := page.get("ttlMs"), int) and ttl_ms >= 0:
+        if isinstance(ttl_ms := page.get("ttlMs"), int):
             self.ttl_s = min(max(ttl_ms / 1000, MIN_TTL_S), MAX_TTL_S)
 
     def tools(self) -> list[Tool]:
@@ -122,6 +126,8 @@ class Listing:
         if _nests_deeper(schema, _MAX_SCHEMA_DEPTH):
             raise _Unusable(_TOO_DEEP)
         schema = {"type": "object", "properties": {}, **schema}
+        if not stateless.has_valid_headers(schema):
+            raise _Unusable("its x-mcp-header cannot be a header")
         if (parameters := portable_schema(schema)) is None:
             raise _Unusable("no provider takes its schema")
         if any(schema[key] != parameters.get(key) for key in schema.keys() - {"required"}):

@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from winterbourne.chat.errors import ToolUnavailable
-from winterbourne.chat.infra import http_pool
+from winterbourne.chat.infra import http_pool, redaction
 from winterbourne.chat.infra.sse_parser import SseParser
 from winterbourne.chat.tool_runtime.mcp.event_ids import EventIds
 
@@ -36,8 +36,9 @@ async def read_messages(
         ValueError: It is not JSON.
         httpx.RequestError: The body is too large, or the connection broke.
     """
+    forms = _forms(secret)
     async for payload in _read_payloads(response, event_ids):
-        message = _decode(_without(secret, payload))
+        message = _decode(_without(forms, payload))
         for each in message if isinstance(message, list) else [message]:
             if not isinstance(each, dict):
                 raise TypeError("a message is not an object")
@@ -48,7 +49,7 @@ async def read_error(response: httpx.Response, secret: str = "") -> tuple[str, i
     """Message and code of the JSON-RPC error in a response with an error status; empty and 0 if it has none."""
     with contextlib.suppress(TimeoutError, httpx.HTTPError, ValueError):
         async with asyncio.timeout(ERROR_TIMEOUT_S):
-            message = orjson.loads(_without(secret, await http_pool.read_body(response, MAX_ERROR_BYTES)))
+            message = orjson.loads(_without(_forms(secret), await http_pool.read_body(response, MAX_ERROR_BYTES)))
         if isinstance(message, dict) and isinstance(error := message.get("error"), dict):
             return error_text(error, ""), error_code(error)
     return "", 0
@@ -66,9 +67,16 @@ def error_code(error: Any) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _without(secret: str, payload: bytes) -> bytes:
-    """A caller's token is not among the known secrets, which are redacted everywhere: it is kept nowhere."""
-    return payload.replace(secret.encode(), b"[redacted]") if secret else payload
+def _forms(secret: str) -> list[bytes]:
+    """The forms of a token that is not among the known secrets, which are redacted everywhere: it is kept nowhere."""
+    is_one = len(secret) >= redaction.MIN_CHARS
+    return [form.encode() for form in redaction.encoded_forms(secret)] if is_one else []
+
+
+def _without(forms: list[bytes], payload: bytes) -> bytes:
+    for form in forms:
+        payload = payload.replace(form, redaction.MASK.encode())
+    return payload
 
 
 async def _read_payloads(response: httpx.Response, event_ids: EventIds) -> AsyncIterator[bytes]:

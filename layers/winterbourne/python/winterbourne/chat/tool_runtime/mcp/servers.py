@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import inspect
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -41,6 +42,7 @@ MAX_KEPT_BYTES: Final = 340_000
 McpToken: TypeAlias = Callable[[str, str], "str | Awaitable[str | None] | None"]
 """A function of a server's name and a caller's id, async or not, that returns a bearer token or None."""
 
+_TOKEN: Final = re.compile("[!-~]*")  # what is refused as a header would be in the error's text, and so in the log
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -97,7 +99,7 @@ class McpServers:
         self._servers = [
             _Server(
                 McpClient(name, url, authorize=partial(self._credential, name)),
-                "mcp " + hashlib.sha256(repr((name, url, arn or self._tokens.get(name))).encode()).hexdigest(),
+                _key(name, url, arn or self._tokens.get(name), bool(mcp_token)),
             )
             for name, url in _parse_servers(settings.mcp_servers)
         ]
@@ -115,7 +117,7 @@ class McpServers:
             if is_due and (server.task is None or server.task.done()):
                 server.asked_at = self._now()
                 server.task = asyncio.create_task(refresh(server))
-        if is_first:
+        if is_first and self._servers:
             await asyncio.wait([server.task for server in self._servers if server.task], timeout=FIRST_WAIT_S)
 
     async def close(self) -> None:
@@ -125,10 +127,30 @@ class McpServers:
             await server.client.close()
 
     async def _credential(self, name: str, caller: str) -> Credential:
-        if self._mcp_token and (token := await _ask_for_token(self._mcp_token, name, caller)):
+        if self._mcp_token and (token := await self._ask_for_token(self._mcp_token, name, caller)) is not None:
             return token, caller
         tokens = _parse_tokens(await self._secret.read()) if self._secret else self._tokens
         return tokens.get(name, ""), ""
+
+    async def _ask_for_token(self, mcp_token: McpToken, name: str, caller: str) -> str | None:
+        """The token that a function of the user's supplies, which may block.
+
+        Raises:
+            ToolError: It fails, or what it returns is no token; nothing of that is told.
+        """
+        try:
+            async with asyncio.timeout(TOKEN_TIMEOUT_S):
+                ask = partial(mcp_token, name, caller)
+                is_async = inspect.iscoroutinefunction(mcp_token)
+                supplied = ask() if is_async else await self._executor.threads.run(ask, "mcp_token")
+                token = await supplied if inspect.isawaitable(supplied) else supplied
+            if token is None or _TOKEN.fullmatch(token):
+                return token
+            why = "it returned no token"
+        except Exception as error:  # noqa: BLE001 - boundary: a function of the user's
+            why = type(error).__name__  # its text may hold a token
+        _LOGGER.error("mcp_token failed for MCP server %s: %s", name, why)
+        raise ToolError(f"There is no token for the MCP server {name}; the operator must look at it.")
 
     async def _load_or_refresh(self, server: _Server) -> None:
         if not await self._load(server):
@@ -191,22 +213,9 @@ class McpServers:
             _LOGGER.warning("tool %s of MCP server %s is left out: %s", tool.name, server, error)
 
 
-async def _ask_for_token(mcp_token: McpToken, name: str, caller: str) -> str | None:
-    """The token that a function of the user's supplies, which may block.
-
-    Raises:
-        ToolError: It fails, or what it returns is no token; nothing of that is told.
-    """
-    try:
-        async with asyncio.timeout(TOKEN_TIMEOUT_S):
-            supplied = await asyncio.to_thread(mcp_token, name, caller)
-            token = await supplied if inspect.isawaitable(supplied) else supplied
-    except Exception as error:  # noqa: BLE001 - boundary: a function of the user's
-        _LOGGER.error("mcp_token failed for MCP server %s: %s", name, type(error).__name__)  # noqa: TRY400 - its text may hold a token
-        raise ToolError(f"There is no token for the MCP server {name}; the operator must look at it.") from None
-    if token is not None and (not isinstance(token, str) or not token.isascii() or not token.isprintable()):
-        raise ToolError(f"There is no token for the MCP server {name}; the operator must look at it.")
-    return token
+def _key(*whose: object) -> str:
+    """Of a list that is another one where anything of this is another."""
+    return f"mcp {hashlib.sha256(repr(whose).encode()).hexdigest()}"
 
 
 def _parse_servers(servers: str) -> list[tuple[str, str]]:
