@@ -73,8 +73,8 @@ class TestRequest:
 
     def test_of_a_loop_that_stands_still_are_written_at_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Outside a request: the process may end before that does."""
-        telemetry.record_stall("desk", "tool dredge")
-        telemetry.record_stall("desk", "Task-7")
+        for names in ("tool dredge", "Task-7"):
+            telemetry.record_stall("desk", telemetry.make_logger(), names, False)  # noqa: FBT003 - as the runtime does
         told = [{k: v for k, v in blob.items() if k[0] != "_"} for blob in metrics(output_lines(capsys))]
         plain = {"service": "desk", "request_id": "", "LoopStalls": [1.0]}
         assert told == [plain, {"service": "desk", "tool": "dredge", "ToolStalls": [1.0]}, plain]

@@ -165,7 +165,8 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         request_id, loop = context.lambda_context.aws_request_id, asyncio.get_running_loop()
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000
         deadline = loop.time() + remaining_s - self.stream_settings.deadline_margin
-        writer = EventWriter(encoder.encode, context.stream.write, encoder.heartbeat, request_id)
+        stream = context.stream
+        writer = EventWriter(encoder.encode, stream.put, encoder.heartbeat, request_id, lock=stream.lock)
 
         async def run() -> None:
             async with self.tools.turn(
@@ -184,7 +185,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
                 await calls.results()
             await writer.emit((ConversationEnded("stop", Usage(), 0),))
 
-        context.stream.start_on_write(encoder)
+        stream.start_on_write(encoder, writer.last_words)
         await supervise(
             run(),
             writer,
