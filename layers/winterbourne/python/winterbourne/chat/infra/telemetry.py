@@ -120,7 +120,7 @@ class _ColdStart:
 
 
 _current_record: contextvars.ContextVar[RequestRecord | None] = contextvars.ContextVar("record", default=None)
-_running: Final[dict[str, RequestRecord]] = {}
+_running: Final[dict[int, tuple[RequestRecord, str]]] = {}
 
 
 def make_logger(level: str = "INFO", service: str = SERVICE) -> Logger:
@@ -197,10 +197,10 @@ def record_stall(service: str, logger: Logger, task_names: str, has_ended: bool,
         has_ended: Whether the process ends for that; then what is to be written of its requests is.
     """
     if has_ended:
-        for request_id, record in tuple(_running.items()):
+        for record, request_id in tuple(_running.values()):
             record.measurements.append(("Errors", 1, ""))
             record.fields["error_type"] = "DeadlineReached"
-            _write_end(request_id, logger)
+            _write_end(record, request_id, logger)
         return
     record = RequestRecord(time.monotonic(), service, measurements=[("LoopStalls", 1, "")])
     tools = [name.removeprefix(TOOL_TASK) for name in task_names.split(", ") if name.startswith(TOOL_TASK)]
@@ -217,20 +217,21 @@ def request_scope(request_id: str, logger: Logger, service: str) -> Iterator[Req
         logger: The logger whose lines carry the id.
         service: The metric dimension, see `RequestRecord`.
     """
-    _running[request_id] = record = RequestRecord(time.monotonic(), service)
+    record = RequestRecord(time.monotonic(), service)
+    _running[id(record)] = record, request_id
     token = _current_record.set(record)
     logger.thread_safe_append_keys(request_id=request_id, service=service)
     try:
         yield record
     finally:
-        _write_end(request_id, logger)
+        _write_end(record, request_id, logger)
         logger.thread_safe_clear_keys()
         _current_record.reset(token)
 
 
-def _write_end(request_id: str, logger: Logger) -> None:
+def _write_end(record: RequestRecord, request_id: str, logger: Logger) -> None:
     """Write the log line and metrics of a request, unless another thread does."""
-    if record := _running.pop(request_id, None):
+    if _running.pop(id(record), None):
         logger.thread_safe_append_keys(request_id=request_id, service=record.service)
         _record_end(record)
         _LOGGER.info("request", extra={**record.fields, "tools": record.tools})
