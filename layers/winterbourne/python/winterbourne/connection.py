@@ -165,8 +165,11 @@ class RuntimeClient:
             self._connection.flush()
 
     def is_acknowledged(self) -> bool:
-        """Whether nothing is to be waited for, asked by the watchdog's thread, which holds the lock to the end."""
-        return not self._connection or self.state is not State.AWAITING_ACK or self._connection.is_finished()
+        """Look once more, on the watchdog's thread, which keeps the lock; return whether nothing is to be waited for."""
+        if self._connection and self.state is State.AWAITING_ACK:
+            self._connection.flush()
+            self._connection.receive()
+        return self.state is not State.AWAITING_ACK
 
     async def restore_next(self) -> None:
         """Signal that a snapshot may be taken; return after the restore, with the old connection closed."""
@@ -247,7 +250,7 @@ class _Connection:
         self._backlog = bytearray()
         self._pending_reply: asyncio.Future[Reply] | None = None
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(opened, self._receive)
+        self._loop.add_reader(opened, self.receive)
 
     def request(self, build: Callable[[], bytes]) -> asyncio.Future[Reply]:
         """Build and write a complete request, or the rest of one; the future resolves to its reply."""
@@ -298,17 +301,6 @@ class _Connection:
         with contextlib.suppress(OSError):  # the other end has closed it
             self._socket.shutdown(socket.SHUT_WR)
 
-    def is_finished(self) -> bool:
-        """Send of the rest what the socket takes; return whether the reply is there, or will never be."""
-        self.flush()
-        try:
-            data = self._socket.recv(READ_BYTES)
-            return self._protocol.receive_data(data) is not None or not data
-        except (BlockingIOError, InterruptedError):
-            return False
-        except (OSError, RuntimeApiError):
-            return True
-
     def abort(self) -> None:
         """Close the connection and wake everything that waits for it."""
         self._loop.remove_reader(self._socket)
@@ -318,7 +310,8 @@ class _Connection:
         if self._pending_reply is not None and not self._pending_reply.done():
             self._pending_reply.set_exception(ConnectionResetError("the connection to the Runtime API was lost"))
 
-    def _receive(self) -> None:
+    def receive(self) -> None:
+        """Read what has arrived, and hand on the reply if it is complete."""
         with LOCK:
             try:
                 data = self._socket.recv(READ_BYTES)
