@@ -165,7 +165,7 @@ class RuntimeClient:
             self._connection.flush()
 
     def is_acknowledged(self) -> bool:
-        """Look once more, on the watchdog's thread, which keeps the lock; return whether nothing is to be waited for."""
+        """Look once more, on the watchdog's thread, which keeps the lock; return whether all is over."""
         if self._connection and self.state is State.AWAITING_ACK:
             self._connection.flush()
             self._connection.receive()
