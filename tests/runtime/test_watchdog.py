@@ -294,12 +294,12 @@ class TestAtTheDeadline:
     async def _ended(
         self, folder: Path, handler: str, *events: object, pollers: int = 1, **environ: str
     ) -> tuple[list[Outcome], str]:
-        """The outcomes of these events, invoked at once, each with five seconds, and the log."""
+        """The outcomes of these events, invoked at once, each with four seconds, and the log."""
         async with RuntimeApi() as api:
             environ |= {"AWS_LAMBDA_MAX_CONCURRENCY": str(pollers)}
             async with program(api, folder, f"app.{handler}", **environ) as running:
                 await api.polled.wait()
-                invocations = [api.submit(event, deadline_s=5) for event in events]
+                invocations = [api.submit(event, deadline_s=4) for event in events]
                 outcomes = [await invocation.outcome for invocation in invocations]
                 assert await running.ended() == EXIT_STALLED
         return outcomes, running.out
