@@ -66,8 +66,8 @@ class RecordedResponse:
         assert not self.started, "a response starts once"
         self.response = response
 
-    def start_on_write(self, head: ResponseHead) -> None:
-        self._head = head
+    def start_on_write(self, head: ResponseHead, last_words: Callable[[bool], bytes] | None = None) -> None:
+        self._head, self.last_words = head, last_words
 
     async def end(self) -> None:
         assert self.started, "a response that ends has started"

@@ -416,8 +416,8 @@ def reconnect() -> int:
 
 
 @on_stall
-def blocked(blocker: str) -> None:
-    assert blocker
+def blocked(blocker: str, has_ended: object) -> None:
+    assert blocker or has_ended
 
 
 @on_stream_error

@@ -10,7 +10,7 @@ import pytest
 from tests.runtime.harness import serving
 from tests.runtime.runtime_api import RuntimeApi
 from winterbourne import ResponseStream, StreamLost, connection, streamify_response
-from winterbourne.connection import RuntimeClient
+from winterbourne.connection import MAX_BACKLOG_BYTES, RuntimeClient
 from winterbourne.errors import RuntimeApiUnavailable
 from winterbourne.handlers import adapt_handler
 from winterbourne.loop import Poller
@@ -28,7 +28,7 @@ async def stream_of(event: Any, context: Any) -> AsyncIterator[str]:
 def is_writer_paused(api: RuntimeApi) -> bool:
     """Whether the socket buffer is full, so that writing is paused."""
     line = api.clients[0]._connection
-    return line is not None and line.is_write_paused
+    return line is not None and len(line._backlog) > MAX_BACKLOG_BYTES
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -6,11 +6,13 @@ What blocks the loop here holds until the test has seen what it waits for, or un
 import asyncio
 import contextlib
 import faulthandler
+import itertools
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +33,7 @@ BLOCKS = """
 import asyncio, socket, time
 from winterbourne import on_stall, on_stream_error, streamify_response
 
-on_stall(lambda task: print("stalled:", task))
+on_stall(lambda task, has_ended: print("ended by:" if has_ended else "stalled:", task))
 left, right = socket.socketpair()
 
 def block(how):
@@ -76,14 +78,22 @@ def function(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
+earlier: list[Watchdog] = []
+
+
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watchdog]:
-    """A watchdog of this test's own, on its loop, that ticks fast and ends no process."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> Watchdog:
+    """A watchdog of this test's own, on its loop, that ticks fast and ends no process; the only one."""
+    for each in earlier:
+        each.wake.set()  # its loop is closed, so its thread ends
+    for thread in threading.enumerate():
+        if thread.name == "watchdog":
+            thread.join(30)
     own = Watchdog(end_process=lambda _: None)
+    earlier[:] = [own]
     monkeypatch.setattr(watchdog, "TICK_S", 0.001)
     monkeypatch.setattr(pollers, "WATCHDOG", own)
-    yield own
-    own.wake.set()
+    return own
 
 
 class TestALoopThatStandsStill:
@@ -95,8 +105,8 @@ class TestALoopThatStandsStill:
         names: list[str] = []
 
         @on_stall
-        def hook(task: str) -> None:
-            names.append(task)
+        def hook(task: str, has_ended: object) -> None:
+            names.append(f"{task} {has_ended}")
             told.set()
 
         async def handler(event: Any, context: Any) -> str:
@@ -108,7 +118,7 @@ class TestALoopThatStandsStill:
 
         async with serving(handler) as api:
             assert (await api.invoke()).json == "done"
-        assert names == ["tool dredge"]
+        assert names == ["tool dredge False"]
         (line,) = [entry for entry in logged if "stands still" in entry]
         assert "tool dredge blocks it" in line
         assert "told.wait(30)  # this line blocks" in line
@@ -143,7 +153,7 @@ class TestALoopThatStandsStill:
     async def test_is_told_once_for_each_time(self, quick: Watchdog, logged: list[str]) -> None:
         quick.start()
         told = threading.Event()
-        on_stall(lambda _: told.set())
+        on_stall(lambda *_: told.set())
 
         async def handler(event: Any, context: Any) -> None:
             told.wait(30)
@@ -171,6 +181,41 @@ class TestALoopThatStandsStill:
 
         async with serving(handler) as api:
             assert (await api.invoke()).body == b"unharmed"
+
+    @pytest.mark.parametrize("culprit", ["tool dredge", "tool digger"])
+    async def test_with_every_thread_is_told_once_they_go_on(
+        self, quick: Watchdog, monkeypatch: pytest.MonkeyPatch, logged: list[str], culprit: str
+    ) -> None:
+        """C code held the interpreter's lock: each tick lasted a second, and took as much of the CPU."""
+        clock = itertools.count().__next__
+        of_loop = clock if culprit == "tool dredge" else lambda: 0
+        clocks = {"monotonic": clock, "process_time": clock, "clock_gettime": lambda _: of_loop()}
+        monkeypatch.setattr(watchdog, "time", SimpleNamespace(**vars(time) | clocks))
+        quick.start()
+        told = threading.Event()
+        names: set[str] = set()
+
+        @on_stall
+        def hook(suspects: str, _: object) -> None:
+            names.update(suspects.split(", "))
+            told.set()
+
+        def dig() -> None:
+            told.wait(30)
+
+        threading.Thread(target=dig, name="tool digger").start()
+
+        async def handler(event: Any, context: Any) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.set_name("tool dredge")
+            told.wait(30)
+
+        async with serving(handler) as api:
+            await api.invoke()
+        assert culprit in names
+        assert not {"tool dredge", "tool digger"} <= names
+        assert any("held the interpreter's lock" in entry and "told.wait" in entry for entry in logged)
 
 
 class TestBetweenInvocations:
@@ -210,21 +255,30 @@ class TestBetweenInvocations:
         self, quick: Watchdog, monkeypatch: pytest.MonkeyPatch, logged: list[str]
     ) -> None:
         """A tick that took an hour is one tick."""
-        thawed = threading.Event()
+        ticks = itertools.count()
+        frozen, thawed, looked, served = (threading.Event() for _ in range(4))
 
         def an_hour(_: float) -> None:
-            thawed.wait(30)
+            if (tick := next(ticks)) == 1:
+                frozen.set()
+                thawed.wait(30)
+            elif tick > 1:
+                looked.set()
+                served.wait(30)
 
-        monkeypatch.setattr(watchdog, "time", type("Clock", (), {"sleep": staticmethod(an_hour), "time": time.time}))
+        monkeypatch.setattr(watchdog, "time", SimpleNamespace(**vars(time) | {"sleep": an_hour}))
         quick.start()
 
         async def handler(event: Any, context: Any) -> str:
+            frozen.wait(30)
             thawed.set()
+            looked.wait(30)
             return "on time"
 
         async with serving(handler) as api:
             assert (await api.invoke()).json == "on time"
         assert not any("stands still" in entry for entry in logged)
+        served.set()
 
 
 @pytest.mark.slow
@@ -240,12 +294,12 @@ class TestAtTheDeadline:
     async def _ended(
         self, folder: Path, handler: str, *events: object, pollers: int = 1, **environ: str
     ) -> tuple[list[Outcome], str]:
-        """The outcomes of these events, invoked at once, each with five seconds, and the log."""
+        """The outcomes of these events, invoked at once, each with four seconds, and the log."""
         async with RuntimeApi() as api:
             environ |= {"AWS_LAMBDA_MAX_CONCURRENCY": str(pollers)}
             async with program(api, folder, f"app.{handler}", **environ) as running:
                 await api.polled.wait()
-                invocations = [api.submit(event, deadline_s=5) for event in events]
+                invocations = [api.submit(event, deadline_s=4) for event in events]
                 outcomes = [await invocation.outcome for invocation in invocations]
                 assert await running.ended() == EXIT_STALLED
         return outcomes, running.out
@@ -347,14 +401,13 @@ class TestBytes:
                 elif step == "thread":
                     in_a_thread(lambda data=data: wire.connection.write(data))  # type: ignore[misc]
                 elif step == "flush":
-                    in_a_thread(wire.connection.write)
+                    in_a_thread(wire.connection.flush)
                 elif step == "turn":
                     await asyncio.sleep(0)
                 else:
                     wire.take(size)
             await wire.take_all()
             assert wire.read == written
-            assert not wire.connection.is_write_paused
 
         asyncio.run(run())
 

@@ -17,6 +17,7 @@ from winterbourne.chat.errors import (
     ChatError,
     ConversationBusy,
     ConversationNotFound,
+    DeadlineReached,
     RateLimitExceeded,
     RequestRejected,
     StorageError,
@@ -229,6 +230,19 @@ class TestErrors:
             raise RequestRejected(400, "odd", "you wrote sk-harbour")
 
         assert (await serve(handler)).json == {"other": "odd", "message": "you wrote [redacted]"}
+
+
+class TestAStall:
+    async def test_is_an_error_of_its_endpoint_if_that_has_not_begun(self) -> None:
+        async def handler(context: RequestContext) -> None:
+            response = cast("RecordedResponse", context.stream)
+            assert response.last_words
+            assert response.last_words(False) == b""  # noqa: FBT003 - as the watchdog asks
+            await response.write(response.last_words(True))  # noqa: FBT003
+
+        response = await serve(handler)
+        assert (response.status, response.headers["x-error-code"]) == (504, "deadline_reached")
+        assert response.json == {"other": "deadline_reached", "message": DeadlineReached.public_message}
 
 
 class TestStorageErrors:

@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import json
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,11 +74,25 @@ class TestRequest:
 
     def test_of_a_loop_that_stands_still_are_written_at_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Outside a request: the process may end before that does."""
-        telemetry.record_stall("desk", "tool dredge")
-        telemetry.record_stall("desk", "Task-7")
+        for names in ("tool dredge", "Task-7"):
+            telemetry.record_stall("desk", telemetry.make_logger(), names, False)  # noqa: FBT003 - as the runtime does
         told = [{k: v for k, v in blob.items() if k[0] != "_"} for blob in metrics(output_lines(capsys))]
         plain = {"service": "desk", "request_id": "", "LoopStalls": [1.0]}
         assert told == [plain, {"service": "desk", "tool": "dredge", "ToolStalls": [1.0]}, plain]
+
+    def test_of_a_request_whose_process_ends_in_it_are_written_once(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """With its log line, on the watchdog's thread, which has none of its context."""
+        logger = telemetry.make_logger()
+        with telemetry.request_scope("r-1", logger, telemetry.SERVICE) as record:
+            record.fields["caller"] = "ada"
+            ending = threading.Thread(target=telemetry.record_stall, args=("desk", logger, "tool dredge", True))
+            ending.start()
+            ending.join()
+        lines = output_lines(capsys)
+        (blob,) = metrics(lines)
+        assert (blob["Requests"], blob["Errors"], blob["request_id"]) == ([1.0], [1.0], "r-1")
+        (line,) = [line for line in lines if line.get("message") == "request"]
+        assert (line["request_id"], line["caller"], line["error_type"]) == ("r-1", "ada", "DeadlineReached")
 
     def test_sums_its_counters(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):

@@ -10,7 +10,6 @@ still: whoever builds bytes, sends them or parses a reply does so under `write_l
 import asyncio
 import contextlib
 import socket
-import time
 from collections.abc import Callable
 
 from winterbourne.errors import ErrorReport, RuntimeApiError, RuntimeApiUnavailable, StreamLost
@@ -110,8 +109,7 @@ class RuntimeClient:
             raise StreamLost(self._lost_reason)
         if self._protocol.state is not State.STREAMING:
             self._protocol.transition(Trigger.CHUNK)  # says what is wrong
-        connection.write(CHUNK % (len(data), data))
-        return connection.is_write_paused
+        return connection.write(CHUNK % (len(data), data))
 
     async def drain(self) -> None:
         """Wait until the socket accepts more data.
@@ -161,16 +159,17 @@ class RuntimeClient:
         """Start a streamed response from the watchdog's thread; see `send_now`."""
         self.send_now(lambda protocol: protocol.start_response(content_type, prelude))
 
-    def flush_now(self, until: float = 0.0) -> None:
-        """Send from the watchdog's thread, which holds the lock, what the reader was too slow for.
+    def flush_now(self) -> None:
+        """Send from the watchdog's thread, which holds the lock, what the reader was too slow for."""
+        if self._connection:
+            self._connection.flush()
 
-        Args:
-            until: If given, wait for the acknowledgement too, until this Unix time in seconds: the last thing done.
-        """
-        if self._connection and not until:
-            self._connection.write()
-        elif self._connection and self.state is State.AWAITING_ACK:
-            self._connection.finish(until)
+    def is_acknowledged(self) -> bool:
+        """Look once more, on the watchdog's thread, which keeps the lock; return whether all is over."""
+        if self._connection and self.state is State.AWAITING_ACK:
+            self._connection.flush()
+            self._connection.receive()
+        return self.state is not State.AWAITING_ACK
 
     async def restore_next(self) -> None:
         """Signal that a snapshot may be taken; return after the restore, with the old connection closed."""
@@ -233,17 +232,17 @@ class RuntimeClient:
             self._close_connection(reason)
 
     def _close_connection(self, reason: str) -> None:
-        connection, self._connection, self._lost_reason = self._connection, None, reason
-        if connection is not None:
-            self._protocol.connection_lost()
-            connection.abort()
+        with LOCK:
+            connection, self._connection, self._lost_reason = self._connection, None, reason
+            if connection is not None:
+                self._protocol.connection_lost()
+                connection.abort()
 
 
 class _Connection:
     """One TCP connection: feeds received bytes to the protocol and resolves the pending request with the reply."""
 
     def __init__(self, opened: socket.socket, protocol: RuntimeApiProtocol, on_lost: "OnLost") -> None:
-        self.is_write_paused = False
         self.write_resumed = asyncio.Event()
         self._socket, self._send = opened, opened.send
         self._protocol = protocol
@@ -251,7 +250,7 @@ class _Connection:
         self._backlog = bytearray()
         self._pending_reply: asyncio.Future[Reply] | None = None
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(opened, self._receive)
+        self._loop.add_reader(opened, self.receive)
 
     def request(self, build: Callable[[], bytes]) -> asyncio.Future[Reply]:
         """Build and write a complete request, or the rest of one; the future resolves to its reply."""
@@ -259,41 +258,48 @@ class _Connection:
         self._pending_reply = self._loop.create_future()
         return self._pending_reply
 
-    def write(self, data: bytes | bytearray = b"", build: Callable[[], bytes] = bytes) -> None:
-        """Send what the socket takes of the data, or of what `build` makes, in order, and keep the rest; any thread."""
+    def write(self, data: bytes = b"", build: Callable[[], bytes] | None = None) -> bool:
+        """Send what the socket takes of the data, or of what `build` makes, in order, and keep the rest; any thread.
+
+        Returns:
+            Whether too much is kept.
+        """
         with LOCK:
-            backlog, unsent = self._backlog, data or build()
-            if backlog:
-                backlog += unsent
-                unsent = backlog
-            try:
-                sent = self._send(unsent)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError as error:
-                sent = len(unsent)  # nobody reads it
-                self._loop.call_soon_threadsafe(self._on_lost, self, str(error))
-            if unsent is backlog:
-                del backlog[:sent]
-            elif sent < len(unsent):
-                backlog += unsent[sent:]
-                self._loop.call_soon_threadsafe(self._follow_backlog)
+            if build:
+                data = build()
+            if self._backlog:
+                self._backlog += data
             else:
-                return
-            self.is_write_paused = len(backlog) > MAX_BACKLOG_BYTES
+                try:
+                    sent = self._send(data)
+                except OSError as error:
+                    sent = self._unsent(error, data)
+                if sent == len(data):
+                    return False
+                self._backlog += data[sent:]
+                self._loop.call_soon_threadsafe(self._follow_backlog)
+            return len(self._backlog) > MAX_BACKLOG_BYTES
+
+    def flush(self) -> None:
+        """Send of the rest what the socket takes, on any thread."""
+        with LOCK:
+            try:
+                sent = self._send(self._backlog)
+            except OSError as error:
+                sent = self._unsent(error, self._backlog)
+            del self._backlog[:sent]
+
+    def _unsent(self, error: OSError, data: bytes | bytearray) -> int:
+        """How much of the data need not be sent again."""
+        if isinstance(error, BlockingIOError | InterruptedError):
+            return 0
+        self._loop.call_soon_threadsafe(self._on_lost, self, str(error))
+        return len(data)  # nobody reads it
 
     def end_writing(self) -> None:
         """Close our half of the connection; what is unsent is not sent."""
         with contextlib.suppress(OSError):  # the other end has closed it
             self._socket.shutdown(socket.SHUT_WR)
-
-    def finish(self, until: float) -> None:
-        """Send what is left and wait for the reply, on this thread, until this Unix time."""
-        with contextlib.suppress(OSError, RuntimeApiError):  # nobody is there to be told more
-            self._socket.settimeout(max(0.001, until - time.time()))
-            self._socket.sendall(self._backlog)
-            while (data := self._socket.recv(READ_BYTES)) and self._protocol.receive_data(data) is None:
-                pass
 
     def abort(self) -> None:
         """Close the connection and wake everything that waits for it."""
@@ -304,7 +310,8 @@ class _Connection:
         if self._pending_reply is not None and not self._pending_reply.done():
             self._pending_reply.set_exception(ConnectionResetError("the connection to the Runtime API was lost"))
 
-    def _receive(self) -> None:
+    def receive(self) -> None:
+        """Read what has arrived, and hand on the reply if it is complete."""
         with LOCK:
             try:
                 data = self._socket.recv(READ_BYTES)
@@ -326,7 +333,7 @@ class _Connection:
         """Send of the rest what the socket takes, here and whenever it takes more."""
         if self._socket.fileno() < 0:
             return
-        self.write()
+        self.flush()
         if self._backlog:
             self._loop.add_writer(self._socket, self._follow_backlog)
         else:

@@ -13,14 +13,14 @@ from typing import Any, TypeVar
 __all__ = ["after_restore", "before_snapshot", "on_shutdown", "on_stall", "on_startup", "on_stream_error", "retire"]
 
 Hook = TypeVar("Hook", bound=Callable[[], Any])
-StallHook = TypeVar("StallHook", bound=Callable[[str], Any])
+StallHook = TypeVar("StallHook", bound=Callable[[str, bool], Any])
 ErrorHook = TypeVar("ErrorHook", bound=Callable[[BaseException], bytes | str])
 
 _startup_hooks: list[Callable[[], Any]] = []
 _shutdown_hooks: list[Callable[[], Any]] = []
 _retire_hooks: list[Callable[[], None]] = []
 _stream_error_hooks: list[Callable[[BaseException], bytes | str]] = []
-_stall_hooks: list[Callable[[str], Any]] = []
+_stall_hooks: list[Callable[[str, bool], Any]] = []
 
 
 def on_startup(hook: Hook) -> Hook:
@@ -86,8 +86,9 @@ def on_stall(hook: StallHook) -> StallHook:
     """Run a hook when the event loop has stood still for a quarter of a second, for a metric of it.
 
     Args:
-        hook: Takes the name of the asyncio task that blocks the loop. It is called in a thread, where neither the loop
-            nor the context of the invocation is.
+        hook: Takes the name of the asyncio task that blocks the loop, and whether the process ends for that: then it is
+            called again, and has half a second. It is called in a thread, where neither the loop nor the context of
+            the invocation is.
     """
     _stall_hooks.append(hook)
     return hook
@@ -156,10 +157,10 @@ def error_frame(error: BaseException) -> bytes | str:
     return _stream_error_hooks[0](error) if _stream_error_hooks else b""
 
 
-def stalled(task_name: str) -> None:
+def stalled(task_name: str, *, has_ended: bool) -> None:
     """Run the stall hooks."""
     for hook in _stall_hooks:
-        hook(task_name)
+        hook(task_name, has_ended)
 
 
 def _snapshot_registry() -> Any:

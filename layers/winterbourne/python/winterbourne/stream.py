@@ -80,13 +80,14 @@ class ResponseStream:
         self._unsent = 0  # chunks that were put and wait for the start of the response
         self.last_words: Callable[[bool], bytes] | None = None
 
-    def start_on_write(self, head: ResponseHead) -> None:
+    def start_on_write(self, head: ResponseHead, last_words: Callable[[bool], bytes] | None = None) -> None:
         """Let the first write start the response, with the status and headers that `head` has by then.
 
         Args:
             head: A `Response`, or any object with its `status` and `headers`.
+            last_words: For a response with this head.
         """
-        self._head = head
+        self._head, self.last_words = head, last_words
 
     async def start(self, response: Response | None = None) -> None:
         """Send status, headers and cookies immediately.
@@ -102,6 +103,8 @@ class ResponseStream:
         """
         with self.lock:
             head = self._begin(response)
+            if response:
+                self.last_words = None  # they are those of another head
         async with self._start_lock:
             await self._sink.start_response(*head)
             self._is_open = True

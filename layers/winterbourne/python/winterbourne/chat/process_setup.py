@@ -42,9 +42,9 @@ def set_up_process(
     settings = Settings.of(**{**arguments, **variables})
     redaction.register(*settings.secret_values(), *map(environment.get, AWS_SECRET_VARIABLES))
     on_startup(lambda: log_unhandled(asyncio.get_running_loop(), log_messages=settings.log.log_messages))
-    on_stall(partial(telemetry.record_stall, settings.log.service_name))
     http_pool.configure(settings.http)
     logger = telemetry.make_logger(service=settings.log.service_name)
+    on_stall(partial(telemetry.record_stall, settings.log.service_name, logger))
     if overridden := sorted(name.upper() for name in arguments.keys() & variables.keys()):
         _LOGGER.info("variables win over arguments: %s", ", ".join(overridden), extra={"variables_win": overridden})
     return settings, logger

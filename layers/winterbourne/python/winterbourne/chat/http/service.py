@@ -7,6 +7,7 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -14,7 +15,7 @@ from aws_lambda_powertools import Logger
 
 from winterbourne import LambdaContext, Response, ResponseStream, current_trace_id
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
-from winterbourne.chat.errors import ChatError, InvalidHistory, RequestRejected, StorageError
+from winterbourne.chat.errors import ChatError, DeadlineReached, InvalidHistory, RequestRejected, StorageError
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.infra import http_pool, redaction, telemetry, tracing
@@ -132,6 +133,7 @@ class Service(msgspec.Struct, frozen=True):
             try:
                 endpoint, path_params = self.router.match(request.method, request.path)
                 encode_error = endpoint.encode_error
+                response_stream.last_words = partial(_late_words, response_stream, encode_error, request_id)
                 caller = ANONYMOUS if endpoint.is_public else await self.authenticator.authenticate(request)
                 record.fields["caller"] = caller.name
                 if not endpoint.is_public and not endpoint.is_chat:
@@ -161,8 +163,23 @@ class Service(msgspec.Struct, frozen=True):
                 await _tidy(after_response, background, response_stream, context)
 
 
+def _late_words(stream: ResponseStream, encode: ErrorEncoder, request_id: str, is_last: bool, /) -> bytes:  # noqa: FBT001 - as the runtime's watchdog calls it
+    """The response to a request whose endpoint has not begun it when the event loop stands still at the deadline."""
+    if not is_last:
+        return b""
+    error = DeadlineReached()
+    headers, body = _error_response(error, encode, request_id)
+    stream.start_on_write(Response(error.status, headers))
+    return body
+
+
 async def _reply_error(stream: ResponseStream, error: ChatError, encode: ErrorEncoder, request_id: str) -> None:
-    """Tell the caller what it may know. Code and request id are headers too: a body for people does not have them."""
+    headers, body = _error_response(error, encode, request_id)
+    await reply(stream, error.status, body, headers)
+
+
+def _error_response(error: ChatError, encode: ErrorEncoder, request_id: str) -> tuple[dict[str, str], bytes]:
+    """What the caller may know. Code and request id are headers too: a body for people does not have them."""
     message = redaction.redact(error.public_message)
     try:
         content_type, body = encode(error.status, error.code, message, request_id)
@@ -172,7 +189,7 @@ async def _reply_error(stream: ResponseStream, error: ChatError, encode: ErrorEn
     headers = JSON_HEADERS | {"content-type": content_type, "x-error-code": error.code, "x-request-id": request_id}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(error.retry_after_s)
-    await reply(stream, error.status, body, headers | (error.headers if isinstance(error, RequestRejected) else {}))
+    return headers | (error.headers if isinstance(error, RequestRejected) else {}), body
 
 
 async def _tidy(

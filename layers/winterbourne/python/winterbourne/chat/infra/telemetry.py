@@ -120,6 +120,7 @@ class _ColdStart:
 
 
 _current_record: contextvars.ContextVar[RequestRecord | None] = contextvars.ContextVar("record", default=None)
+_running: Final[dict[int, tuple[RequestRecord, str]]] = {}
 
 
 def make_logger(level: str = "INFO", service: str = SERVICE) -> Logger:
@@ -186,16 +187,24 @@ def note_end() -> None:
         record.ended_at = time.monotonic()
 
 
-def record_stall(service: str, task_name: str) -> None:
+def record_stall(service: str, logger: Logger, task_names: str, has_ended: bool, /) -> None:  # noqa: FBT001 - a stall hook
     """Write at once that the event loop stands still, and in which tool: no request may live to write it.
 
     Args:
         service: The metric dimension, see `RequestRecord`.
-        task_name: The name of the asyncio task that blocks the loop.
+        logger: See `request_scope`.
+        task_names: The names of the asyncio tasks or threads that may block the loop.
+        has_ended: Whether the process ends for that; then what is to be written of its requests is.
     """
+    if has_ended:
+        for record, request_id in tuple(_running.values()):
+            record.measurements.append(("Errors", 1, ""))
+            record.fields["error_type"] = "DeadlineReached"
+            _write_end(record, request_id, logger)
+        return
     record = RequestRecord(time.monotonic(), service, measurements=[("LoopStalls", 1, "")])
-    if task_name.startswith(TOOL_TASK):
-        record.measurements.append(("ToolStalls", 1, task_name.removeprefix(TOOL_TASK)))
+    tools = [name.removeprefix(TOOL_TASK) for name in task_names.split(", ") if name.startswith(TOOL_TASK)]
+    record.measurements += [("ToolStalls", 1, tool) for tool in tools]
     _write_metrics(record, "")
 
 
@@ -209,16 +218,24 @@ def request_scope(request_id: str, logger: Logger, service: str) -> Iterator[Req
         service: The metric dimension, see `RequestRecord`.
     """
     record = RequestRecord(time.monotonic(), service)
+    _running[id(record)] = record, request_id
     token = _current_record.set(record)
     logger.thread_safe_append_keys(request_id=request_id, service=service)
     try:
         yield record
     finally:
+        _write_end(record, request_id, logger)
+        logger.thread_safe_clear_keys()
+        _current_record.reset(token)
+
+
+def _write_end(record: RequestRecord, request_id: str, logger: Logger) -> None:
+    """Write the log line and metrics of a request, unless another thread does."""
+    if _running.pop(id(record), None):
+        logger.thread_safe_append_keys(request_id=request_id, service=record.service)
         _record_end(record)
         _LOGGER.info("request", extra={**record.fields, "tools": record.tools})
         _write_metrics(record, request_id)
-        logger.thread_safe_clear_keys()
-        _current_record.reset(token)
 
 
 def _record_end(record: RequestRecord) -> None:

@@ -119,5 +119,7 @@ class _Worker:
 
     def _run(self) -> None:
         while (job := self.jobs.get()) is not None:
+            threading.current_thread().name = f"tool {self.tool}"  # for who looks which one blocks the process
             job()
+            threading.current_thread().name = "idle"
             del job  # else it is kept alive while the thread waits for the next

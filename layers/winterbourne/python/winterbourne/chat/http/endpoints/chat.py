@@ -166,11 +166,11 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         if self.titles and isinstance(log, OpenConversation):
             context.background.append(partial(self.titles.name, context, request))
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
-        context.stream.start_on_write(encoder)  # the status of a non-streaming answer is only known then
         log_events = log.log if log else None
         lock, put = context.stream.lock, context.stream.put
         writer = EventWriter(encoder.encode, put, encoder.heartbeat, request_id, log_events, lock)
-        context.stream.last_words = writer.last_words
+        # The status of a non-streaming answer is only known then.
+        context.stream.start_on_write(encoder, writer.last_words)
         conversation = Conversation(
             request=request,
             provider=self.provider,

@@ -157,9 +157,8 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         request_id, loop = context.lambda_context.aws_request_id, asyncio.get_running_loop()
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000
         deadline = loop.time() + remaining_s - self.stream_settings.deadline_margin
-        lock, put = context.stream.lock, context.stream.put
-        writer = EventWriter(encoder.encode, put, encoder.heartbeat, request_id, lock=lock)
-        context.stream.last_words = writer.last_words
+        stream = context.stream
+        writer = EventWriter(encoder.encode, stream.put, encoder.heartbeat, request_id, lock=stream.lock)
 
         async def run() -> None:
             async with self.tools.turn(
@@ -178,7 +177,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
                 await calls.results()
             await writer.emit((ConversationEnded("stop", Usage(), 0),))
 
-        context.stream.start_on_write(encoder)
+        stream.start_on_write(encoder, writer.last_words)
         await supervise(
             run(),
             writer,

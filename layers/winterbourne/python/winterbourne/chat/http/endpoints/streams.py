@@ -110,13 +110,12 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
     ) -> None:
         encoder = _encoder(wire_format, answer)
         encode = _numbered(encoder, after) if wire_format.numbers_frames else encoder.encode
-        context.stream.start_on_write(encoder)
-        if wire_format.numbers_frames:
-            await context.stream.write(RETRY_FIELD)
         stream, request_id = context.stream, context.lambda_context.aws_request_id
         writer = EventWriter(encode, stream.put, encoder.heartbeat, request_id, lock=stream.lock)
         # Nothing at the end: as below, the answer goes on.
-        stream.last_words = lambda is_last: b"" if is_last else writer.last_words(is_last)
+        stream.start_on_write(encoder, lambda is_last: b"" if is_last else writer.last_words(is_last))
+        if wire_format.numbers_frames:
+            await stream.write(RETRY_FIELD)
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin
         is_told = bool(log and log.is_ended and answer.history is not None)  # by the history
         await supervise(
