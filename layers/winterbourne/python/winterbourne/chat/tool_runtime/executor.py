@@ -385,8 +385,9 @@ class ToolExecutor:
         try:
             if call.emit_error:
                 raise call.emit_error
-            # A call that never ran is started and finished in one batch.
-            await call.turn.emit((ToolStarted(call_id, name), finished) if call.started_at is None else (finished,))
+            # A call that never ran is started and finished in one batch, unless it was shown in an earlier answer.
+            is_new = call.started_at is None and call.decisions is None
+            await call.turn.emit((ToolStarted(call_id, name), finished) if is_new else (finished,))
         finally:
             self._log_and_measure(call, outcome, duration_s)
         return call.message

@@ -177,10 +177,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
                 question=request_id,  # a client that calls twice means it
                 approvals=approvals,
             ) as calls:
-                if decisions:
-                    calls.decide(call, decisions)
-                else:
-                    calls.start(call)
+                calls.start(call, decisions or None)
                 await calls.results()
             await writer.emit((ConversationEnded("stop", Usage(), 0),))
 
