@@ -229,10 +229,13 @@ class TestWhereverTheConversationIs:
         await chat.post(decisions=second.decided())
         assert chat.till.paid == [5, 6]
 
-    async def test_a_form_that_comes_after_a_form_is_decided_too(self, where: str) -> None:
+    @pytest.mark.parametrize("approval", [False, True])
+    async def test_a_form_that_comes_after_a_form_or_an_approval_is_decided_too(
+        self, where: str, *, approval: bool
+    ) -> None:
         filled: list[object] = []
 
-        @tool
+        @tool(approval=approval)
         async def sail(context: ToolContext) -> str:
             """Sail."""
             state, answer = context.input_response or ("", {})
@@ -243,13 +246,14 @@ class TestWhereverTheConversationIs:
 
         chat = Chat(calls_tools(("1", "sail", "")), answer("done"), where=where, tools=[sail])
         asked = await chat.post(*ASK, approvals="form")
-        for number in range(2):
+        for number in range(2 + approval):
             assert asked.ended.stop_reason == "approval"
             if where != "sent":
                 kept = (await chat.send("GET", "/conversations/c")).response.json["messages"]
                 assert [one["role"] for one in kept] == ["user", "assistant"]
                 assert kept[1]["parts"][0]["approval"]["id"] == asked.asked["1"].id
-            asked = await chat.post(decisions=asked.decided(arguments={"n": number}), approvals="form")
+            form: dict[str, Any] = {} if approval and not number else {"arguments": {"n": number - approval}}
+            asked = await chat.post(decisions=asked.decided(**form), approvals="form")
         assert (filled, chat.told(), asked.ended.stop_reason) == ([{}, {"n": 0}, {"n": 1}], ['"off"'], "stop")
 
 

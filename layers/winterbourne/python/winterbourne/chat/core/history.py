@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
 from functools import partial
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import Final, cast
 
 import msgspec
@@ -126,17 +126,16 @@ def with_new_questions(messages: Iterable[Message]) -> list[Message]:
     current: list[Message] = []
     for message in messages:
         if isinstance(message, ToolMessage) and message.approval:
-            turns = (at for at, one in enumerate(reversed(current), 1) if isinstance(one, AssistantMessage))
-            for at in islice(turns, 1):
-                current[-at] = with_parts(current[-at], partial(_ask_anew, message))
+            current = [with_parts(one, partial(_ask_anew, message)) for one in current]
         else:
             current.append(message)
     return current
 
 
 def _ask_anew(question: ToolMessage, part: AssistantPart) -> AssistantPart:
-    is_asked = isinstance(part, ToolCall) and part.id == question.tool_call_id
-    return msgspec.structs.replace(part, approval=question.approval) if is_asked else part
+    if isinstance(part, ToolCall) and part.approval and part.id == question.tool_call_id:
+        return msgspec.structs.replace(part, approval=question.approval)
+    return part
 
 
 def new_messages(messages: Sequence[Message], client_tools: Container[str]) -> tuple[Message, ...]:

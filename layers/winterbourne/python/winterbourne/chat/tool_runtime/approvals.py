@@ -157,10 +157,8 @@ class Approvals:
         return await self._take_input(call, decision, tools.get(call.tool_call.name))
 
     async def _take_input(self, call: ActiveCall, decision: Decision, tool: PreparedTool | None) -> Outcome | None:
-        is_asked_first = tool is not None and tool.declared.options.approval
         try:
-            key = _state_key(decision.approval_id)
-            state = None if is_asked_first or not self.records else await self.records.read(key)
+            state = await self.records.read(_state_key(decision.approval_id)) if self.records else None
         except StorageUnavailable:
             return failed(UNAVAILABLE)
         if state is None:

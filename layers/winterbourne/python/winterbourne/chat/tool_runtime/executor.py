@@ -297,7 +297,7 @@ class ToolExecutor:
             request_id=turn.request_id,
             idempotency_key=call.idempotency_key,
             input_response=call.input_response,
-            takes_forms=turn.approvals == "form" and self._approvals is not None,
+            takes_forms=turn.approvals == "form",
             caller=None if tool.hides_caller else turn.caller_id,
             deadline=min(timeout_at, turn.deadline),
             patience=timeout_at,
