@@ -103,32 +103,31 @@ class Approvals:
         if call.turn.approvals == "none":
             return failed("This call needs a person's approval, which cannot be asked for here, so it was not run.")
         await call.turn.all_started.wait()
-        return await self.ask(call, "" if needed is True else needed, allows_edits=tool.options.approval_allows_edits)
+        message = "" if needed is True else needed
+        call.approval = await self._ask(call, message, allows_edits=tool.options.approval_allows_edits)
+        return None if call.approval else failed(UNAVAILABLE)
 
-    async def ask(
+    async def _ask(
         self, call: ActiveCall, message: str, *, allows_edits: bool = False, schema: dict[str, Any] | None = None
-    ) -> Outcome | None:
-        """Set the call's `approval`, of which the arguments are the fields; return a failed outcome if it cannot be."""
+    ) -> Approval | None:
+        """What a person is asked about a call, of which the arguments are the fields; None if it cannot be signed."""
         if not (keys := await self._keys()):
-            return failed(UNAVAILABLE)
+            return None
         expires_at_s = int(self._now()) + self._ttl_s
         id_ = _sign(keys[0], _describe(call), f"{expires_at_s}.{os.urandom(12).hex()}")
-        call.approval = Approval(id_, expires_at_s, redaction.redact(message), allows_edits, schema)
-        return None
+        return Approval(id_, expires_at_s, redaction.redact(message), allows_edits, schema)
 
     async def ask_for_input(self, call: ActiveCall, asked: InputRequired) -> None:
         """Set the call's `approval` if a person can fill in what it has stopped for; its state is kept until then."""
         if call.turn.approvals != "form" or not self.records:
             return
         await call.turn.all_started.wait()
-        await self.ask(call, asked.message, schema=asked.schema)
-        approval, call.approval = call.approval, None
         with contextlib.suppress(StorageUnavailable, TimeoutError):
-            if approval:
-                async with asyncio.timeout_at(call.turn.deadline):
+            async with asyncio.timeout_at(call.turn.deadline):
+                if approval := await self._ask(call, asked.message, schema=asked.schema):
                     key, until_s = _state_key(approval.id), approval.expires_at_s + DAY_S
                     await self.records.write(key, asked.state.encode(), until_s)
-                call.approval = approval
+                    call.approval = approval
 
     async def check(self, call: ActiveCall, tools: Mapping[str, PreparedTool]) -> Outcome | None:
         """Find the decision on a call among its `decisions`, and take what the person has filled in.
@@ -138,13 +137,6 @@ class Approvals:
         Returns:
             None if the call was approved and may be run after `use_up`; else what the model is told instead.
         """
-        try:
-            async with asyncio.timeout_at(call.turn.deadline):
-                return await self._check(call, tools)
-        except TimeoutError:
-            return failed(UNAVAILABLE)
-
-    async def _check(self, call: ActiveCall, tools: Mapping[str, PreparedTool]) -> Outcome | None:
         if not (keys := await self._keys()):
             return failed(UNAVAILABLE)
         call.decision = decision = _find(call, keys)
@@ -158,8 +150,9 @@ class Approvals:
 
     async def _take_input(self, call: ActiveCall, decision: Decision, tool: PreparedTool | None) -> Outcome | None:
         try:
-            state = await self.records.read(_state_key(decision.approval_id)) if self.records else None
-        except StorageUnavailable:
+            async with asyncio.timeout_at(call.turn.deadline):
+                state = await self.records.read(_state_key(decision.approval_id)) if self.records else None
+        except (StorageUnavailable, TimeoutError):
             return failed(UNAVAILABLE)
         if state is None:
             return _edit(call, decision, tool)
@@ -172,9 +165,10 @@ class Approvals:
         assert decision  # noqa: S101 - found by `check`
         expires_at_s = int(decision.approval_id.partition(".")[0]) + DAY_S  # clocks differ
         try:
-            if not (self.records and await self.records.claim(decision.approval_id, b"", expires_at_s)):
-                return failed(USED)
-        except StorageUnavailable:
+            async with asyncio.timeout_at(call.turn.deadline):
+                if not (self.records and await self.records.claim(decision.approval_id, b"", expires_at_s)):
+                    return failed(USED)
+        except (StorageUnavailable, TimeoutError):
             return failed(UNAVAILABLE)
         name, what = call.tool_call.name, "approved" if decision.approved else "denied"
         reason = {"reason": decision.reason} if self._log_reasons else {}
