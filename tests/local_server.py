@@ -2,12 +2,14 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import STDOUT
 
 import pytest
 
@@ -36,8 +38,9 @@ def local_server(folder: Path, *flags: str, command: Sequence[str] = SOURCE) -> 
     ready, log = folder / "ready.json", folder / "local.log"
     addresses = ["--port", "0", "--ready-file", str(ready), "--log", str(log)]
     addresses += [flag for name, value in COVERAGE.items() for flag in ("--env", f"{name}={value}")]
+    environ = {**os.environ, "XDG_STATE_HOME": str(folder)}
     with (folder / "screen.log").open("wb") as screen:
-        process = subprocess.Popen([*command, *addresses, *flags], cwd=ROOT, stdout=screen, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([*command, *addresses, *flags], cwd=ROOT, env=environ, stdout=screen, stderr=STDOUT)
         try:
             started = _await(ready, process, folder / "screen.log")
             yield LocalServer(started["url"], started["invoke_url"], log, process)

@@ -100,14 +100,11 @@ class SleepingTurn:
         self._emit = emit
         self._tasks: dict[str, asyncio.Task[ToolMessage]] = {}
 
-    def start(self, call: ToolCall) -> None:
+    def start(self, call: ToolCall, decisions: Sequence[Decision] | None = None) -> None:
         self._tasks[call.id] = asyncio.create_task(self._sleep(call))
 
     def refuse(self, call: ToolCall, reason: str) -> None:
         self._tasks[call.id] = asyncio.create_task(self._refuse(call, reason))
-
-    def decide(self, call: ToolCall, decisions: Sequence[Decision]) -> None:
-        self.start(call)
 
     @property
     def pending(self) -> Mapping[str, Approval]:

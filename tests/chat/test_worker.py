@@ -42,15 +42,22 @@ async def linger(context: ToolContext) -> None:
         ended.append(True)
 
 
-def event(tool, stream=True, timeout_s=20, stop_key="", **arguments):
-    return {"tool": tool, "arguments": arguments, "timeout_s": timeout_s, "stream": stream, "stop_key": stop_key}
+@tool
+async def tell_key(context: ToolContext) -> str:
+    \"\"\"Tell the key.\"\"\"
+    return context.idempotency_key
+
+
+def event(tool, stream=True, timeout_s=20, stop_key="", key="", **arguments):
+    told = {"timeout_s": timeout_s, "stream": stream, "stop_key": stop_key, "idempotency_key": key}
+    return {"tool": tool, "arguments": arguments, **told}
 
 
 async def lines(event):
     return [line async for line in await worker.handler(event, CONTEXT)]
 
 
-worker = ToolWorker(tools=[climb, flood, linger, hang])
+worker = ToolWorker(tools=[climb, flood, linger, hang, tell_key])
 """
 
 
@@ -69,6 +76,9 @@ class TestStream:
     def test_has_a_line_for_each_progress_and_the_answer_last(self) -> None:
         answer = {"content": '"top"', "is_error": False}
         assert shown("event('climb', steps=1)") == [{"progress": {"step": 0}}, answer]
+
+    def test_is_of_a_tool_that_has_the_key_of_a_call_that_runs_once(self) -> None:
+        assert shown("event('tell_key', key='k1')") == [{"content": '"k1"', "is_error": False}]
 
     def test_of_a_call_that_fails_has_its_error_as_the_answer(self) -> None:
         (answer,) = shown("event('climb', steps='many')")

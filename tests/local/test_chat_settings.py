@@ -61,10 +61,10 @@ def test_everyone_may_call_and_all_processes_share_a_store(tmp_path: Path) -> No
 
 
 def test_a_signing_key_is_made_once_and_for_its_owner_alone(tmp_path: Path) -> None:
-    first = signing_key(tmp_path / "local.key")
-    assert signing_key(tmp_path / "local.key") == first
+    first = signing_key(tmp_path / "new")
+    assert signing_key(tmp_path / "new") == first
     assert len(first) >= MIN_KEY_CHARS
-    assert (tmp_path / "local.key").stat().st_mode & 0o077 == 0
+    assert (tmp_path / "new" / "signing.key").stat().st_mode & 0o077 == 0
 
 
 class TestProblems:

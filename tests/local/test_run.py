@@ -209,6 +209,25 @@ class TestServerConfig:
         assert not _server_config(parse(["--no-practice"]), tmp_path).use_stub_services
         assert not _server_config(parse([*FLAGS]), tmp_path).use_stub_services
 
+    def test_of_the_chat_has_a_signing_key_that_lasts_as_long_as_the_store(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing of it is left in the folder where somebody works, or beside the log."""
+
+        def key(scratch: str, *flags: str) -> str:
+            (tmp_path / scratch).mkdir()
+            args = parse(["--task-root", str(ROOT / "functions"), "--log", "log", *flags])
+            return _server_config(args, tmp_path / scratch).function.variables["SIGNING_KEY"]
+
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+        own_store = ("--env", "STORE=file:chat.sqlite3")
+        assert key("1") != key("2")
+        assert not (tmp_path / "state").exists()
+        assert key("3", *own_store) == key("4", *own_store)
+        assert list((tmp_path / "here").iterdir()) == []
+
 
 def test_flags_for_cors_are_applied(tmp_path: Path) -> None:
     cors = ("--cors-allow-origin", "https://here.example", "--cors-allow-method", "*", "--cors-max-age", "9")

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tests.chat.conversations import conversations
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.answer_messages import continued_turns, events_of, messages_of
-from winterbourne.chat.core.history import normalize_history
+from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, normalize_history, undecided_result
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
@@ -117,3 +117,16 @@ def test_results_of_decided_calls_come_first_and_always_in_one_order(ids: list[s
 def test_a_call_without_a_decision_is_not_sent_again_as_failed() -> None:
     turn = AssistantMessage((ToolCall("a", "pay", "{}", approval=Approval("id", 9)),), "m")
     assert continued_turns(normalize_history([turn]), "m") == (turn,)
+
+
+def test_a_call_of_an_earlier_answer_that_was_started_and_not_ended_was_interrupted() -> None:
+    events: list[e.ChatEvent] = [e.ConversationStarted("c", "m", ""), e.ToolStarted("a", "pay")]
+    assert messages_of(events) == [ToolMessage("a", "pay", INTERRUPTED_CALL_RESULT, is_error=True)]
+    ended = e.ToolFinished("a", "pay", "completed", 1, b"1")
+    assert messages_of([*events, ended, e.TurnStarted(1)]) == [ToolMessage("a", "pay", "1")]
+
+
+def test_what_a_call_of_an_earlier_answer_asks_anew_is_in_the_place_of_its_result() -> None:
+    asked = Approval("2.a.b", 2)
+    events: list[e.ChatEvent] = [e.ToolStarted("a", "pay"), e.ToolApprovalRequested("a", "pay", asked)]
+    assert messages_of(events) == [undecided_result(ToolCall("a", "pay", ""), asked)]

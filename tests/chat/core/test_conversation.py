@@ -33,7 +33,7 @@ from winterbourne.chat.core.events import (
     TurnStarted,
     Usage,
 )
-from winterbourne.chat.core.history import normalize_history
+from winterbourne.chat.core.history import normalize_history, undecided_result
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
@@ -551,13 +551,9 @@ class AskingTurn(SleepingTurn):
         self._asks_again = asks_again
 
     @override
-    def start(self, call: ToolCall) -> None:
-        self._asked[call.id] = Approval("id", 9)
-
-    @override
-    def decide(self, call: ToolCall, decisions: Sequence[Decision]) -> None:
-        if self._asks_again:
-            self.start(call)
+    def start(self, call: ToolCall, decisions: Sequence[Decision] | None = None) -> None:
+        if decisions is None or self._asks_again:
+            self._asked[call.id] = Approval("id" if decisions is None else "id2", 9)
         else:
             super().start(call)
 
@@ -601,11 +597,12 @@ class TestCallThatWaitsForAPerson:
 
     @jumping
     async def test_that_asks_again_ends_the_answer_again(self) -> None:
-        emitted = RecordingEmit()
-        chat = conversation(emitted, FakeProvider(), request=self.deciding())
+        emitted, stored = RecordingEmit(), list[Message]()
+        chat = conversation(emitted, FakeProvider(), stored.append, request=self.deciding())
         chat.tools = AskingTools(asks_again=True)
         await chat.run()
         assert emitted[-1] == ConversationEnded("approval", Usage(), 0)
+        assert stored == [undecided_result(self.CALL, Approval("id2", 9))]
 
     @jumping
     async def test_that_is_stopped_has_its_result_stored(self) -> None:

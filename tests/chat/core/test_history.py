@@ -2,6 +2,7 @@
 
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from winterbourne.chat.core.history import (
     new_messages,
     normalize_history,
     pending_calls,
+    undecided_result,
+    with_new_questions,
 )
 from winterbourne.chat.core.messages import (
     Approval,
@@ -222,6 +225,14 @@ class TestCallsThatWaitForAPerson:
         history = normalize_history([HI, self.ASKED, self.RESULT])
         assert history == (HI, self.ASKED, undecided, self.RESULT)
         assert pending_calls(history) == [self.ASKED.tool_calls[0]]
+
+    def test_wait_for_what_they_have_asked_last(self) -> None:
+        (first, other), anew = self.ASKED.tool_calls, Approval("id2", 10)
+        asked = AssistantMessage((msgspec.structs.replace(first, approval=anew), other), "a1")
+        history = normalize_history([HI, self.ASKED, self.RESULT, undecided_result(first, anew)])
+        assert history == normalize_history([HI, asked, self.RESULT])
+        assert pending_calls(history) == [asked.tool_calls[0]]
+        assert with_new_questions([undecided_result(first, anew)]) == []
 
     def test_are_those_without_a_result_if_nothing_says_what_was_asked(self) -> None:
         call = ToolCall("c1", "x", "{}")

@@ -229,14 +229,12 @@ class _Group:
         self._emit, self._outcomes = emit, outcomes
         self._tasks: list[asyncio.Task[ToolMessage]] = []
 
-    def start(self, call: ToolCall) -> None:
+    def start(self, call: ToolCall, decisions: Sequence[Decision] | None = None) -> None:
+        assert decisions is None
         self._tasks.append(asyncio.create_task(self._run(call, self._tasks[-1:])))
 
     def refuse(self, call: ToolCall, reason: str) -> None:
         raise AssertionError(call, reason)
-
-    def decide(self, call: ToolCall, decisions: Sequence[Decision]) -> None:
-        raise AssertionError(call, decisions)
 
     @property
     def pending(self) -> Mapping[str, Approval]:

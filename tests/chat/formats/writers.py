@@ -39,7 +39,7 @@ def _native_message(message: Message) -> dict[str, Any]:
                 "content": orjson.loads(orjson.dumps([_native_part(part) for part in parts])),
             }
         case ToolMessage():
-            return {"role": "tool", **{name: getattr(message, name) for name in message.__struct_fields__}}
+            return dict(msgspec.to_builtins(message))
 
 
 def _native_part(part: object) -> Any:

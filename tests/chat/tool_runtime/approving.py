@@ -1,5 +1,6 @@
 """Chats in which a person is asked: the executor of a process, what it asks, and what is decided in another one."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,15 +38,16 @@ def deny(call: ToolCall, reason: str = "") -> Decision:
 
 
 class Till:
-    """What was paid."""
+    """What was paid; it takes so many seconds."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, seconds: float = 0, **options: Any) -> None:
         self.paid: list[int] = []
 
         @tool(**{"approval": True, **options})
         async def pay(euros: int, to: str = "the harbour master") -> str:
             """Pay."""
             self.paid.append(euros)
+            await asyncio.sleep(seconds)
             return f"paid {to}"
 
         self.pay: Tool = pay
@@ -78,7 +80,7 @@ class Process:
         """The results of pending calls after these decisions."""
         async with self._turn("yes_or_no", turn) as group:
             for call in calls:
-                group.decide(call, decisions)
+                group.start(call, decisions)
             return await group.results()
 
     def _turn(self, approvals: ApprovalKind, turn: dict[str, str]) -> ToolCallGroup:

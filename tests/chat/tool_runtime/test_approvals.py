@@ -33,6 +33,7 @@ NUMBERS = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False)
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
 )
 
 
@@ -224,6 +225,79 @@ class TestDecision:
         monkeypatch.setattr(harbour.store, "compare_and_set", fail)
         (result,) = await harbour.process().decide(call, decisions=[approve(call)])
         assert (harbour.till.paid, result.content) == ([], approvals.UNAVAILABLE)
+
+    @pytest.mark.parametrize("is_approved", [True, False])
+    @jumping
+    async def test_that_the_store_does_not_take_in_time_runs_nothing(self, *, is_approved: bool) -> None:
+        harbour = Harbour()
+        call = await harbour.ask()
+        harbour.store.compare_and_set = lambda _: asyncio.Event().wait()  # type: ignore[assignment,method-assign]
+        process, deadline = harbour.process(), asyncio.get_running_loop().time() + 60
+        async with process.executor.turn(
+            process.client, caller_id="anna", conversation_id="c1", deadline=deadline
+        ) as group:
+            group.start(call, [approve(call) if is_approved else deny(call)])
+            (result,) = await group.results()
+        assert (harbour.till.paid, result.is_error) == ([], True)
+        assert asyncio.get_running_loop().time() < deadline
+
+    @jumping
+    async def test_that_is_not_run_is_not_shown_as_started(self) -> None:
+        harbour = Harbour()
+        process, call = harbour.process(), await harbour.ask()
+        for decision in (deny(call), approve(call), Decision(approval_id="1.a.b", approved=True)):
+            process.client.batches.clear()
+            await process.decide(call, decisions=[decision])
+            assert process.client.kinds("1") == ["Finished"]
+
+    @pytest.mark.parametrize("is_first", [True, False])
+    @jumping
+    async def test_of_two_that_contradict_each_other_the_one_that_denies_counts(self, *, is_first: bool) -> None:
+        harbour = Harbour()
+        call = await harbour.ask()
+        both = [deny(call), approve(call)] if is_first else [approve(call), deny(call)]
+        await harbour.process().decide(call, decisions=both)
+        assert harbour.till.paid == []
+
+    @jumping
+    async def test_is_looked_for_in_no_more_calls_than_a_turn_may_have(self) -> None:
+        """A client may send a history with thousands that it has made up."""
+        harbour = Harbour()
+        call = await harbour.ask()
+        made_up = [ToolCall(f"x{number}", "pay", "{}") for number in range(5)]
+        process = harbour.process(tool_calls_per_turn=3)
+        results = await process.decide(*made_up, call, decisions=[approve(call)])
+        assert harbour.till.paid == []
+        assert [("verified" in each.content, "Only 3" in each.content) for each in results] == [
+            *[(True, False)] * 3,
+            *[(False, True)] * 3,
+        ]
+
+    @jumping
+    async def test_is_validated_by_what_the_tool_takes_now(self) -> None:
+        harbour = Harbour()
+        call = await harbour.ask(euros=5, to="me")
+
+        @tool(name="pay", approval=True)
+        async def pay(cents: int) -> None:
+            """Pay."""
+            harbour.till.paid.append(cents)
+
+        process = Process(pay, store=harbour.store, clock=harbour.clock)
+        (result,) = await process.decide(call, decisions=[approve(call)])
+        assert (harbour.till.paid, result.is_error) == ([], True)
+
+    @jumping
+    async def test_of_a_call_that_was_stopped_cannot_be_used_again(self) -> None:
+        harbour = Harbour(seconds=60)
+        call, process = await harbour.ask(), harbour.process()
+        deciding = asyncio.create_task(process.decide(call, decisions=[approve(call)]))
+        await asyncio.sleep(1)
+        deciding.cancel()
+        await asyncio.gather(deciding, return_exceptions=True)
+        assert [one.status for one in process.client.finished] == ["cancelled"]
+        (result,) = await harbour.process().decide(call, decisions=[approve(call)])
+        assert (harbour.till.paid, result.content) == ([5], approvals.USED)
 
     @jumping
     async def test_of_a_tool_that_is_gone_is_answered(self) -> None:

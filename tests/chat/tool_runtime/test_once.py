@@ -97,6 +97,14 @@ class TestTheSameCall:
         assert len(bookings.keys) == 1
 
     @jumping
+    async def test_nor_if_that_was_an_attempt_before_the_last(self) -> None:
+        """That the berth is taken may be the first attempt's work."""
+        bookings = Bookings(RuntimeError("boom"), ToolError("the berth is taken"), retries=1)
+        assert await bookings.call() == "the berth is taken"
+        assert (await bookings.call()).startswith(UNKNOWN)
+        assert len(bookings.keys) == 2
+
+    @jumping
     async def test_nor_if_its_result_cannot_be_written(self) -> None:
         bookings = Bookings()
         result = object()

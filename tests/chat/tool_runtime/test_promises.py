@@ -243,7 +243,8 @@ async def test_isolation_of_remote_is_another_function_that_is_sent_no_key(servi
     async with remote(service) as (executor, _):
         await run_turn(executor, tool_call("elsewhere", seconds=0))
     sent = orjson.loads(service.requests[0].content)
-    assert set(sent) == {"tool", "arguments", "timeout_s", "request_id", "caller", "stream", "stop_key"}
+    told = {"tool", "arguments", "timeout_s", "request_id", "caller", "stream", "stop_key", "idempotency_key"}
+    assert set(sent) == told
 
 
 async def test_cost_of_remote_is_one_invocation_a_call(service: StubService) -> None:

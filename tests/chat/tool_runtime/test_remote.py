@@ -16,11 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
+from tests.chat.stores import Clock
 from tests.chat.tool_keys import keys_of
+from tests.chat.tool_runtime.approving import memory_store
 from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
 from winterbourne.chat.errors import StorageUnavailable, ToolError, ToolUnavailable
 from winterbourne.chat.infra.decompression import decompress
 from winterbourne.chat.settings import Settings
+from winterbourne.chat.storage.call_records import CallRecords
 from winterbourne.chat.tool_runtime import remote
 from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
@@ -130,7 +133,20 @@ class TestInvocation:
             "caller": "ada",
             "stream": True,
             "stop_key": "",
+            "idempotency_key": "",
         }
+
+    async def test_carries_the_key_of_a_call_that_runs_once(self) -> None:
+        api, store = StubLambda(), memory_store(Clock())
+        pay = remote_tool("{TOOL_WORKER_FUNCTION}", once=True)(halve)
+        async with httpx.AsyncClient(transport=api) as client:
+            clients = HttpClients(asynchronous=lambda: client)
+            executor = ToolExecutor([pay], records=CallRecords(store), keys=SETTINGS, clients=clients)
+            for call in (tool_call("halve", "a", number=4), tool_call("halve", "b", number=4)):
+                await run_turn(executor, call)
+            await run_turn(executor, tool_call("halve", "c", number=6))
+        sent = [json.loads(request.content)["idempotency_key"] for request in api.requests]
+        assert (len(sent), len(set(filter(None, sent)))) == (2, 2)
 
     async def test_returns_the_result(self, api: tuple[StubLambda, ToolContext]) -> None:
         assert await run(double, '{"number":21}', api[1]) == 42

@@ -6,6 +6,7 @@ import pytest
 
 from tests.chat.formats.ai_sdk.ui_messages import assistant, call, user
 from tests.chat.formats.wire import attempt, read, rejection
+from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
@@ -101,7 +102,8 @@ class TestDecisions:
         assert chat.decisions == (Decision(approval_id="1.a.b", approved=approved, reason="tried"),)
         assert chat.message_id == "a1"
         call = ToolCall("c1", "x", '{"a":1}', approval=self.ASKED)
-        assert chat.messages[1:] == (AssistantMessage((call,), "a1"),)
+        lost = ToolMessage("c1", "x", INTERRUPTED_CALL_RESULT, is_error=True)  # unless a result comes now
+        assert chat.messages[1:] == (AssistantMessage((call,), "a1"), lost)
 
     def test_one_message_is_enough_where_the_rest_is_kept(self) -> None:
         chat, _ = FORMAT.decode(one_message(self.decided(approved=True), approvals=True))

@@ -16,7 +16,7 @@ from tests.chat.formats import writers
 from tests.chat.formats.ai_sdk.ui_messages import assistant, call, user
 from tests.chat.formats.kept_chats import SERVER_TOOLS, generate
 from tests.chat.formats.wire import read, rejection
-from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, normalize_history
+from winterbourne.chat.core.history import DENIED_CALL_RESULT, INTERRUPTED_CALL_RESULT, normalize_history
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
@@ -32,7 +32,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.formats.ai_sdk.decode import FORMAT
-from winterbourne.chat.formats.ai_sdk.history import TOOL_DENIED, UIMessage, decode_history, encode_history
+from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history, encode_history
 
 
 class TestHistory:
@@ -189,9 +189,9 @@ class TestKeptMessages:
             ([], "approval-requested", {"requestReason": "Pay?"}),
             ([ToolMessage("c1", "pay", "{}")], "output-available", {"approved": True}),
             ([ToolMessage("c1", "pay", "closed", is_error=True)], "output-error", {"approved": True}),
-            ([ToolMessage("c1", "pay", TOOL_DENIED, is_error=True)], "output-denied", {"approved": False}),
+            ([ToolMessage("c1", "pay", DENIED_CALL_RESULT, is_error=True)], "output-denied", {"approved": False}),
             (
-                [ToolMessage("c1", "pay", f"{TOOL_DENIED} Too much.", is_error=True)],
+                [ToolMessage("c1", "pay", f"{DENIED_CALL_RESULT} Too much.", is_error=True)],
                 "output-denied",
                 {"approved": False, "reason": "Too much."},
             ),

@@ -1,6 +1,8 @@
 """A person decides: a whole service asks, and the decision arrives in a later request, in another process perhaps."""
 
 import asyncio
+import copy
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -11,6 +13,8 @@ from msgspec import UNSET
 from tests.chat.fakes import FakeProvider, Step, answer, calls_tools
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from tests.chat.tool_runtime.approving import KEY, Till
+from tests.chat.tool_runtime.test_once import LoopClock
+from tests.clock import jumping
 from winterbourne import ResponseStream
 from winterbourne.chat.app import OwnParts, build
 from winterbourne.chat.core.answer_messages import messages_of
@@ -22,7 +26,7 @@ from winterbourne.chat.core.events import (
     ToolApprovalRequested,
     ToolFinished,
 )
-from winterbourne.chat.core.history import UNDECIDED_CALL_RESULT
+from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, UNDECIDED_CALL_RESULT
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
@@ -34,12 +38,14 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserMessage,
 )
-from winterbourne.chat.errors import ModelBusy
+from winterbourne.chat.errors import InputRequired, ModelBusy
 from winterbourne.chat.formats.base import Encoder, Format, ResumedAnswer, encode_json_error
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.base import Store
 from winterbourne.chat.storage.memory import MemoryBackend
+from winterbourne.chat.tool_runtime import approvals
+from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 
 PAY, PAY_TWICE = (
@@ -102,7 +108,8 @@ class Chat:
     """A chat over a store that outlives its processes. `sent` is what a client that keeps the history itself has."""
 
     def __init__(self, *turns: list[Step], where: str = "kept", tools: Sequence[Tool] = (), **options: Any) -> None:
-        self.store, self.till = Store(MemoryBackend, threads=0, is_shared=True), Till(**options)
+        self.clock, self.backend, self.till = LoopClock(), MemoryBackend(), Till(**options)
+        self.clock.time_s = time.time() - asyncio.get_running_loop().time()
         self.provider = FakeProvider(*turns)
         self.tools, self.where = tools, where
         self.sent: list[Message] = []
@@ -114,8 +121,15 @@ class Chat:
         settings = Settings.of(
             auth="none", model_provider="fake", store="own:x", title_model="off", signing_key=KEY, keep=keep
         )
-        own = OwnParts({"fake": lambda _: self.provider}, (FORMAT,), {"own": lambda _: self.store})
+        store = Store(lambda: self.backend, threads=0, is_shared=True, now=self.clock)
+        own = OwnParts({"fake": lambda _: self.provider}, (FORMAT,), {"own": lambda _: store})
         self.service = build(settings, [self.till.pay, *self.tools], telemetry.make_logger(), own=own)
+
+    def kill(self) -> None:
+        """Start a new process, a lease after the one before has written its last."""
+        self.backend = copy.deepcopy(self.backend)
+        self.clock.time_s += 3600
+        self.start()
 
     async def post(self, *new: Message, **fields: Any) -> Answer:
         self.sent += new
@@ -161,6 +175,7 @@ class TestWhereverTheConversationIs:
         assert (chat.till.paid, chat.told()) == ([], ["The user did not allow this call. too dear"])
         (finished,) = [one for one in decided.events if isinstance(one, ToolFinished)]
         assert finished.status == "denied"
+        assert "ToolStarted" not in decided.kinds
 
     async def test_each_call_has_its_own_decision_and_its_own_place(self, where: str) -> None:
         chat = Chat(PAY_TWICE, answer("done"), where=where)
@@ -214,8 +229,60 @@ class TestWhereverTheConversationIs:
         await chat.post(decisions=second.decided())
         assert chat.till.paid == [5, 6]
 
+    @pytest.mark.parametrize("approval", [False, True])
+    async def test_a_form_that_comes_after_a_form_or_an_approval_is_decided_too(
+        self, where: str, *, approval: bool
+    ) -> None:
+        filled: list[object] = []
+
+        @tool(approval=approval)
+        async def sail(context: ToolContext) -> str:
+            """Sail."""
+            state, answer = context.input_response or ("", {})
+            filled.append(answer)
+            if state != "b":
+                raise InputRequired(f"Which {state}?", {"type": "object"}, "b" if state else "a")
+            return "off"
+
+        chat = Chat(calls_tools(("1", "sail", "")), answer("done"), where=where, tools=[sail])
+        asked = await chat.post(*ASK, approvals="form")
+        for number in range(2 + approval):
+            assert asked.ended.stop_reason == "approval"
+            if where != "sent":
+                kept = (await chat.send("GET", "/conversations/c")).response.json["messages"]
+                assert [one["role"] for one in kept] == ["user", "assistant"]
+                assert kept[1]["parts"][0]["approval"]["id"] == asked.asked["1"].id
+            form: dict[str, Any] = {} if approval and not number else {"arguments": {"n": number - approval}}
+            asked = await chat.post(decisions=asked.decided(**form), approvals="form")
+        assert (filled, chat.told(), asked.ended.stop_reason) == ([{}, {"n": 0}, {"n": 1}], ['"off"'], "stop")
+
 
 class TestKept:
+    @jumping
+    async def test_what_became_of_a_decided_call_whose_process_was_killed_is_not_known(self) -> None:
+        """It may have taken effect: the model is not told that it was not run."""
+        chat = Chat(PAY, answer("well"), answer("well"), seconds=30)
+        asked = await chat.post(*ASK)
+        running = asyncio.create_task(chat.post(decisions=asked.decided()))
+        await asyncio.sleep(5)
+        kept = (await chat.send("GET", "/conversations/c")).response.json["messages"]
+        chat.kill()
+        running.cancel()
+        assert [one["role"] for one in kept] == ["user", "assistant"]
+        await chat.post(UserMessage((Text("Is it paid?"),), "u2"))
+        assert (chat.till.paid, chat.told()) == ([5], [INTERRUPTED_CALL_RESULT])
+
+    @jumping
+    async def test_a_decision_whose_process_was_killed_runs_nothing_again(self) -> None:
+        chat = Chat(PAY, answer("well"), seconds=30)
+        asked = await chat.post(*ASK)
+        running = asyncio.create_task(chat.post(decisions=asked.decided()))
+        await asyncio.sleep(5)
+        chat.kill()
+        running.cancel()
+        await chat.post(decisions=asked.decided())
+        assert (chat.till.paid, chat.told()) == ([5], [approvals.USED])
+
     async def test_the_answer_goes_on_in_the_message_of_before(self) -> None:
         chat = Chat(PAY, answer("done"))
         asked = await chat.post(*ASK)

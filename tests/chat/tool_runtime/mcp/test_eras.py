@@ -274,10 +274,7 @@ class Sizes:
 
         call = ToolCall("c1", "pier_look", arguments)
         async with executor.turn(emit, caller_id="ada", conversation_id="c", approvals=approvals) as calls:
-            if decisions is None:
-                calls.start(call)
-            else:
-                calls.decide(call, decisions)
+            calls.start(call, decisions)
             return [message.content for message in await calls.results()]
 
     @property

@@ -155,7 +155,8 @@ class ToolSettings(msgspec.Struct, frozen=True, kw_only=True):
     signing_key: str = ""
     """Key that signs what a person is asked, for local use: at least 32 characters, or two keys separated by a comma,
     of which the first signs and both are accepted, while one is being replaced. Unset: a random one, so that what one
-    process asks no other can be told the answer to.
+    process asks no other can be told the answer to; but the local server makes one for all its processes, and with a
+    STORE that outlives it keeps it in `winterbourne/signing.key` below `XDG_STATE_HOME` or `~/.local/state`.
     """
     signing_key_secret_arn: str = ""
     """ARN of the Secrets Manager secret or SSM parameter with the same; wins over SIGNING_KEY."""

@@ -61,7 +61,7 @@ class ToolWorker:
 
         Args:
             event: The call as the chat sends it: `tool`, `arguments`, `timeout_s`, and optionally `request_id`,
-                `caller`, `stream` and `stop_key`.
+                `caller`, `stream`, `stop_key` and `idempotency_key`.
             context: Lambda's context object.
 
         Returns:
@@ -114,7 +114,7 @@ class ToolWorker:
         async with self._executor.turn(
             emit, deadline=deadline, request_id=call.request_id, caller_id=call.caller
         ) as turn:
-            turn.start(tool_call)
+            turn.start(tool_call, idempotency_key=call.idempotency_key)
             waits: list[asyncio.Task[Any]] = [asyncio.create_task(turn.results())]
             if call.stop_key and self._can_be_stopped:
                 waits.append(asyncio.create_task(self._stop_signals.wait(call.stop_key, TOOL_CALL, since_ms=1)))

@@ -56,9 +56,14 @@ def local_settings(scratch: Path) -> dict[str, str]:
     return dict(zip(SET_LOCALLY, ("scripted", "none", f"file:{scratch / 'store.sqlite3'}", "0", "0"), strict=True))
 
 
-def signing_key(file: Path) -> str:
-    """The key in a file, which is made with the first one: what is asked before a restart can be decided after it."""
+def signing_key(folder: Path) -> str:
+    """The key in a file of this folder, which is made if it is not there, for its owner alone.
+
+    It should last as long as the store: what is asked before a restart can then be decided after it, and only once.
+    """
+    file = folder / "signing.key"
     if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)
         file.write_text(secrets.token_urlsafe(32), encoding="ascii")
     return file.read_text(encoding="ascii").strip()

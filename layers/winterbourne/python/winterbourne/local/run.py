@@ -95,10 +95,12 @@ def _fields_of(kind: type[ServerConfig | FunctionConfig | Cors], args: Namespace
 def _chat_settings(args: Namespace, scratch: Path) -> dict[str, str]:
     if not args.is_chat:
         return {}
-    own = chat_settings.local_settings(scratch)
-    with suppress(OSError):  # in a folder that cannot be written, each process has a key of its own
-        own["SIGNING_KEY"] = chat_settings.signing_key(args.log_file.with_name("local.key"))
-    return {**own, **chat_settings.user_settings(args.environ, args.named)}
+    own, users = chat_settings.local_settings(scratch), chat_settings.user_settings(args.environ, args.named)
+    state = args.environ.get("XDG_STATE_HOME") or "~/.local/state"  # a file of the project might be committed
+    with suppress(OSError, RuntimeError):  # without a home, or where it cannot be written, each process has its own key
+        folder = Path(state).expanduser() / "winterbourne" if "STORE" in users else scratch
+        own["SIGNING_KEY"] = chat_settings.signing_key(folder)
+    return {**own, **users}
 
 
 def _look_around(args: Namespace) -> None:

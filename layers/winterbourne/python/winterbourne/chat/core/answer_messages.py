@@ -24,7 +24,7 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     TurnStarted,
 )
-from winterbourne.chat.core.history import in_stored_order, is_placeholder
+from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, in_stored_order, is_placeholder, undecided_result
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -43,7 +43,7 @@ def messages_of(events: Iterable[ChatEvent]) -> list[Message]:
     """The messages of an answer, as the conversation that emitted these events hands them to its `on_message`.
 
     A turn that has not ended is incomplete, and a call that has not ended has no result. Results before the first turn
-    are those of an earlier answer's calls.
+    are those of an earlier answer's calls, of which one that was started and has not ended was interrupted.
     """
     answer = _Answer()
     for event in events:
@@ -107,7 +107,7 @@ class _Answer(msgspec.Struct):
     _turn: TurnParts = msgspec.field(default_factory=TurnParts)
     _results: dict[str, ToolMessage] = {}
 
-    def add(self, event: ChatEvent) -> None:
+    def add(self, event: ChatEvent) -> None:  # noqa: C901 - one case for each event
         match event:
             case ConversationStarted(_, message_id):
                 self._id = message_id
@@ -118,11 +118,15 @@ class _Answer(msgspec.Struct):
                 self._results[id_] = ToolMessage(id_, name, content, is_error=event.status != "completed")
             case ConversationEnded(_, usage):
                 self._set_usage(usage)
-            case ToolApprovalRequested(id_, _, approval):
-                self._turn.set_on_call(id_, approval=approval)
+            case ToolApprovalRequested(id_, name, approval):
+                if not self._turn.set_on_call(id_, approval=approval):  # an earlier answer's call
+                    self._results[id_] = undecided_result(ToolCall(id_, name, ""), approval)
+            case ToolStarted(id_, name):
+                if not self._turn.set_on_call(id_):  # likewise: it was allowed, and may have taken effect
+                    self._results[id_] = ToolMessage(id_, name, INTERRUPTED_CALL_RESULT, is_error=True)
             case TurnStarted():
                 self.end_turn(incomplete=True)
-            case ToolQueued() | ToolStarted() | ToolProgressed():
+            case ToolQueued() | ToolProgressed():
                 pass
             case ConversationFailed() | ConversationStopped():  # nothing follows
                 pass

@@ -35,6 +35,7 @@ from winterbourne.chat.core.history import (
     is_placeholder,
     normalize_history,
     pending_calls,
+    undecided_result,
 )
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
@@ -68,14 +69,14 @@ TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without
 class TurnToolCalls(AbstractAsyncContextManager["TurnToolCalls"], Protocol):
     """The tool calls of one model turn. Leaving the block cancels the calls that still run and waits for them."""
 
-    def start(self, call: ToolCall, /) -> None:
-        """Start a call; it runs concurrently with the others."""
+    def start(self, call: ToolCall, decisions: Sequence[Decision] | None = None, /) -> None:
+        """Start a call; it runs concurrently with the others.
+
+        One of an earlier answer is run if one of these decisions allows it; else it is told why it is not run.
+        """
 
     def refuse(self, call: ToolCall, reason: str, /) -> None:
         """Do not run a call; its result is this error."""
-
-    def decide(self, call: ToolCall, decisions: Sequence[Decision], /) -> None:
-        """Run a call of an earlier answer if one of these decisions allows it, or tell why it is not run."""
 
     async def results(self) -> Sequence[ToolMessage]:
         """Wait for all calls: one result per call, in call order, but none for those that wait for a person.
@@ -198,10 +199,11 @@ class Conversation(msgspec.Struct, kw_only=True):
         try:
             async with group:
                 for call in calls:
-                    group.decide(call, self.request.decisions)
+                    group.start(call, self.request.decisions)
                 await group.results()
         finally:  # also of calls that were cancelled
-            results = await group.results()
+            asked_anew = ((call, group.pending[call.id]) for call in calls if call.id in group.pending)
+            results = [*await group.results(), *(undecided_result(*each) for each in asked_anew)]
             history[:] = normalize_history(one for one in (*history, *results) if not is_placeholder(one))
             if self.on_message:
                 for message in in_stored_order(results):
@@ -270,11 +272,12 @@ class TurnParts(msgspec.Struct):
             case _:
                 assert_never(event)
 
-    def set_on_call(self, call_id: str, **fields: Any) -> None:
-        """Set fields of a call that came before."""
-        for at, part in enumerate(self._parts):
-            if isinstance(part, ToolCall) and part.id == call_id:
-                self._parts[at] = msgspec.structs.replace(part, **fields)
+    def set_on_call(self, call_id: str, **fields: Any) -> bool:
+        """Set fields of a call that came before; returns whether there is one."""
+        places = [at for at, part in enumerate(self._parts) if isinstance(part, ToolCall) and part.id == call_id]
+        for at in places:
+            self._parts[at] = msgspec.structs.replace(self._parts[at], **fields)
+        return bool(places)
 
     def finish(self) -> tuple[AssistantPart, ...]:
         """The parts so far; nothing is open after that."""

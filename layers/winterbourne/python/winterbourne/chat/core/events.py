@@ -139,7 +139,10 @@ class ToolQueued(_ToolCallEvent, frozen=True):
 
 
 class ToolStarted(_ToolCallEvent, frozen=True):
-    """A call has started. If its arguments turn out to be invalid, a failed ToolFinished follows."""
+    """A call has started. If its arguments turn out to be invalid, a failed ToolFinished follows.
+
+    A call that a person has decided on has none if it is not run.
+    """
 
 
 class ToolProgressed(_ToolCallEvent, frozen=True):

@@ -8,10 +8,12 @@ sent is always normalized. No history is refused, because a client cannot mend w
 import logging
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Sequence
+from functools import partial
 from itertools import takewhile
 from typing import Final, cast
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from winterbourne.chat.core.messages import (
     Approval,
@@ -30,6 +32,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.errors import RequestRejected
 
 __all__ = [
+    "DENIED_CALL_RESULT",
     "INTERRUPTED_CALL_RESULT",
     "UNDECIDED_CALL_RESULT",
     "check_decisions",
@@ -39,6 +42,8 @@ __all__ = [
     "new_messages",
     "normalize_history",
     "pending_calls",
+    "undecided_result",
+    "with_new_questions",
     "with_parts",
     "with_usable_parts",
 ]
@@ -46,8 +51,11 @@ __all__ = [
 INTERRUPTED_CALL_RESULT = "This call was interrupted before it gave a result."
 """The result the model gets for a call whose own result never came: providers reject a call without a result."""
 
-UNDECIDED_CALL_RESULT = "The user did not decide whether to allow this call, so it was not run."
+UNDECIDED_CALL_RESULT = "The user has not decided whether to allow this call, as far as is known, and it has no result."
 """The same for a call that waited for a person."""
+
+DENIED_CALL_RESULT = "The user did not allow this call."
+"""How the result of a call begins that a person has denied; that person's reason follows."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -64,7 +72,7 @@ def normalize_history(messages: Iterable[Message]) -> tuple[Message, ...]:
     What was repaired is counted in one log line, without contents.
     """
     history = _History()
-    messages = tuple(messages)
+    messages = with_new_questions(messages)
     newest = {one.id: at for at, one in enumerate(messages) if isinstance(one, UserMessage) and not is_blank(one)}
     for at, message in enumerate(messages):
         if is_blank(message):
@@ -106,6 +114,28 @@ def with_parts(message: Message, change: Callable[[AssistantPart], AssistantPart
     if not isinstance(message, AssistantMessage):
         return message
     return msgspec.structs.replace(message, parts=tuple(map(change, message.parts)))
+
+
+def undecided_result(call: ToolCall, approval: Approval | UnsetType = UNSET) -> ToolMessage:
+    """What stands where the result of a call would be that waits for a person; `approval` is what it asks anew."""
+    return ToolMessage(call.id, call.name, UNDECIDED_CALL_RESULT, is_error=True, approval=approval)
+
+
+def with_new_questions(messages: Iterable[Message]) -> list[Message]:
+    """The messages with what a person was asked anew in the turn whose call has asked."""
+    current: list[Message] = []
+    for message in messages:
+        if isinstance(message, ToolMessage) and message.approval:
+            current = [with_parts(one, partial(_ask_anew, message)) for one in current]
+        else:
+            current.append(message)
+    return current
+
+
+def _ask_anew(question: ToolMessage, part: AssistantPart) -> AssistantPart:
+    if isinstance(part, ToolCall) and part.approval and part.id == question.tool_call_id:
+        return msgspec.structs.replace(part, approval=question.approval)
+    return part
 
 
 def new_messages(messages: Sequence[Message], client_tools: Container[str]) -> tuple[Message, ...]:
@@ -193,8 +223,8 @@ class _History:
         self.messages.append(turn)
         for call in turn.tool_calls:
             self._waiting.setdefault(call.id, []).append(len(self.messages))
-            text = UNDECIDED_CALL_RESULT if call.approval else INTERRUPTED_CALL_RESULT
-            self.messages.append(ToolMessage(call.id, call.name, text, is_error=True))
+            interrupted = ToolMessage(call.id, call.name, INTERRUPTED_CALL_RESULT, is_error=True)
+            self.messages.append(undecided_result(call) if call.approval else interrupted)
             if early := self._early.pop(call.id, None):
                 self._set_result(len(self.messages) - 1, early)
 

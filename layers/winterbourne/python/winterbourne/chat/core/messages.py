@@ -194,12 +194,16 @@ class AssistantMessage(msgspec.Struct, frozen=True, tag="assistant", tag_field="
 
 
 class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
-    """The only result of a tool call. `content` is JSON or plain text; `is_error` says whether the call failed."""
+    """The only result of a tool call. `content` is JSON or plain text; `is_error` says whether the call failed.
+
+    `approval` is set if there is no result yet, because the call has asked a person once more.
+    """
 
     tool_call_id: str
     name: str
     content: str
     is_error: bool = False
+    approval: Approval | UnsetType = UNSET
 
 
 Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from winterbourne.chat.core.answer_messages import messages_of
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.history import new_messages
+from winterbourne.chat.core.history import is_placeholder, new_messages, with_new_questions
 from winterbourne.chat.core.messages import ChatRequest, Message, UserMessage
 from winterbourne.chat.errors import ConversationBusy, ConversationNotFound
 from winterbourne.chat.infra import redaction
@@ -232,7 +232,9 @@ class ConversationStore:
         keys = messages_partition(caller_id, conversation_id), log_partition(caller_id, conversation_id)
         items = await _read_items(self._store, *keys, metadata)
         messages = [stored.with_id() for stored in await _join_items(items.all, metadata.created_ms)]
-        return self._summary(item, metadata), messages
+        summary = self._summary(item, metadata)
+        current = with_new_questions(messages)  # and while it runs, a call without a result was not interrupted
+        return summary, [one for one in current if not (summary.running and is_placeholder(one))]
 
     async def latest_log(self, caller_id: str, conversation_id: str, attempts: int = 5) -> StreamLog | None:
         """The log of the conversation's latest answer; None if there is none to be read, or a later answer without one.
@@ -263,7 +265,7 @@ class ConversationStore:
         items = await self._store.query_partition(messages_partition(caller_id, conversation_id))
         first = message_key(log.epoch // 1000, log.header.position)
         earlier = [item for item in items if item.sk < first]
-        return [stored.with_id() for stored in await _join_items(earlier, 0)]
+        return with_new_questions(stored.with_id() for stored in await _join_items(earlier, 0))
 
     async def set_title(
         self, caller_id: str, conversation_id: str, title: str, if_title: str | None = None

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import functools
+import hashlib
 import hmac
 import inspect
 import json
@@ -20,6 +21,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from winterbourne.chat.core.history import DENIED_CALL_RESULT
 from winterbourne.chat.core.messages import Approval, Decision
 from winterbourne.chat.errors import ChatError, InputRequired, SettingsError, StorageUnavailable
 from winterbourne.chat.infra import redaction
@@ -33,11 +35,13 @@ from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.results import Outcome, denied, failed, handle_exception
 from winterbourne.chat.tool_runtime.threads import ThreadPool
 
-__all__ = ["DENIED", "Approvals", "canonical_json", "tell_edits", "wait_for_turn"]
+__all__ = ["Approvals", "canonical_json", "tell_edits", "wait_for_turn"]
 
 Clock: TypeAlias = Callable[[], float]
 
-DENIED: Final = "The user did not allow this call."
+USED: Final = (
+    "The user's decision on this call was used before, so it is not run again. It is not known here how it ended then."
+)
 UNAVAILABLE: Final = "The user's approval cannot be asked for or checked at the moment, so this call was not run."
 
 DAY_S: Final = 86_400
@@ -99,30 +103,31 @@ class Approvals:
         if call.turn.approvals == "none":
             return failed("This call needs a person's approval, which cannot be asked for here, so it was not run.")
         await call.turn.all_started.wait()
-        return await self.ask(call, "" if needed is True else needed, allows_edits=tool.options.approval_allows_edits)
+        message = "" if needed is True else needed
+        call.approval = await self._ask(call, message, allows_edits=tool.options.approval_allows_edits)
+        return None if call.approval else failed(UNAVAILABLE)
 
-    async def ask(
+    async def _ask(
         self, call: ActiveCall, message: str, *, allows_edits: bool = False, schema: dict[str, Any] | None = None
-    ) -> Outcome | None:
-        """Set the call's `approval`, of which the arguments are the fields; return a failed outcome if it cannot be."""
+    ) -> Approval | None:
+        """What a person is asked about a call, of which the arguments are the fields; None if it cannot be signed."""
         if not (keys := await self._keys()):
-            return failed(UNAVAILABLE)
+            return None
         expires_at_s = int(self._now()) + self._ttl_s
         id_ = _sign(keys[0], _describe(call), f"{expires_at_s}.{os.urandom(12).hex()}")
-        call.approval = Approval(id_, expires_at_s, redaction.redact(message), allows_edits, schema)
-        return None
+        return Approval(id_, expires_at_s, redaction.redact(message), allows_edits, schema)
 
     async def ask_for_input(self, call: ActiveCall, asked: InputRequired) -> None:
         """Set the call's `approval` if a person can fill in what it has stopped for; its state is kept until then."""
         if call.turn.approvals != "form" or not self.records:
             return
         await call.turn.all_started.wait()
-        await self.ask(call, asked.message, schema=asked.schema)
-        approval, call.approval = call.approval, None
-        with contextlib.suppress(StorageUnavailable):
-            if approval:
-                await self.records.write(_state_key(approval.id), asked.state.encode(), approval.expires_at_s + DAY_S)
-                call.approval = approval
+        with contextlib.suppress(StorageUnavailable, TimeoutError):
+            async with asyncio.timeout_at(call.turn.deadline):
+                if approval := await self._ask(call, asked.message, schema=asked.schema):
+                    key, until_s = _state_key(approval.id), approval.expires_at_s + DAY_S
+                    await self.records.write(key, asked.state.encode(), until_s)
+                    call.approval = approval
 
     async def check(self, call: ActiveCall, tools: Mapping[str, PreparedTool]) -> Outcome | None:
         """Find the decision on a call among its `decisions`, and take what the person has filled in.
@@ -140,15 +145,14 @@ class Approvals:
         if int(decision.approval_id.partition(".")[0]) <= self._now():
             return failed("The user's decision came too late, so this call was not run.")
         if not decision.approved:
-            return await self.use_up(call) or denied(f"{DENIED} {decision.reason}".rstrip())
+            return await self.use_up(call) or denied(f"{DENIED_CALL_RESULT} {decision.reason}".rstrip())
         return await self._take_input(call, decision, tools.get(call.tool_call.name))
 
     async def _take_input(self, call: ActiveCall, decision: Decision, tool: PreparedTool | None) -> Outcome | None:
-        is_asked_first = tool is not None and tool.declared.options.approval
         try:
-            key = _state_key(decision.approval_id)
-            state = None if is_asked_first or not self.records else await self.records.read(key)
-        except StorageUnavailable:
+            async with asyncio.timeout_at(call.turn.deadline):
+                state = await self.records.read(_state_key(decision.approval_id)) if self.records else None
+        except (StorageUnavailable, TimeoutError):
             return failed(UNAVAILABLE)
         if state is None:
             return _edit(call, decision, tool)
@@ -161,9 +165,10 @@ class Approvals:
         assert decision  # noqa: S101 - found by `check`
         expires_at_s = int(decision.approval_id.partition(".")[0]) + DAY_S  # clocks differ
         try:
-            if not (self.records and await self.records.claim(decision.approval_id, b"", expires_at_s)):
-                return failed("The user's decision on this call was used before, so it was not run again.")
-        except StorageUnavailable:
+            async with asyncio.timeout_at(call.turn.deadline):
+                if not (self.records and await self.records.claim(decision.approval_id, b"", expires_at_s)):
+                    return failed(USED)
+        except (StorageUnavailable, TimeoutError):
             return failed(UNAVAILABLE)
         name, what = call.tool_call.name, "approved" if decision.approved else "denied"
         reason = {"reason": decision.reason} if self._log_reasons else {}
@@ -230,7 +235,7 @@ def _describe(call: ActiveCall) -> bytes:
     """All that a decision on this call is about."""
     one, turn = call.tool_call, call.turn
     fields = turn.conversation_id, one.id, one.name, canonical_json(one.arguments), turn.caller_id
-    return json.dumps(("winterbourne approval 1", *fields)).encode()
+    return hashlib.sha256(json.dumps(("winterbourne approval 1", *fields)).encode()).digest()  # one for all decisions
 
 
 def _sign(key: bytes, description: bytes, expiry_and_nonce: str) -> str:
@@ -240,21 +245,22 @@ def _sign(key: bytes, description: bytes, expiry_and_nonce: str) -> str:
 
 
 def _find(call: ActiveCall, keys: list[bytes]) -> Decision | None:
-    """The decision that was signed for a call."""
-    description = _describe(call)
-    for decision in call.decisions or ():
-        if match := _ID.fullmatch(decision.approval_id):
-            signed = (_sign(key, description, match[1]) for key in keys)
-            if any(hmac.compare_digest(each, match[0]) for each in signed):
-                return decision
-    return None
+    """The decision that was signed for a call; of several one that does not allow it."""
+    described = _describe(call)
+    found = [each for each in call.decisions or () if _is_signed(each.approval_id, described, keys)]
+    return min(found, key=lambda decision: decision.approved, default=None)
+
+
+def _is_signed(id_: str, description: bytes, keys: list[bytes]) -> bool:
+    match = _ID.fullmatch(id_)
+    return match is not None and any(hmac.compare_digest(_sign(key, description, match[1]), id_) for key in keys)
 
 
 def _without_decision(call: ActiveCall) -> Outcome:
     """The outcome of a call for which no decision was signed; of some clients' calls it is not known what was asked."""
     asked = call.tool_call.approval
     if isinstance(asked, Approval) and all(asked.id != each.approval_id for each in call.decisions or ()):
-        return denied(f"{DENIED} They did not decide on it.")
+        return denied(f"{DENIED_CALL_RESULT} They did not decide on it.")
     _LOGGER.warning("a decision on a call of %s could not be verified", call.tool_call.name[:64])
     return failed("It could not be verified that the user was asked about this call, so it was not run.")
 

@@ -57,20 +57,23 @@ class ToolCallGroup:
         self._has_exited = False
         self.pending: dict[str, Approval] = {}
 
-    def start(self, tool_call: ToolCall) -> None:
+    def start(
+        self, tool_call: ToolCall, decisions: Sequence[Decision] | None = None, *, idempotency_key: str = ""
+    ) -> None:
         """Start a call in the next iteration of the event loop. May be called while the model is still streaming.
 
-        A call beyond the limit is refused: a model that repeats itself may ask for thousands.
+        A call beyond the limit is refused: a model that repeats itself, or a client, may ask for thousands.
+
+        Args:
+            tool_call: The call.
+            decisions: For a call of an earlier answer: it is run if one of these allows it, else it is told why not.
+            idempotency_key: That of a call that another function runs once.
         """
         if len(self._calls) >= self._max_calls:
             self.refuse(tool_call, f"Only {self._max_calls} tool calls are run in one turn; this one was not.")
             return
-        self._calls.append(call := ActiveCall(self._turn, tool_call))
-        self._tasks.append(asyncio.create_task(self._executor.execute(call)))
-
-    def decide(self, tool_call: ToolCall, decisions: Sequence[Decision]) -> None:
-        """Run a call of an earlier answer if one of these decisions allows it, or tell why it is not run."""
-        self._calls.append(call := ActiveCall(self._turn, tool_call, decisions=decisions))
+        call = ActiveCall(self._turn, tool_call, decisions=decisions, idempotency_key=idempotency_key)
+        self._calls.append(call)
         self._tasks.append(asyncio.create_task(self._executor.execute(call)))
 
     def refuse(self, tool_call: ToolCall, reason: str) -> None:

@@ -57,6 +57,7 @@ class ToolContext:
             that takes such a key; else empty.
         input_response: For a call that has raised `InputRequired`: its state, and what a person has filled in.
         takes_forms: Whether a person can be asked to fill in a form.
+        has_failed: Whether an earlier attempt of this call, which is retried, has failed.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class ToolContext:
         self.idempotency_key = idempotency_key
         self.input_response = input_response
         self.takes_forms = takes_forms
+        self.has_failed = False
         self.deadline = deadline
         self.patience = patience
         self._send_stop = send_stop  # for `remote_tool` alone

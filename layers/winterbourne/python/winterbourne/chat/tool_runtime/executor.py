@@ -298,7 +298,7 @@ class ToolExecutor:
             request_id=turn.request_id,
             idempotency_key=call.idempotency_key,
             input_response=call.input_response,
-            takes_forms=turn.approvals == "form" and self._approvals is not None,
+            takes_forms=turn.approvals == "form",
             caller=None if tool.hides_caller else turn.caller_id,
             deadline=min(timeout_at, turn.deadline),
             patience=timeout_at,
@@ -386,8 +386,9 @@ class ToolExecutor:
         try:
             if call.emit_error:
                 raise call.emit_error
-            # A call that never ran is started and finished in one batch.
-            await call.turn.emit((ToolStarted(call_id, name), finished) if call.started_at is None else (finished,))
+            # A call that never ran is started and finished in one batch, unless it was shown in an earlier answer.
+            is_new = call.started_at is None and call.decisions is None
+            await call.turn.emit((ToolStarted(call_id, name), finished) if is_new else (finished,))
         finally:
             self._log_and_measure(call, outcome, duration_s)
         return call.message

@@ -56,7 +56,10 @@ class OnceTool(msgspec.Struct, frozen=True):
     now: Callable[[], float]
 
     def guard(self, call: Call) -> Call:
-        """The call, run once for each idempotency key. A deliberate ToolError says that nothing happened."""
+        """The call, run once for each idempotency key.
+
+        A deliberate ToolError says that nothing happened, unless an earlier attempt has failed otherwise.
+        """
 
         async def call_once(arguments: Any, context: ToolContext) -> Any:
             key = context.idempotency_key
@@ -69,7 +72,7 @@ class OnceTool(msgspec.Struct, frozen=True):
                 has_returned = True
                 result = encode(value, self.max_result_bytes).decode()
             except BaseException as error:
-                is_deliberate = not has_returned and not counts_as_failure(error)
+                is_deliberate = not (has_returned or context.has_failed or counts_as_failure(error))
                 if not isinstance(error, asyncio.CancelledError):
                     await self._note(key, None if is_deliberate else _Record(0))
                 raise

@@ -93,7 +93,6 @@ class ToolPreparer:
             run = batching.run
             shortcuts.append(batching.join)
             on_start.append(batching.open)
-        max_result_bytes = options.max_result_bytes or self._settings.tool_max_result_bytes
         if options.once:
             once = OnceTool(tool.name, self._require_records(tool), timeout_s, max_result_bytes, self._now)
             wrappers.append(once.guard)

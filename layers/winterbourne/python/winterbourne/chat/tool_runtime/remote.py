@@ -65,6 +65,7 @@ class RemoteCall(msgspec.Struct, frozen=True):
         caller: Who made the request; empty if unknown or if all callers share the tool's results.
         stream: Whether the caller reads progress; else it reads the answer and nothing before it.
         stop_key: The key of the signal that stops this call, in the chat's store; empty if none can come.
+        idempotency_key: For the function's `context.idempotency_key`: that of a tool with `once`; else empty.
     """
 
     tool: str
@@ -74,6 +75,7 @@ class RemoteCall(msgspec.Struct, frozen=True):
     caller: str = ""
     stream: bool = False
     stop_key: str = ""
+    idempotency_key: str = ""
 
 
 class RemoteAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +110,8 @@ def remote_tool(function_name: str, **options: "Unpack[OptionArguments]") -> Cal
             send_stop = context._send_stop  # noqa: SLF001 - of this package; no tool needs it
             stop_key = f"remote:{uuid.uuid4()}" if send_stop else ""
             remaining_s, request_id = context.remaining_s, context.request_id
-            sent = RemoteCall(declared.name, arguments, remaining_s, request_id, caller, stream=True, stop_key=stop_key)
+            keys = {"stop_key": stop_key, "idempotency_key": context.idempotency_key}
+            sent = RemoteCall(declared.name, arguments, remaining_s, request_id, caller, stream=True, **keys)
             try:
                 return await _invoke(context.setting(setting) if setting else function_name, sent, context)
             except asyncio.CancelledError:

@@ -30,6 +30,7 @@ def with_retry(name: str, retries: int, call: Call) -> Call:
             except Exception as error:
                 if not counts_as_failure(error):
                     raise
+                context.has_failed = True
                 _LOGGER.warning("retrying tool %s after attempt %d", name, attempt, exc_info=error)
             await asyncio.sleep(backoff_s(attempt, base_s=BACKOFF_BASE_S, max_s=BACKOFF_MAX_S))
         return await call(arguments, context)

@@ -12,6 +12,7 @@ import msgspec
 import orjson
 from msgspec import UNSET, Meta
 
+from winterbourne.chat.core.history import DENIED_CALL_RESULT, INTERRUPTED_CALL_RESULT
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
@@ -33,7 +34,6 @@ from winterbourne.chat.formats.json_text import dumps
 from winterbourne.chat.formats.media import parse_file, usable_part
 
 __all__ = [
-    "TOOL_DENIED",
     "CallMetadata",
     "PartMetadata",
     "ProviderMetadata",
@@ -44,8 +44,6 @@ __all__ = [
     "parse_json",
     "provider_metadata",
 ]
-
-TOOL_DENIED = "The user did not allow this call."
 
 
 class PartMetadata(OpaqueData, frozen=True, omit_defaults=True):
@@ -206,8 +204,9 @@ def _tool_arguments(part: UIMessagePart) -> str:
 def _tool_message(part: UIMessagePart) -> ToolMessage | None:
     if part.state == "output-available" and not part.preliminary:
         return ToolMessage(part.tool_call_id, part.resolved_tool_name, dumps(part.output).decode())
-    denied = f"{TOOL_DENIED} {(part.approval and part.approval.reason) or ''}".rstrip()
+    denied = f"{DENIED_CALL_RESULT} {(part.approval and part.approval.reason) or ''}".rstrip()
     errors = {"output-error": part.error_text or "failed", "output-denied": denied}
+    errors["approval-responded"] = INTERRUPTED_CALL_RESULT  # if it was allowed, it may have been run
     if error := errors.get(part.state or ""):
         return ToolMessage(part.tool_call_id, part.resolved_tool_name, error, is_error=True)
     return None
@@ -231,7 +230,7 @@ def encode_history(messages: Iterable[Message], server_tools: Container[str]) ->
                 encoded.append({"id": f"s_{at}", "role": "system", "parts": [{"type": "text", "text": text}]})
             case UserMessage(parts, id_):
                 for part in _parts_where(encoded, state="approval-requested"):  # nobody can decide it any more
-                    _finish_call(part, TOOL_DENIED, is_error=True)
+                    _finish_call(part, DENIED_CALL_RESULT, is_error=True)
                 encoded.append({"id": id_, "role": "user", "parts": [*map(_encode_user_part, parts)]})
             case AssistantMessage(_, id_, _, usage):
                 if not encoded or encoded[-1]["role"] != "assistant" or answer != id_:
@@ -259,8 +258,8 @@ def _finish_call(part: dict[str, Any], content: str, *, is_error: bool) -> None:
     part.update(error if is_error else {"state": "output-available", "output": parse_json(content)})
     if "approval" in part:
         part["approval"] = {"id": part["approval"]["id"], "approved": True}
-        if is_error and content.startswith(TOOL_DENIED):
-            reason = content.removeprefix(TOOL_DENIED).strip()
+        if is_error and content.startswith(DENIED_CALL_RESULT):
+            reason = content.removeprefix(DENIED_CALL_RESULT).strip()
             part["approval"] |= {"approved": False, **({"reason": reason} if reason else {})}
             part["state"] = "output-denied"
             del part["errorText"]

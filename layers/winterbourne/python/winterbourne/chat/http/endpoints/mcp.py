@@ -170,10 +170,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
                 question=request_id,  # a client that calls twice means it
                 approvals="yes_or_no" if can_ask else "none",
             ) as calls:
-                if decisions:
-                    calls.decide(call, decisions)
-                else:
-                    calls.start(call)
+                calls.start(call, decisions or None)
                 await calls.results()
             await writer.emit((ConversationEnded("stop", Usage(), 0),))
 
