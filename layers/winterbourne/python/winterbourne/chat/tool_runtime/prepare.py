@@ -77,6 +77,7 @@ class ToolPreparer:
         on_start: list[Callable[[ToolRun], None]] = []
         run, options = self._run, tool.options
         keys = self._key_ring.restricted_to((*options.needs, *tool.optional_settings), options.keys)
+        max_result_bytes = options.max_result_bytes or self._settings.tool_max_result_bytes
         if options.retries:
             wrappers.append(functools.partial(with_retry, tool.name, options.retries))
         if options.breaker:
