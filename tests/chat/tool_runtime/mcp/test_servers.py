@@ -397,7 +397,7 @@ class TestTokens:
 
         def plain(server: str, caller: str) -> str:
             assert threading.current_thread() is not loop_thread
-            assert threading.current_thread().name == "tool"  # not of those that the event loop needs itself
+            assert threading.current_thread().name == "tool mcp_token"  # not of those that the event loop needs itself
             return f"{server}-{caller}"
 
         async def quick(server: str, caller: str) -> str:
