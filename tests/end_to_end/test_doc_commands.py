@@ -285,6 +285,7 @@ def test_a_request_is_answered_to_its_end(command: Command, checkout: Path, chat
         assert answer.rstrip().splitlines()[-1].startswith('data: {"type":"done"')
 
 
+@pytest.mark.doors
 @pytest.mark.parametrize("block", BARE, ids=lambda block: f"{block.page}:{block.line}")
 def test_a_block_that_begins_with_nothing_ends_with_a_server(block: Block, tmp_path: Path) -> None:
     folder = tmp_path / "winterbourne"

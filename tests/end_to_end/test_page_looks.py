@@ -95,6 +95,7 @@ def axe() -> str:
     return (npm.clients() / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
+@pytest.mark.clients
 class TestAxe:
     """The rules that axe-core checks: WCAG 2.2 A and AA, and good practice beside them."""
 

@@ -20,7 +20,7 @@ from tests.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.doc_pages import blocks
 from tests.local_server import local_server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clients]
 
 APP, WITH_AI_5 = (block.text for block in blocks("docs/how-to/react.md") if block.language == "jsx")
 COUNT: Final = "count to 150"
@@ -44,9 +44,7 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
-@pytest.fixture(
-    scope="module", params=["ai", *(pytest.param(old, marks=pytest.mark.clients) for old in ("ai6", "ai5"))]
-)
+@pytest.fixture(scope="module", params=["ai", "ai6", "ai5"])
 def version(request: pytest.FixtureRequest) -> str:
     """The package whose `useChat` it is: 7 with every run of the tests, 6 and 5 with the other clients."""
     return str(request.param)
@@ -132,7 +130,6 @@ def come_back(page: Page, version: str) -> None:
 
 
 class TestALostConnection:
-    @pytest.mark.clients
     def test_is_made_good_when_somebody_looks(
         self, page: Page, site: CuttingProxy, version: str, undisturbed: list[str]
     ) -> None:
@@ -141,7 +138,6 @@ class TestALostConnection:
         come_back(page, version)
         expect_told(page, undisturbed)
 
-    @pytest.mark.clients
     def test_is_made_good_when_the_network_is_back(self, page: Page, site: CuttingProxy, version: str) -> None:
         ask(page, COUNT)
         until(page, "20 21")
@@ -153,7 +149,6 @@ class TestALostConnection:
             come_back(page, version)
         expect_told(page, [COUNT, counted(150)])
 
-    @pytest.mark.clients
     def test_may_be_lost_again(self, page: Page, site: CuttingProxy, version: str) -> None:
         ask(page, LONG_COUNT)
         for number in ("20 21", "80 81", "140 141"):
@@ -169,7 +164,6 @@ class TestAReloadInMidAnswer:
         page.reload()
         expect_told(page, undisturbed)
 
-    @pytest.mark.clients
     def test_shows_the_rest_while_it_is_written(self, page: Page) -> None:
         ask(page, LONG_COUNT)
         until(page, "20 21")
@@ -178,7 +172,6 @@ class TestAReloadInMidAnswer:
         assert "250" not in answer(page).inner_text()
         expect_told(page, [LONG_COUNT, counted(250)])
 
-    @pytest.mark.clients
     def test_is_as_good_in_a_second_tab(self, page: Page) -> None:
         ask(page, COUNT)
         until(page, "20 21")
@@ -188,7 +181,6 @@ class TestAReloadInMidAnswer:
         expect_told(page, [COUNT, counted(150)])
 
 
-@pytest.mark.clients
 def test_a_stopped_answer_is_not_resumed(page: Page, site: CuttingProxy) -> None:
     ask(page, COUNT)
     until(page, "20 21")
@@ -202,7 +194,6 @@ def test_a_stopped_answer_is_not_resumed(page: Page, site: CuttingProxy) -> None
     expect_told(page, stopped)
 
 
-@pytest.mark.clients
 def test_a_stopped_answer_can_be_asked_for_again(page: Page) -> None:
     ask(page, COUNT)
     page.get_by_role("button", name="Stop").click()

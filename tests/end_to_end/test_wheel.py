@@ -166,6 +166,7 @@ def _versions(lock: Path, folder: Path) -> Path:
     return constraints
 
 
+@pytest.mark.doors
 class TestInstalled:
     def test_it_serves_any_function(self, venv: Path, tmp_path: Path) -> None:
         (tmp_path / "app.py").write_text("async def handler(event, context):\n    yield 'from the wheel'\n")
