@@ -21,7 +21,7 @@ source: ;
 .venv/dev: $(development)
 .venv/uv: $(development)
 
-test-clients: .venv/dev ## Run other people's suites and clients, pinned, against what is spoken here, in about three minutes
+test-clients: .venv/dev ## Run other people's suites and clients, pinned, against what is spoken here, and most of the page in a browser, in about five minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS) -m clients
 
 test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial and an upgrade up to sam build, the wheel where nothing else is, sam local (needs Docker), Lambda's emulator; two minutes
@@ -30,9 +30,9 @@ test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial and an upgr
 test-pythons: .venv/dev ## Run the tests under each Python from 3.11 to 3.14 that is here (TESTS="tests/runtime", WITHOUT=3.13)
 	$(bin)/python -m tests.pythons $(addprefix --without ,$(WITHOUT)) $(PYTEST_ARGS) $(TESTS)
 
-# What runs in a browser, or in a new user's own project, measures no more lines and takes minutes.
+# What runs in a browser measures no more lines and takes minutes.
 unmeasured := $(patsubst %,--ignore=tests/end_to_end/test_%.py,\
-	page page_face page_looks page_markdown react metrics_page tutorial upgrade)
+	page page_face page_markdown metrics_page)
 coverage: .venv/dev ## Measure which lines and branches the tests run, in about six minutes; fails below the floor
 	@rm -rf .coverage && mkdir .coverage
 	$(bin)/coverage run -m pytest $(PYTEST_ARGS) $(unmeasured)

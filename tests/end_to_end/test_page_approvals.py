@@ -13,7 +13,7 @@ from tests.browser_page import Visits, ask, has_ended, keep_picture, sent_body
 from tests.end_to_end.asking_chat import AskingChat
 from tests.end_to_end.test_page_looks import AXE
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clients]
 
 BOTH = "please pay 5 and send_note 2"
 

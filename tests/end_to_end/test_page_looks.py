@@ -11,7 +11,7 @@ from tests.browser_page import DESK, FIVE, KEY, Visits, ask, has_ended, keep_pic
 from tests.provider import Provider
 from winterbourne.chat.http.endpoints.static_files import PageOptions
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clients]
 
 PHONE = {"width": 360, "height": 740}
 GROUNDS = ("--paper", "--raised", "--wash")
@@ -95,7 +95,6 @@ def axe() -> str:
     return (npm.clients() / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
-@pytest.mark.clients
 class TestAxe:
     """The rules that axe-core checks: WCAG 2.2 A and AA, and good practice beside them."""
 
