@@ -98,6 +98,11 @@ def writer(store: Store, epoch: int = 1) -> StreamLogWriter:
     return StreamLogWriter(store, "p", epoch, LogHeader(), 10, 0)
 
 
+def writer_of_answer(store: Store) -> StreamLogWriter:
+    header = log_header(request(), (), is_kept=False)
+    return StreamLogWriter(store, log_partition(ALICE, "c"), 1, header, LEASE_S / 3, 0)
+
+
 async def in_memory() -> tuple[CountingStore, StreamLogs]:
     store = CountingStore()
     return store, StreamLogs(store, LEASE_S)
@@ -310,8 +315,7 @@ class TestReading:
         self, store: Store, clock: Clock
     ) -> None:
         logs = StreamLogs(store, LEASE_S)
-        header = log_header(request(), (), is_kept=False)
-        log_writer = StreamLogWriter(store, log_partition(ALICE, "c"), 1, header, logs.lease_s / 3, 0)
+        log_writer = writer_of_answer(store)
         log_writer.append((*START, TextDelta("half")))
         await store.put(log_writer.items())
         clock.time_s += LEASE_S + 1
@@ -326,8 +330,7 @@ class TestReading:
         self, store: Store, clock: Clock
     ) -> None:
         logs = StreamLogs(store, LEASE_S)
-        header = log_header(request(), (), is_kept=False)
-        log_writer = StreamLogWriter(store, log_partition(ALICE, "c"), 1, header, logs.lease_s / 3, 0)
+        log_writer = writer_of_answer(store)
         log_writer.append((*START, TextDelta("half")))
         await store.put(log_writer.items())
         log_writer.written()
@@ -346,8 +349,7 @@ class TestReading:
 
     async def test_of_a_store_that_hung_for_the_time_of_a_lease_goes_on(self, store: Store, clock: Clock) -> None:
         logs = StreamLogs(store, LEASE_S)
-        header = log_header(request(), (), is_kept=False)
-        log_writer = StreamLogWriter(store, log_partition(ALICE, "c"), 1, header, logs.lease_s / 3, 0)
+        log_writer = writer_of_answer(store)
         said = [TextDelta(word) for word in ["the", "store", "hangs", "while", "there", "is", "something", "to", "say"]]
         log_writer.append(START)
         await store.put(log_writer.items())
@@ -360,8 +362,7 @@ class TestReading:
 
     async def test_of_a_writer_that_was_frozen_for_less_goes_on(self, store: Store, clock: Clock) -> None:
         logs = StreamLogs(store, LEASE_S)
-        header = log_header(request(), (), is_kept=False)
-        log_writer = StreamLogWriter(store, log_partition(ALICE, "c"), 1, header, logs.lease_s / 3, 0)
+        log_writer = writer_of_answer(store)
         log_writer.append(START)
         await store.put(log_writer.items())
         clock.time_s += LEASE_S - 1

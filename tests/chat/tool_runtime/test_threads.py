@@ -138,15 +138,24 @@ class TestAbandonedThreads:
     def test_one_that_never_ends_does_not_keep_the_process_alive(self) -> None:
         go = threading.Event()
 
-        async def abandon() -> list[threading.Thread]:
+        async def abandon() -> set[threading.Thread]:
+            before = set(threading.enumerate())
             task = asyncio.ensure_future(ThreadPool().run(go.wait))
             await asyncio.sleep(0)
-            threads = [thread for thread in threading.enumerate() if thread.name == "tool"]
             task.cancel()
-            return threads
+            return set(threading.enumerate()) - before
 
-        assert all(thread.daemon for thread in asyncio.run(abandon()))
+        (thread,) = asyncio.run(abandon())
+        assert thread.daemon
         go.set()
+
+    def test_its_thread_is_known_by_its_name_while_it_runs(self) -> None:
+        async def names() -> list[str]:
+            threads = ThreadPool()
+            calls = [threads.run(lambda: threading.current_thread().name, tool) for tool in ("dredge", "")]
+            return await asyncio.gather(*calls)
+
+        assert asyncio.run(names()) == ["tool dredge", "helper"]
 
     @given(st.lists(st.sampled_from(["done", "raises", "abandoned"]), max_size=12))
     def test_the_count_is_exact_whatever_the_threads_do(self, outcomes: list[str]) -> None:

@@ -135,9 +135,8 @@ class Watchdog:
                 self.wake.wait()
             begun, used, used_by_loop = time.monotonic(), time.process_time(), time.clock_gettime(cpu)
             time.sleep(TICK_S)
-            held_s = min(
-                time.monotonic() - begun, time.process_time() - used
-            )  # who is frozen, or gets no CPU, uses none
+            # A process that is frozen, or gets no processor time, uses none.
+            held_s = min(time.monotonic() - begun, time.process_time() - used)
             is_loops = time.clock_gettime(cpu) - used_by_loop > held_s / 2
             self._look(loop, loop_thread, held_s, is_loops=is_loops)
 

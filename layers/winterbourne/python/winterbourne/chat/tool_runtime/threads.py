@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from winterbourne.chat.errors import ToolUnavailable
+from winterbourne.chat.infra.telemetry import TOOL_TASK
 
 __all__ = ["STUCK_THREADS", "ThreadPool"]
 
@@ -115,11 +116,12 @@ class _Worker:
     def __init__(self) -> None:
         self.tool = ""
         self.jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="tool", daemon=True).start()
+        threading.Thread(target=self._run, name="idle", daemon=True).start()
 
     def _run(self) -> None:
         while (job := self.jobs.get()) is not None:
-            threading.current_thread().name = f"tool {self.tool}"  # for who looks which one blocks the process
+            # Who looks which thread blocks the process goes by its name.
+            threading.current_thread().name = f"{TOOL_TASK}{self.tool}" if self.tool else "helper"
             job()
             threading.current_thread().name = "idle"
             del job  # else it is kept alive while the thread waits for the next
