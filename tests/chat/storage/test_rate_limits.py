@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 from collections.abc import AsyncIterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -191,7 +192,7 @@ class TestTokensPerDay:
 
     def test_processes_that_share_a_file_share_the_limit(self, tmp_path: Path) -> None:
         path = str(tmp_path / "items.db")
-        with multiprocessing.get_context("spawn").Pool(3) as pool:
+        with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
             assert sum(pool.map(reserve_in_a_process, [path] * 3)) == 20
 
     @given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 60), st.booleans()), max_size=30))
