@@ -33,7 +33,7 @@ from winterbourne.chat.storage.stream_log import (
     CHUNK_BYTES,
     LOG_TTL_S,
     MAX_CHUNK_BYTES,
-    MAX_PENDING_BYTES,
+    MAX_PENDING_EVENTS,
     POLL_INTERVAL_S,
     LogHeader,
     StreamLog,
@@ -221,7 +221,7 @@ class TestWriting:
         answer = logs.open(ALICE, request())
         answer.log(START)
         await asyncio.sleep(0.1)
-        answer.log((TextDelta("x" * MAX_PENDING_BYTES),))
+        answer.log((TextDelta("x"),) * MAX_PENDING_EVENTS)
         await asyncio.sleep(0.1)
         assert len(store.writes_at) == 2
         await answer.close(asyncio.get_running_loop().time() + 1)

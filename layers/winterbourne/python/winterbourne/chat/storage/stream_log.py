@@ -66,10 +66,10 @@ EPOCH_CHARS: Final = 17
 MAX_CHUNK_BYTES: Final = 350_000
 """As much as one item holds."""
 
-MAX_PENDING_BYTES: Final = 64 * 1024
-"""Lines of this size are written at once, however short the time since the last write."""
+MAX_PENDING_EVENTS: Final = 4096
+"""So many events, which take 16 KB at least, are written at once, however short the time since the last write."""
 
-URGENT_EVENTS: Final = (ConversationStarted, TurnEnded, *TERMINAL_EVENTS)
+URGENT_EVENTS: Final = frozenset({ConversationStarted, TurnEnded, *TERMINAL_EVENTS})
 """What is written at once: that there is an answer, and what ends a turn or the answer."""
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class StreamLogWriter:
         self._epoch = epoch
         self._touch_interval_ms = touch_interval_s * 1000
         self._expires_at_s = expires_at_s
-        self._pending = bytearray()
+        self._pending: list[ChatEvent] = []
         self._chunk = redact_json(_to_lines([header]))  # the open one, as written last; this goes with the first events
         self._number = 0
         self._touch_at_ms = self._lived_ms = self._written_ms = self._collected_ms = float("inf")
@@ -131,9 +131,9 @@ class StreamLogWriter:
     def append(self, batch: EventBatch) -> bool:
         """Take the next events; returns whether they are to be written at once."""
         self._live()
-        self._pending += _encode(batch)
-        is_urgent = isinstance(batch[0], URGENT_EVENTS) or isinstance(batch[-1], URGENT_EVENTS)
-        return is_urgent or len(self._pending) >= MAX_PENDING_BYTES
+        self._pending += batch  # encoded all at once, when they are written: that costs a fifth
+        is_urgent = type(batch[0]) in URGENT_EVENTS or type(batch[-1]) in URGENT_EVENTS
+        return is_urgent or len(self._pending) >= MAX_PENDING_EVENTS
 
     def items(self) -> list[Item]:
         """The chunks to write: what was appended since the last call, or a sign of life if that is due."""
@@ -144,7 +144,7 @@ class StreamLogWriter:
             return []
         self._touch_at_ms = now_ms + self._touch_interval_ms
         self._collected_ms, self._written_ms = now_ms, min(self._written_ms, now_ms)
-        data = self._chunk + self._pending
+        data = self._chunk + _encode(self._pending)
         self._pending.clear()
         starts = range(0, max(len(data), 1), MAX_CHUNK_BYTES)
         return [self._item(data[start : start + MAX_CHUNK_BYTES], now_ms) for start in starts]
