@@ -755,6 +755,18 @@ class TestKilledProcess:
         assert await merged_history(conversations, user("one", "id-1")) == (user("one", "id-1"),)
         assert await get_messages(conversations) == [user("one", "id-1")]
 
+    async def test_what_was_replaced_does_not_return_with_its_log(
+        self, conversations: ConversationStore, clock: Clock
+    ) -> None:
+        await self.die(conversations, TextDelta("half"), question="id-1")
+        clock.time_s += 31
+        retry = conversations.open(ALICE, chat_request(user("other", "id-1")))
+        await retry.start()
+        retry._queue._task.cancel()  # before it writes anything
+        assert await get_messages(conversations) == []
+        clock.time_s += 31
+        assert await merged_history(conversations, user("other", "id-1")) == (user("other", "id-1"),)
+
     async def test_what_was_said_outlives_a_request_that_is_refused(
         self, conversations: ConversationStore, clock: Clock
     ) -> None:

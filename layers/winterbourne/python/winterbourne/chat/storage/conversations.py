@@ -155,8 +155,8 @@ class OpenConversation:
             await self._logs.drop_older(self._log_pk, self._epoch * 1000, until)
 
     async def _truncate(self, contents: "_Items", sk: str) -> "_Items":
-        """Delete the items from `sk` on; return the others."""
-        await self._store.delete([(item.pk, item.sk) for item in contents.stored if item.sk >= sk])
+        """Delete the items from `sk` on; return the others. The question goes last: a retry finds it by its id."""
+        await self._store.delete([(item.pk, item.sk) for item in reversed(contents.stored) if item.sk >= sk])
         return _Items(*([item for item in items if item.sk < sk] for items in (contents.stored, contents.logged)))
 
 
@@ -374,6 +374,8 @@ def _only_logged(stored: Sequence[Item], log_items: Sequence[Item], pk: str) -> 
         return []
     epoch = log.epoch // 1000
     saved = {item.sk[: len(message_key(0, 0))] for item in stored}
+    if log.header.position and message_key(epoch, log.header.position - 1) not in saved:  # its question was replaced
+        return []
     return [
         item
         for position, message in enumerate(messages_of(log.events), log.header.position)
