@@ -420,12 +420,21 @@ class TestExpiry:
             clock.time_s += 4 * DAY_S
         assert len(await get_messages(conversations)) == 12
 
+    async def test_its_first_message_is_kept_as_long_as_its_last(
+        self, conversations: ConversationStore, clock: Clock
+    ) -> None:
+        await run_request(conversations, "one", "1")
+        clock.time_s += 4 * DAY_S
+        await run_request(conversations, "two", "2")
+        clock.time_s += 10 * DAY_S - 1
+        assert len(await get_messages(conversations)) == 4
+
     async def test_the_expiry_is_not_rewritten_with_each_request(
         self, conversations: ConversationStore, store: Store, clock: Clock
     ) -> None:
         await run_request(conversations, "one", "1")
         before = {item.expires_at_s for item in await store.query_partition("messages#key:alice#c")}
-        clock.time_s += 4 * DAY_S
+        clock.time_s += 3600
         await run_request(conversations, "two", "2")
         assert before < {item.expires_at_s for item in await store.query_partition("messages#key:alice#c")}
 

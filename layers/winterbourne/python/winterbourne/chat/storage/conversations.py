@@ -124,7 +124,7 @@ class OpenConversation:
             contents = await self._truncate(contents, stored[len(kept)].sk)
         self._epoch, self._expires_at_s = metadata.epoch, lease.item_expires_at_s
         self._queue.put(contents.logged)
-        if self._expires_at_s - metadata.expires_at_s > lease.ttl_s / 2:  # conversations in use do not expire
+        if self._expires_at_s - metadata.expires_at_s > lease.ttl_s / 30:  # old messages do not go before the last
             self._refreshes_ttl = True
             self._queue.put([replace(item, expires_at_s=self._expires_at_s) for item in contents.all])
         header, touch_s = log_header(request, self.messages, is_kept=True), self._logs.lease_s / 3
