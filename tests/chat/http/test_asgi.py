@@ -313,7 +313,8 @@ async def seen(*received: Message, **fields: object) -> Request:
 
 
 class TestOtherServers:
-    async def test_may_raise_when_the_client_has_gone(self) -> None:
+    @pytest.mark.parametrize("is_gone_at_once", [False, True])
+    async def test_may_raise_when_the_client_has_gone(self, *, is_gone_at_once: bool) -> None:
         script = SlowAnswer()
         script.goes_on.set()
         body = json.dumps(question(store=True)).encode()
@@ -321,6 +322,8 @@ class TestOtherServers:
             async with upstream(script) as provider:
                 service = make_service(model_provider="openai", openai_base_url=f"{provider.url}/v1", title_model="off")
                 server, later = Server({"type": "http.request", "body": body}), Server({"type": "http.request"})
+                if is_gone_at_once:
+                    server.gone.set()
                 await AsgiApplication(service, 1000)(scope(), server.receive, server.send)
                 path = {"method": "GET", "path": "/conversations/c"}
                 await AsgiApplication(service, 1000)(scope(**path), later.receive, later.send)

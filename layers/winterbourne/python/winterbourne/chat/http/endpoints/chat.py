@@ -92,6 +92,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         message_id = request.message_id or f"m_{uuid.uuid4().hex}"
         request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
         log = self._open_log(request, context) if is_logged else None
+        is_durable = isinstance(log, OpenConversation) or (is_logged and self.conversations.is_shared)
+        on_disconnect = self.stream_settings.on_disconnect
+        context.stream.outlives_reader = {"run": True, "cancel": False}.get(on_disconnect, is_durable)
         usages: list[Usage] = []
         limiter = self.rate_limiter
         reservation = limiter.token_reservation(context.caller.id) if limiter.is_needed else None
@@ -161,8 +164,6 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
         settings, caller_id, request_id = self.stream_settings, context.caller.id, context.lambda_context.aws_request_id
         append = log.append if isinstance(log, OpenConversation) else None
-        is_durable = append is not None or (log is not None and self.conversations.is_shared)
-        context.stream.outlives_reader = {"run": True, "cancel": False}.get(settings.on_disconnect, is_durable)
         if self.titles and isinstance(log, OpenConversation):
             context.background.append(partial(self.titles.name, context, request))
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
