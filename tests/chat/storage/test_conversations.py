@@ -518,6 +518,7 @@ class TestUnavailableStore:
         assert len(await get_messages(conversations)) == 2
         await run_request(conversations, "two", "2")
 
+    @jumping
     async def test_a_failure_during_the_stream_does_not_end_it(
         self, conversations: ConversationStore, backend: FlakyBackend, caplog: pytest.LogCaptureFixture
     ) -> None:
