@@ -238,13 +238,23 @@ class McpClient(msgspec.Struct, eq=False):
         try:
             result = await self._exchange(request, {**headers, **request.headers, **_authorization(request)})
         except ToolError as error:
-            if request.is_probe or (isinstance(error, _Refused) and error.is_not_understood):
+            is_odd = isinstance(error, _Refused) and error.is_not_understood
+            if request.is_probe or (is_odd and not await self._is_still_modern(request)):
                 raise _OtherEra(str(error)) from None
             raise
         if request.is_probe and "resultType" not in result:
             raise _OtherEra(f"The {self._service} did not take a stateless request for one.")
         self.is_modern = True
         return result
+
+    async def _is_still_modern(self, request: _Request) -> bool:
+        """Whether a call was refused by its tool, which may have run, and not for its form: both have the same codes."""
+        probe = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "tools/list", "params": {}}
+        try:
+            await self._ask_stateless(_Request(probe, _NO_HEADERS, request.credential, None))
+        except _OtherEra:
+            return False
+        return True
 
     async def _ask_in_session(self, request: _Request) -> dict[str, Any]:
         authorization = _authorization(request)
