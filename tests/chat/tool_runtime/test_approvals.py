@@ -18,6 +18,7 @@ from tests.chat.tool_runtime.approving import KEY, Process, Till, approve, deny,
 from tests.chat.tool_runtime.recording_clients import recorded_metrics, tool_call
 from tests.clock import jumping
 from winterbourne.chat.core.events import ToolApprovalRequested
+from winterbourne.chat.core.history import USED_DECISION_RESULT
 from winterbourne.chat.core.messages import Approval, Decision, ToolCall
 from winterbourne.chat.errors import InvalidToolDeclaration, SettingsError, StorageUnavailable
 from winterbourne.chat.settings import ToolSettings
@@ -297,7 +298,7 @@ class TestDecision:
         await asyncio.gather(deciding, return_exceptions=True)
         assert [one.status for one in process.client.finished] == ["cancelled"]
         (result,) = await harbour.process().decide(call, decisions=[approve(call)])
-        assert (harbour.till.paid, result.content) == ([5], approvals.USED)
+        assert (harbour.till.paid, result.content) == ([5], USED_DECISION_RESULT)
 
     @jumping
     async def test_of_a_tool_that_is_gone_is_answered(self) -> None:

@@ -248,7 +248,7 @@ class McpClient(msgspec.Struct, eq=False):
         return result
 
     async def _is_still_modern(self, request: _Request) -> bool:
-        """Whether a call was refused by its tool, which may have run, and not for its form: both have the same codes."""
+        """Whether a call was refused by its tool, which has run then, and not for its form; the codes are the same."""
         probe = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "tools/list", "params": {}}
         try:
             await self._ask_stateless(_Request(probe, _NO_HEADERS, request.credential, None))
