@@ -435,7 +435,10 @@ def attacks(call: ToolCall) -> Iterator[tuple[ToolCall, Decision, dict[str, str]
 
 class TestAttacker:
     @jumping
-    async def test_ten_thousand_decisions_that_nobody_has_made_run_nothing(self) -> None:
+    async def test_ten_thousand_decisions_that_nobody_has_made_run_nothing(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.ERROR, "winterbourne")  # their lines would take most of the time
         harbour = Harbour()
         call = await harbour.ask()
         pay_all = msgspec.structs.replace(harbour.till.pay, name="pay_all")

@@ -135,16 +135,14 @@ def with_new_questions(messages: Iterable[Message]) -> list[Message]:
     current: list[Message] = []
     answered: set[str] = set()
     for message in messages:
-        match message:
-            case ToolMessage(approval=Approval()):
+        if isinstance(message, AssistantMessage):
+            answered.difference_update(call.id for call in message.tool_calls)
+        elif isinstance(message, ToolMessage):
+            if message.approval:
                 current = [with_parts(one, partial(_ask_anew, message)) for one in current]
+            if message.approval or (message.content == USED_DECISION_RESULT and message.tool_call_id in answered):
                 continue
-            case ToolMessage(call_id, content=content):
-                if content == USED_DECISION_RESULT and call_id in answered:
-                    continue
-                answered.add(call_id)
-            case AssistantMessage():
-                answered.difference_update(call.id for call in message.tool_calls)
+            answered.add(message.tool_call_id)
         current.append(message)
     return current
 
