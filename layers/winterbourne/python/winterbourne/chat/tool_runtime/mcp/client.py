@@ -250,10 +250,11 @@ class McpClient(msgspec.Struct, eq=False):
     async def _is_still_modern(self, request: _Request) -> bool:
         """Whether a call was refused by its tool, which has run then, and not for its form; the codes are the same."""
         probe = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "tools/list", "params": {}}
+        message, headers = stateless.request_of(probe)
         try:
-            await self._ask_stateless(_Request(probe, _NO_HEADERS, request.credential, None))
-        except _OtherEra:
-            return False
+            await self._exchange(_Request(message, {}, request.credential, None), headers | _authorization(request))
+        except _Refused as refused:
+            return not refused.is_not_understood
         return True
 
     async def _ask_in_session(self, request: _Request) -> dict[str, Any]:
