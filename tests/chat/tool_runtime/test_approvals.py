@@ -18,6 +18,7 @@ from tests.chat.tool_runtime.approving import KEY, Process, Till, approve, deny,
 from tests.chat.tool_runtime.recording_clients import recorded_metrics, tool_call
 from tests.clock import jumping
 from winterbourne.chat.core.events import ToolApprovalRequested
+from winterbourne.chat.core.history import USED_DECISION_RESULT
 from winterbourne.chat.core.messages import Approval, Decision, ToolCall
 from winterbourne.chat.errors import InvalidToolDeclaration, SettingsError, StorageUnavailable
 from winterbourne.chat.settings import ToolSettings
@@ -297,7 +298,7 @@ class TestDecision:
         await asyncio.gather(deciding, return_exceptions=True)
         assert [one.status for one in process.client.finished] == ["cancelled"]
         (result,) = await harbour.process().decide(call, decisions=[approve(call)])
-        assert (harbour.till.paid, result.content) == ([5], approvals.USED)
+        assert (harbour.till.paid, result.content) == ([5], USED_DECISION_RESULT)
 
     @jumping
     async def test_of_a_tool_that_is_gone_is_answered(self) -> None:
@@ -434,7 +435,10 @@ def attacks(call: ToolCall) -> Iterator[tuple[ToolCall, Decision, dict[str, str]
 
 class TestAttacker:
     @jumping
-    async def test_ten_thousand_decisions_that_nobody_has_made_run_nothing(self) -> None:
+    async def test_ten_thousand_decisions_that_nobody_has_made_run_nothing(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.ERROR, "winterbourne")  # their lines would take most of the time
         harbour = Harbour()
         call = await harbour.ask()
         pay_all = msgspec.structs.replace(harbour.till.pay, name="pay_all")

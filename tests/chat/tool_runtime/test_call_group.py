@@ -185,11 +185,19 @@ class TestTimeout:
         assert client.finished[0].status == "timed_out"
 
     @jumping
-    async def test_with_no_time_left_every_call_still_gets_its_terminal_event(self) -> None:
-        client = RecordingClient()
-        async with ToolExecutor(TOOLS).turn(client, deadline=asyncio.get_running_loop().time() + 1) as turn:
-            turn.start(tool_call("wait", seconds=60))
-            await turn.results()
+    async def test_with_no_time_left_no_tool_is_started_and_every_call_still_gets_its_terminal_event(self) -> None:
+        client, begun = RecordingClient(), list[int]()
+
+        @tool
+        async def begin() -> None:
+            """Begin."""
+            begun.append(1)
+
+        async with ToolExecutor([begin]).turn(client, deadline=asyncio.get_running_loop().time() + 1) as turn:
+            turn.start(tool_call("begin"))
+            (message,) = await turn.results()
+        assert begun == []
+        assert message.content == "begin was not run: the remaining time is needed for the answer."
         assert [event.status for event in client.finished] == ["timed_out"]
 
     @jumping

@@ -13,6 +13,7 @@ from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
     Message,
+    Reasoning,
     Text,
     ToolCall,
     ToolMessage,
@@ -20,6 +21,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.formats.ag_ui.decode import FORMAT
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
+from winterbourne.chat.formats.ag_ui.history import encode_history
 
 PAIRS = {
     "TEXT_MESSAGE_START": "TEXT_MESSAGE_END",
@@ -184,6 +186,21 @@ class TestEvents:
         encoder = AgUiEncoder(history=(UserMessage((Text("Pay"),), "u"), asked, *decided))
         last = data_of(encoder.encode((STARTED, e.ConversationEnded("stop", e.Usage(), 0))))[-1]
         assert last["outcome"]["type"] == ("success" if decided else "interrupt")
+
+    def test_an_answer_that_goes_on_has_the_ids_that_the_whole_thread_gives_it(self) -> None:
+        """Clients put text of a known id into the message of before."""
+        question = UserMessage((Text("Pay"),), "u")
+        asked = AssistantMessage(
+            (Reasoning("Hm."), Text("Well."), ToolCall("c1", "pay", "{}", approval=PAY.approval)), "m"
+        )
+        paid, done = ToolMessage("c1", "pay", "1"), AssistantMessage((Reasoning("So."), Text("Paid.")), "m")
+        encoder = AgUiEncoder(history=(question, asked))
+        said = (e.ReasoningDelta("So."), e.ReasoningEnded(), e.TextDelta("Paid."), e.TurnEnded("stop"))
+        events = (STARTED, e.ToolFinished("c1", "pay", "completed", 1, b"1"), e.TurnStarted(1), *said)
+        _, snapshot, *stream = data_of(encoder.encode(events))
+        begun = [one["messageId"] for one in stream if one["type"].endswith("MESSAGE_START") or "RESULT" in one["type"]]
+        whole = encode_history((question, asked, paid, done))
+        assert begun == [one["id"] for one in whole[len(snapshot["messages"]) :]]
 
     def test_clients_before_1_0_are_told_of_no_pending_calls(self) -> None:
         encoder = FORMAT.decode({"messages": []})[1]

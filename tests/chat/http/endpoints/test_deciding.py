@@ -26,7 +26,7 @@ from winterbourne.chat.core.events import (
     ToolApprovalRequested,
     ToolFinished,
 )
-from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, UNDECIDED_CALL_RESULT
+from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, UNDECIDED_CALL_RESULT, USED_DECISION_RESULT
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
@@ -44,7 +44,6 @@ from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.base import Store
 from winterbourne.chat.storage.memory import MemoryBackend
-from winterbourne.chat.tool_runtime import approvals
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 
@@ -281,7 +280,7 @@ class TestKept:
         chat.kill()
         running.cancel()
         await chat.post(decisions=asked.decided())
-        assert (chat.till.paid, chat.told()) == ([5], [approvals.USED])
+        assert (chat.till.paid, chat.told()) == ([5], [USED_DECISION_RESULT])
 
     async def test_the_answer_goes_on_in_the_message_of_before(self) -> None:
         chat = Chat(PAY, answer("done"))
@@ -346,3 +345,18 @@ class TestSentByTheClient:
         await chat.post(decisions=asked.decided())
         assert chat.till.paid == [5]
         assert "used before" in chat.told()[0]
+
+    async def test_what_is_kept_of_a_call_outlasts_a_client_that_has_not_seen_it(self) -> None:
+        """Such as a second tab: its decision is late, and the model still knows later that it has paid."""
+        chat = Chat(PAY, answer("done"), answer("well"), answer("yes"), where="both")
+        asked = await chat.post(*ASK)
+        tab = list(chat.sent)
+        await chat.post(decisions=asked.decided())
+        chat.sent = tab
+        await chat.post(decisions=asked.decided())
+        assert chat.told() == [USED_DECISION_RESULT]
+        kept = (await chat.send("GET", "/conversations/c")).response.json["messages"]
+        assert [one["content"] for one in kept if one["role"] == "tool"] == ['"paid the harbour master"']
+        chat.where = "kept"
+        await chat.post(UserMessage((Text("Is it paid?"),), "u2"))
+        assert (chat.till.paid, chat.told()) == ([5], ['"paid the harbour master"'])

@@ -22,7 +22,8 @@ class Station:
 
     Args:
         session: Whether it opens sessions, `s1`, `s2` and so on.
-        modern: Whether it takes stateless requests, not sessions; the others are refused, and not recorded.
+        modern: Whether it takes stateless requests, not sessions; the others are refused, and not recorded. None for
+            both.
         answers: By method (`GET` for a request without a body): a function of the request and its message, which
             returns a response, or an awaitable of one.
 
@@ -32,7 +33,7 @@ class Station:
         sent: Their messages.
     """
 
-    def __init__(self, *, session: bool = True, modern: bool = False, **answers: Answer) -> None:
+    def __init__(self, *, session: bool = True, modern: bool | None = False, **answers: Answer) -> None:
         self.seen: list[str] = []
         self.requests: list[httpx.Request] = []
         self.sent: list[dict[str, Any]] = []
@@ -48,7 +49,7 @@ class Station:
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         message = orjson.loads(request.content) if request.content else {"method": request.method}
-        if ("mcp-method" in request.headers) != self._modern:
+        if self._modern not in {None, "mcp-method" in request.headers}:
             return httpx.Response(400, json={"id": message.get("id"), "error": {"code": -32600, "message": "no"}})
         self.requests.append(request)
         self.sent.append(message)
@@ -57,7 +58,7 @@ class Station:
         answer = make_answer(request, message)
         return answer if isinstance(answer, httpx.Response) else await answer
 
-    def _default(self, _: httpx.Request, message: dict[str, Any]) -> httpx.Response:
+    def _default(self, request: httpx.Request, message: dict[str, Any]) -> httpx.Response:
         results: dict[str, dict[str, Any]] = {
             "initialize": {"protocolVersion": "2025-11-25"},
             "tools/list": {"tools": [{"name": "look"}]},
@@ -67,7 +68,7 @@ class Station:
             return httpx.Response(202)
         is_opening = self._session and message["method"] == "initialize"
         headers = {"mcp-session-id": f"s{self.seen.count('initialize')}"} if is_opening else {}
-        kind = {"resultType": "complete"} if self._modern else {}
+        kind = {"resultType": "complete"} if "mcp-method" in request.headers else {}
         return httpx.Response(200, headers=headers, json=result_of(message, kind | result))
 
 

@@ -105,6 +105,24 @@ class TestChange:
             await station.look()
         assert station.seen == ["tools/list", "tools/call"]
 
+    @pytest.mark.parametrize(("status", "code"), [(400, -32600), (404, -32601), (400, -32022), (400, 0)])
+    async def test_a_tool_that_refuses_as_another_era_would_is_not_called_again(self, status: int, code: int) -> None:
+        """The official server gives the errors of its tools and its own the same statuses, and speaks both eras."""
+        station = Station(modern=None, tools__call=error(status, code))
+        with pytest.raises(ToolError, match="no"):
+            await station.look()
+        assert station.seen == ["tools/list", "tools/call", "tools/list"]
+
+    async def test_a_refused_call_is_not_sent_again_while_its_reason_cannot_be_found_out(self) -> None:
+        def list_once(_: httpx.Request, message: dict[str, Any]) -> httpx.Response:
+            listed = result_of(message, {"resultType": "complete", "tools": [{"name": "look"}]})
+            return httpx.Response(200, json=listed) if station.seen == ["tools/list"] else httpx.Response(503)
+
+        station = Station(modern=None, tools__list=list_once, tools__call=error(400, -32600))
+        with pytest.raises(ToolUnavailable):
+            await station.look()
+        assert station.seen == ["tools/list", "tools/call", "tools/list"]
+
     @pytest.mark.parametrize("code", [-32022, -32601, -32020, 0])
     async def test_a_server_that_refuses_every_version_is_asked_once_in_each_era(self, code: int) -> None:
         requests: list[httpx.Request] = []

@@ -35,6 +35,7 @@ __all__ = [
     "DENIED_CALL_RESULT",
     "INTERRUPTED_CALL_RESULT",
     "UNDECIDED_CALL_RESULT",
+    "USED_DECISION_RESULT",
     "check_decisions",
     "in_stored_order",
     "is_blank",
@@ -56,6 +57,11 @@ UNDECIDED_CALL_RESULT = "The user has not decided whether to allow this call, as
 
 DENIED_CALL_RESULT = "The user did not allow this call."
 """How the result of a call begins that a person has denied; that person's reason follows."""
+
+USED_DECISION_RESULT: Final = (
+    "The user's decision on this call was used before, so it is not run again. It is not known here how it ended then."
+)
+"""The result of a call whose decision comes once more."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -122,13 +128,22 @@ def undecided_result(call: ToolCall, approval: Approval | UnsetType = UNSET) -> 
 
 
 def with_new_questions(messages: Iterable[Message]) -> list[Message]:
-    """The messages with what a person was asked anew in the turn whose call has asked."""
+    """The messages with what a person was asked anew in the turn whose call has asked.
+
+    The result of a decision that came once more is left out, if that of the first is there.
+    """
     current: list[Message] = []
+    answered: set[str] = set()
     for message in messages:
-        if isinstance(message, ToolMessage) and message.approval:
-            current = [with_parts(one, partial(_ask_anew, message)) for one in current]
-        else:
-            current.append(message)
+        if isinstance(message, AssistantMessage):
+            answered.difference_update(call.id for call in message.tool_calls)
+        elif isinstance(message, ToolMessage):
+            if message.approval:
+                current = [with_parts(one, partial(_ask_anew, message)) for one in current]
+            if message.approval or (message.content == USED_DECISION_RESULT and message.tool_call_id in answered):
+                continue
+            answered.add(message.tool_call_id)
+        current.append(message)
     return current
 
 

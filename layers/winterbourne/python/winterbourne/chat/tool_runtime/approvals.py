@@ -21,7 +21,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from winterbourne.chat.core.history import DENIED_CALL_RESULT
+from winterbourne.chat.core.history import DENIED_CALL_RESULT, USED_DECISION_RESULT
 from winterbourne.chat.core.messages import Approval, Decision
 from winterbourne.chat.errors import ChatError, InputRequired, SettingsError, StorageUnavailable
 from winterbourne.chat.infra import redaction
@@ -39,9 +39,6 @@ __all__ = ["Approvals", "canonical_json", "tell_edits", "wait_for_turn"]
 
 Clock: TypeAlias = Callable[[], float]
 
-USED: Final = (
-    "The user's decision on this call was used before, so it is not run again. It is not known here how it ended then."
-)
 UNAVAILABLE: Final = "The user's approval cannot be asked for or checked at the moment, so this call was not run."
 
 DAY_S: Final = 86_400
@@ -167,7 +164,7 @@ class Approvals:
         try:
             async with asyncio.timeout_at(call.turn.deadline):
                 if not (self.records and await self.records.claim(decision.approval_id, b"", expires_at_s)):
-                    return failed(USED)
+                    return failed(USED_DECISION_RESULT)
         except (StorageUnavailable, TimeoutError):
             return failed(UNAVAILABLE)
         name, what = call.tool_call.name, "approved" if decision.approved else "denied"

@@ -272,6 +272,8 @@ class ToolExecutor:
     async def _acquire_slot(self, call: ActiveCall, tool: PreparedTool) -> Outcome | RunSlot:
         """A slot in a new run as soon as its permits are acquired, or in one that was started meanwhile."""
         turn, semaphores = call.turn, (call.turn.semaphore, *tool.semaphores)
+        if _now() >= turn.deadline:  # started and stopped at once, it might take effect all the same
+            return timed_out(f"{tool.declared.name} was not run: the remaining time is needed for the answer.")
         if not self._permits.try_acquire(semaphores):
             await turn.emit((ToolQueued(call.tool_call.id, call.tool_call.name),))
             await self._permits.acquire_queued(semaphores)

@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from winterbourne.chat.core import events as e
-from winterbourne.chat.core.messages import Message
+from winterbourne.chat.core.messages import AssistantMessage, Message
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.ag_ui.approvals import encode_interrupt, pending_approvals
 from winterbourne.chat.formats.ag_ui.history import (
@@ -54,6 +54,7 @@ class AgUiEncoder(sse.SseEncoder):
     _run_fields: dict[str, Any] = msgspec.field(default_factory=dict)
     _message_id: str = ""
     _turn_message_id: str = ""
+    _turns_before: int = 0
     _step_name: str = ""
     _is_text_open: bool = False
     _has_message: bool = False
@@ -92,7 +93,7 @@ class AgUiEncoder(sse.SseEncoder):
                 self._asked.pop(id_, None)
                 return _tool_finished(event)
             case e.TurnStarted(turn):
-                self._turn_message_id = turn_id(self._message_id, turn)
+                self._turn_message_id = turn_id(self._message_id, self._turns_before + turn)
                 self._step_name, self._has_message = f"turn {turn}", False
                 return _event("STEP_STARTED", {"stepName": self._step_name})
             case e.TurnEnded():
@@ -135,8 +136,12 @@ class AgUiEncoder(sse.SseEncoder):
         self._message_id = event.message_id
         thread, run = self.thread_id or event.conversation_id, self.run_id or event.message_id
         self._run_fields = {"threadId": thread, "runId": run}
-        snapshot = {"messages": encode_history(self.history or ())}
-        self._asked = {asked.id: asked for asked in pending_approvals(self.history or ())}
+        shown = encode_history(history := self.history or ())
+        snapshot, thought = {"messages": shown}, reasoning_id(event.message_id, 0)[:-1]
+        # An answer that goes on after a decision has the ids that follow those of its turns before.
+        self._turns_before = sum(isinstance(one, AssistantMessage) and one.id == event.message_id for one in history)
+        self._reasoning_count = sum(one["id"].startswith(thought) for one in shown)
+        self._asked = {asked.id: asked for asked in pending_approvals(history)}
         begin = _event("RUN_STARTED", self._run_fields)
         return begin if self.history is None else begin + _event("MESSAGES_SNAPSHOT", snapshot)
 

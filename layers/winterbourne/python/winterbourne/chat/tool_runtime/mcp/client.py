@@ -238,13 +238,24 @@ class McpClient(msgspec.Struct, eq=False):
         try:
             result = await self._exchange(request, {**headers, **request.headers, **_authorization(request)})
         except ToolError as error:
-            if request.is_probe or (isinstance(error, _Refused) and error.is_not_understood):
+            is_odd = isinstance(error, _Refused) and error.is_not_understood
+            if request.is_probe or (is_odd and not await self._is_still_modern(request)):
                 raise _OtherEra(str(error)) from None
             raise
         if request.is_probe and "resultType" not in result:
             raise _OtherEra(f"The {self._service} did not take a stateless request for one.")
         self.is_modern = True
         return result
+
+    async def _is_still_modern(self, request: _Request) -> bool:
+        """Whether a call was refused by its tool, which has run then, and not for its form; the codes are the same."""
+        probe = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "tools/list", "params": {}}
+        message, headers = stateless.request_of(probe)
+        try:
+            await self._exchange(_Request(message, {}, request.credential, None), headers | _authorization(request))
+        except _Refused as refused:
+            return not refused.is_not_understood
+        return True
 
     async def _ask_in_session(self, request: _Request) -> dict[str, Any]:
         authorization = _authorization(request)
