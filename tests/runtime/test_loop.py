@@ -105,8 +105,8 @@ class TestDeadline:
                 assert context.get_remaining_time_in_millis() > 0
                 await response_stream.write("out of time")
 
-        async with serving(hangs) as api:
-            outcome = await api.invoke(deadline_s=0.2)
+        async with serving(hangs, margin_ms=5000) as api:
+            outcome = await api.invoke(deadline_s=5.1)
             assert outcome.body == b"begun,out of time"
             assert outcome.complete
             assert outcome.trailers == {}
@@ -159,7 +159,7 @@ class TestDeadline:
 
         async with serving(hangs) as api:
             try:
-                assert (await api.invoke("hang", deadline_s=0.2)).trailing_error["errorType"] == "DeadlineReached"
+                assert (await api.invoke("hang", deadline_s=0.5)).trailing_error["errorType"] == "DeadlineReached"
                 assert (await api.invoke("go")).complete
             finally:
                 release.set()

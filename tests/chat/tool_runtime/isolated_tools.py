@@ -64,10 +64,14 @@ def crashes(how: str) -> str:
     return "alive"
 
 
+_KEPT: list[bytes] = []
+
+
 @tool(isolation="process", memory_mb=128)
 def allocates(megabytes: int) -> int:
-    """Take memory."""
-    return len(b"x" * (megabytes << 20))
+    """Take memory and keep it."""
+    _KEPT.append(b"x" * (megabytes << 20))
+    return len(_KEPT[-1])
 
 
 @tool(isolation="process")

@@ -219,8 +219,9 @@ async def test_cost_of_process_is_one_of_12_mb_that_is_used_again() -> None:
 
 
 async def test_timeout_of_remote_ends_the_request_and_the_worker_knew_it(service: StubService) -> None:
+    async with remote(service) as (executor, _):
+        await run_turn(executor, tool_call("elsewhere", seconds=0))  # imports what signs, however long that takes
     async with remote(service, settings=ToolSettings(tool_execution_timeout=1)) as (executor, client):
-        await run_turn(executor, tool_call("elsewhere", seconds=0))  # imports what signs
         await run_turn(executor, tool_call("elsewhere"), client=client)
     assert client.finished[0].status == "timed_out"
     assert service.ended == ["cancelled"]

@@ -92,6 +92,12 @@ def test_invalid_arguments_are_reported_with_their_path(text: str, expected: str
     assert validation_error(text) == expected
 
 
+def test_as_many_fields_as_a_body_may_have_block_nobody() -> None:
+    """Were they compared with one another, that would take minutes."""
+    fields = json.dumps({f"no{number}": 1 for number in range(80_000)})
+    assert validation_error(fields).startswith("unknown field `no0`")
+
+
 @pytest.mark.parametrize("depth", [100, 400, 900, 20_000])
 def test_any_depth_of_nesting_gives_a_clear_error(depth: int) -> None:
     assert validation_error("[" * depth + "]" * depth) in {

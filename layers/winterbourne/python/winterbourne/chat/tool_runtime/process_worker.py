@@ -67,11 +67,11 @@ class ProcessCall(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct, frozen=True):
     """What the process says: progress or a result as JSON, or why a call failed, in words.
 
-    A first result says that it is ready. The words of `refused` and `unavailable`, a ToolError and a ToolUnavailable,
-    are for the model, those of `failed` for the log.
+    A first result says that it is ready. The words of `refused`, `unavailable` and `full`, a ToolError and two
+    ToolUnavailables, are for the model, those of `failed` for the log. A process that is full has no memory left.
     """
 
-    kind: Literal["progress", "result", "refused", "unavailable", "failed"]
+    kind: Literal["progress", "result", "refused", "unavailable", "full", "failed"]
     json: msgspec.Raw = msgspec.Raw(b"null")
     text: str = ""
 
@@ -191,7 +191,7 @@ def _runner() -> "asyncio.Runner":
 def _failure(name: str, error: BaseException) -> Reply:
     if isinstance(error, MemoryError):
         sys.excepthook(type(error), error, error.__traceback__)  # the parent logs it
-        error = ToolUnavailable(f"{name} needs more memory than it may have.")
+        return Reply("full", text=f"{name} needs more memory than it may have.")
     if isinstance(error, ToolError):
         kind: Any = "unavailable" if isinstance(error, ToolUnavailable) else "refused"
         return Reply(kind, text=outcome_for_exception(name, error).error)

@@ -183,6 +183,9 @@ class _Worker:
         with contextlib.suppress(OSError, ValueError):  # the process has ended, and perhaps all has been closed
             while reply := read(self._replies, Reply):
                 if error := _ERRORS.get(reply.kind):
+                    if reply.kind == "full":  # what its tool has kept would be in the way of later calls
+                        self.process.kill()
+                        self.process.wait()
                     raise error(reply.text)
                 data = orjson.Fragment(bytes(reply.json))
                 if reply.kind == "result":
@@ -205,7 +208,7 @@ class _Worker:
             pass
 
 
-_ERRORS: Final = {"refused": ToolError, "unavailable": ToolUnavailable, "failed": RuntimeError}
+_ERRORS: Final = {"refused": ToolError, "unavailable": ToolUnavailable, "full": ToolUnavailable, "failed": RuntimeError}
 
 
 def _start_process(tool: Tool, channel: int) -> Popen[bytes]:

@@ -6,6 +6,7 @@ integer, as JSON Schema has it, and `null` for no arguments. Pure; independent o
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -138,9 +139,9 @@ def _decode_json(text: str) -> Any:
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
     """Reject duplicate keys: which of the two values is meant would be a guess."""
-    names = [name for name, _ in pairs]
-    if duplicates := [name for name in names if names.count(name) > 1]:
-        raise msgspec.ValidationError(f"the field `{duplicates[0]}` is given twice - at `$..{duplicates[0]}`")
+    for name, number in Counter(name for name, _ in pairs).items():
+        if number > 1:
+            raise msgspec.ValidationError(f"the field `{name}` is given twice - at `$..{name}`")
 
 
 _FIRST_INEXACT: Final = 2.0**53  # it and larger floats may stand for any of several integers
