@@ -50,7 +50,7 @@ def test_a_tool_of_an_mcp_server_runs_beside_our_own(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{station.stdout.readline().strip()}/mcp"
         with local_server(tmp_path, *AT_ONCE, "--env", f"MCP_SERVERS=station={url}") as server:
             answer = chat(server.url, "station_say fog and the weather in Oslo")
-        station.terminate()
+        station.kill()
     assert final_frame(answer, "station_say")["status"] == "completed"
     assert final_frame(answer, "get_weather")["status"] == "completed"
     assert "fog" in text_of(answer)

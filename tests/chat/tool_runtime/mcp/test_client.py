@@ -51,7 +51,7 @@ def processes() -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
         assert started.stdout
         ports = started.stdout.readline().split()
         yield started, {mode: f"http://127.0.0.1:{port}/mcp" for mode, port in zip(MODES, ports, strict=True)}
-        started.terminate()
+        started.kill()
 
 
 @pytest.fixture(params=MODES)
