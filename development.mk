@@ -33,7 +33,7 @@ test-pythons: .venv/dev ## Run the tests under each Python from 3.11 to 3.14 tha
 # What runs in a browser measures no more lines and takes minutes.
 unmeasured := $(patsubst %,--ignore=tests/end_to_end/test_%.py,\
 	page page_face page_markdown metrics_page)
-coverage: .venv/dev ## Measure which lines and branches the tests run, in about six minutes; fails below the floor
+coverage: .venv/dev ## Measure which lines and branches the tests run, in about eight minutes; fails below the floor
 	@rm -rf .coverage && mkdir .coverage
 	$(bin)/coverage run -m pytest $(PYTEST_ARGS) $(unmeasured)
 	@$(bin)/coverage combine --quiet
