@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -517,6 +517,23 @@ class TestUnavailableStore:
         backend.broken = set()
         assert len(await get_messages(conversations)) == 2
         await run_request(conversations, "two", "2")
+
+    async def test_an_edit_that_fails_half_way_is_found_by_its_retry(
+        self, conversations: ConversationStore, backend: FlakyBackend, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with opening(conversations, ALICE, chat_request(user("one", "id-1"))) as opened:
+            opened.append(assistant("1"))
+
+        def delete_one(keys: Sequence[tuple[str, str]]) -> None:
+            MemoryBackend.delete(backend, keys[:1])
+            if len(keys) > 1:
+                raise TimeoutError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(backend, "delete", delete_one)
+            with pytest.raises(StorageUnavailable):
+                await merged_history(conversations, user("other", "id-1"))
+        assert await merged_history(conversations, user("other", "id-1")) == (user("other", "id-1"),)
 
     @jumping
     async def test_a_failure_during_the_stream_does_not_end_it(
