@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from tests.chat.formats.wire import attempt
+from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
 from winterbourne.chat.core.messages import (
     Approval,
@@ -34,7 +35,8 @@ SERVER_TOOLS = (ToolSchema("get_weather", "", {"type": "object"}),)
 
 
 def check(request: ChatRequest, settings: Settings = SETTINGS, *, takes_image_urls: bool = True) -> ChatRequest:
-    return check_request(request, settings.request, settings.model, SERVER_TOOLS, takes_image_urls=takes_image_urls)
+    capabilities = Capabilities(image_urls=takes_image_urls)
+    return check_request(request, settings.request, settings.model, SERVER_TOOLS, lambda _: capabilities)
 
 
 def rejection(request: ChatRequest, settings: Settings = SETTINGS) -> tuple[int, str]:

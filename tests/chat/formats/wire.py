@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from httpx_sse import EventSource
 
+from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import ChatEvent
 from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.core.request_checks import check_request
@@ -31,7 +32,7 @@ def read(wire_format: Format, body: dict[str, Any], settings: Settings = SETTING
     except msgspec.ValidationError as error:
         raise invalid_shape(error) from None
     try:
-        return check_request(request, settings.request, settings.model, ())
+        return check_request(request, settings.request, settings.model, (), lambda _: Capabilities(image_urls=True))
     except InvalidHistory as error:
         raise RequestRejected(error.status, error.code, str(error)) from None
 

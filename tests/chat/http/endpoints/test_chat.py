@@ -15,6 +15,7 @@ from tests.clock import jumping
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import TextDelta, TurnEnded, Usage
+from winterbourne.chat.core.provider import capabilities_of
 from winterbourne.chat.errors import ModelBusy, ModelInputTooLong, ToolError
 from winterbourne.chat.formats import native, openai
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint
@@ -48,6 +49,7 @@ class ServiceFixture:
             settings.stream,
             settings.log.log_messages,
             self.provider,
+            capabilities_of(self.provider),
             SleepingTools(),
             conversations,
             limiter,

@@ -17,6 +17,7 @@ from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import ConversationStarted, EventBatch, TextDelta, TurnEnded
 from winterbourne.chat.core.messages import ChatRequest, Message
+from winterbourne.chat.core.provider import capabilities_of
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Encoder, Format, ResumedAnswer
@@ -51,12 +52,14 @@ class Chat:
         streams = StreamEndpoint(settings.stream, conversations)
         self.stop_signals = StopSignals(self.store, 0.5)
         limiter = RateLimiter(self.store, settings.limits)
+        provider = FakeProvider(*turns)
         chat = ChatEndpoint(
             settings.request,
             settings.model,
             settings.stream,
             False,  # noqa: FBT003 - log_messages
-            FakeProvider(*turns),
+            provider,
+            capabilities_of(provider),
             SleepingTools(),
             conversations,
             limiter,

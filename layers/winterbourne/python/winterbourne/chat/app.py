@@ -20,6 +20,7 @@ from aws_lambda_powertools import Logger
 from winterbourne import before_snapshot, on_shutdown, on_startup, retire, streamify_response
 from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import SCHEMES, AuthFactory, make_authenticator
+from winterbourne.chat.core.provider import capabilities_of
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.ai_sdk.history import encode_history
@@ -212,6 +213,7 @@ def build(
         stream_settings=settings.stream,
         log_messages=settings.log.log_messages,
         provider=provider,
+        capabilities_of=capabilities_of(provider),
         tools=executor,
         conversations=conversations,
         rate_limiter=rate_limiter,

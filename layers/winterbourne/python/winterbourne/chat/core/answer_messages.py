@@ -13,6 +13,7 @@ from winterbourne.chat.core.events import (
     ConversationStopped,
     ReasoningDelta,
     ReasoningEnded,
+    SourceCited,
     TextDelta,
     ToolApprovalRequested,
     ToolCallReady,
@@ -22,6 +23,7 @@ from winterbourne.chat.core.events import (
     ToolQueued,
     ToolStarted,
     TurnEnded,
+    TurnRetracted,
     TurnStarted,
 )
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, in_stored_order, is_placeholder, undecided_result
@@ -30,6 +32,7 @@ from winterbourne.chat.core.messages import (
     AssistantPart,
     Message,
     Reasoning,
+    Source,
     Text,
     ToolCall,
     ToolMessage,
@@ -88,6 +91,8 @@ def _part_events(part: AssistantPart) -> Iterator[ChatEvent]:
             yield ReasoningEnded(signature, redacted, opaque)
         case Text(text):
             yield TextDelta(text)
+        case Source():
+            yield SourceCited(part)
 
 
 def _result_event(message: ToolMessage) -> ToolFinished:
@@ -107,7 +112,7 @@ class _Answer(msgspec.Struct):
     _turn: TurnParts = msgspec.field(default_factory=TurnParts)
     _results: dict[str, ToolMessage] = {}
 
-    def add(self, event: ChatEvent) -> None:  # noqa: C901 - one case for each event
+    def add(self, event: ChatEvent) -> None:  # noqa: C901, PLR0912 - one case for each event
         match event:
             case ConversationStarted(_, message_id):
                 self._id = message_id
@@ -124,6 +129,8 @@ class _Answer(msgspec.Struct):
             case ToolStarted(id_, name):
                 if not self._turn.set_on_call(id_):  # likewise: it was allowed, and may have taken effect
                     self._results[id_] = ToolMessage(id_, name, INTERRUPTED_CALL_RESULT, is_error=True)
+            case TurnRetracted():
+                self._turn = TurnParts()
             case TurnStarted():
                 self.end_turn(incomplete=True)
             case ToolQueued() | ToolProgressed():

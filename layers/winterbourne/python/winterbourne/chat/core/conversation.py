@@ -20,6 +20,7 @@ from winterbourne.chat.core.events import (
     ModelEvent,
     ReasoningDelta,
     ReasoningEnded,
+    SourceCited,
     StopReason,
     TextDelta,
     ToolArgumentsDelta,
@@ -46,6 +47,7 @@ from winterbourne.chat.core.messages import (
     ChatRequest,
     Decision,
     Message,
+    ModelOptions,
     Reasoning,
     Text,
     ToolCall,
@@ -62,6 +64,9 @@ __all__ = ["Conversation", "Tools", "TurnParts", "TurnToolCalls"]
 
 CONTINUE_REQUEST: Final = "Continue."
 """What the user is taken to say if a history ends with an answer."""
+
+_OPTIONS: Final = ModelOptions.__struct_fields__
+_COUNTS: Final = ("input", "output", "cached", "cache_write", "reasoning")
 
 TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without tools."
 
@@ -162,7 +167,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         Cancellation:
             Closes the upstream response, cancels every running tool and waits for both.
         """
-        request, history, usage = self.request, list(self.request.messages), Usage()
+        request, history, usage = self.request, list(self.request.messages), Usage(cost=0.0)
         if history and isinstance(history[-1], AssistantMessage):
             history.append(UserMessage((Text(CONTINUE_REQUEST),)))  # models reject a turn of their own as the last
         client_tools = frozenset(tool.name for tool in request.client_tools)
@@ -233,14 +238,15 @@ class Conversation(msgspec.Struct, kw_only=True):
             tool_choice=request.tool_choice if number == 1 or request.tool_choice == "none" else TOOL_CHOICE_AUTO,
             system=request.system or "",
             model_id=request.model_id or "",
-            temperature=request.temperature,
-            max_tokens=request.max_tokens,
+            conversation_id=request.conversation_id,
+            **{name: getattr(request, name) for name in _OPTIONS},
             deadline=self.deadline,
         )
 
 
 def _add(one: Usage, other: Usage) -> Usage:
-    return Usage(one.input + other.input, one.output + other.output, one.cached + other.cached)
+    cost = None if one.cost is None or other.cost is None else one.cost + other.cost
+    return Usage(**{name: getattr(one, name) + getattr(other, name) for name in _COUNTS}, cost=cost)
 
 
 class TurnParts(msgspec.Struct):
@@ -267,6 +273,9 @@ class TurnParts(msgspec.Struct):
                 self._parts.append(ToolCall(id_, name, arguments, opaque))
             case ToolCallSigned(id_, opaque):
                 self.set_on_call(id_, opaque=opaque)
+            case SourceCited(source):
+                self._flush()
+                self._parts.append(source)
             case ToolCallStarted() | ToolArgumentsDelta() | TurnEnded():
                 pass
             case _:
@@ -367,9 +376,9 @@ class _ModelTurn(msgspec.Struct):
         match event:
             case TextDelta(text) | ReasoningDelta(text) | ToolArgumentsDelta(_, text):
                 self._output.append(text)
-            case TurnEnded(reason, reported):
+            case TurnEnded(reason, reported, model):
                 usage = complete_usage(reported, self._request, self._output)
-                self._ended = TurnEnded(reason, usage)
+                self._ended = TurnEnded(reason, usage, model)
                 self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled
 
     async def _handle_call(self, call: ToolCall, stack: AsyncExitStack) -> None:

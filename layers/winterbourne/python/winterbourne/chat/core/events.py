@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from winterbourne.chat.core.messages import Approval, Opaque, Usage
+from winterbourne.chat.core.messages import Approval, Opaque, Source, Usage
 
 __all__ = [
     "ChatEvent",
@@ -26,6 +26,7 @@ __all__ = [
     "ModelEvent",
     "ReasoningDelta",
     "ReasoningEnded",
+    "SourceCited",
     "StopReason",
     "TerminalEvent",
     "TextDelta",
@@ -41,6 +42,7 @@ __all__ = [
     "ToolStarted",
     "ToolStatus",
     "TurnEnded",
+    "TurnRetracted",
     "TurnStarted",
     "Usage",
 ]
@@ -114,11 +116,25 @@ class ToolCallSigned(_Event, frozen=True):
     opaque: Opaque
 
 
+class SourceCited(_Event, frozen=True):
+    """The model cites a source for the text before this event; an answer may cite one source often."""
+
+    source: Source
+
+
+class TurnRetracted(_Event, frozen=True):
+    """What this turn has said so far is void, its reasoning, sources and calls included: another model begins it anew.
+
+    No call of the turn has been ready. Emitted only for clients that can drop what they have shown.
+    """
+
+
 class TurnEnded(_Event, frozen=True):
-    """The model has finished its turn; the last event of a provider's stream."""
+    """The model has finished its turn; the last event of a provider's stream. `model` names it as `provider:model`."""
 
     stop_reason: StopReason
     usage: Usage = Usage()
+    model: str = ""
 
 
 ModelEvent: TypeAlias = (
@@ -129,6 +145,7 @@ ModelEvent: TypeAlias = (
     | ToolArgumentsDelta
     | ToolCallReady
     | ToolCallSigned
+    | SourceCited
     | TurnEnded
 )
 """What a provider yields."""
@@ -219,7 +236,7 @@ class ConversationStopped(_Event, frozen=True):
 TerminalEvent: TypeAlias = ConversationEnded | ConversationFailed | ConversationStopped
 """The last event of an answer, exactly one."""
 
-ChatEvent: TypeAlias = ConversationStarted | TurnStarted | ModelEvent | ToolEvent | TerminalEvent
+ChatEvent: TypeAlias = ConversationStarted | TurnStarted | TurnRetracted | ModelEvent | ToolEvent | TerminalEvent
 """What an encoder is given."""
 
 EventBatch: TypeAlias = Sequence[ChatEvent]

@@ -17,10 +17,15 @@ __all__ = [
     "ChatRequest",
     "Decision",
     "DecisionReason",
+    "Document",
     "Image",
     "Message",
+    "ModelOptions",
     "Opaque",
+    "OutputSchema",
     "Reasoning",
+    "ReasoningEffort",
+    "Source",
     "SystemMessage",
     "Text",
     "ToolCall",
@@ -58,6 +63,15 @@ class Image(msgspec.Struct, frozen=True, tag="image"):
     url: str = ""
 
 
+class Document(msgspec.Struct, frozen=True, tag="document"):
+    """A document from the user, such as a PDF: exactly one of `data` (base64) and `url` is set; `name` may be empty."""
+
+    media_type: str
+    name: str = ""
+    data: str = ""
+    url: str = ""
+
+
 class Opaque(msgspec.Struct, frozen=True, omit_defaults=True):
     """What only the provider that made a part understands, and wants back with it.
 
@@ -74,11 +88,23 @@ class Opaque(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Token counts, as reported or estimated. `cached` is the part of `input` read from the provider's cache."""
+    """Token counts, as reported or estimated.
+
+    Attributes:
+        input: All that was sent, from a cache or not.
+        output: All that the model has written, its reasoning included.
+        cached: The part of `input` that was read from the provider's cache.
+        cache_write: The part of `input` that was written to it.
+        reasoning: The part of `output` that was reasoning, where the provider tells.
+        cost: What it cost, in dollars; None if the model's prices are not known.
+    """
 
     input: int = 0
     output: int = 0
     cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    cost: float | None = None
 
 
 class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
@@ -93,6 +119,24 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning"):
     signature: str = ""
     redacted: str = ""
     opaque: Opaque | UnsetType = UNSET
+
+
+class Source(msgspec.Struct, frozen=True, tag="source", omit_defaults=True):
+    """A source that the model cites for what it has just said: a page on the web, or a document of the user's.
+
+    Attributes:
+        id: The same for each citation of one source in an answer.
+        url: Of a page; empty for a document.
+        title: Of the page or the document; may be empty.
+        media_type: Of a document.
+        cited_text: The words of the source, if the provider quotes them.
+    """
+
+    id: str
+    url: str = ""
+    title: str = ""
+    media_type: str = ""
+    cited_text: str = ""
 
 
 class Approval(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -151,9 +195,9 @@ class ToolCall(msgspec.Struct, frozen=True, tag="tool_call"):
     approval: Approval | UnsetType = UNSET
 
 
-UserPart: TypeAlias = Text | Image
+UserPart: TypeAlias = Text | Image | Document
 """What a user's message consists of."""
-AssistantPart: TypeAlias = Text | Reasoning | ToolCall
+AssistantPart: TypeAlias = Text | Reasoning | ToolCall | Source
 """What a model's turn consists of."""
 
 
@@ -240,7 +284,60 @@ ToolChoice: TypeAlias = str
 TOOL_CHOICE_AUTO: Final[ToolChoice] = "auto"
 
 
-class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "max"]
+"""How much a model thinks before it answers."""
+
+
+class OutputSchema(msgspec.Struct, frozen=True, kw_only=True):
+    """What the text of an answer has to be: JSON that is valid by this schema.
+
+    Attributes:
+        schema: A JSON schema; None for any JSON object.
+        name: What it describes, for the model.
+        description: More of that; may be empty.
+        strict: Whether the caller wants a provider's strict mode, which takes fewer schemas.
+    """
+
+    schema: dict[str, Any] | None = None
+    name: str = "response"
+    description: str = ""
+    strict: bool = False
+
+
+class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the model answers: what a request may choose. None leaves it to the settings, then to the provider.
+
+    Attributes:
+        temperature: From 0 to 2.
+        max_tokens: Maximum number of output tokens of one model turn.
+        reasoning: How much it thinks; a level that a model lacks is the nearest one that it has.
+        top_p: From 0 to 1.
+        stop: Texts at which the answer ends, without them.
+        seed: For answers that can be repeated, as far as the provider can.
+        presence_penalty: From -2 to 2.
+        frequency_penalty: From -2 to 2.
+        parallel_tool_calls: False for one call a turn at most.
+        output: What the text of the answer has to be.
+    """
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    reasoning: ReasoningEffort | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    parallel_tool_calls: bool | None = None
+    output: OutputSchema | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Those that are set, by name."""
+        values = {name: getattr(self, name) for name in ModelOptions.__struct_fields__}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class ChatRequest(ModelOptions, frozen=True, kw_only=True):
     """A decoded chat request, the same for every wire format. Options that are None fall back to the settings.
 
     Attributes:
@@ -255,8 +352,6 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
         reconnects: Whether the client asks for no new answer but for the one that the conversation has, from its start.
         system: The request's own system prompt.
         model_id: The model that the client named.
-        temperature: As MODEL_TEMPERATURE.
-        max_tokens: As MODEL_MAX_TOKENS.
         tool_choice: `auto`, `none`, `required`, or the name of one tool.
         client_tools: The client's own tools: the model may call them, the server does not run them, and the
             conversation ends so that the client can.
@@ -273,8 +368,6 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     reconnects: bool = False
     system: str | None = None
     model_id: str | None = None
-    temperature: float | None = None
-    max_tokens: int | None = None
     tool_choice: ToolChoice = TOOL_CHOICE_AUTO
     client_tools: tuple[ToolSchema, ...] = ()
     approvals: ApprovalKind = "none"

@@ -1,17 +1,17 @@
 """The `Provider` protocol: the only interface between the conversation and a model provider."""
 
-from collections.abc import AsyncGenerator, Sequence
+import functools
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
-import msgspec
-
+from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, Message, ToolChoice, ToolSchema
+from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, Message, ModelOptions, ToolChoice, ToolSchema
 
-__all__ = ["ModelRequest", "Provider"]
+__all__ = ["ModelRequest", "Provider", "capabilities_of"]
 
 
-class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ModelRequest(ModelOptions, frozen=True, kw_only=True):
     """The request for one model turn. Options that are None are left to the provider.
 
     Attributes:
@@ -21,8 +21,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
         tool_choice: `auto`, `none`, `required`, or the name of one tool.
         system: The system prompt; empty for none.
         model_id: The model that the request chose; empty for the provider's own choice.
-        temperature: From 0 to 2.
-        max_tokens: Maximum number of output tokens.
+        conversation_id: The same for all turns of a conversation, so that a provider can route them to one cache.
         deadline: When the answer ends, in seconds on the event loop's clock; retries never go past it.
     """
 
@@ -31,8 +30,7 @@ class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: ToolChoice = TOOL_CHOICE_AUTO
     system: str = ""
     model_id: str = ""
-    temperature: float | None = None
-    max_tokens: int | None = None
+    conversation_id: str = ""
     deadline: float = float("inf")
 
 
@@ -61,3 +59,15 @@ class Provider(Protocol):
         Cancellation:
             `aclose()`, or cancelling the reading task, closes the upstream response at once.
         """
+
+
+def capabilities_of(provider: Provider) -> Callable[[str], Capabilities]:
+    """What the models of a provider take, by their ids as in `ModelRequest`: its `capabilities`, kept once it is known.
+
+    A provider without such a function has the least.
+    """
+
+    def least(_: str) -> Capabilities:
+        return Capabilities(image_urls=provider.takes_image_urls)
+
+    return functools.cache(getattr(provider, "capabilities", least))

@@ -1,16 +1,19 @@
 """Checks a decoded request against the settings: its history, its limits, its options and its choice of model. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.history import check_decisions, is_blank, normalize_history, with_usable_parts
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
+    Document,
     Image,
     Message,
+    Source,
     SystemMessage,
     Text,
     ToolCall,
@@ -32,8 +35,7 @@ def check_request(
     limits: RequestSettings,
     model: ModelSettings,
     tools: Iterable[ToolSchema],
-    *,
-    takes_image_urls: bool = True,
+    capabilities_of: Callable[[str], Capabilities],
 ) -> ChatRequest:
     """The request as the conversation takes it: with a normalized history, and no option left out.
 
@@ -45,7 +47,7 @@ def check_request(
         limits: How much one request may hold.
         model: The models on offer; limits and defaults of the options. SYSTEM_PROMPT is put before the request's own.
         tools: The server's tools; `tool_choice` may name one of these or one of the request's own.
-        takes_image_urls: Whether the provider accepts images by URL.
+        capabilities_of: What the model takes, by its id in a `ModelRequest`.
 
     Raises:
         RequestRejected: 400 for no messages, an option beyond its limit, an unknown tool, a tool name that is used
@@ -54,16 +56,17 @@ def check_request(
             for decisions on calls that do not wait. 413 for more or longer messages, more images or more tools than the
             limits allow.
     """
+    model_id = _resolve_model(request.model_id, model)
+    capabilities = capabilities_of(model_id or "")
     newest = _newest_question(request.messages)
     if newest:
-        _check_question(newest, takes_image_urls=takes_image_urls)
+        _check_question(newest, takes_image_urls=capabilities.image_urls)
     if request.store:
         messages = tuple(with_usable_parts(message) for message in request.messages if not is_blank(message))
     else:
         messages = normalize_history(request.messages)
         check_decisions(messages, request.decisions)
-    messages = limit_older_images(messages, limits.max_images, takes_image_urls=takes_image_urls)
-    model_id = _resolve_model(request.model_id, model)
+    messages = limit_older_images(messages, limits.max_images, takes_image_urls=capabilities.image_urls)
     if not messages and not (request.store and (request.regenerate or request.decisions)):  # they are in the store
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     _check_messages(messages, request.system or "", limits)
@@ -97,7 +100,7 @@ def count_chars(message: Message) -> int:
         case SystemMessage(text) | ToolMessage(content=text):
             return len(text)
         case UserMessage(parts) | AssistantMessage(parts):
-            texts = (part for part in parts if not isinstance(part, Image))
+            texts = (part for part in parts if not isinstance(part, Image | Document | Source))
             return sum(len(part.arguments if isinstance(part, ToolCall) else part.text) for part in texts)
 
 
@@ -127,7 +130,7 @@ def _newest_question(messages: Sequence[Message]) -> UserMessage | None:
 
 def _check_question(message: UserMessage, *, takes_image_urls: bool) -> None:
     """Reject what the caller can still mend: the user's newest message has not been answered yet."""
-    if not any(isinstance(part, Image) or part.text.strip() for part in message.parts):
+    if not any(isinstance(part, Image | Document) or part.text.strip() for part in message.parts):
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
     for part in message.parts:
         if isinstance(part, UnusablePart):

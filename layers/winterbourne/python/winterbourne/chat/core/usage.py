@@ -11,7 +11,16 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.events import Usage
-from winterbourne.chat.core.messages import AssistantMessage, Image, Message, ToolCall, ToolMessage, UserMessage
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Document,
+    Image,
+    Message,
+    Source,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 from winterbourne.chat.core.provider import ModelRequest
 
 __all__ = ["TOKENS_PER_IMAGE", "complete_usage", "estimate_input", "estimate_tokens"]
@@ -101,7 +110,7 @@ def _texts(message: Message) -> Iterator[str]:
             for part in parts:
                 if isinstance(part, ToolCall):
                     yield from (part.name, part.arguments)
-                elif not isinstance(part, Image):
+                elif not isinstance(part, Image | Document | Source):
                     yield part.text
         case ToolMessage(content=text):
             yield text

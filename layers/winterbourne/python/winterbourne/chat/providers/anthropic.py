@@ -200,6 +200,7 @@ class AnthropicProvider(HttpProvider):
     """Calls the Messages API through the shared connection pool."""
 
     name = "anthropic"
+    default_model = DEFAULT_MODEL
     parser_type = AnthropicParser
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
@@ -210,7 +211,7 @@ class AnthropicProvider(HttpProvider):
         request, extra_body = fit_thinking(request, self._extra_body)
         tools = offered_tools(request)
         return "/v1/messages", {
-            "model": request.model_id or self._settings.model_id or DEFAULT_MODEL,
+            "model": request.model_id or self._model_id,
             "max_tokens": request.max_tokens or self._settings.model_max_tokens,
             "stream": True,
             "system": request.system or None,

@@ -104,6 +104,7 @@ class TurnAssembler(msgspec.Struct):
         calls: The calls, by the provider's keys.
         has_refused: Whether the text is a refusal.
         origin: Which server and model is asked, for what is opaque.
+        model: Its name, for the TurnEnded.
         signature: Of the block of reasoning that is open; text after it belongs to another block.
     """
 
@@ -114,6 +115,7 @@ class TurnAssembler(msgspec.Struct):
     calls: dict[Hashable, _PendingToolCall] = {}
     has_refused: bool = False
     origin: str = ""
+    model: str = ""
     signature: str = ""
     _all_calls: list[_PendingToolCall] = []
     _events: list[ModelEvent] = []
@@ -268,7 +270,7 @@ class TurnAssembler(msgspec.Struct):
         if self._fields:
             self.end_reasoning()
         self.ended = True
-        self._events.append(TurnEnded(self.stop_reason, self.usage))
+        self._events.append(TurnEnded(self.stop_reason, self.usage, self.model))
 
     def drain_events(self, *, is_last: bool = False) -> list[ModelEvent]:
         """The events since the last call, adjacent text merged.

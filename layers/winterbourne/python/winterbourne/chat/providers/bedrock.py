@@ -196,6 +196,7 @@ class BedrockProvider(HttpProvider):
     """Calls ConverseStream through the shared pool, with a Bedrock API key or signed with the AWS credentials."""
 
     name = "bedrock"
+    default_model = DEFAULT_MODEL
     takes_image_urls = False
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
@@ -213,8 +214,7 @@ class BedrockProvider(HttpProvider):
         # them. If the model calls one all the same, the conversation does not run it.
         tools = offered_tools(request) if request.tool_choice != "none" or tool_call_ids(request) else ()
         choice = "" if "tool_choice" in learned else request.tool_choice
-        model_id = request.model_id or self._settings.model_id or DEFAULT_MODEL
-        return f"/model/{quote(model_id, safe='')}/converse-stream", {
+        return f"/model/{quote(request.model_id or self._model_id, safe='')}/converse-stream", {
             "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
             "system": [{"text": request.system}] if request.system else None,
             "inferenceConfig": limits,

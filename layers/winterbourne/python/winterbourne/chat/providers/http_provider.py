@@ -20,8 +20,9 @@ import httpx
 import msgspec
 import orjson
 
+from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import AssistantMessage, SystemMessage, Text, ToolCall
+from winterbourne.chat.core.messages import AssistantMessage, Source, SystemMessage, Text, ToolCall
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -81,6 +82,8 @@ class HttpProvider(ABC):
 
     name: str
     takes_image_urls = True
+    default_model: ClassVar[str]
+    """The model's id where neither the request nor MODEL_ID names one."""
     parser_type: type[StreamParser[Any]]
     headers: ClassVar[Mapping[str, str]] = {
         "content-type": "application/json",
@@ -95,12 +98,18 @@ class HttpProvider(ABC):
 
     def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         self._settings = settings
+        self._model_id = settings.model_id or self.default_model
         self._extra_body = parse_extra_body(settings.model_extra_body)
         self._base_url = parse_base_url(base_url, error_hints.base_url)
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
         self._learned: dict[str, Learned] = {}  # by model: those of `lessons` that it has taught
+
+    def capabilities(self, model_id: str) -> Capabilities:
+        """What a model takes; `model_id` as in `ModelRequest`."""
+        del model_id
+        return Capabilities(image_urls=self.takes_image_urls)
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn. An attempt that fails before its first batch is repeated if that makes sense.
@@ -158,7 +167,8 @@ class HttpProvider(ABC):
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         response = await self._open_stream(request)
-        parser = self.parser_type(TurnAssembler(tool_call_ids(request), origin=self._origin(request)))
+        model = f"{self.name}:{request.model_id or self._model_id}"
+        parser = self.parser_type(TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model))
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:
@@ -310,7 +320,7 @@ def tool_call_ids(request: ModelRequest) -> set[str]:
 
 def _has_opaque_data(request: ModelRequest) -> bool:
     turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
-    return any(part.opaque for parts in turns for part in parts if not isinstance(part, Text))
+    return any(part.opaque for parts in turns for part in parts if not isinstance(part, Text | Source))
 
 
 async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:

@@ -24,6 +24,7 @@ from winterbourne.chat.core.messages import (
     Message,
     Opaque,
     Reasoning,
+    Source,
     Text,
     ToolCall,
     UserMessage,
@@ -62,7 +63,7 @@ def drop_foreign(request: ModelRequest, origin: str) -> ModelRequest:
 
 def _without_foreign(part: AssistantPart, origin: str) -> AssistantPart:
     """Another model of the same server still shows which field that server reads."""
-    if isinstance(part, Text) or not (opaque := part.opaque) or opaque.origin in {"", origin}:
+    if isinstance(part, Text | Source) or not (opaque := part.opaque) or opaque.origin in {"", origin}:
         return part
     if isinstance(part, ToolCall):
         return msgspec.structs.replace(part, opaque=UNSET)

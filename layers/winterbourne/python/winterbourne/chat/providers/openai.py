@@ -16,6 +16,7 @@ from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
+    Document,
     Image,
     Message,
     Reasoning,
@@ -95,11 +96,17 @@ def _encode_content(parts: Sequence[UserPart]) -> str | list[dict[str, Any]]:
     texts = [part.text for part in parts if isinstance(part, Text)]
     if len(texts) == len(parts):
         return "".join(texts)
-    said = (part for part in parts if isinstance(part, Image) or part.text.strip())  # blank text is rejected
-    return [_encode_image(part) if isinstance(part, Image) else {"type": "text", "text": part.text} for part in said]
+    said = (part for part in parts if not isinstance(part, Text) or part.text.strip())  # blank text is rejected
+    return [*map(_encode_part, said)]
 
 
-def _encode_image(image: Image) -> dict[str, Any]:
+def _encode_part(part: UserPart) -> dict[str, Any]:
+    if isinstance(part, Text):
+        return {"type": "text", "text": part.text}
+    return _encode_image(part)
+
+
+def _encode_image(image: Image | Document) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": image.url or f"data:{image.media_type};base64,{image.data}"}}
 
 
@@ -355,6 +362,7 @@ class OpenAIProvider(HttpProvider):
     """Calls Chat Completions through the shared connection pool."""
 
     name = "openai"
+    default_model = DEFAULT_MODEL
     parser_type = OpenAIParser
     lessons: ClassVar = {
         **HttpProvider.lessons,
@@ -368,7 +376,7 @@ class OpenAIProvider(HttpProvider):
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
         settings, extra_body = self._settings, self._extra_body
-        model = request.model_id or settings.model_id or DEFAULT_MODEL
+        model = request.model_id or self._model_id
         host = urlsplit(settings.openai_base_url).hostname or ""
         is_official = host == _OFFICIAL_HOST
         demanded = set(learned)

@@ -111,6 +111,10 @@ class AgUiEncoder(sse.SseEncoder):
             case e.ToolApprovalRequested(id_):
                 self._asked[id_] = event
                 return b""
+            case e.SourceCited():
+                return b""
+            case e.TurnRetracted():
+                return b""
             case e.ToolQueued() | e.ToolStarted():
                 return b""
             case _:

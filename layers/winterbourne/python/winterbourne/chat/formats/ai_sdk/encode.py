@@ -107,6 +107,10 @@ class AiSdkEncoder(sse.SseEncoder):
                 ids = {"approvalId": approval.id, "toolCallId": id_}
                 asked = {**ids, "reason": approval.message} if approval.message else ids
                 return _chunk("tool-approval-request", asked) if self.can_ask else b""
+            case e.SourceCited():
+                return b""
+            case e.TurnRetracted():
+                return b""
             case e.ToolQueued() | e.ToolStarted():
                 return b""
             case _:

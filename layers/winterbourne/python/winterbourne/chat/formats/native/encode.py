@@ -87,6 +87,10 @@ class NativeEncoder(sse.SseResponse):
                 return b""
             case e.ToolCallSigned():
                 return b""
+            case e.SourceCited():
+                return b""
+            case e.TurnRetracted():
+                return b""
             case _:
                 assert_never(event)
 

@@ -135,6 +135,10 @@ class OpenAiChunkEncoder(sse.SseEncoder):
                 return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % reason.encode()) + sse.DONE
             case e.TurnEnded() | e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
                 return b""
+            case e.SourceCited():
+                return b""
+            case e.TurnRetracted():
+                return b""
             case e.ToolApprovalRequested():  # of an answer that another client began: see `ChatRequest.approvals`
                 return b""
             case _:

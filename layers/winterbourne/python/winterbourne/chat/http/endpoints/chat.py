@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from winterbourne.chat.auth.base import Caller
+from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.conversation import Conversation, Tools
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import ChatRequest, Message, without_opaque_data
@@ -51,6 +52,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         stream_settings: Timeouts, and how many turns the model may take.
         log_messages: Whether the log may contain what is said.
         provider: The model provider.
+        capabilities_of: What its models take, by their ids.
         tools: The tools the model may call.
         conversations: Stores the conversations.
         rate_limiter: Enforces each caller's limits.
@@ -64,6 +66,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     stream_settings: StreamSettings
     log_messages: bool
     provider: Provider
+    capabilities_of: Callable[[str], Capabilities]
     tools: Tools
     conversations: ConversationStore
     rate_limiter: RateLimiter
@@ -108,7 +111,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
 
     def _read(self, wire_format: Format, context: RequestContext) -> tuple[ChatRequest, Encoder]:
         """The request, decoded and checked, and what encodes its answer."""
-        limits, provider = self.request_settings, self.provider
+        limits = self.request_settings
         body = context.request.json_object(limits)
         try:
             decoded, encoder = wire_format.decode(body)
@@ -116,8 +119,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             raise invalid_shape(error) from None
         if decoded.reconnects:
             return decoded, encoder
-        takes_urls, tools = provider.takes_image_urls, self.tools.schemas
-        return check_request(decoded, limits, self.model_settings, tools, takes_image_urls=takes_urls), encoder
+        tools = self.tools.schemas
+        return check_request(decoded, limits, self.model_settings, tools, self.capabilities_of), encoder
 
     def _open_log(self, request: ChatRequest, context: RequestContext) -> OpenConversation | LoggedAnswer:
         """Where the answer is logged: in its conversation if that is kept."""

@@ -1,0 +1,41 @@
+"""What a model takes and can do: so that a request for more is refused, or helped, before the model is asked."""
+
+from typing import Final
+
+import msgspec
+
+from winterbourne.chat.core.messages import ReasoningEffort
+
+__all__ = ["BASIC_OPTIONS", "Capabilities"]
+
+BASIC_OPTIONS: Final = frozenset({"temperature", "max_tokens"})
+"""The options that every provider has."""
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What one model takes.
+
+    Attributes:
+        options: The names of the `ModelOptions` that it has. Those that are not among them are rejected with 400, but
+            for `reasoning` and `output`, which have fields of their own here.
+        tools: Whether it can call tools; else it is offered none.
+        system: Whether it takes a system prompt; else that is the beginning of the first question.
+        images: Whether it takes images.
+        image_urls: Whether it takes them by URL, too.
+        documents: The media types of documents that it takes as they are. Text of other types is sent as text.
+        reasoning: The levels that it has; empty for a model that does not think.
+        schema: Whether it keeps to a JSON schema itself; else its answer is validated, and mended once.
+        citations: Whether it can cite the documents it is given.
+        window: Tokens that fit into one request and its answer together.
+    """
+
+    options: frozenset[str] = BASIC_OPTIONS
+    tools: bool = True
+    system: bool = True
+    images: bool = True
+    image_urls: bool = False
+    documents: frozenset[str] = frozenset()
+    reasoning: tuple[ReasoningEffort, ...] = ()
+    schema: bool = False
+    citations: bool = False
+    window: int = 128_000
