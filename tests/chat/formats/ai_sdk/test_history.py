@@ -20,6 +20,7 @@ from winterbourne.chat.core.history import DENIED_CALL_RESULT, INTERRUPTED_CALL_
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
+    Document,
     Image,
     Message,
     Opaque,
@@ -97,7 +98,8 @@ class TestHistory:
 
     def test_a_text_file_is_read_and_another_kind_is_rejected(self) -> None:
         note = {"type": "file", "mediaType": "text/plain", "url": "data:text/plain;base64,aGVsbG8="}
-        assert read(FORMAT, {"messages": [user(note)]}).messages == (UserMessage((Text("Hi"), Text("hello")), "u1"),)
+        expected = UserMessage((Text("Hi"), Document("text/plain", data="aGVsbG8=")), "u1")
+        assert read(FORMAT, {"messages": [user(note)]}).messages == (expected,)
         pdf = {"type": "file", "mediaType": "application/pdf", "url": "data:application/pdf;base64,aGk="}
         assert rejection(FORMAT, {"messages": [user(pdf)]}) == (400, "unsupported_media")
 

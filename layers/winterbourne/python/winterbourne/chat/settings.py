@@ -223,8 +223,9 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
 class RequestSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Limits on one request."""
 
-    max_body_bytes: Count = 1024 * 1024
+    max_body_bytes: Count = 6 * 1024 * 1024
     """Maximum size of a request body in bytes; more is answered with 413. A function URL itself accepts 6 MiB at most.
+    One takes up to twice its size of the function's memory.
     """
     max_json_depth: Count = 64
     """Maximum nesting depth of the JSON in a request body."""
@@ -232,11 +233,15 @@ class RequestSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Maximum number of messages in one request, tool results included; more are answered with 413."""
     max_message_chars: Count = 200_000
     """Maximum number of characters in one message, tool calls and results included, and in a request's system prompt;
-    more are answered with 413. Images do not count.
+    more are answered with 413. Images and documents do not count.
     """
     max_images: Count = 20
     """Maximum number of images in one request. Too many in the newest message are answered with 413; those of older
     messages are replaced by a line of text.
+    """
+    max_documents: Count = 5
+    """Maximum number of documents in one request; Bedrock takes no more than 5. Too many in the newest message are
+    answered with 413; those of older messages are replaced by a line of text.
     """
     max_client_tools: Count = 128
     """Maximum number of client tools in one request; more are answered with 413."""

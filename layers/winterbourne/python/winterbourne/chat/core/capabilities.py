@@ -23,6 +23,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         images: Whether it takes images.
         image_urls: Whether it takes them by URL, too.
         documents: The media types of documents that it takes as they are. Text of other types is sent as text.
+        document_urls: Whether it takes PDFs by URL, too.
         reasoning: The levels that it has; empty for a model that does not think.
         schema: Whether it keeps to a JSON schema itself; else its answer is validated, and mended once.
         citations: Whether it can cite the documents it is given.
@@ -35,6 +36,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     images: bool = True
     image_urls: bool = False
     documents: frozenset[str] = frozenset()
+    document_urls: bool = False
     reasoning: tuple[ReasoningEffort, ...] = ()
     schema: bool = False
     citations: bool = False

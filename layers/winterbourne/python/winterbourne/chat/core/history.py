@@ -22,6 +22,7 @@ from winterbourne.chat.core.messages import (
     Decision,
     Message,
     Reasoning,
+    Source,
     SystemMessage,
     Text,
     ToolCall,
@@ -47,6 +48,8 @@ __all__ = [
     "with_new_questions",
     "with_parts",
     "with_usable_parts",
+    "with_whole_text",
+    "without_sources",
 ]
 
 INTERRUPTED_CALL_RESULT = "This call was interrupted before it gave a result."
@@ -120,6 +123,25 @@ def with_parts(message: Message, change: Callable[[AssistantPart], AssistantPart
     if not isinstance(message, AssistantMessage):
         return message
     return msgspec.structs.replace(message, parts=tuple(map(change, message.parts)))
+
+
+def without_sources(parts: Iterable[AssistantPart]) -> list[AssistantPart]:
+    """The parts of a turn without the sources that it cites; text is in one piece again."""
+    return [part for part in with_whole_text(parts) if not isinstance(part, Source)]
+
+
+def with_whole_text(parts: Iterable[AssistantPart]) -> list[AssistantPart]:
+    """The parts of a turn with its text in one piece where only sources come in between: those follow it."""
+    whole: list[AssistantPart] = []
+    text_at: int | None = None
+    for part in parts:
+        if isinstance(part, Text) and text_at is not None:
+            whole[text_at] = Text(cast("Text", whole[text_at]).text + part.text)
+            continue
+        if not isinstance(part, Source):
+            text_at = len(whole) if isinstance(part, Text) else None
+        whole.append(part)
+    return whole
 
 
 def undecided_result(call: ToolCall, approval: Approval | UnsetType = UNSET) -> ToolMessage:

@@ -47,12 +47,14 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
 
 
 class UnusablePart(Text, frozen=True, tag="text"):
-    """A part of the user's that no model can be shown, for example a PDF.
+    """A part of the user's that no model can be shown, for example a PDF that is none.
 
     `text` stands in its place in an older message; in the newest one it is rejected, and `refusal` says why.
     """
 
     refusal: str
+    code: str = "unsupported_media"
+    status: int = 400
 
 
 class Image(msgspec.Struct, frozen=True, tag="image"):

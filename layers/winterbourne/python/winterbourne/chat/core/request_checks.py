@@ -1,11 +1,13 @@
 """Checks a decoded request against the settings: its history, its limits, its options and its choice of model. Pure."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from winterbourne.chat.core.capabilities import Capabilities
+from winterbourne.chat.core.documents import document_text, document_type, takes_document
 from winterbourne.chat.core.history import check_decisions, is_blank, normalize_history, with_usable_parts
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -27,7 +29,7 @@ from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
-__all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images"]
+__all__ = ["available_models", "check_request", "count_chars", "limit_older_media", "with_limited_media"]
 
 
 def check_request(
@@ -52,21 +54,21 @@ def check_request(
     Raises:
         RequestRejected: 400 for no messages, an option beyond its limit, an unknown tool, a tool name that is used
             twice or a system prompt that the settings do not allow; if the newest message is blank, or has a part that
-            no model can use or an image URL that the provider does not accept. 404 for a model that is not offered. 409
-            for decisions on calls that do not wait. 413 for more or longer messages, more images or more tools than the
-            limits allow.
+            no model can use, a document that this one does not take or an image URL that the provider does not accept.
+            404 for a model that is not offered. 409 for decisions on calls that do not wait. 413 for more or longer
+            messages, more images, documents or tools than the limits allow, and for a document that is too large.
     """
     model_id = _resolve_model(request.model_id, model)
     capabilities = capabilities_of(model_id or "")
     newest = _newest_question(request.messages)
     if newest:
-        _check_question(newest, takes_image_urls=capabilities.image_urls)
+        _check_question(newest, capabilities)
     if request.store:
         messages = tuple(with_usable_parts(message) for message in request.messages if not is_blank(message))
     else:
         messages = normalize_history(request.messages)
         check_decisions(messages, request.decisions)
-    messages = limit_older_images(messages, limits.max_images, takes_image_urls=capabilities.image_urls)
+    messages = with_limited_media(messages, limits, capabilities)
     if not messages and not (request.store and (request.regenerate or request.decisions)):  # they are in the store
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     _check_messages(messages, request.system or "", limits)
@@ -95,7 +97,7 @@ def available_models(model: ModelSettings) -> tuple[str, ...]:
 
 
 def count_chars(message: Message) -> int:
-    """The characters of its text, reasoning, arguments or result; images have none."""
+    """The characters of its text, reasoning, arguments or result; images and documents have none."""
     match message:
         case SystemMessage(text) | ToolMessage(content=text):
             return len(text)
@@ -104,10 +106,10 @@ def count_chars(message: Message) -> int:
             return sum(len(part.arguments if isinstance(part, ToolCall) else part.text) for part in texts)
 
 
-def images_of(messages: Iterable[Message]) -> list[Image]:
-    """The images of all messages."""
+def _media_of(messages: Iterable[Message | None]) -> list[Image | Document]:
+    """The images and documents of all messages."""
     users = (message for message in messages if isinstance(message, UserMessage))
-    return [part for message in users for part in message.parts if isinstance(part, Image)]
+    return [part for message in users for part in message.parts if isinstance(part, Image | Document)]
 
 
 def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
@@ -128,38 +130,65 @@ def _newest_question(messages: Sequence[Message]) -> UserMessage | None:
     return None
 
 
-def _check_question(message: UserMessage, *, takes_image_urls: bool) -> None:
+def _check_question(message: UserMessage, capabilities: Capabilities) -> None:
     """Reject what the caller can still mend: the user's newest message has not been answered yet."""
     if not any(isinstance(part, Image | Document) or part.text.strip() for part in message.parts):
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
     for part in message.parts:
         if isinstance(part, UnusablePart):
-            raise RequestRejected(400, "unsupported_media", part.refusal)
-    if not takes_image_urls and any(image.url for image in images_of([message])):
-        raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
+            raise RequestRejected(part.status, part.code, part.refusal)
+        if isinstance(part, Document):
+            _check_document(part, capabilities)
+        if isinstance(part, Image) and part.url and not capabilities.image_urls:
+            raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
 
 
-def limit_older_images(
-    messages: Sequence[Message], max_images: int, *, takes_image_urls: bool = True
+def _check_document(document: Document, capabilities: Capabilities) -> None:
+    if takes_document(capabilities, document) or document_text(document) is not None:
+        return
+    if document.url and takes_document(capabilities, msgspec.structs.replace(document, url="")):
+        raise RequestRejected(400, "document_url_not_allowed", "messages: this model takes documents as data only")
+    kind = document_type(document.media_type, document.name)
+    raise RequestRejected(400, "unsupported_media", f"messages: this model takes no documents of type {kind}")
+
+
+def with_limited_media(
+    messages: Sequence[Message], limits: RequestSettings, capabilities: Capabilities
 ) -> tuple[Message, ...]:
-    """The messages, with a line of text for each image that is one too many or cannot be sent; the newest ones stay."""
-    if not images_of(messages):
+    """The messages with as many images and documents as one request may have, and none that the model cannot fetch."""
+    most = {"images": limits.max_images, "documents": limits.max_documents}
+    return limit_older_media(messages, **most, takes_image_urls=capabilities.image_urls)
+
+
+def limit_older_media(
+    messages: Sequence[Message], *, images: float = math.inf, documents: float = math.inf, takes_image_urls: bool = True
+) -> tuple[Message, ...]:
+    """The messages, with a line of text for each file that is one too many or cannot be sent; the newest ones stay.
+
+    Args:
+        messages: The history.
+        images: How many may stay.
+        documents: Likewise.
+        takes_image_urls: Whether the model takes images by URL.
+    """
+    if not _media_of(messages):
         return tuple(messages)
     newest = _newest_question(messages)
-    free = max_images - len(images_of([newest] if newest else []))
+    free: dict[type, float] = {Image: images, Document: documents}
+    free = {kind: limit - sum(isinstance(part, kind) for part in _media_of([newest])) for kind, limit in free.items()}
 
     def fitting(part: UserPart) -> UserPart:
-        nonlocal free
-        if not isinstance(part, Image):
-            return part
-        if part.url and not takes_image_urls:
+        if isinstance(part, Image) and part.url and not takes_image_urls:
             return Text("[an image that cannot be shown to this model]")
-        free -= 1
-        return part if free >= 0 else Text("[an older image that is not shown any more]")
+        if (kind := type(part)) not in free:
+            return part
+        free[kind] -= 1
+        name = "document" if isinstance(part, Document) else "image"
+        return part if free[kind] >= 0 else Text(f"[an older {name} that is not shown any more]")
 
     limited: list[Message] = []
     for message in reversed(messages):
-        if isinstance(message, UserMessage) and message is not newest and images_of([message]):
+        if isinstance(message, UserMessage) and message is not newest and _media_of([message]):
             parts = tuple(fitting(part) for part in reversed(message.parts))[::-1]
             limited.append(msgspec.structs.replace(message, parts=parts))
         else:
@@ -172,7 +201,9 @@ def _check_messages(messages: Sequence[Message], system: str, limits: RequestSet
         raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
     longest = max([len(system), *map(count_chars, messages)])
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
-    _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")
+    count = Counter(map(type, _media_of(messages)))
+    _require_at_most(limits.max_images, count[Image], "too_many_images", "images")
+    _require_at_most(limits.max_documents, count[Document], "too_many_documents", "documents")
 
 
 def _require_unique(what: str, ids: Sequence[str]) -> None:

@@ -4,15 +4,19 @@ https://docs.anthropic.com/en/api/messages-streaming
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
 import orjson
 
+from winterbourne.chat.core.capabilities import Capabilities
+from winterbourne.chat.core.documents import PDF, TEXT_TYPES, document_text
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantPart,
+    Document,
     Image,
     Reasoning,
     Text,
@@ -45,13 +49,12 @@ def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
     return {**fields, "is_error": message.is_error}
 
 
-def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
+def _encode_block(part: UserPart | AssistantPart, *, cites: bool) -> dict[str, Any] | None:
     match part:
         case Text(text):
             return {"type": "text", "text": text} if text.strip() else None  # blank text is rejected
-        case Image(media_type, data, url):
-            source = {"type": "url", "url": url} if url else {"type": "base64", "media_type": media_type, "data": data}
-            return {"type": "image", "source": source}
+        case Image() | Document():
+            return _encode_file(part, cites=cites)
         case ToolCall(id, name, arguments):
             return {"type": "tool_use", "id": id, "name": name, "input": orjson.Fragment(arguments)}
         case Reasoning(_, _, redacted) if redacted:
@@ -59,6 +62,20 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
         case Reasoning(text, signature) if signature:
             return {"type": "thinking", "thinking": text, "signature": signature}
     return None  # reasoning of another provider
+
+
+def _encode_file(part: Image | Document, *, cites: bool) -> dict[str, Any]:
+    source = {"type": "base64", "media_type": part.media_type, "data": part.data}
+    if part.url:
+        source = {"type": "url", "url": part.url}
+    if isinstance(part, Image):
+        return {"type": "image", "source": source}
+    if (text := document_text(part)) is not None:
+        source = {"type": "text", "media_type": "text/plain", "data": text}
+    elif not part.url:
+        source["media_type"] = PDF  # some clients send it as application/octet-stream
+    title = {"title": part.name} if part.name.strip() else {}
+    return {"type": "document", "source": source, **title, **({"citations": {"enabled": True}} if cites else {})}
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
@@ -71,6 +88,16 @@ class _Message(msgspec.Struct):
     usage: Any = None
 
 
+class _Citation(msgspec.Struct):
+    type: str = ""
+    url: str = ""
+    source: str = ""  # of a search result
+    title: str = ""
+    document_title: str | None = None
+    document_index: int = 0
+    cited_text: str = ""
+
+
 class _Block(msgspec.Struct):
     type: str = ""
     id: str = ""
@@ -80,6 +107,7 @@ class _Block(msgspec.Struct):
     signature: str = ""
     data: str = ""
     input: Any = None
+    citations: list[_Citation] | None = None  # of a whole message
 
 
 class _Delta(msgspec.Struct):
@@ -89,6 +117,7 @@ class _Delta(msgspec.Struct):
     signature: str = ""
     partial_json: Any = ""
     stop_reason: str | None = None
+    citation: _Citation | None = None
 
 
 class _Event(msgspec.Struct):
@@ -154,6 +183,13 @@ class AnthropicParser(StreamParser[bytes]):
             self.assembler.add_text(block.text)
         elif block.thinking:
             self.assembler.add_reasoning(block.thinking)
+        for citation in block.citations or ():
+            self._cite(citation)
+
+    def _cite(self, citation: _Citation) -> None:
+        title, url = citation.document_title or citation.title, citation.url or citation.source
+        kind = "" if url else PDF if citation.type == "page_location" else "text/plain"
+        self.assembler.cite(citation.document_index, url, title, kind, citation.cited_text)
 
     def _handle_delta(self, index: int, delta: _Delta) -> None:
         """Handle what a delta has: some servers name its type otherwise, or not at all."""
@@ -163,6 +199,8 @@ class AnthropicParser(StreamParser[bytes]):
             self.assembler.add_arguments(index, encode_arguments(delta.partial_json))
         if delta.thinking:
             self.assembler.add_reasoning(delta.thinking)
+        if delta.citation:
+            self._cite(delta.citation)
         if delta.signature and self._block.type == "thinking":
             self._block.signature += delta.signature
 
@@ -206,16 +244,24 @@ class AnthropicProvider(HttpProvider):
     key_header = ("x-api-key", "")
 
     @override
+    def capabilities(self, model_id: str) -> Capabilities:
+        """What a model takes."""
+        is_claude = "claude" in (model_id or self._model_id)  # other models behind this API have no documents
+        documents = TEXT_TYPES | {PDF} if is_claude else frozenset[str]()
+        return Capabilities(image_urls=True, documents=documents, document_urls=is_claude, citations=is_claude)
+
+    @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         del learned  # it is all about fields, which `encode` omits
         request, extra_body = fit_thinking(request, self._extra_body)
         tools = offered_tools(request)
+        cites = request.output is None and self.capabilities(request.model_id).citations  # not both
         return "/v1/messages", {
             "model": request.model_id or self._model_id,
             "max_tokens": request.max_tokens or self._settings.model_max_tokens,
             "stream": True,
             "system": request.system or None,
-            "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
+            "messages": to_alternating_messages(request, partial(_encode_block, cites=cites), _encode_tool_result),
             "temperature": request.temperature,
             **(_encode_tools(tools, request.tool_choice if request.tools else "none") if tools else {}),
             **extra_body,

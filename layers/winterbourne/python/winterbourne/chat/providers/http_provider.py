@@ -22,7 +22,7 @@ import orjson
 
 from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import AssistantMessage, Source, SystemMessage, Text, ToolCall
+from winterbourne.chat.core.messages import AssistantMessage, Source, SystemMessage, Text, ToolCall, UserMessage
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -37,6 +37,7 @@ from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
+from winterbourne.chat.providers.files import Body, fit_documents, take_out_data
 from winterbourne.chat.providers.lessons import (
     FOR_EVERY_MODEL,
     NOTHING_LEARNED,
@@ -120,6 +121,8 @@ class HttpProvider(ABC):
         request = fold_system_messages(request)
         if _has_opaque_data(request):
             request = drop_foreign(request, self._origin(request))
+        if _has_files(request):
+            request = fit_documents(request, self.capabilities(request.model_id))
         for attempt in itertools.count(1):
             has_output = False
             try:
@@ -239,6 +242,7 @@ class HttpProvider(ABC):
         return False
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
+        request, data = take_out_data(request) if _has_files(request) else (request, [])
         path, content = self.encode(request, self._learned.get(request.model_id, {}))
         if Known.index.forms:
             content = redact_json(content)
@@ -247,6 +251,8 @@ class HttpProvider(ABC):
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
         url = self._base_url + path
         http_request = client.build_request("POST", url, content=content, headers=self.headers, timeout=timeout)
+        if data:
+            http_request = Body(content, data).sent_by(http_request)
         http_request.extensions.update(http_retry.NO_RETRIES)  # those of a turn are `stream`'s
         if key:
             name, prefix = self.key_header
@@ -321,6 +327,11 @@ def tool_call_ids(request: ModelRequest) -> set[str]:
 def _has_opaque_data(request: ModelRequest) -> bool:
     turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
     return any(part.opaque for parts in turns for part in parts if not isinstance(part, Text | Source))
+
+
+def _has_files(request: ModelRequest) -> bool:
+    users = (message.parts for message in request.messages if isinstance(message, UserMessage))
+    return any(not isinstance(part, Text) for parts in users for part in parts)
 
 
 async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from winterbourne.chat.core.capabilities import Capabilities
+from winterbourne.chat.core.documents import PDF
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -50,6 +52,7 @@ __all__ = ["OpenAIParser", "OpenAIProvider", "make"]
 DEFAULT_MODEL: Final = "gpt-5.4-mini"
 _OFFICIAL_HOST: Final = "api.openai.com"
 _OPENAI_HOSTS: Final = ("openai.com", "azure.com")
+_PDF_HOSTS: Final = (*_OPENAI_HOSTS, "openrouter.ai")
 _OPENAI_IDS: Final = IdRule(re.compile(r".{1,40}", re.DOTALL), 40)
 _MISTRAL_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9]{9}"), 9)
 _UNANSWERED: Final = "(no answer)"
@@ -101,13 +104,14 @@ def _encode_content(parts: Sequence[UserPart]) -> str | list[dict[str, Any]]:
 
 
 def _encode_part(part: UserPart) -> dict[str, Any]:
-    if isinstance(part, Text):
-        return {"type": "text", "text": part.text}
-    return _encode_image(part)
-
-
-def _encode_image(image: Image | Document) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": image.url or f"data:{image.media_type};base64,{image.data}"}}
+    match part:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case Image(media_type, data, url):
+            return {"type": "image_url", "image_url": {"url": url or f"data:{media_type};base64,{data}"}}
+        case Document(_, name, data):
+            file = {"filename": name or "document.pdf", "file_data": f"data:{PDF};base64,{data}"}
+            return {"type": "file", "file": file}
 
 
 def _encode_turn(parts: Sequence[AssistantPart], *, has_opaque: bool) -> dict[str, Any]:
@@ -371,6 +375,13 @@ class OpenAIProvider(HttpProvider):
         **dict.fromkeys(("stream_options", "parallel_tool_calls")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
+
+    @override
+    def capabilities(self, model_id: str) -> Capabilities:
+        """What a model takes: of the servers that speak this protocol, few know files."""
+        del model_id
+        host = urlsplit(self._settings.openai_base_url).hostname or ""
+        return Capabilities(image_urls=True, documents=frozenset({PDF} if host.endswith(_PDF_HOSTS) else ()))
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:

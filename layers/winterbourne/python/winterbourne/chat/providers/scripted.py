@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -19,10 +19,13 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import orjson
 
+from winterbourne.chat.core.capabilities import Capabilities
+from winterbourne.chat.core.documents import DOCUMENT_TYPES
 from winterbourne.chat.core.events import (
     ModelEvent,
     ReasoningDelta,
     ReasoningEnded,
+    SourceCited,
     TextDelta,
     ToolArgumentsDelta,
     ToolCallReady,
@@ -32,7 +35,9 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import (
     AssistantMessage,
+    Document,
     Message,
+    Source,
     Text,
     ToolCall,
     ToolMessage,
@@ -133,6 +138,10 @@ class ScriptedProvider:
     name = "scripted"
     takes_image_urls = True
 
+    def capabilities(self, _: str) -> Capabilities:
+        """What the script takes: any document."""
+        return Capabilities(image_urls=True, documents=frozenset(DOCUMENT_TYPES), document_urls=True, citations=True)
+
     def __init__(self, words_per_second: float = 0) -> None:
         self._pause_s = 1 / words_per_second if words_per_second else 0.0
 
@@ -157,17 +166,32 @@ def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
     earlier = [call for turn in request.messages if isinstance(turn, AssistantMessage) for call in turn.tool_calls]
     wanted = [] if results else _wanted_calls(prompt, earlier)
     calls = [] if results else _allowed_calls(request, prompt, wanted, first_number=len(earlier) + 1)
+    documents = [] if results or calls else _newest_documents(request.messages)
     if results:
         answer = _tell(earlier, results)
     elif calls:
         answer = "Let me look that up.\n\n"
+    elif documents:
+        names = ", ".join(document.name or "a document" for document in documents)
+        answer = f"I was given {names}, but a script cannot read."
     elif count := _COUNT.search(prompt):
         answer = " ".join(str(number) for number in range(1, int(count[1]) + 1))
     elif missing := sorted({tool for tool, _ in wanted}):
         answer = f"For that I would need {', '.join(missing)}, which I was not given."
     else:
         answer = _greet({tool.name for tool in request.tools})
-    yield from _batches(request, prompt, answer, calls)
+    yield from _batches(request, prompt, answer, calls, map(_source, documents))
+
+
+def _newest_documents(messages: Sequence[Message]) -> list[Document]:
+    questions = [message for message in messages if isinstance(message, UserMessage)]
+    return [part for part in questions[-1].parts if isinstance(part, Document)] if questions else []
+
+
+def _source(document: Document) -> Source:
+    """A document as the source of what is said of it: so a page can show sources without a model."""
+    url = document.url if document.url.startswith("https:") else ""
+    return Source(f"source_{document.name or document.url}", url, document.name, document.media_type)
 
 
 def _greet(tools: set[str]) -> str:
@@ -178,13 +202,14 @@ def _greet(tools: set[str]) -> str:
 
 
 def _batches(
-    request: ModelRequest, prompt: str, answer: str, calls: Sequence[ToolCall]
+    request: ModelRequest, prompt: str, answer: str, calls: Sequence[ToolCall], sources: Iterable[Source] = ()
 ) -> Iterator[Sequence[ModelEvent]]:
     pieces: list[ModelEvent] = []
     if _THINK.search(prompt):
         pieces += (ReasoningDelta(word) for word in _WORD.findall("The script says what to answer."))
         pieces.append(ReasoningEnded())
     pieces += (TextDelta(word) for word in _WORD.findall(answer))
+    pieces += map(SourceCited, sources)
     allowed = pieces[: request.max_tokens]
     usage = Usage(sum(len(_WORD.findall(repr(message))) for message in request.messages), len(allowed))
     yield from ([piece] for piece in allowed)

@@ -55,7 +55,10 @@ FORMAT_VERSION: Final = 2
 1: items without a version. 2: metadata has it; the last turn of an answer has its usage.
 """
 
-KNOWN_PARTS: Final = {"user": {"text", "image"}, "assistant": {"text", "reasoning", "tool_call"}}
+KNOWN_PARTS: Final = {
+    "user": {"text", "image", "document"},
+    "assistant": {"text", "reasoning", "tool_call", "source"},
+}
 """By a message's role, the types of part that this version can read."""
 
 UNREADABLE: Final = (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError)

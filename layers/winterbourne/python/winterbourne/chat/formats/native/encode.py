@@ -6,6 +6,7 @@
     data: {"type":"tool_call","name":"get_weather","status":"started","id":"call_1","arguments":"{}"}
     data: {"type":"tool_call","name":"get_weather","status":"completed","id":"call_1","duration_ms":12,"result":{}}
     data: {"type":"tool_call","name":"pay","status":"approval_requested","id":"call_2","arguments":"{}","approval":{}}
+    data: {"type":"source","id":"source_1f0c…","url":"https://…","title":"Tide tables","cited_text":"…"}
     data: {"type":"done","stop_reason":"stop","usage":{"input":9,"output":4,"cached":0},"turns":2}
 
 The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out`, `cancelled` or
@@ -87,8 +88,8 @@ class NativeEncoder(sse.SseResponse):
                 return b""
             case e.ToolCallSigned():
                 return b""
-            case e.SourceCited():
-                return b""
+            case e.SourceCited(source):
+                return b"data: %b\n\n" % json_text.dumps(msgspec.to_builtins(source))
             case e.TurnRetracted():
                 return b""
             case _:

@@ -18,7 +18,7 @@ from winterbourne.chat.core.conversation import Conversation, Tools
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import ChatRequest, Message, without_opaque_data
 from winterbourne.chat.core.provider import ModelRequest, Provider
-from winterbourne.chat.core.request_checks import check_request
+from winterbourne.chat.core.request_checks import check_request, with_limited_media
 from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.core.usage import estimate_input
 from winterbourne.chat.errors import StorageUnavailable
@@ -144,7 +144,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             if not isinstance(log, OpenConversation):
                 return request
             await log.start()
-            return msgspec.structs.replace(request, messages=log.messages)
+            capabilities = self.capabilities_of(request.model_id or "")
+            messages = with_limited_media(log.messages, self.request_settings, capabilities)
+            return msgspec.structs.replace(request, messages=messages)
 
     def _first_turn(self, request: ChatRequest) -> ModelRequest:
         """What the model is sent first, without the messages of a stored conversation."""
