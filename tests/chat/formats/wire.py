@@ -23,7 +23,7 @@ __all__ = ["attempt", "data_of", "read", "rejection", "sent"]
 
 T = TypeVar("T")
 
-SETTINGS = Settings()
+SETTINGS = Settings.of(max_documents=20)
 CAPABLE = Capabilities(image_urls=True, documents=frozenset(DOCUMENT_TYPES), document_urls=True)
 
 

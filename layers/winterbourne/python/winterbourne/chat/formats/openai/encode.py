@@ -81,14 +81,11 @@ class _CitedText(msgspec.Struct):
     _end: int = 0
 
     def annotation(self, source: Source) -> dict[str, Any]:
-        """A source as OpenAI's APIs have it: a page in the words of this one, a document in those of Responses."""
+        """A source in the only form that clients of this API know, and check: a document is one without a URL."""
         if self.length > self._end:
             self._start, self._end = self._end, self.length
-        if source.url:
-            place = {"start_index": self._start, "end_index": self._end, "url": source.url, "title": source.title}
-            return {"type": "url_citation", "url_citation": place}
-        file = {"file_id": source.id, "filename": source.title, "index": self._end}
-        return {"type": "file_citation", "file_citation": file}
+        place = {"start_index": self._start, "end_index": self._end, "url": source.url, "title": source.title}
+        return {"type": "url_citation", "url_citation": place}
 
 
 def _fields(opaque: Opaque | UnsetType) -> dict[str, Any]:

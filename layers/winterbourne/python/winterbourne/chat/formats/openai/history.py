@@ -49,9 +49,9 @@ class _File(msgspec.Struct, frozen=True):
         if self.file_id:
             refusal = "messages: file_id: send the file itself, as file_data"
             return UnusablePart(placeholder("", self.filename or self.file_id), refusal)
-        if self.file_data.startswith(("data:", "https:")):
-            return usable_part("", name=self.filename, url=self.file_data)
-        return usable_part("" if document_type("", self.filename) else PDF, name=self.filename, data=self.file_data)
+        source = "url" if self.file_data.startswith(("data:", "https:")) else "data"
+        is_told = self.file_data.startswith("data:") or document_type("", self.filename)
+        return usable_part("" if is_told else PDF, name=self.filename, **{source: self.file_data})
 
 
 class _FilePart(msgspec.Struct, frozen=True, tag="file"):
