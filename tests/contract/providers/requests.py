@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Call", "Given", "Image", "Request", "Result", "Tool", "Turn", "read_request"]
+__all__ = ["Call", "Document", "Given", "Image", "Request", "Result", "Tool", "Turn", "read_request"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,18 @@ class Image:
     url: str = ""
 
 
+@dataclass(frozen=True)
+class Document:
+    """A document in the history: base64 data, text, or a URL; `kind` is its media type, or its format at Bedrock."""
+
+    kind: str
+    name: str = ""
+    data: str = ""
+    text: str = ""
+    url: str = ""
+    cites: bool = False
+
+
 @dataclass
 class Turn:
     """One message. `kinds` are the kinds of its blocks in order; `thinking` has those of reasoning, as they came."""
@@ -46,6 +58,7 @@ class Turn:
     calls: list[Call] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     images: list[Image] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
     thinking: list[Any] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
 
@@ -88,7 +101,11 @@ class Request:
     @property
     def last_question(self) -> int:
         """The index of the user's last message that is no result; -1 if there is none."""
-        asked = [at for at, turn in enumerate(self.turns) if turn.role == "user" and (turn.texts or turn.images)]
+        asked = [
+            at
+            for at, turn in enumerate(self.turns)
+            if turn.role == "user" and (turn.texts or turn.images or turn.documents)
+        ]
         return asked[-1] if asked else -1
 
     def results_after(self, at: int) -> list[Result]:
@@ -129,6 +146,8 @@ def _anthropic_turn(message: Mapping[str, Any]) -> Turn:
                 source = block["source"]
                 image = Image(source.get("media_type", ""), source.get("data", ""), source.get("url", ""))
                 turn.images.append(image)
+            case "document":
+                turn.documents.append(_anthropic_document(block))
             case "tool_use":
                 turn.calls.append(Call(block["id"], block["name"], block["input"], block))
             case "tool_result":
@@ -136,6 +155,14 @@ def _anthropic_turn(message: Mapping[str, Any]) -> Turn:
             case "thinking" | "redacted_thinking":
                 turn.thinking.append({name: value for name, value in block.items() if name != "cache_control"})
     return turn
+
+
+def _anthropic_document(block: Mapping[str, Any]) -> Document:
+    source = block["source"]
+    content = {{"base64": "data", "text": "text", "url": "url"}[source["type"]]: source.get("data", source.get("url"))}
+    kind = source.get("media_type", "application/pdf")
+    cites = bool((block.get("citations") or {}).get("enabled"))
+    return Document(kind, block.get("title", "-"), cites=cites, **content)
 
 
 def _anthropic_result(block: Mapping[str, Any]) -> Result:
@@ -155,6 +182,10 @@ def _bedrock_turn(message: Mapping[str, Any]) -> Turn:
                 turn.texts.append(value)
             case "image":
                 turn.images.append(Image(f"image/{value['format']}", value["source"]["bytes"]))
+            case "document":
+                cites = bool((value.get("citations") or {}).get("enabled"))
+                document = Document(value["format"], value["name"], value["source"]["bytes"], cites=cites)
+                turn.documents.append(document)
             case "toolUse":
                 turn.calls.append(Call(value["toolUseId"], value["name"], value["input"], value))
             case "toolResult":
@@ -179,6 +210,9 @@ def _chat_turn(message: Mapping[str, Any]) -> Turn:
             turn.texts.append(part["text"])
         elif part["type"] == "image_url":
             turn.images.append(_chat_image(part["image_url"]["url"]))
+        elif part["type"] == "file":
+            image = _chat_image(part["file"]["file_data"])
+            turn.documents.append(Document(image.media_type, part["file"].get("filename", ""), image.data))
     for call in message.get("tool_calls") or ():
         function = call["function"]
         turn.calls.append(Call(call["id"], function["name"], _json(function["arguments"]), call))
