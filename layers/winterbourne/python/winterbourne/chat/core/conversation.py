@@ -190,7 +190,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             usage = _add(usage, ended.usage)
             reason = turn.final_stop_reason
         self.log_fields["stop_reason"] = reason
-        await self.emit((*before, ConversationEnded(reason, usage, number)))
+        await self.emit((*before, ConversationEnded(reason, usage if number else Usage(), number)))
 
     async def _decide(self, calls: Sequence[ToolCall], history: list[Message]) -> StopReason | None:
         """Run the calls that a person has allowed, and put all their results into `history`.
