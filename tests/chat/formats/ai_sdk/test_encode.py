@@ -134,7 +134,7 @@ class TestChunks:
 
     def test_a_source_is_told_once_and_leaves_the_text_open(self) -> None:
         page, document = Source("s1", "https://a", "Tides", cited_text="at 6"), Source("s2", title="Plan")
-        cited = [e.SourceCited(page), e.TextDelta("b"), e.SourceCited(page), e.SourceCited(document)]
+        cited: list[e.ChatEvent] = [e.SourceCited(page), e.TextDelta("b"), e.SourceCited(page), e.SourceCited(document)]
         assert chunks(e.TextDelta("a"), *cited, e.SourceCited(Source("s3")))[2:] == [
             {"type": "source-url", "sourceId": "s1", "url": "https://a", "title": "Tides"},
             {"type": "text-delta", "id": "p1", "delta": "b"},

@@ -139,6 +139,8 @@ def _check_question(message: UserMessage, capabilities: Capabilities) -> None:
             raise RequestRejected(part.status, part.code, part.refusal)
         if isinstance(part, Document):
             _check_document(part, capabilities)
+        if isinstance(part, Image) and not capabilities.images:
+            raise RequestRejected(400, "unsupported_media", "messages: this model takes no images")
         if isinstance(part, Image) and part.url and not capabilities.image_urls:
             raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
 
@@ -156,7 +158,7 @@ def with_limited_media(
     messages: Sequence[Message], limits: RequestSettings, capabilities: Capabilities
 ) -> tuple[Message, ...]:
     """The messages with as many images and documents as one request may have, and none that the model cannot fetch."""
-    most = {"images": limits.max_images, "documents": limits.max_documents}
+    most = {"images": limits.max_images if capabilities.images else 0, "documents": limits.max_documents}
     return limit_older_media(messages, **most, takes_image_urls=capabilities.image_urls)
 
 

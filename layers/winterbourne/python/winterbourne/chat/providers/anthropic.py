@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
-from winterbourne.chat.core.capabilities import Capabilities
-from winterbourne.chat.core.documents import PDF, TEXT_TYPES, document_text
+from winterbourne.chat.core.documents import PDF, document_text
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantPart,
@@ -242,13 +241,6 @@ class AnthropicProvider(HttpProvider):
     parser_type = AnthropicParser
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
-
-    @override
-    def capabilities(self, model_id: str) -> Capabilities:
-        """What a model takes."""
-        is_claude = "claude" in (model_id or self._model_id)  # other models behind this API have no documents
-        documents = TEXT_TYPES | {PDF} if is_claude else frozenset[str]()
-        return Capabilities(image_urls=True, documents=documents, document_urls=is_claude, citations=is_claude)
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:

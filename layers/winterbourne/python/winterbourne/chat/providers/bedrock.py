@@ -14,7 +14,6 @@ import httpx
 import msgspec
 import orjson
 
-from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.documents import DOCUMENT_TYPES, PDF, document_type
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
@@ -279,12 +278,6 @@ class BedrockProvider(HttpProvider):
     takes_image_urls = False
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
-
-    @override
-    def capabilities(self, model_id: str) -> Capabilities:
-        """What a model takes."""
-        is_claude = "claude" in (model_id or self._model_id)
-        return Capabilities(documents=frozenset(DOCUMENT_TYPES), citations=is_claude)
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.documents import PDF
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
@@ -375,13 +374,6 @@ class OpenAIProvider(HttpProvider):
         **dict.fromkeys(("stream_options", "parallel_tool_calls")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
-
-    @override
-    def capabilities(self, model_id: str) -> Capabilities:
-        """What a model takes: of the servers that speak this protocol, few know files."""
-        del model_id
-        host = urlsplit(self._settings.openai_base_url).hostname or ""
-        return Capabilities(image_urls=True, documents=frozenset({PDF} if host.endswith(_PDF_HOSTS) else ()))
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
