@@ -95,7 +95,8 @@ class TestDocuments:
         ],
     )
     def test_the_name_says_what_the_media_type_leaves_open(self, media_type: str, name: str, data: str) -> None:
-        assert parse_file(media_type, name=name, data=data) == Document(media_type, name, data)
+        parsed = parse_file(media_type, name=name, data=data)
+        assert parsed == Document(media_type or "application/pdf", name, data)
 
     @pytest.mark.parametrize(
         "media_type", ["application/pdf", DOCX, "application/msword", "text/plain", "application/zip", "audio/wav"]

@@ -6,10 +6,22 @@ from typing import Any
 import pytest
 
 from tests import transcripts
-from tests.chat.providers.provider_helpers import PNG, SCHEMA, TOOLS, body_of, folded, request
+from tests.chat.providers.provider_helpers import PNG, SCHEMA, TOOLS, body_of, encoded, folded, request
 from tests.upstream import saying, upstream
-from winterbourne.chat.core.events import ToolCallReady
-from winterbourne.chat.core.messages import AssistantMessage, Image, Message, Reasoning, Text, UserMessage
+from winterbourne.chat.core.documents import PDF
+from winterbourne.chat.core.events import ModelEvent, SourceCited, TextDelta, ToolCallReady
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Document,
+    Image,
+    Message,
+    OutputSchema,
+    Reasoning,
+    Source,
+    Text,
+    UserMessage,
+    UserPart,
+)
 from winterbourne.chat.providers import anthropic
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
@@ -69,6 +81,34 @@ class TestRequest:
         body = self.body(UserMessage((Image("image/png", url="https://example.com/a.png"),)))
         assert body["messages"][0]["content"][0]["source"] == {"type": "url", "url": "https://example.com/a.png"}
 
+    def documents(self, *parts: UserPart, **options: Any) -> list[Any]:
+        options = {"model_id": "claude-haiku-4-5", **options}
+        return list(self.body(UserMessage(parts), **options)["messages"][0]["content"])
+
+    def test_contains_documents_to_cite(self) -> None:
+        pdf, page = Document(PDF, "a.pdf", "aGk="), Document(PDF, url="https://a")
+        notes, unnamed = Document("text/csv", "a.csv", "YSxi"), Document("application/octet-stream", "b.pdf", "aGk=")
+        data = {"type": "base64", "media_type": PDF, "data": "aGk="}
+        text = {"type": "text", "media_type": "text/plain", "data": "a,b"}
+        cites = {"citations": {"enabled": True}}
+        assert self.documents(pdf, page, notes, unnamed) == [
+            {"type": "document", "source": data, "title": "a.pdf", **cites},
+            {"type": "document", "source": {"type": "url", "url": "https://a"}, **cites},
+            {"type": "document", "source": text, "title": "a.csv", **cites},
+            {"type": "document", "source": data, "title": "b.pdf", **cites},
+        ]
+
+    def test_asks_for_no_citations_beside_a_schema_or_of_a_model_without_them(self) -> None:
+        pdf = Document(PDF, "a.pdf", "aGk=")
+        for options in ({"output": OutputSchema(schema=SCHEMA)}, {"model_id": "claude-3-haiku-20240307"}):
+            assert "citations" not in self.documents(pdf, **options)[0]
+
+    def test_leaves_sources_out_and_sends_the_text_in_one_piece(self) -> None:
+        cited = AssistantMessage((Text("High "), Source("s"), Text("\n"), Source("s"), Text("water.")))
+        plain = AssistantMessage((Text("High \nwater."),))
+        question = UserMessage((Text("When?"),))
+        assert encoded(anthropic, request(question, cited)) == encoded(anthropic, request(question, plain))
+
     def test_omits_unsigned_reasoning_and_empty_text(self) -> None:
         body = self.body(UserMessage((Text("a"),)), AssistantMessage((Reasoning("hm"), Text(""), Text("b"))))
         assert body["messages"][1]["content"] == [{"type": "text", "text": "b"}]
@@ -95,3 +135,49 @@ def test_arguments_are_read_as_an_object_and_whatever_the_delta_is_called(delta_
     ]
     events = anthropic.AnthropicParser().feed("".join(f"data: {json.dumps(frame)}\n\n" for frame in frames).encode())
     assert ToolCallReady("t1", "look", '{"city":"Lima"}') in events
+
+
+def sources(*citations: dict[str, Any], streamed: bool = True) -> list[Source]:
+    """What comes of text that cites these."""
+    start = {"type": "text", "text": "High water is at 6."}
+    frames: list[dict[str, Any]] = [{"type": "content_block_start", "index": 0, "content_block": start}]
+    if not streamed:
+        block = {**start, "citations": citations}
+        frames = [{"type": "message", "content": [block], "stop_reason": "end_turn"}]
+    for citation in citations if streamed else ():
+        delta = {"type": "citations_delta", "citation": citation}
+        frames.append({"type": "content_block_delta", "index": 0, "delta": delta})
+    events: list[ModelEvent] = []
+    parser = anthropic.AnthropicParser()
+    for frame in frames:
+        events += parser.feed(f"data: {json.dumps(frame)}\n\n".encode())
+    assert parser.failure is None
+    assert isinstance(events[0], TextDelta)
+    return [event.source for event in events if isinstance(event, SourceCited)]
+
+
+PAGE = {"title": "T", "cited_text": "6:00"}
+DOCUMENT = {"cited_text": "6:00", "document_index": 0, "document_title": "Tides"}
+CITATIONS: list[tuple[dict[str, Any], str, str, str]] = [
+    ({**DOCUMENT, "type": "char_location", "start_char_index": 0, "end_char_index": 4}, "", "Tides", "text/plain"),
+    ({**DOCUMENT, "type": "page_location", "start_page_number": 1, "end_page_number": 2}, "", "Tides", PDF),
+    ({**DOCUMENT, "type": "content_block_location", "document_title": None}, "", "", "text/plain"),
+    ({**PAGE, "type": "search_result_location", "source": "https://a"}, "https://a", "T", ""),
+    ({**PAGE, "type": "web_search_result_location", "url": "https://b"}, "https://b", "T", ""),
+]
+
+
+@pytest.mark.parametrize(("citation", "url", "title", "media_type"), CITATIONS)
+@pytest.mark.parametrize("streamed", [True, False])
+def test_each_kind_of_citation_is_a_source(
+    citation: dict[str, Any], url: str, title: str, media_type: str, *, streamed: bool
+) -> None:
+    [source] = sources(citation, streamed=streamed)
+    assert (source.url, source.title, source.media_type, source.cited_text) == (url, title, media_type, "6:00")
+
+
+def test_one_source_has_one_id_and_others_have_others() -> None:
+    other = {**CITATIONS[0][0], "document_index": 1}
+    again = {**CITATIONS[0][0], "cited_text": "other words"}
+    first, second, third = sources(CITATIONS[0][0], again, other)
+    assert first.id == second.id != third.id

@@ -14,9 +14,11 @@ from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
+    Document,
     Image,
     Message,
     Reasoning,
+    Source,
     SystemMessage,
     Text,
     ToolCall,
@@ -38,11 +40,16 @@ from winterbourne.chat.storage.conversation_items import (
     truncate_from,
 )
 
-USER_PART = st.builds(Text, st.text()) | st.builds(Image, st.text(), st.text(), st.text())
+USER_PART = (
+    st.builds(Text, st.text())
+    | st.builds(Image, st.text(), st.text(), st.text())
+    | st.builds(Document, st.text(), st.text(), st.text(), st.text())
+)
 ASSISTANT_PART = (
     st.builds(Text, st.text())
     | st.builds(Reasoning, st.text(), st.text(), st.text())
     | st.builds(ToolCall, st.text(), st.text(), st.text())
+    | st.builds(Source, st.text(), st.text(), st.text(), st.text(), st.text())
 )
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(SystemMessage, st.text()),

@@ -257,7 +257,10 @@ Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessag
 
 
 def without_opaque_data(message: Message) -> Message:
-    """The message as it may be shown or logged: without what only its provider understands."""
+    """The message as it may be logged: without what only its provider understands, and without the data of files."""
+    if isinstance(message, UserMessage):
+        shown = (part if isinstance(part, Text) else msgspec.structs.replace(part, data="") for part in message.parts)
+        return msgspec.structs.replace(message, parts=tuple(shown))
     if not isinstance(message, AssistantMessage):
         return message
     parts: list[AssistantPart] = []

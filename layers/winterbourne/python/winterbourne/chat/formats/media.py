@@ -72,7 +72,7 @@ def parse_file(media_type: str, *, name: str = "", data: str = "", url: str = ""
     if kind := document_type(media_type, name):
         if not url:
             _check_document(kind, data)
-        return Document(media_type, name[:MAX_NAME_CHARS], data, url)
+        return Document(media_type or kind, name[:MAX_NAME_CHARS], data, url)
     return _parse_image(media_type, data, url)
 
 
