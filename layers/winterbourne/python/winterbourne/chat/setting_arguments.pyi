@@ -56,6 +56,7 @@ class SettingArguments(TypedDict, total=False):
     max_messages: int
     max_message_chars: int
     max_images: int
+    max_documents: int
     max_client_tools: int
     auth: str
     api_keys: str
