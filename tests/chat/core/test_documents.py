@@ -13,10 +13,11 @@ from winterbourne.chat.core.documents import (
     TEXT_TYPES,
     document_text,
     document_type,
+    fit_documents,
     placeholder,
     takes_document,
 )
-from winterbourne.chat.core.messages import Document
+from winterbourne.chat.core.messages import Document, Image, Text, UserMessage, UserPart
 
 
 @pytest.mark.parametrize(
@@ -73,3 +74,25 @@ def test_what_is_no_text_or_elsewhere_has_none() -> None:
 def test_a_placeholder_names_what_it_stands_for() -> None:
     assert placeholder(PDF) == "[a PDF that cannot be shown to this model]"
     assert placeholder("a/b", "c]\nd") == "[a file of type a/b, cd, that cannot be shown to this model]"
+
+
+def fitted(capabilities: Capabilities, *parts: UserPart) -> tuple[UserPart, ...]:
+    [message] = fit_documents([UserMessage(parts)], capabilities)
+    assert isinstance(message, UserMessage)
+    return message.parts
+
+
+class TestFitting:
+    def test_what_a_model_takes_stays(self) -> None:
+        parts = Document(PDF, "a.pdf", "aGk="), Image("image/png", "aGk="), Text("Hi")
+        assert fitted(Capabilities(documents=frozenset({PDF})), *parts) == parts
+
+    def test_text_is_its_text_after_its_name(self) -> None:
+        assert fitted(Capabilities(), Document("text/csv", "a.csv", "YSxi"), Document("text/plain", data="YQ==")) == (
+            Text("a.csv:\n\na,b\n\n"),
+            Text("A document:\n\na\n\n"),
+        )
+
+    def test_what_it_does_not_take_is_a_line(self) -> None:
+        line = Text("[a PDF, a.pdf, that cannot be shown to this model]")
+        assert fitted(Capabilities(), Document(PDF, "a.pdf", "aGk=")) == (line,)

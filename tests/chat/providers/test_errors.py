@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from winterbourne.chat.errors import (
     ModelBusy,
     ModelContentRefused,
+    ModelDocumentRefused,
     ModelError,
     ModelImageRefused,
     ModelInputTooLong,
@@ -262,6 +263,21 @@ class TestReasonOfTheCaller:
     )
     def test_an_image_that_the_model_cannot_use(self, message: str, code: str) -> None:
         assert rejected(400, message, code) == (ModelImageRefused, "invalid_image", 400)
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "messages.0.content.0.pdf.source.base64.data: The PDF specified was not valid.",
+            "messages.0.content.0.pdf.source.base64.data: The PDF specified is password protected.",
+            "A maximum of 100 PDF pages may be provided.",
+            "Could not process PDF",
+            "The model returned the following errors: Invalid document",
+            "The document file is encrypted",
+            "Invalid file data: 'file_data'. Expected a base64-encoded data URL",
+        ],
+    )
+    def test_a_document_that_the_model_cannot_use(self, message: str) -> None:
+        assert rejected(400, message, "invalid_request_error") == (ModelDocumentRefused, "invalid_document", 400)
 
     def test_is_found_in_a_stream_too(self) -> None:
         error = mid_stream_error({"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8"})

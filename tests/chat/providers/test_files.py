@@ -1,4 +1,4 @@
-"""Files in requests to providers: what a model does not take as text, and bodies that are sent without a copy."""
+"""Files in requests to providers: bodies that are sent without a copy."""
 
 import asyncio
 import base64
@@ -12,38 +12,15 @@ from hypothesis import strategies as st
 from tests import transcripts
 from tests.chat.providers.provider_helpers import KEY, collect_events, request
 from tests.upstream import failing, saying, upstream
-from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.documents import PDF
 from winterbourne.chat.core.messages import Document, Image, Text, UserMessage, UserPart
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.providers.factory import make_provider
-from winterbourne.chat.providers.files import MIN_CHARS, Body, fit_documents, take_out_data
+from winterbourne.chat.providers.files import MIN_CHARS, Body, take_out_data
 from winterbourne.chat.settings import Settings
 
 LARGE = base64.b64encode(b"%PDF-1.7\n" + b"x" * 300_000).decode()
-
-
-def fitted(capabilities: Capabilities, *parts: UserPart) -> tuple[UserPart, ...]:
-    [message] = fit_documents(request(UserMessage(parts)), capabilities).messages
-    assert isinstance(message, UserMessage)
-    return message.parts
-
-
-class TestFitting:
-    def test_what_a_model_takes_stays(self) -> None:
-        parts = Document(PDF, "a.pdf", "aGk="), Image("image/png", "aGk="), Text("Hi")
-        assert fitted(Capabilities(documents=frozenset({PDF})), *parts) == parts
-
-    def test_text_is_its_text_after_its_name(self) -> None:
-        assert fitted(Capabilities(), Document("text/csv", "a.csv", "YSxi"), Document("text/plain", data="YQ==")) == (
-            Text("a.csv:\n\na,b\n\n"),
-            Text("A document:\n\na\n\n"),
-        )
-
-    def test_what_it_does_not_take_is_a_line(self) -> None:
-        line = Text("[a PDF, a.pdf, that cannot be shown to this model]")
-        assert fitted(Capabilities(), Document(PDF, "a.pdf", "aGk=")) == (line,)
 
 
 PARTS = st.lists(

@@ -16,6 +16,7 @@ ChatError
 │   │   ├── ModelInputTooLong     the conversation does not fit into the model's context
 │   │   ├── ModelContentRefused   the provider's content policy forbids it
 │   │   ├── ModelImageRefused     the model cannot use an image of the conversation
+│   │   ├── ModelDocumentRefused  the model cannot use a document of the conversation
 │   │   └── ModelMisconfigured    operator error: key, access, model or address is wrong
 │   ├── ModelBusy             429, 5xx, overloaded; may carry retry_after_s
 │   ├── ModelUnreachable      no connection, or it broke before any of the response arrived
@@ -48,6 +49,7 @@ __all__ = [
     "InvalidToolDeclaration",
     "ModelBusy",
     "ModelContentRefused",
+    "ModelDocumentRefused",
     "ModelError",
     "ModelGarbled",
     "ModelImageRefused",
@@ -222,6 +224,13 @@ class ModelImageRefused(ModelRefused):
 
     code = "invalid_image"
     public_message = "The model cannot use an image in this conversation."
+
+
+class ModelDocumentRefused(ModelRefused):
+    """The model cannot use a document of the conversation: it is encrypted, damaged, or has too many pages."""
+
+    code = "invalid_document"
+    public_message = "The model cannot use a document in this conversation."
 
 
 class ModelMisconfigured(ModelRefused):

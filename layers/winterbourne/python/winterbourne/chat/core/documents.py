@@ -2,12 +2,25 @@
 
 import base64
 import re
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from winterbourne.chat.core.capabilities import Capabilities
-from winterbourne.chat.core.messages import Document
+import msgspec
 
-__all__ = ["DOCUMENT_TYPES", "PDF", "TEXT_TYPES", "document_text", "document_type", "placeholder", "takes_document"]
+from winterbourne.chat.core.capabilities import Capabilities
+from winterbourne.chat.core.messages import Document, Message, Text, UserMessage, UserPart
+
+__all__ = [
+    "DOCUMENT_TYPES",
+    "PDF",
+    "TEXT_TYPES",
+    "document_text",
+    "document_type",
+    "fit_documents",
+    "placeholder",
+    "takes_document",
+    "with_user_parts",
+]
 
 PDF: Final = "application/pdf"
 
@@ -60,6 +73,29 @@ def document_text(document: Document) -> str | None:
     if not document.data or document_type(document.media_type, document.name) not in TEXT_TYPES:
         return None
     return base64.b64decode(document.data).decode("utf-8-sig", "replace")
+
+
+def fit_documents(messages: Iterable[Message], capabilities: Capabilities) -> tuple[Message, ...]:
+    """The messages as a model takes them: other documents are their text, after their name, or a line that says so."""
+
+    def fitted(part: UserPart) -> UserPart:
+        if not isinstance(part, Document) or takes_document(capabilities, part):
+            return part
+        if (text := document_text(part)) is None:
+            return Text(placeholder(part.media_type, part.name))
+        return Text(f"{part.name or 'A document'}:\n\n{text}\n\n")
+
+    return with_user_parts(messages, fitted)
+
+
+def with_user_parts(messages: Iterable[Message], change: Callable[[UserPart], UserPart]) -> tuple[Message, ...]:
+    """The messages with each part of the user's changed."""
+    return tuple(
+        msgspec.structs.replace(message, parts=tuple(map(change, message.parts)))
+        if isinstance(message, UserMessage)
+        else message
+        for message in messages
+    )
 
 
 def placeholder(media_type: str, name: str = "") -> str:

@@ -16,6 +16,7 @@ import orjson
 from winterbourne.chat.errors import (
     ModelBusy,
     ModelContentRefused,
+    ModelDocumentRefused,
     ModelError,
     ModelGarbled,
     ModelImageRefused,
@@ -91,6 +92,10 @@ _BAD_IMAGE: Final = any_of(r"""
     (support\w*|process|decode|identify|download|fetch|load|read|at most \d+) (\w+ ){0,3}images?\b
     (image|multi.?modal|vision)\w* (input|support|is not|are not)
 """)
+_BAD_DOCUMENT: Final = any_of(r"""
+    \b(pdfs?|documents?|file.?data)\b.{0,60}(invalid|not valid|password|encrypted|corrupt|damaged|empty|pages|exceed)
+    (invalid|unsupported|maximum of \d+|process|open|parse|read) (\w+ ){0,3}(pdfs?|documents?|file.?data)\b
+""")
 _MISCONFIGURED: Final = any_of(r"""
     api.?key|credential|security token
     model.?identifier|inference profile|model.?(not.?found|does not exist)
@@ -102,6 +107,7 @@ _CALLERS_REASONS: Final = (
     (_TOO_LONG, ModelInputTooLong),
     (_CONTENT_POLICY, ModelContentRefused),
     (_BAD_IMAGE, ModelImageRefused),
+    (_BAD_DOCUMENT, ModelDocumentRefused),
 )
 
 _SENSITIVE_TEXT: Final = re.compile(r"arn:\S+|\b(?:sk|key|xai|gsk|AKIA|ASIA)[-_A-Za-z0-9*]{8,}|https?://\S+")

@@ -1,20 +1,19 @@
-"""The images and documents of a request: those that a model does not take as text, large ones beside the JSON. Pure."""
+"""The images and documents of a request: large ones are sent beside its JSON, so that they are not copied. Pure."""
 
 import hashlib
 import re
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import httpx
 import msgspec
 
-from winterbourne.chat.core.capabilities import Capabilities
-from winterbourne.chat.core.documents import TEXT_TYPES, document_text, document_type, placeholder, takes_document
-from winterbourne.chat.core.messages import Document, Text, UserMessage, UserPart
+from winterbourne.chat.core.documents import TEXT_TYPES, document_type, with_user_parts
+from winterbourne.chat.core.messages import Document, Text, UserPart
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["Body", "fit_documents", "take_out_data"]
+__all__ = ["Body", "take_out_data"]
 
 MIN_CHARS: Final = 32 * 1024
 """Of base64 from which a file is sent from where it is: less is as quickly copied."""
@@ -22,19 +21,6 @@ MIN_CHARS: Final = 32 * 1024
 _PIECE_CHARS: Final = 256 * 1024
 _MARK: Final = f"file-{uuid.uuid4().hex}-"  # nobody can write it into a request
 _MARKS: Final = re.compile(rf"{_MARK}(\d+);".encode())
-
-
-def fit_documents(request: ModelRequest, capabilities: Capabilities) -> ModelRequest:
-    """A request whose documents a model takes: the others are their text, after their name, or a line that says so."""
-
-    def fitted(part: UserPart) -> UserPart:
-        if not isinstance(part, Document) or takes_document(capabilities, part):
-            return part
-        if (text := document_text(part)) is None:
-            return Text(placeholder(part.media_type, part.name))
-        return Text(f"{part.name or 'A document'}:\n\n{text}\n\n")
-
-    return _with_user_parts(request, fitted)
 
 
 def take_out_data(request: ModelRequest) -> tuple[ModelRequest, list[str]]:
@@ -52,17 +38,7 @@ def take_out_data(request: ModelRequest) -> tuple[ModelRequest, list[str]]:
         taken.append(part.data)
         return msgspec.structs.replace(part, data=f"{_MARK}{len(taken) - 1};")
 
-    return _with_user_parts(request, slim), taken
-
-
-def _with_user_parts(request: ModelRequest, change: Callable[[UserPart], UserPart]) -> ModelRequest:
-    messages = (
-        msgspec.structs.replace(message, parts=tuple(map(change, message.parts)))
-        if isinstance(message, UserMessage)
-        else message
-        for message in request.messages
-    )
-    return msgspec.structs.replace(request, messages=tuple(messages))
+    return msgspec.structs.replace(request, messages=with_user_parts(request.messages, slim)), taken
 
 
 class Body(msgspec.Struct, frozen=True):

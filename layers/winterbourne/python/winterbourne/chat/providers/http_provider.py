@@ -21,6 +21,7 @@ import httpx
 import msgspec
 import orjson
 
+from winterbourne.chat.core.documents import fit_documents
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.core.messages import AssistantMessage, Source, SystemMessage, Text, ToolCall, UserMessage
 from winterbourne.chat.core.provider import ModelRequest
@@ -38,7 +39,7 @@ from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.capabilities import Family, family_of, parse_capabilities
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
-from winterbourne.chat.providers.files import Body, fit_documents, take_out_data
+from winterbourne.chat.providers.files import Body, take_out_data
 from winterbourne.chat.providers.lessons import (
     FOR_EVERY_MODEL,
     NOTHING_LEARNED,
@@ -124,7 +125,8 @@ class HttpProvider(ABC):
         if _has_opaque_data(request):
             request = drop_foreign(request, self._origin(request))
         if _has_files(request):
-            request = fit_documents(request, self.capabilities(request.model_id))
+            fitted = fit_documents(request.messages, self.capabilities(request.model_id))
+            request = msgspec.structs.replace(request, messages=fitted)
         for attempt in itertools.count(1):
             has_output = False
             try:

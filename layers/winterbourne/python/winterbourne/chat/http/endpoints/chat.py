@@ -15,8 +15,9 @@ import msgspec
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.conversation import Conversation, Tools
+from winterbourne.chat.core.documents import fit_documents
 from winterbourne.chat.core.events import Usage
-from winterbourne.chat.core.messages import ChatRequest, Message, without_opaque_data
+from winterbourne.chat.core.messages import ChatRequest, Document, Message, UserMessage, without_opaque_data
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.request_checks import check_request, with_limited_media
 from winterbourne.chat.core.supervisor import EventWriter, supervise
@@ -148,6 +149,14 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             messages = with_limited_media(log.messages, self.request_settings, capabilities)
             return msgspec.structs.replace(request, messages=messages)
 
+    def _with_fitting_documents(self, request: ChatRequest) -> ChatRequest:
+        """A provider need not know documents; they are kept as they are."""
+        users = (message.parts for message in request.messages if isinstance(message, UserMessage))
+        if not any(isinstance(part, Document) for parts in users for part in parts):
+            return request
+        messages = fit_documents(request.messages, self.capabilities_of(request.model_id or ""))
+        return msgspec.structs.replace(request, messages=messages)
+
     def _first_turn(self, request: ChatRequest) -> ModelRequest:
         """What the model is sent first, without the messages of a stored conversation."""
         tools, system = (*self.tools.schemas, *request.client_tools), request.system or ""
@@ -167,6 +176,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         reservation: TokenReservation | None,
     ) -> None:
         """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
+        asked = self._with_fitting_documents(request)
         settings, caller_id, request_id = self.stream_settings, context.caller.id, context.lambda_context.aws_request_id
         append = log.append if isinstance(log, OpenConversation) else None
         if self.titles and isinstance(log, OpenConversation):
@@ -178,7 +188,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         # The status of a non-streaming answer is only known then.
         context.stream.start_on_write(encoder, writer.last_words)
         conversation = Conversation(
-            request=request,
+            request=asked,
             provider=self.provider,
             tools=self.tools,
             emit=writer.emit,
