@@ -90,7 +90,7 @@ class TestFitting:
     def test_text_is_its_text_after_its_name(self) -> None:
         assert fitted(Capabilities(), Document("text/csv", "a.csv", "YSxi"), Document("text/plain", data="YQ==")) == (
             Text("a.csv:\n\na,b\n\n"),
-            Text("A document:\n\na\n\n"),
+            Text("a"),
         )
 
     def test_what_it_does_not_take_is_a_line(self) -> None:

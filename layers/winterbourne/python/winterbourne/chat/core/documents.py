@@ -83,7 +83,7 @@ def fit_documents(messages: Iterable[Message], capabilities: Capabilities) -> tu
             return part
         if (text := document_text(part)) is None:
             return Text(placeholder(part.media_type, part.name))
-        return Text(f"{part.name or 'A document'}:\n\n{text}\n\n")
+        return Text(f"{part.name}:\n\n{text}\n\n" if part.name else text)
 
     return with_user_parts(messages, fitted)
 

@@ -57,19 +57,21 @@ def parse_file(media_type: str, *, name: str = "", data: str = "", url: str = ""
         RequestRejected: 400 for another type or URL scheme, if the data is not valid base64, or is no file of its type;
             413 for a document that is too large.
     """
-    if bool(data) == bool(url):
-        raise _unsupported_media("a file needs exactly one of data and url")
     media_type = media_type or _data_url_media_type(url)
+    kind = document_type(media_type, name)
+    what = "a document" if kind else "an image"
+    if bool(data) == bool(url):
+        raise _unsupported_media(f"{what} needs exactly one of data and url")
     if url.startswith("data:"):
         head, _, data = url.partition(",")
         url = ""
         if not head.endswith(";base64"):
-            if document_type(media_type, name) not in TEXT_TYPES:
-                raise _unsupported_media("a file in a data: URL must be base64")
+            if kind not in TEXT_TYPES:
+                raise _unsupported_media(f"{what} in a data: URL must be base64")
             data = base64.b64encode(unquote_to_bytes(data)).decode()
     if url and not url.startswith("https://"):
         raise _unsupported_media("a url must begin with https:// or data:")
-    if kind := document_type(media_type, name):
+    if kind:
         if not url:
             _check_document(kind, data)
         return Document(media_type or kind, name[:MAX_NAME_CHARS], data, url)
@@ -91,7 +93,7 @@ def _detect_media_type(data: str) -> str:
     """The type of an image's content: providers reject an image whose type is not the one it is said to have."""
     if len(data) > MAX_IMAGE_CHARS:
         raise _unsupported_media(f"an image may have {MAX_IMAGE_CHARS} characters of base64 at most")
-    start = _start_of(data)
+    start = _start_of(data, "an image")
     return next((kind for signature, kind in _SIGNATURES if signature.match(start)), "")
 
 
@@ -101,8 +103,8 @@ def _check_document(kind: str, data: str) -> None:
         limit = f"messages: a document may have {MAX_DOCUMENT_CHARS * 3 // 4} bytes at most"
         raise RequestRejected(413, "document_too_large", limit)
     if kind in TEXT_TYPES:
-        _check_text(_decode(data))
-    elif not _DOCUMENT_SIGNATURES[DOCUMENT_TYPES[kind]].match(_start_of(data)):
+        _check_text(_decode(data, "a document"))
+    elif not _DOCUMENT_SIGNATURES[DOCUMENT_TYPES[kind]].match(_start_of(data, "a document")):
         raise _unsupported_media(f"the document is no {DOCUMENT_TYPES[kind]} file, as its type says")
 
 
@@ -117,13 +119,13 @@ def _check_text(pieces: Iterator[bytes]) -> None:
         raise _unsupported_media("a text file without text")
 
 
-def _start_of(data: str) -> bytes:
+def _start_of(data: str, what: str) -> bytes:
     """The start of a file all of which is valid base64."""
-    start, *_ = (piece[:2048] for piece in _decode(data))
+    start, *_ = (piece[:2048] for piece in _decode(data, what))
     return start
 
 
-def _decode(data: str) -> Iterator[bytes]:
+def _decode(data: str, what: str) -> Iterator[bytes]:
     """The content that base64 stands for, in pieces: at least one."""
     try:
         for start in range(0, len(data), _PIECE_CHARS):
@@ -132,9 +134,9 @@ def _decode(data: str) -> Iterator[bytes]:
                 raise ValueError  # noqa: TRY301 - as `a2b_base64` does
             yield binascii.a2b_base64(piece, strict_mode=True)
     except ValueError:
-        raise _unsupported_media("a file's data is not base64") from None
+        raise _unsupported_media(f"{what}'s data is not base64") from None
     if not data:
-        raise _unsupported_media("a file without data")
+        raise _unsupported_media(f"{what} without data")
 
 
 def _data_url_media_type(url: str) -> str:
