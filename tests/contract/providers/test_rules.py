@@ -253,7 +253,7 @@ BAD: Mapping[str, Mapping[str, Any]] = {
 
 def broken(rule: Rule, family: str) -> dict[str, Any]:
     fields = dict(BAD[rule.name])
-    others = fields.pop("fields", {})
+    others: dict[str, Any] = fields.pop("fields", {})
     if fields.pop("empty", False):
         body = body_of(family, [QUESTION], [])
         return body | ({"toolConfig": {"tools": []}} if FAMILIES[family].dialect == "bedrock" else {"tools": []})

@@ -5,10 +5,10 @@ import json
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
-import httpx
 import pytest
 from openai import AsyncOpenAI, NotFoundError
 
+from tests.chat.http.test_asgi import behind_uvicorn, own_lifecycle
 from tests.chat.test_app import make_service, send
 from winterbourne.chat.http.asgi import AsgiApplication
 
@@ -20,9 +20,12 @@ SETTINGS = {"model_id": MODELS[0], "model_choices": ",".join(MODELS[1:])}
 
 @contextlib.asynccontextmanager
 async def openai_client() -> AsyncIterator[AsyncOpenAI]:
-    transport = httpx.ASGITransport(AsgiApplication(make_service(**SETTINGS), 1000))
-    async with httpx.AsyncClient(transport=transport) as http_client:
-        yield AsyncOpenAI(base_url="http://chat/v1", api_key="unused", http_client=http_client, max_retries=0)
+    with own_lifecycle():
+        async with (
+            behind_uvicorn(AsgiApplication(make_service(**SETTINGS), 1000)) as url,
+            AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as client,
+        ):
+            yield client
 
 
 async def test_the_stock_client_lists_them() -> None:

@@ -134,22 +134,24 @@ def _encode_part(part: UserPart) -> dict[str, Any]:
 def _encode_turn(parts: Sequence[AssistantPart]) -> list[dict[str, Any]]:
     """The items of a turn in the order in which the model made them. Reasoning that led to nothing is refused."""
     items: list[dict[str, Any]] = []
+    said: dict[str, Any] = {}  # the message that goes on
     phase: dict[str, str] = {}  # of the next message; most clients send it back after its own
     for part in parts:
-        said = items[-1] if items and "role" in items[-1] and "phase" not in items[-1] else None
         match part:
-            case Text(text) if said:
+            case Text(text) if said and said is items[-1]:
                 said["content"] += text
             case Text(text):
-                items.append({"role": "assistant", "content": text, **phase})
+                items.append(said := {"role": "assistant", "content": text, **phase})
                 phase = {}
             case ToolCall(id_, name, arguments):
                 items.append({"type": "function_call", "call_id": id_, "name": name, "arguments": arguments})
             case Reasoning(opaque=opaque) if opaque:
                 carried = _read_carried(opaque)
                 items += msgspec.to_builtins(carried.reasoning_items)
-                if carried.phase:
-                    (said if said and not carried.reasoning_items else phase)["phase"] = carried.phase
+                if carried.phase and said and "phase" not in said and said is items[-1]:
+                    said["phase"], said = carried.phase, {}
+                elif carried.phase:
+                    phase = {"phase": carried.phase}
     items = [item for item in items if str(item.get("content", "-")).strip()]
     while items and items[-1].get("type") == "reasoning":
         items.pop()
