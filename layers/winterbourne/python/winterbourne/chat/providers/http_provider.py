@@ -104,6 +104,7 @@ class HttpProvider(ABC):
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
+        self._parsers: dict[str, type[StreamParser[Any]]] = {}  # by the end of the path, where it is another one
         self._learned: dict[str, Learned] = {}  # by model: those of `lessons` that it has taught
 
     def capabilities(self, model_id: str) -> Capabilities:
@@ -162,11 +163,6 @@ class HttpProvider(ABC):
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
 
-    def _parser_type(self, path: str) -> type[StreamParser[Any]]:
-        """The parser of what comes from a path."""
-        del path
-        return self.parser_type
-
     def _asks_elsewhere(self, status: int, path: str) -> bool:
         """Whether `encode` has another path from now on, because a server has refused this one with this status."""
         del status, path
@@ -178,7 +174,7 @@ class HttpProvider(ABC):
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         response = await self._open_stream(request)
         model = f"{self.name}:{request.model_id or self._model_id}"
-        make_parser = self._parser_type(response.request.url.path)
+        make_parser = self._parsers.get(response.request.url.path.rpartition("/")[2], self.parser_type)
         parser = make_parser(TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model))
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""

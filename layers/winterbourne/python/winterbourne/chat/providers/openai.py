@@ -398,6 +398,7 @@ class OpenAIProvider(HttpProvider):
             from winterbourne.chat.providers import openai_responses  # noqa: PLC0415 - only if it is asked
 
             self._responses = openai_responses
+            self._parsers["responses"] = openai_responses.ResponsesParser
 
     @override
     def capabilities(self, model_id: str) -> Capabilities:
@@ -406,11 +407,6 @@ class OpenAIProvider(HttpProvider):
         if not self._wants_responses:
             return known
         return msgspec.structs.replace(known, options=self._responses.OPTIONS, schema=True)
-
-    @override
-    def _parser_type(self, path: str) -> type[StreamParser[bytes]]:
-        is_response = self._wants_responses and path.endswith(self._responses.PATH)
-        return self._responses.ResponsesParser if is_response else OpenAIParser
 
     @override
     def _asks_elsewhere(self, status: int, path: str) -> bool:
