@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -32,6 +31,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.providers.capabilities import Family
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, raise_if_error
 from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
@@ -401,12 +401,12 @@ class OpenAIProvider(HttpProvider):
             self._parsers["responses"] = openai_responses.ResponsesParser
 
     @override
-    def capabilities(self, model_id: str) -> Capabilities:
-        """What a model takes: by Responses other options than by Chat Completions."""
+    def capabilities(self, model_id: str) -> Family:
+        """What a model takes: by Responses fewer options than by Chat Completions."""
         known = super().capabilities(model_id)
         if not self._wants_responses:
             return known
-        return msgspec.structs.replace(known, options=self._responses.OPTIONS, schema=True)
+        return msgspec.structs.replace(known, options=known.options & self._responses.OPTIONS)
 
     @override
     def _asks_elsewhere(self, status: int, path: str) -> bool:
