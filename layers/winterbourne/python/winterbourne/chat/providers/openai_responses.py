@@ -87,7 +87,7 @@ def request_fields(request: ModelRequest, model: str, learned: Learned) -> dict[
         "temperature": request.temperature,
         "top_p": request.top_p,
         "max_output_tokens": max(request.max_tokens, _MIN_TOKENS) if request.max_tokens else None,
-        **(_encode_tools(request.tools, request) if request.tools else {}),
+        **(_encode_tools(request) if request.tools else {}),
     }
 
 
@@ -98,12 +98,17 @@ def _encode_format(output: OutputSchema) -> dict[str, Any]:
     return {"type": "json_schema", "name": output.name, "schema": output.schema, "strict": output.strict, **described}
 
 
-def _encode_tools(tools: Sequence[ToolSchema], request: ModelRequest) -> dict[str, Any]:
-    """The tools; without `strict: false` their schemas would have to require every property."""
-    choice, kind = request.tool_choice, {"type": "function", "strict": False}
+def _encode_tool(tool: ToolSchema) -> dict[str, Any]:
+    """Without `strict: false` its schema would have to require every property."""
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", **function, "strict": False}
+
+
+def _encode_tools(request: ModelRequest) -> dict[str, Any]:
+    choice = request.tool_choice
     is_named_tool = choice not in {"auto", "none", "required"}
     return {
-        "tools": [{**kind, "name": t.name, "description": t.description, "parameters": t.parameters} for t in tools],
+        "tools": [*map(_encode_tool, request.tools)],
         "tool_choice": {"type": "function", "name": choice} if is_named_tool else choice,
         "parallel_tool_calls": request.parallel_tool_calls,
     }
