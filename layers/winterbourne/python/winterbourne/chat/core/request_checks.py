@@ -29,7 +29,14 @@ from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
-__all__ = ["available_models", "check_request", "count_chars", "limit_older_media", "with_limited_media"]
+__all__ = [
+    "available_models",
+    "check_request",
+    "count_chars",
+    "limit_older_media",
+    "resolve_model",
+    "with_limited_media",
+]
 
 
 def check_request(
@@ -58,7 +65,7 @@ def check_request(
             404 for a model that is not offered. 409 for decisions on calls that do not wait. 413 for more or longer
             messages, more images, documents or tools than the limits allow, and for a document that is too large.
     """
-    model_id = _resolve_model(request.model_id, model)
+    model_id = resolve_model(request.model_id, model)
     capabilities = capabilities_of(model_id or "")
     newest = _newest_question(request.messages)
     if newest:
@@ -112,8 +119,12 @@ def _media_of(messages: Iterable[Message | None]) -> list[Image | Document]:
     return [part for message in users for part in message.parts if isinstance(part, Image | Document)]
 
 
-def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
-    """The model to request from the provider, or None for the default."""
+def resolve_model(requested: str | None, model: ModelSettings) -> str | None:
+    """The model to request from the provider, or None for the default.
+
+    Raises:
+        RequestRejected: 404 for a model that is not on offer.
+    """
     default, *others = models = available_models(model)
     if not requested or requested == default:
         return None
