@@ -111,6 +111,10 @@ class HttpProvider(ABC):
         del model_id
         return Capabilities(image_urls=self.takes_image_urls)
 
+    def model_of(self, request: ModelRequest) -> str:
+        """The model of a request, as in `TurnEnded`."""
+        return f"{self.name}:{request.model_id or self._model_id}"
+
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn. An attempt that fails before its first batch is repeated if that makes sense.
 
@@ -167,8 +171,8 @@ class HttpProvider(ABC):
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         response = await self._open_stream(request)
-        model = f"{self.name}:{request.model_id or self._model_id}"
-        parser = self.parser_type(TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model))
+        assembler = TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=self.model_of(request))
+        parser = self.parser_type(assembler)
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:
