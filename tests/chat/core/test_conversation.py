@@ -340,6 +340,13 @@ class TestHistory:
         self.run(provider, REQUEST)
         assert provider.requests[1].messages == (HELLO,)
 
+    def test_has_a_paused_turn_once_that_says_the_same_again(self) -> None:
+        """To whoever reads it again, two equal turns of one answer are one and its copy."""
+        paused = [TurnEnded("pause")]
+        provider = FakeProvider([[TextDelta("so")], paused], [[TextDelta("so")], paused], answer("done"))
+        self.run(provider, REQUEST)
+        assert provider.requests[2].messages == (HELLO, AssistantMessage((Text("so"),), "m"))
+
     @jumping
     async def test_that_ends_with_an_answer_is_continued_by_the_user(self) -> None:
         provider = FakeProvider(answer("more"))

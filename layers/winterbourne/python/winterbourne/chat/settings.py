@@ -111,6 +111,11 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     read from a cache or written to it, what is not named costs as other input. Unset: the list prices of OpenAI,
     Anthropic, Bedrock, DeepSeek, Gemini, Groq, Mistral and xAI; what another server's models cost is not known.
     """
+    model_capabilities: str = ""
+    """JSON object of what models take, where the engine does not know it: by patterns of their ids, the fields of
+    `Capabilities` that differ, such as `{"gemma*": {"tools": false, "window": 8192}}`. Unset: what is known of each
+    family of models, and what their refusals teach.
+    """
     system_prompt: str = ""
     """System prompt put before every conversation; the `instructions` of `Chat`. A request's own, if allowed, follows
     after a blank line.

@@ -404,7 +404,10 @@ class _ModelTurn(msgspec.Struct):
             self._calls.start(call)
 
     def _append_to_history(self, history: list[Message], results: Sequence[ToolMessage]) -> None:
-        """Append the turn and its results. A turn of reasoning alone is only stored: `history` stays normalized."""
+        """Append the turn and its results; `history` stays normalized.
+
+        So a turn of reasoning alone is only stored, and so is one that says again what the paused turn before it said.
+        """
         for call_id, approval in self._calls.pending.items() if self._calls else ():
             self._parts.set_on_call(call_id, approval=approval)
         if not (parts := self._parts.finish()):
@@ -412,7 +415,7 @@ class _ModelTurn(msgspec.Struct):
         usage = _add(self._usage_before, self._ended.usage) if self._ended and self.final_stop_reason else UNSET
         turn = AssistantMessage(parts, self._conversation.request.message_id, self._ended is None, usage)
         messages: tuple[Message, ...] = (turn, *results)
-        if not all(isinstance(part, Reasoning) for part in parts):
+        if not all(isinstance(part, Reasoning) for part in parts) and history[-1:] != [*messages]:
             history += messages
         if on_message := self._conversation.on_message:
             for message in messages:
