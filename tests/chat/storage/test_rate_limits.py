@@ -248,6 +248,15 @@ class TestPerDay:
         asyncio.run(run())
 
 
+async def test_what_an_earlier_version_has_counted_and_reserved_counts_on(clock: Clock) -> None:
+    async with open_store("memory", Path(), clock) as store:
+        for counter, window_s in (("tokens", DAY_S), ("reserved", SLOT_S)):
+            window = int(clock.time_s // window_s)
+            await store.increment("limits#key:alice", f"{counter}#{window}", 50, (window + 2) * window_s)
+        with pytest.raises(RateLimitExceeded, match="running requests have reserved"):
+            await use(store, "tokens", 1)
+
+
 async def test_a_failure_while_reserving_leaves_nothing_reserved(clock: Clock) -> None:
     class FlakyBackend(MemoryBackend):
         fails = True
