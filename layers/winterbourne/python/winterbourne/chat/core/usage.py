@@ -30,7 +30,6 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.settings import ModelSettings
 
 __all__ = [
@@ -210,6 +209,8 @@ class Prices:
 
     def priced(self, model: str, usage: Usage) -> Usage:
         """The usage of a turn with its cost, which is measured; without one if that is not known."""
+        from winterbourne.chat.infra.telemetry import measure  # noqa: PLC0415 - with Powertools; providers import us
+
         if (cost := self.cost(model, usage)) is None:
             return usage
         measure("CostUsd", cost, model=model)
