@@ -95,11 +95,11 @@ class TestFrames:
         assert frame == {"type": "start", "conversation_id": "c", "message_id": "m", "model": "scripted"}
 
     def test_done_counts_tokens_and_turns(self) -> None:
-        [frame] = data_of(frames(e.ConversationEnded("stop", e.Usage(9, 4, 2), 2)))
+        [frame] = data_of(frames(e.ConversationEnded("stop", e.Usage(9, 4, 2, 3), 2)))
         assert frame == {
             "type": "done",
             "stop_reason": "stop",
-            "usage": {"input": 9, "output": 4, "cached": 2},
+            "usage": {"input": 9, "output": 4, "cached": 2, "cache_write": 3},
             "turns": 2,
         }
 

@@ -93,7 +93,7 @@ class TestChunks:
         assert deltas(chunks(e.ReasoningDelta("hm"))) == [{"reasoning_content": "hm"}]
 
     def test_usage_comes_last_if_requested(self) -> None:
-        ended = e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)
+        ended = e.ConversationEnded("stop", e.Usage(9, 4, 2, 3), 1)
         usage = chunks(ended, stream_options={"include_usage": True})[-2]
         assert usage["choices"] == []
         assert usage["usage"]["total_tokens"] == 13
@@ -152,7 +152,7 @@ class TestCompletion:
     def test_nothing_is_sent_before_the_terminal_event(self) -> None:
         completion = encoder()
         assert completion.encode([STARTED, e.TurnStarted(1), e.TextDelta("Hel"), e.TextDelta("lo")]) == b""
-        answer = orjson.loads(completion.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)]))
+        answer = orjson.loads(completion.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2, 3), 1)]))
         assert completion.status == 200
         assert completion.headers["content-type"] == "application/json"
         assert answer["choices"][0]["message"]["content"] == "Hello"

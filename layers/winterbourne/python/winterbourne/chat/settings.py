@@ -105,6 +105,11 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """JSON object that is merged into the body of every request to the provider, for options without a setting, such as
     `{"reasoning_effort":"low"}`; its fields win over the engine's. Unset: nothing is added.
     """
+    model_cache: Literal["auto", "off", "1h"] = "auto"
+    """How a provider's prompt cache is asked for, so that what a conversation repeats in each request costs a fraction:
+    auto (marks for Claude and Nova, which live for five minutes, and a key for OpenAI), off, 1h (marks that live for an
+    hour where the model has that; writing them costs more). What MODEL_EXTRA_BODY says of the cache wins over this.
+    """
     system_prompt: str = ""
     """System prompt put before every conversation; the `instructions` of `Chat`. A request's own, if allowed, follows
     after a blank line.

@@ -197,7 +197,8 @@ def encode_text_error(status: int, _code: str, message: str, request_id: str) ->
 
 def encode_usage(usage: Usage) -> dict[str, int]:
     """Token counts in the words that the AI SDK and AG-UI share."""
-    return {"inputTokens": usage.input, "outputTokens": usage.output, "cachedInputTokens": usage.cached}
+    counts = {"inputTokens": usage.input, "outputTokens": usage.output, "cachedInputTokens": usage.cached}
+    return {**counts, "cacheWriteInputTokens": usage.cache_write}
 
 
 def explain_failure(message: str, request_id: str) -> str:

@@ -48,13 +48,14 @@ NAMESPACE: Final = "Winterbourne"
 SERVICE: Final = "chat"
 
 OutcomeMetric = Literal["ConversationsCut", "Errors", "Rejections", "Requests", "Stops", "StoreErrors"]
-StreamMetric = Literal["Heartbeats", "InputTokens", "OutputTokens", "StreamDuration", "TimeToFirstToken"]
+TokenMetric = Literal["CachedInputTokens", "CacheWriteTokens", "InputTokens", "OutputTokens"]
+StreamMetric = Literal["Heartbeats", "StreamDuration", "TimeToFirstToken"]
 ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "LoopStalls", "MemoryUsed", "ToolsLeftOut"]
 PoolMetric = Literal["PoolConnectionsIdle", "PoolConnectionsOpen", "PoolRequestsWaiting"]
 ToolMetric = Literal[
     "Approvals", "BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolStalls", "ToolTimeouts"
 ]
-Metric = Literal[OutcomeMetric, StreamMetric, ProcessMetric, PoolMetric, ToolMetric]
+Metric = Literal[OutcomeMetric, TokenMetric, StreamMetric, ProcessMetric, PoolMetric, ToolMetric]
 
 TOOL_METRICS: Final[tuple[str, ...]] = get_args(ToolMetric)
 METRICS: Final[tuple[str, ...]] = get_args(Metric)
@@ -69,6 +70,13 @@ UNITS: Final[Mapping[str, str]] = {**dict.fromkeys(DURATIONS, "Milliseconds"), "
 
 LOGGERS: Final = ("winterbourne.chat", "chat", "tool_worker")
 """The engine's logger, and the parent loggers of the modules in `functions/`."""
+
+_TOKEN_FIELDS: Final[Mapping[str, TokenMetric]] = {
+    "input_tokens": "InputTokens",
+    "output_tokens": "OutputTokens",
+    "cached_input_tokens": "CachedInputTokens",
+    "cache_write_tokens": "CacheWriteTokens",
+}
 
 _LOGGER: Final = logging.getLogger("winterbourne.chat.request")
 
@@ -243,7 +251,7 @@ def _record_end(record: RequestRecord) -> None:
     duration_ms = round(((record.ended_at or time.monotonic()) - record.started_at) * 1000)
     init_ms, _ColdStart.init_ms = _ColdStart.init_ms, None
     left_out, _ColdStart.left_out = _ColdStart.left_out, 0
-    for field, metric in (("input_tokens", "InputTokens"), ("output_tokens", "OutputTokens")):
+    for field, metric in _TOKEN_FIELDS.items():
         if counts := [value for name, value, _ in record.measurements if name == metric]:
             record.fields[field] = sum(counts)
     if left_out:

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 botocore signs requests and splits event stream messages; it is imported only if this provider is selected.
 """
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -13,6 +14,7 @@ import httpx
 import msgspec
 import orjson
 
+from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantPart,
@@ -28,6 +30,7 @@ from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelGarbled, SettingsError
 from winterbourne.chat.infra.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.infra.sigv4 import sign
+from winterbourne.chat.providers.caching import ALL_PLACES, Blocks, mark_prompt, split_system
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_body
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
@@ -48,6 +51,13 @@ __all__ = ["BedrockParser", "BedrockProvider", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
 _ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
+_MARKABLE: Final = frozenset({"text", "image", "toolResult"})  # not after a document; for Nova only after text
+_CACHES: Final = {  # by patterns of model ids, the first that is found
+    r"claude-(v2|instant|3-(opus|sonnet|haiku)|3-5-sonnet-20240620)": frozenset[str](),
+    r"claude-(3-|\w+-4-(1-)?\d{8})": ALL_PLACES - {"1h"},
+    r"anthropic\.claude": ALL_PLACES,
+    r"amazon\.nova-(?!canvas|reel|sonic)": frozenset({"system", "messages"}),
+}
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 
@@ -88,6 +98,10 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
 def _encode_tool_spec(tool: ToolSchema) -> dict[str, Any]:
     fields = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
     return {**fields, "description": tool.description} if tool.description else fields
+
+
+def _mark(blocks: Blocks, at: int, *, point: dict[str, str]) -> None:
+    blocks.insert(at + 1, {"cachePoint": point})
 
 
 class _ToolUse(msgspec.Struct, rename="camel"):
@@ -185,9 +199,9 @@ class BedrockParser(StreamParser[EventStreamMessage]):
         """Handle the last event of the stream."""
         if isinstance(usage, dict):
             counts = {name: token_count(value) or 0 for name, value in usage.items()}.get
-            cached = counts("cacheReadInputTokens", 0)
-            input_tokens = counts("inputTokens", 0) + cached + counts("cacheWriteInputTokens", 0)
-            self.assembler.usage = Usage(input_tokens, counts("outputTokens", 0), cached)
+            cached, written = counts("cacheReadInputTokens", 0), counts("cacheWriteInputTokens", 0)
+            input_tokens = counts("inputTokens", 0) + cached + written
+            self.assembler.usage = Usage(input_tokens, counts("outputTokens", 0), cached, written)
         if self.assembler.stop_reason:
             self.assembler.finish()
 
@@ -202,6 +216,13 @@ class BedrockProvider(HttpProvider):
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
 
     @override
+    def capabilities(self, model_id: str) -> Capabilities:
+        """Models without a prompt cache refuse every cache point."""
+        model = model_id or self._model_id
+        cache = next((places for pattern, places in _CACHES.items() if re.search(pattern, model)), frozenset[str]())
+        return msgspec.structs.replace(super().capabilities(model_id), cache=cache)
+
+    @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         extra_body = self._extra_body
         if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
@@ -214,11 +235,19 @@ class BedrockProvider(HttpProvider):
         # them. If the model calls one all the same, the conversation does not run it.
         tools = offered_tools(request) if request.tool_choice != "none" or tool_call_ids(request) else ()
         choice = "" if "tool_choice" in learned else request.tool_choice
+        tool_config = _encode_tools(tools, choice) if tools else {}
+        messages = to_alternating_messages(request, _encode_block, _encode_tool_result)
+        system: Blocks = [{"text": request.system}] if request.system else []
+        if places := self._cache_places(request, learned):
+            system = [{"text": text} for text in split_system(request.system, self._settings.system_prompt)]
+            mark = partial(_mark, point={"type": "default", **({"ttl": "1h"} if "1h" in places else {})})
+            kinds = {"text"} if "nova" in (request.model_id or self._model_id) else _MARKABLE
+            mark_prompt(request, (tool_config.get("tools", []), system, messages), places, mark, kinds)
         return f"/model/{quote(request.model_id or self._model_id, safe='')}/converse-stream", {
-            "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
-            "system": [{"text": request.system}] if request.system else None,
+            "messages": messages,
+            "system": system or None,
             "inferenceConfig": limits,
-            "toolConfig": _encode_tools(tools, choice) if tools else None,
+            "toolConfig": tool_config or None,
             **extra_body,
         }
 

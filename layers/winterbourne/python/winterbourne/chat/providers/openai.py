@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -29,6 +30,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.providers.caching import cache_key
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, raise_if_error
 from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
@@ -353,8 +355,9 @@ def _raise_if_error(chunk: _Chunk, frame: bytes) -> None:
 def _to_usage(usage: Any) -> Usage:
     usage = usage if isinstance(usage, dict) else {}
     details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
+    details = details if isinstance(details, dict) else {}
+    cached, written = details.get("cached_tokens"), details.get("cache_write_tokens")
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached, written)
     return Usage(*(token_count(count) or 0 for count in counts))
 
 
@@ -371,6 +374,12 @@ class OpenAIProvider(HttpProvider):
         **dict.fromkeys(("stream_options", "parallel_tool_calls")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
+
+    @override
+    def capabilities(self, model_id: str) -> Capabilities:
+        """Compatible servers cache by themselves, and may refuse a field that they do not know."""
+        takes_key = (urlsplit(self._base_url).hostname or "").endswith(_OPENAI_HOSTS)
+        return msgspec.structs.replace(super().capabilities(model_id), cache=frozenset({"key"} if takes_key else ()))
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
@@ -398,6 +407,7 @@ class OpenAIProvider(HttpProvider):
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": request.temperature,
+            "prompt_cache_key": cache_key(request.conversation_id) if self._cache_places(request, learned) else None,
             "max_completion_tokens" if is_official else "max_tokens": request.max_tokens,
             **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
             **extra_body,

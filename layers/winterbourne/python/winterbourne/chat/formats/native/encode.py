@@ -6,7 +6,7 @@
     data: {"type":"tool_call","name":"get_weather","status":"started","id":"call_1","arguments":"{}"}
     data: {"type":"tool_call","name":"get_weather","status":"completed","id":"call_1","duration_ms":12,"result":{}}
     data: {"type":"tool_call","name":"pay","status":"approval_requested","id":"call_2","arguments":"{}","approval":{}}
-    data: {"type":"done","stop_reason":"stop","usage":{"input":9,"output":4,"cached":0},"turns":2}
+    data: {"type":"done","stop_reason":"stop","usage":{"input":9,"output":4,"cached":0,"cache_write":0},"turns":2}
 
 The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out`, `cancelled` or
 `denied`; or it is `approval_requested`, and goes on in the answer to a request that has the decision.
@@ -27,7 +27,8 @@ from winterbourne.chat.formats.json_text import single_line
 __all__ = ["NativeEncoder", "tool_call_frame_prefix", "tool_finished_frame"]
 
 DONE_FRAME: Final = (
-    b'data: {"type":"done","stop_reason":"%b","usage":{"input":%d,"output":%d,"cached":%d},"turns":%d}\n\n'
+    b'data: {"type":"done","stop_reason":"%b",'
+    b'"usage":{"input":%d,"output":%d,"cached":%d,"cache_write":%d},"turns":%d}\n\n'
 )
 
 
@@ -77,7 +78,8 @@ class NativeEncoder(sse.SseResponse):
                 ids = string(conversation_id), string(message_id), string(model)
                 return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % ids
             case e.ConversationEnded(stop_reason, usage, turns):
-                return DONE_FRAME % (stop_reason.encode(), usage.input, usage.output, usage.cached, turns)
+                counts = usage.input, usage.output, usage.cached, usage.cache_write
+                return DONE_FRAME % (stop_reason.encode(), *counts, turns)
             case e.ConversationFailed(code, message, request_id):
                 fields = string(code), string(message), string(request_id)
                 return b'data: {"type":"error","code":%b,"message":%b,"request_id":%b}\n\n' % fields

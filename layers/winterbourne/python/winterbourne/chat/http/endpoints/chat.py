@@ -42,6 +42,13 @@ Save: TypeAlias = Callable[[Message], None]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
+_TOKEN_COUNTS: Final[tuple[tuple[telemetry.Metric, str], ...]] = (
+    ("InputTokens", "input"),
+    ("OutputTokens", "output"),
+    ("CachedInputTokens", "cached"),
+    ("CacheWriteTokens", "cache_write"),
+)
+
 
 class ChatEndpoint(msgspec.Struct, frozen=True):
     """Answers chat requests.
@@ -59,6 +66,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         stop_signals: Delivers stop requests.
         streams: Sends an answer again to a client that reconnects.
         titles: Names the conversations; None if their titles are the beginnings of their first questions.
+        context: What the model is told in each request, after all that is cached; a function of the caller's id.
     """
 
     request_settings: RequestSettings
@@ -73,6 +81,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     stop_signals: StopSignals
     streams: StreamEndpoint
     titles: Titles | None = None
+    context: Callable[[str], str] | None = None
 
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
         """Answer one chat request in the given wire format.
@@ -93,7 +102,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         is_logged = request.store or bool(request.conversation_id)
         conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
         message_id = request.message_id or f"m_{uuid.uuid4().hex}"
-        request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
+        told = "\n\n".join(filter(None, (self.context and self.context(context.caller.id), request.context)))
+        request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id, context=told)
         log = self._open_log(request, context) if is_logged else None
         is_durable = isinstance(log, OpenConversation) or (is_logged and self.conversations.is_shared)
         on_disconnect = self.stream_settings.on_disconnect
@@ -187,6 +197,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             deadline=deadline,
             request_id=request_id,
             caller_id=caller_id,
+            is_named=log is not None,
             log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
@@ -195,9 +206,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         try:
             await supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
         finally:  # the sum of all turns
-            input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
             context.record.fields["turns"] = len(usages)
-            context.record.measurements += [("InputTokens", input_tokens, ""), ("OutputTokens", output_tokens, "")]
+            for metric, name in _TOKEN_COUNTS:
+                context.record.measurements.append((metric, sum(getattr(used, name) for used in usages), ""))
 
 
 async def _reserve(reservation: TokenReservation, usages: Sequence[Usage], request: ModelRequest) -> None:
