@@ -179,7 +179,9 @@ class TestKeptMessages:
                     {"type": "step-start"},
                     {"type": "text", "text": "18.", "state": "done"},
                 ],
-                "metadata": {"usage": {"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2, "cacheWriteInputTokens": 3}},
+                "metadata": {
+                    "usage": {"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2, "cacheWriteInputTokens": 3}
+                },
             }
         ]
 
