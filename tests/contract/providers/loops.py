@@ -49,21 +49,19 @@ def _calls(numbers: Iterator[int], calls: int) -> Answer:
     return Answer("Let me look.", tuple((name, '{"harbour":"Whitby"}') for name in names))
 
 
-async def ten_turns(family: str, calls: int = 1, **settings: object) -> StrictProvider:
+async def ten_turns(family: str, calls: int = 1, model_cache: str = "auto") -> StrictProvider:
     """One question with ten model turns, of which nine call tools."""
     async with strict_providers(family) as providers:
-        talk, numbers = begin(provider := providers[family], **settings), itertools.count()
+        talk, numbers = begin(provider := providers[family], model_cache=model_cache), itertools.count()
         talk.model(*(_calls(numbers, calls) for _ in range(TURNS - 1)), Answer("There is room."))
         await talk.ask("Where can I lie tonight?")
     return provider
 
 
-async def many_questions(
-    family: str, client: str, context: Callable[[str], str] | None = None, **settings: object
-) -> StrictProvider:
+async def many_questions(family: str, client: str, context: Callable[[str], str] | None = None) -> StrictProvider:
     """Ten questions of one conversation, for each of which the model calls tools twice."""
     async with strict_providers(family) as providers:
-        talk, numbers = begin(provider := providers[family], client, context, **settings), itertools.count()
+        talk, numbers = begin(provider := providers[family], client, context), itertools.count()
         for number in range(TURNS):
             talk.model(_calls(numbers, 1), _calls(numbers, 2), Answer(f"Berth {number}."))
             await talk.ask(f"And for ship {number}?")

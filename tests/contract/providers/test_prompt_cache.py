@@ -123,9 +123,9 @@ class TestTheFake:
         cache = PromptCache(min_tokens=500)
         for at, upto in marks.items():
             blocks = [Block("messages", "text", b.content, "5m" if n == at else "") for n, b in enumerate(self.BLOCKS)]
-            reading = cache.use(blocks[:upto])
-        assert reading.total == 100 * length
-        return reading.read
+            cache.use(blocks[:upto])
+        assert cache.readings[-1].total == 100 * length
+        return cache.readings[-1].read
 
     def test_an_entry_is_found_twenty_blocks_before_a_mark_and_no_further(self) -> None:
         assert self.read({9: 10, 29: 30}) == 1000

@@ -218,7 +218,7 @@ def marked(family: str, *places: str) -> dict[str, Any]:
     """A request with marks after `tools`, `system`, `user`, `thinking` or `result`; `first` is before a message."""
     dialect = FAMILIES[family].dialect
     thought = FOREIGN[dialect] if dialect == "anthropic" else {"reasoningContent": FOREIGN[dialect]}
-    turns = [QUESTION, {"role": "assistant", "first": [thought]}, QUESTION, ANSWER, QUESTION, *LOOP[1:]]
+    turns: list[dict[str, Any]] = [QUESTION, {"role": "assistant", "first": [thought]}, QUESTION, ANSWER, *LOOP]
     body = body_of(family, turns, system=["Be brief."])
     messages: list[list[Any]] = [message["content"] for message in body["messages"]]
     tools = body["toolConfig"]["tools"] if dialect == "bedrock" else body["tools"]

@@ -57,11 +57,9 @@ def split_system(system: str, own: str) -> list[str]:
     return [text for text in ([own, rest] if rest != system else [system]) if text.strip()]
 
 
-def cache_key(conversation_id: str) -> str | None:
-    """A key under which a provider caches a conversation, without telling its id; None if that is not known."""
-    return (
-        hashlib.sha256(conversation_id.encode("utf-8", "surrogatepass")).hexdigest()[:32] if conversation_id else None
-    )
+def cache_key(conversation_id: str) -> str:
+    """A key under which a provider caches a conversation, without telling it the id."""
+    return hashlib.sha256(conversation_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _volatile_texts(request: ModelRequest) -> set[str]:

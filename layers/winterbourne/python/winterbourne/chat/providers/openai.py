@@ -395,6 +395,7 @@ class OpenAIProvider(HttpProvider):
             if thinking.get("type") == "enabled":
                 demanded.add("reasoning_content")
             request, extra_body = fit_thinking(request, extra_body, is_signed=False)
+        has_key = request.conversation_id and "key" in self._cache_places(request, learned)
         encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
         is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))
@@ -407,7 +408,7 @@ class OpenAIProvider(HttpProvider):
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": request.temperature,
-            "prompt_cache_key": cache_key(request.conversation_id) if self._cache_places(request, learned) else None,
+            "prompt_cache_key": cache_key(request.conversation_id) if has_key else None,
             "max_completion_tokens" if is_official else "max_tokens": request.max_tokens,
             **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
             **extra_body,
