@@ -40,8 +40,8 @@ CONVERSATION: tuple[e.ChatEvent, ...] = (
     e.ToolCallStarted("call_3", "ask_user"),
     e.ToolArgumentsDelta("call_3", "{}"),
     e.ToolCallReady("call_3", "ask_user", "{}"),
-    e.TurnEnded("tool_calls", e.Usage(40, 5, 20, 5)),
-    e.ConversationEnded("tool_calls", e.Usage(60, 14, 20, 5), 2),
+    e.TurnEnded("tool_calls", e.Usage(40, 5, 20)),
+    e.ConversationEnded("tool_calls", e.Usage(60, 14, 20), 2),
 )
 
 CLIENT_TOOLS = frozenset({"ask_user"})

@@ -81,7 +81,7 @@ class TestEvents:
 
     def test_a_turn_is_a_step_and_a_message(self) -> None:
         events = (STARTED, e.TurnStarted(1), e.TextDelta("a"), e.TurnEnded("stop"))
-        assert encoded(*events, e.ConversationEnded("stop", e.Usage(9, 4, 2, 3), 1))[1:] == [
+        assert encoded(*events, e.ConversationEnded("stop", e.Usage(9, 4, 2), 1))[1:] == [
             {"type": "STEP_STARTED", "stepName": "turn 1"},
             {"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "assistant"},
             {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "a"},
@@ -93,7 +93,7 @@ class TestEvents:
                 "runId": "r1",
                 "outcome": {"type": "success"},
                 "result": {"stopReason": "stop"},
-                "usage": [{"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2, "cacheWriteInputTokens": 3}],
+                "usage": [{"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2}],
             },
         ]
 

@@ -144,10 +144,10 @@ class TestChunks:
         assert end["providerMetadata"] == {"winterbourne": {"signature": "sig"}}
 
     def test_the_finish_counts_tokens(self) -> None:
-        finish, done = chunks(e.ConversationEnded("max_tokens", e.Usage(9, 4, 2, 3), 1))
+        finish, done = chunks(e.ConversationEnded("max_tokens", e.Usage(9, 4, 2), 1))
         assert done == "[DONE]"
         assert finish["finishReason"] == "length"
-        usage = {"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2, "cacheWriteInputTokens": 3}
+        usage = {"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2}
         assert finish["messageMetadata"] == {"usage": usage}
 
     def test_an_error_and_a_stop_end_the_stream_too(self) -> None:

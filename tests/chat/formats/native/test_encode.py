@@ -95,13 +95,18 @@ class TestFrames:
         assert frame == {"type": "start", "conversation_id": "c", "message_id": "m", "model": "scripted"}
 
     def test_done_counts_tokens_and_turns(self) -> None:
-        [frame] = data_of(frames(e.ConversationEnded("stop", e.Usage(9, 4, 2, 3), 2)))
+        [frame] = data_of(frames(e.ConversationEnded("stop", e.Usage(9, 4, 2), 2)))
         assert frame == {
             "type": "done",
             "stop_reason": "stop",
-            "usage": {"input": 9, "output": 4, "cached": 2, "cache_write": 3},
+            "usage": {"input": 9, "output": 4, "cached": 2},
             "turns": 2,
         }
+
+    def test_done_says_more_of_the_usage_where_there_is_more(self) -> None:
+        [frame] = data_of(frames(e.ConversationEnded("stop", e.Usage(9, 4, 2, 3, 1, 0.00123), 2)))
+        counts = {"input": 9, "output": 4, "cached": 2, "cache_write": 3, "reasoning": 1}
+        assert frame["usage"] == {**counts, "cost": 0.00123}
 
     def test_error_and_stopped_are_terminal_frames(self) -> None:
         failed = e.ConversationFailed("model_busy", "later", "r-1")

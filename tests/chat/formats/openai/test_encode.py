@@ -93,11 +93,22 @@ class TestChunks:
         assert deltas(chunks(e.ReasoningDelta("hm"))) == [{"reasoning_content": "hm"}]
 
     def test_usage_comes_last_if_requested(self) -> None:
-        ended = e.ConversationEnded("stop", e.Usage(9, 4, 2, 3), 1)
+        ended = e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)
         usage = chunks(ended, stream_options={"include_usage": True})[-2]
         assert usage["choices"] == []
         assert usage["usage"]["total_tokens"] == 13
         assert [chunk for chunk in chunks(ended)[:-1] if "usage" in chunk] == []
+
+    def test_usage_has_cache_writes_reasoning_and_the_cost_where_they_are_known(self) -> None:
+        ended = e.ConversationEnded("stop", e.Usage(9, 4, 2, 3, 1, 0.25), 1)
+        assert chunks(ended, stream_options={"include_usage": True})[-2]["usage"] == {
+            "prompt_tokens": 9,
+            "completion_tokens": 4,
+            "total_tokens": 13,
+            "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 3},
+            "completion_tokens_details": {"reasoning_tokens": 1},
+            "cost": 0.25,
+        }
 
     def test_an_error_is_an_error_object(self) -> None:
         failed = e.ConversationFailed("model_busy", "later", "r-1", 503)
@@ -152,7 +163,7 @@ class TestCompletion:
     def test_nothing_is_sent_before_the_terminal_event(self) -> None:
         completion = encoder()
         assert completion.encode([STARTED, e.TurnStarted(1), e.TextDelta("Hel"), e.TextDelta("lo")]) == b""
-        answer = orjson.loads(completion.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2, 3), 1)]))
+        answer = orjson.loads(completion.encode([e.ConversationEnded("stop", e.Usage(9, 4, 2), 1)]))
         assert completion.status == 200
         assert completion.headers["content-type"] == "application/json"
         assert answer["choices"][0]["message"]["content"] == "Hello"

@@ -20,6 +20,7 @@ class SettingArguments(TypedDict, total=False):
     model_max_tokens: int
     model_idle_timeout: float
     model_extra_body: str
+    model_capabilities: str
     model_cache: Literal["auto", "off", "1h"]
     system_prompt: str
     system_prompt_from_request: bool

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
-from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantPart,
@@ -25,7 +24,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.providers.caching import ALL_PLACES, Blocks, mark_prompt, split_system
+from winterbourne.chat.providers.caching import Blocks, mark_prompt, split_system
 from winterbourne.chat.providers.errors import ErrorHints, raise_if_error
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
@@ -212,12 +211,6 @@ class AnthropicProvider(HttpProvider):
     parser_type = AnthropicParser
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
-
-    @override
-    def capabilities(self, model_id: str) -> Capabilities:
-        """Behind other addresses are models that are no Claude, and servers that take no marks."""
-        is_claude = urlsplit(self._base_url).hostname == _OFFICIAL_HOST or "claude" in (model_id or self._model_id)
-        return msgspec.structs.replace(super().capabilities(model_id), cache=ALL_PLACES if is_claude else frozenset())
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 botocore signs requests and splits event stream messages; it is imported only if this provider is selected.
 """
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -14,7 +13,6 @@ import httpx
 import msgspec
 import orjson
 
-from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantPart,
@@ -30,7 +28,7 @@ from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelGarbled, SettingsError
 from winterbourne.chat.infra.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.infra.sigv4 import sign
-from winterbourne.chat.providers.caching import ALL_PLACES, Blocks, mark_prompt, split_system
+from winterbourne.chat.providers.caching import Blocks, mark_prompt, split_system
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_body
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
@@ -52,12 +50,6 @@ __all__ = ["BedrockParser", "BedrockProvider", "make"]
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
 _ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
 _MARKABLE: Final = frozenset({"text", "image", "toolResult"})  # not after a document; for Nova only after text
-_CACHES: Final = {  # by patterns of model ids, the first that is found
-    r"claude-(v2|instant|3-(opus|sonnet|haiku)|3-5-sonnet-20240620)": frozenset[str](),
-    r"claude-(3-|\w+-4-(1-)?\d{8})": ALL_PLACES - {"1h"},
-    r"anthropic\.claude": ALL_PLACES,
-    r"amazon\.nova-(?!canvas|reel|sonic)": frozenset({"system", "messages"}),
-}
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 
@@ -214,13 +206,6 @@ class BedrockProvider(HttpProvider):
     takes_image_urls = False
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
-
-    @override
-    def capabilities(self, model_id: str) -> Capabilities:
-        """Models without a prompt cache refuse every cache point."""
-        model = model_id or self._model_id
-        cache = next((places for pattern, places in _CACHES.items() if re.search(pattern, model)), frozenset[str]())
-        return msgspec.structs.replace(super().capabilities(model_id), cache=cache)
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:

@@ -14,9 +14,7 @@ from typing import Any, Final, TypeAlias
 from winterbourne.chat.core.messages import UserMessage, VolatilePart
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["ALL_PLACES", "cache_key", "mark_prompt", "split_system"]
-
-ALL_PLACES: Final = frozenset({"tools", "system", "messages", "1h"})
+__all__ = ["cache_key", "mark_prompt", "split_system"]
 
 Blocks: TypeAlias = list[dict[str, Any]]
 Mark: TypeAlias = Callable[[Blocks, int], None]

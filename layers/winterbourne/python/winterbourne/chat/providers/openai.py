@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -374,12 +373,6 @@ class OpenAIProvider(HttpProvider):
         **dict.fromkeys(("stream_options", "parallel_tool_calls")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
-
-    @override
-    def capabilities(self, model_id: str) -> Capabilities:
-        """Compatible servers cache by themselves, and may refuse a field that they do not know."""
-        takes_key = (urlsplit(self._base_url).hostname or "").endswith(_OPENAI_HOSTS)
-        return msgspec.structs.replace(super().capabilities(model_id), cache=frozenset({"key"} if takes_key else ()))
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
