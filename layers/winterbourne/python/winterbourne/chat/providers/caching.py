@@ -73,19 +73,16 @@ def _ends(
     Before a question that is where the question before it ended: of an answer, what was sent need not come back.
     """
     users: list[Blocks] = [message["content"] for message in messages if message["role"] == "user"]
-    ends = [
-        (blocks, places[-1])
-        for blocks in users
-        if (
-            places := [
-                at for at, block in enumerate(blocks) if _kind(block) in kinds and block.get("text") not in volatile
-            ]
-        )
-    ]
-    *before, end = ends or [([], -1)]
-    if _asks(end[0]):
-        before = [one for one in before if _asks(one[0])]
-    yield from (one for one in (*before[-1:], end) if one[0])
+    ends = [(blocks, at) for blocks in users if (at := _last(blocks, kinds, volatile)) >= 0]
+    if ends and _asks(ends[-1][0]):
+        ends = [*(one for one in ends[:-1] if _asks(one[0])), ends[-1]]
+    yield from ends[-2:]
+
+
+def _last(blocks: Blocks, kinds: Collection[str], volatile: Collection[str]) -> int:
+    """The last block that may be marked, or -1."""
+    places = (at for at, block in enumerate(blocks) if _kind(block) in kinds and block.get("text") not in volatile)
+    return max(places, default=-1)
 
 
 def _asks(blocks: Blocks) -> bool:
