@@ -35,6 +35,7 @@ WRONG: Final = {
     "providers=[len]": "providers, stores and auth_schemes: expected dicts",
     "stores={'x': 5}": "providers, stores and auth_schemes: expected dicts",
     "mcp_token='t'": "mcp_token: expected a function",
+    "context='noon'": "context: expected a function",
     "formats=native.FORMAT": "formats: expected a list of Format",
     "formats=['/x']": "formats: expected a list of Format",
     "formats=[msgspec.structs.replace(native.FORMAT, path='plain')]": "a format's path must be like /plain",

@@ -162,6 +162,7 @@ CHOICES = {
     "KEEP": "always",
     "LOG_MESSAGES": "true",
     "MCP_ENDPOINT": "off",
+    "MODEL_CACHE": "1h",
     "ON_DISCONNECT": "run",
     "OPENAI_API": "chat",
     "SYSTEM_PROMPT_FROM_REQUEST": "false",

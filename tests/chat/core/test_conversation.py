@@ -47,6 +47,7 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     ToolSchema,
     UserMessage,
+    VolatilePart,
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.core.usage import estimate_input
@@ -83,6 +84,39 @@ class NoTools:
     """Tools of which none may be called."""
 
     schemas = ()
+
+
+class TestThePrompt:
+    """Each request of a conversation begins like the one before it, so that a provider can cache it."""
+
+    @jumping
+    async def test_has_the_tools_by_their_names(self) -> None:
+        client_tools = tuple(ToolSchema(name, "", {}) for name in ("zoom", "ask"))
+        provider = FakeProvider(answer("hi"))
+        request = msgspec.structs.replace(REQUEST, client_tools=client_tools)
+        await conversation(RecordingEmit(), provider, request=request).run()
+        names = [tool.name for tool in provider.requests[0].tools]
+        assert names == sorted(names)
+        assert {"ask", "zoom"} < {*names}
+
+    @jumping
+    async def test_has_what_changes_at_the_end_of_the_newest_question_and_keeps_none_of_it(self) -> None:
+        kept: list[Message] = []
+        provider = FakeProvider(calls_tools(("a", "sleep", "0")), answer("hi"))
+        older = (UserMessage((Text("Hello?"),)), AssistantMessage((Text("Yes."),)))
+        request = msgspec.structs.replace(REQUEST, messages=(*older, HELLO), context="It is noon.")
+        await conversation(RecordingEmit(), provider, kept.append, request=request).run()
+        told = UserMessage((Text("hello"), VolatilePart("\n\nIt is noon.")))
+        assert [each.messages[:3] for each in provider.requests] == [(*older, told)] * 2
+        assert "noon" not in str(kept)
+
+    @jumping
+    @pytest.mark.parametrize(("is_named", "expected"), [(True, "c"), (False, "")])
+    async def test_is_of_the_conversation_that_its_client_names(self, expected: str, *, is_named: bool) -> None:
+        chat = conversation(RecordingEmit(), provider := FakeProvider(answer("hi")))
+        chat.is_named = is_named
+        await chat.run()
+        assert (provider.requests[0].conversation_id, provider.requests[0].cache) == (expected, True)
 
 
 class TestAnswerWithoutTools:

@@ -21,7 +21,7 @@ from winterbourne.chat.core.messages import (
     UnusablePart,
     UserMessage,
 )
-from winterbourne.chat.core.request_checks import available_models, check_request
+from winterbourne.chat.core.request_checks import available_models, check_request, images_of
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import Settings
 
@@ -207,6 +207,20 @@ class TestLimits:
         checked = check(ChatRequest(messages=messages), Settings.of(max_images=2)).messages
         assert checked[1:] == messages[1:]
         assert checked[0] == UserMessage((Text("0"), Text("[an older image that is not shown any more]")), "u0")
+
+    def test_older_images_go_in_batches_so_that_most_questions_change_no_older_message(self) -> None:
+        image = Image("image/png", "aGk=")
+        messages = [UserMessage((Text(str(n)), image), f"u{n}") for n in range(12)]
+        shown = []
+        for count in range(1, 13):
+            checked = check(ChatRequest(messages=tuple(messages[:count])), Settings.of(max_images=6)).messages
+            shown.append(len(images_of(checked)))
+        assert shown == [1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6]
+
+    def test_the_context_is_as_long_as_a_message_at_most(self) -> None:
+        request = ChatRequest(messages=(HI,), context="x" * 9)
+        assert check(request, Settings.of(max_message_chars=9)).context == "x" * 9
+        assert rejection(request, Settings.of(max_message_chars=8)) == (413, "message_too_long")
 
     def test_client_tools_are_limited_in_number_and_have_unique_names(self) -> None:
         tools = tuple(ToolSchema(name, "", {}) for name in ("a", "b", "b"))

@@ -14,6 +14,7 @@ import botocore.session
 from botocore.model import Shape
 from botocore.validate import ParamValidator
 
+from tests.contract.providers.prompt_cache import Block, blocks_of
 from tests.contract.providers.requests import Call, Request, Turn
 
 __all__ = ["Check"]
@@ -375,6 +376,37 @@ def details_missing(request: Request) -> str | None:
 def signed_id_changed(request: Request) -> str | None:
     """The id carries the signature; a call of another model has none, and needs one in the loop under way."""
     return first(turn.calls[0].name for turn in _open_turns(request) if turn.calls[0].id not in request.given.ids)
+
+
+# Marks for a prompt cache.
+
+
+def _marked(request: Request) -> list[Block]:
+    dialect = "bedrock" if request.family.startswith("bedrock") else "anthropic"
+    return [block for block in blocks_of(dialect, request.body) if block.ttl]
+
+
+def many_marks(request: Request) -> str | None:
+    count = len(_marked(request))
+    return str(count) if count > 4 else None
+
+
+def marks_on(*kinds: str, place: str = "") -> Check:
+    """Marks that a provider does not take on blocks of these kinds; with a place, only there."""
+
+    def check(request: Request) -> str | None:
+        return first(f"{b.place}.{b.kind}" for b in _marked(request) if b.kind in kinds and place in {"", b.place})
+
+    return check
+
+
+def long_mark(request: Request) -> str | None:
+    return first(block.place for block in _marked(request) if block.ttl == "1h")
+
+
+def long_after_short_mark(request: Request) -> str | None:
+    pairs = itertools.pairwise(_marked(request))
+    return first(after.place for before, after in pairs if before.ttl == "5m" and after.ttl == "1h")
 
 
 # Fields and limits.

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.contract.providers.prompt_cache import PromptCache
+
 __all__ = ["FAMILIES", "Family"]
 
 ErrorBody = Callable[[int, str], Any]
@@ -26,6 +28,7 @@ class Family:
         thinks: Whether a request is answered with thinking.
         has_tools: Whether the model can call tools.
         others: Further settings of a chat that uses it.
+        cache: Makes its prompt cache; None if it reports none.
     """
 
     dialect: str
@@ -38,6 +41,7 @@ class Family:
     thinks: Callable[[Mapping[str, Any]], bool] = lambda _: False
     has_tools: bool = True
     others: Mapping[str, object] = field(default_factory=dict)
+    cache: Callable[[], PromptCache] | None = None
 
     def settings(self, port: int) -> dict[str, object]:
         """The settings of a chat that uses the fake at this port."""
@@ -139,8 +143,14 @@ def _bedrock_thinks(body: Mapping[str, Any]) -> bool:
     return _is_enabled(body.get("additionalModelRequestFields") or {})
 
 
+def _implicit_cache() -> PromptCache:
+    return PromptCache(min_tokens=1024, write=1, needs_marks=False)
+
+
 FAMILIES: Mapping[str, Family] = {
-    "anthropic": Family("anthropic", _anthropic, model_id="claude-haiku-4-5"),
+    "anthropic": Family(
+        "anthropic", _anthropic, model_id="claude-haiku-4-5", cache=lambda: PromptCache(min_tokens=4096)
+    ),
     "anthropic-thinking": Family(
         "anthropic",
         _anthropic,
@@ -148,8 +158,14 @@ FAMILIES: Mapping[str, Family] = {
         extra_body=BUDGET,
         reasoning="thinking",
         thinks=_is_enabled,
+        cache=lambda: PromptCache(min_tokens=1024),
     ),
-    "bedrock-nova": Family("bedrock", _bedrock, model_id="global.amazon.nova-2-lite-v1:0"),
+    "bedrock-nova": Family(
+        "bedrock",
+        _bedrock,
+        model_id="global.amazon.nova-2-lite-v1:0",
+        cache=lambda: PromptCache(min_tokens=1024, write=1, read=0.25),
+    ),
     "bedrock-claude-thinking": Family(
         "bedrock",
         _bedrock,
@@ -157,6 +173,7 @@ FAMILIES: Mapping[str, Family] = {
         extra_body={"additionalModelRequestFields": BUDGET},
         reasoning="thinking",
         thinks=_bedrock_thinks,
+        cache=lambda: PromptCache(min_tokens=1024),
     ),
     "openai": Family(
         "responses",
@@ -165,9 +182,12 @@ FAMILIES: Mapping[str, Family] = {
         model_id="gpt-5.4-mini",
         reasoning="encrypted_content",
         thinks=lambda _: True,
+        cache=_implicit_cache,
     ),
-    "openai-chat": Family("chat", _openai, "api.openai.com", model_id="gpt-5.4-mini", others={"openai_api": "chat"}),
-    "azure": Family("chat", _openai, "harbour.openai.azure.com", "/openai/v1", "gpt-5"),
+    "openai-chat": Family(
+        "chat", _openai, "api.openai.com", model_id="gpt-5.4-mini", others={"openai_api": "chat"}, cache=_implicit_cache
+    ),
+    "azure": Family("chat", _openai, "harbour.openai.azure.com", "/openai/v1", "gpt-5", cache=_implicit_cache),
     "deepseek": Family(
         "chat",
         _deepseek,

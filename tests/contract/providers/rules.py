@@ -1010,6 +1010,67 @@ RULES: tuple[Rule, ...] = (
         "https://github.com/AnswerDotAI/fastllm/issues/45, https://github.com/decolua/9router/issues/393",
         "rewrites it in the request, for the call and its result",
     ),
+    # Marks for a prompt cache.
+    Rule(
+        "more than four cache marks",
+        {
+            CLAUDE: "A maximum of 4 blocks with cache_control may be provided. Found {found}.",
+            CONVERSE: "The number of cachePoint blocks exceeds the limit of 4: {found}",
+        },
+        checks.many_marks,
+        "https://github.com/tghamm/Anthropic.SDK/issues/50",
+        "sets four at most",
+    ),
+    Rule(
+        "a cache mark on thinking",
+        {CLAUDE: "{found}.cache_control: Extra inputs are not permitted"},
+        checks.marks_on("thinking", "redacted_thinking"),
+        "https://github.com/Wei-Shaw/sub2api/issues/225",
+        "marks what users and tools say",
+    ),
+    Rule(
+        "a mark of an hour after one of five minutes",
+        {
+            f"{CLAUDE} {CONVERSE}": "{found}.cache_control.ttl: a ttl='1h' cache_control block must not come after a "
+            "ttl='5m' cache_control block"
+        },
+        checks.long_after_short_mark,
+        "https://github.com/karthink/gptel/issues/977",
+        "gives all marks of a request one lifetime",
+    ),
+    Rule(
+        "a cache point that is the first of its list, or follows a document or a video",
+        {CONVERSE: "{found}: cachePoint is not supported here"},
+        checks.marks_on("nothing", "document", "video", "reasoningContent"),
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html",
+        "puts it after what users say and tools answer",
+        inferred=True,
+    ),
+    Rule(
+        "a cache point among the tools of Nova",
+        {"bedrock-nova": "Malformed input request: #/toolConfig/tools/1: extraneous key [cachePoint] is not permitted"},
+        checks.marks_on("toolSpec", place="tools"),
+        "https://github.com/NousResearch/hermes-agent/issues/97281",
+        "sets none; where another model refuses one, asks again without those in that place and remembers it",
+    ),
+    Rule(
+        "a cache point after a result or an image, by Nova",
+        {
+            "bedrock-nova": "Malformed input request: #/messages/6/content/1: extraneous key [cachePoint] is not "
+            "permitted ({found})"
+        },
+        checks.marks_on("toolResult", "image", "toolUse"),
+        "https://github.com/aws-samples/bedrock-engineer/pull/71, "
+        "https://github.com/aws-samples/generative-ai-use-cases/pull/1077",
+        "sets them after a user's text alone",
+    ),
+    Rule(
+        "a cache point of an hour, by Nova",
+        {"bedrock-nova": "cachePoint.ttl in {found} is not supported"},
+        checks.long_mark,
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html",
+        "sets no other than of five minutes",
+    ),
     # Images.
     Rule(
         "an image of another type",

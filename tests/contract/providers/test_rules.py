@@ -244,6 +244,13 @@ BAD: Mapping[str, Mapping[str, Any]] = {
     },
     "fewer than 16 output tokens": {"max_output_tokens": 15},
     "a call's id over 64 long": loop(("x" * 65, "add", {})),
+    "more than four cache marks": {"marks": ["tools", "system", *["user"] * 3]},
+    "a cache mark on thinking": {"marks": ["thinking"]},
+    "a mark of an hour after one of five minutes": {"marks": ["tools", "system 1h"]},
+    "a cache point that is the first of its list, or follows a document or a video": {"marks": ["first"]},
+    "a cache point among the tools of Nova": {"marks": ["tools"]},
+    "a cache point after a result or an image, by Nova": {"marks": ["result"]},
+    "a cache point of an hour, by Nova": {"marks": ["system 1h"]},
     "an image of another type": picture("image/bmp", PNG),
     "an image that is not base64": picture("image/png", "?"),
     "an image by its URL": picture("image/png", "https://a.example/b.png"),
@@ -251,9 +258,31 @@ BAD: Mapping[str, Mapping[str, Any]] = {
 """By the name of a rule, a request that breaks it."""
 
 
+def marked(family: str, *places: str) -> dict[str, Any]:
+    """A request with marks after `tools`, `system`, `user`, `thinking` or `result`; `first` is before a message."""
+    dialect = FAMILIES[family].dialect
+    thought = FOREIGN[dialect] if dialect == "anthropic" else {"reasoningContent": FOREIGN[dialect]}
+    turns: list[dict[str, Any]] = [QUESTION, {"role": "assistant", "first": [thought]}, QUESTION, ANSWER, *LOOP]
+    body = body_of(family, turns, system=["Be brief."])
+    messages: list[list[Any]] = [message["content"] for message in body["messages"]]
+    tools = body["toolConfig"]["tools"] if dialect == "bedrock" else body["tools"]
+    lists = {"tools": tools, "system": body["system"], "thinking": messages[1], "result": messages[-1]}
+    users = iter([messages[0], messages[2], messages[4]])
+    for place, _, ttl in (each.partition(" ") for each in places):
+        blocks = next(users) if place in {"user", "first"} else lists[place]
+        mark = {"ttl": ttl} if ttl else {}
+        if dialect == "anthropic":
+            blocks[-1]["cache_control"] = {"type": "ephemeral", **mark}
+        else:
+            blocks.insert(0 if place == "first" else len(blocks), {"cachePoint": {"type": "default", **mark}})
+    return body
+
+
 def broken(rule: Rule, family: str) -> dict[str, Any]:
     fields = dict(BAD[rule.name])
     others: dict[str, Any] = fields.pop("fields", {})
+    if "marks" in fields:
+        return marked(family, *fields["marks"])
     if fields.pop("empty", False):
         body = body_of(family, [QUESTION], [])
         return body | ({"toolConfig": {"tools": []}} if FAMILIES[family].dialect == "bedrock" else {"tools": []})

@@ -23,6 +23,7 @@ class SettingArguments(TypedDict, total=False):
     model_extra_body: str
     model_prices: str
     model_capabilities: str
+    model_cache: Literal["auto", "off", "1h"]
     system_prompt: str
     system_prompt_from_request: bool
     scripted_words_per_second: float

@@ -120,6 +120,11 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     `Capabilities` that differ, such as `{"gemma*": {"tools": false, "window": 8192}}`. Unset: what is known of each
     family of models, and what their refusals teach.
     """
+    model_cache: Literal["auto", "off", "1h"] = "auto"
+    """How a provider's prompt cache is asked for, so that what a conversation repeats in each request costs a fraction:
+    auto (marks for Claude and Nova, which live for five minutes, and a key for OpenAI), off, 1h (marks that live for an
+    hour where the model has that; writing them costs more). What MODEL_EXTRA_BODY says of the cache wins over this.
+    """
     system_prompt: str = ""
     """System prompt put before every conversation; the `instructions` of `Chat`. A request's own, if allowed, follows
     after a blank line.

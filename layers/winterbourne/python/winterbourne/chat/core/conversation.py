@@ -7,7 +7,7 @@ as its call is complete, while the model is still streaming. Independent of wire
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any, Final, Protocol, assert_never
+from typing import Any, Final, Protocol, assert_never, cast
 
 import msgspec
 from msgspec import UNSET
@@ -54,6 +54,7 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     ToolSchema,
     UserMessage,
+    VolatilePart,
 )
 from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.core.usage import complete_usage
@@ -136,6 +137,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         deadline: On the event loop's clock, in seconds; passed to the provider and the tools.
         request_id: The invocation's id, passed to the tools.
         caller_id: Who asks, passed to the tools.
+        is_named: Whether the client knows the conversation's id, and so will name it again.
         log_fields: Receives `stop_reason`, for the request's log line.
         called_tools: Receives the name of each tool that the model calls, for the request's log line.
         has_text: Whether the answer has begun.
@@ -153,6 +155,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     deadline: float = float("inf")
     request_id: str = ""
     caller_id: str = ""
+    is_named: bool = True
     log_fields: dict[str, object] = {}
     called_tools: list[str] = []
     has_text: bool = False
@@ -174,6 +177,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             history.append(UserMessage((Text(CONTINUE_REQUEST),)))  # models reject a turn of their own as the last
         client_tools = frozenset(tool.name for tool in request.client_tools)
         tools = (*(tool for tool in self.tools.schemas if tool.name not in client_tools), *request.client_tools)
+        tools = tuple(sorted(tools, key=lambda tool: tool.name))  # those of MCP servers come in any order
         before: EventBatch = (ConversationStarted(request.conversation_id, request.message_id, self.provider.name),)
         number, reason = 0, None
         if request.decisions:
@@ -234,16 +238,27 @@ class Conversation(msgspec.Struct, kw_only=True):
     def _model_request(self, history: list[Message], tools: tuple[ToolSchema, ...], number: int) -> ModelRequest:
         request = self.request
         return ModelRequest(
-            messages=tuple(history),
+            messages=_with_context(history, request.context),
             tools=tools,
             # Forcing a call in every turn would never let the model answer, so only the first turn is forced.
             tool_choice=request.tool_choice if number == 1 or request.tool_choice == "none" else TOOL_CHOICE_AUTO,
             system=request.system or "",
             model_id=request.model_id or "",
-            conversation_id=request.conversation_id,
+            conversation_id=request.conversation_id if self.is_named else "",
+            cache=True,
             **{name: getattr(request, name) for name in _OPTIONS},
             deadline=self.deadline,
         )
+
+
+def _with_context(history: Sequence[Message], context: str) -> tuple[Message, ...]:
+    """The messages, with what changes from request to request in the newest question: the same in a whole tool loop."""
+    questions = [at for at, message in enumerate(history) if isinstance(message, UserMessage)]
+    if not context.strip() or not questions:
+        return tuple(history)
+    question = cast("UserMessage", history[at := questions[-1]])
+    parts = (*question.parts, VolatilePart(f"\n\n{context}"))
+    return (*history[:at], msgspec.structs.replace(question, parts=parts), *history[at + 1 :])
 
 
 def _add(one: Usage, other: Usage) -> Usage:

@@ -1,5 +1,6 @@
 """Checks a decoded request against the settings: its history, its limits, its options and its choice of model. Pure."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -69,7 +70,7 @@ def check_request(
     messages = limit_older_images(messages, limits.max_images, takes_image_urls=capabilities.image_urls)
     if not messages and not (request.store and (request.regenerate or request.decisions)):  # they are in the store
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
-    _check_messages(messages, request.system or "", limits)
+    _check_messages(messages, (request.system or "", request.context), limits)
     _require_at_most(limits.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
     _require_at_most(limits.max_messages, len(request.decisions), "too_many_decisions", "decisions")
     _require_unique("tools: the name", [tool.name for tool in request.client_tools])
@@ -146,11 +147,16 @@ def _check_question(message: UserMessage, *, takes_image_urls: bool) -> None:
 def limit_older_images(
     messages: Sequence[Message], max_images: int, *, takes_image_urls: bool = True
 ) -> tuple[Message, ...]:
-    """The messages, with a line of text for each image that is one too many or cannot be sent; the newest ones stay."""
-    if not images_of(messages):
+    """The messages, with a line of text for each image that is one too many or cannot be sent; the newest ones stay.
+
+    Several go at once, half as many as there may be: what changes old messages costs the prompt cache what follows.
+    """
+    if not (images := images_of(messages)):
         return tuple(messages)
     newest = _newest_question(messages)
-    free = max_images - len(images_of([newest] if newest else []))
+    count, step = sum(takes_image_urls or not image.url for image in images), max(max_images // 2, 1)
+    dropped = math.ceil(max(count - max_images, 0) / step) * step
+    free = count - dropped - len(images_of([newest] if newest else []))
 
     def fitting(part: UserPart) -> UserPart:
         nonlocal free
@@ -171,10 +177,10 @@ def limit_older_images(
     return tuple(reversed(limited))
 
 
-def _check_messages(messages: Sequence[Message], system: str, limits: RequestSettings) -> None:
+def _check_messages(messages: Sequence[Message], texts: Iterable[str], limits: RequestSettings) -> None:
     if len(messages) > limits.max_messages:
         raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
-    longest = max([len(system), *map(count_chars, messages)])
+    longest = max([*map(len, texts), *map(count_chars, messages)])
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
     _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")
 

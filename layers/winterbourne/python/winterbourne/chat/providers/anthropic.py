@@ -4,6 +4,7 @@ https://docs.anthropic.com/en/api/messages-streaming
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.providers.caching import Blocks, mark_prompt, split_system
 from winterbourne.chat.providers.errors import ErrorHints, raise_if_error
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
@@ -38,6 +40,7 @@ __all__ = ["AnthropicParser", "AnthropicProvider", "make"]
 DEFAULT_MODEL: Final = "claude-haiku-4-5"
 _API_VERSION: Final = "2023-06-01"
 _OFFICIAL_HOST: Final = "api.anthropic.com"
+_MARKABLE: Final = frozenset({"text", "image", "document", "tool_result"})
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -65,6 +68,10 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
     kinds = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
     specs = [{"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools]
     return {"tools": specs, "tool_choice": kinds.get(choice, {"type": "tool", "name": choice})}
+
+
+def _mark(blocks: Blocks, at: int, *, control: dict[str, str]) -> None:
+    blocks[at]["cache_control"] = control
 
 
 class _Message(msgspec.Struct):
@@ -191,9 +198,9 @@ class AnthropicParser(StreamParser[bytes]):
             if (count := token_count(value)) is not None:
                 self._usage[name] = count
         counts = self._usage.get
-        cached = counts("cache_read_input_tokens", 0)
-        input_tokens = counts("input_tokens", 0) + counts("cache_creation_input_tokens", 0) + cached
-        self.assembler.usage = Usage(input_tokens, counts("output_tokens", 0), cached)
+        cached, written = counts("cache_read_input_tokens", 0), counts("cache_creation_input_tokens", 0)
+        input_tokens = counts("input_tokens", 0) + written + cached
+        self.assembler.usage = Usage(input_tokens, counts("output_tokens", 0), cached, written)
 
 
 class AnthropicProvider(HttpProvider):
@@ -207,17 +214,24 @@ class AnthropicProvider(HttpProvider):
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
-        del learned  # it is all about fields, which `encode` omits
         request, extra_body = fit_thinking(request, self._extra_body)
-        tools = offered_tools(request)
+        offered = offered_tools(request)
+        tools = _encode_tools(offered, request.tool_choice if request.tools else "none") if offered else {}
+        messages = to_alternating_messages(request, _encode_block, _encode_tool_result)
+        system: str | Blocks = request.system
+        own_system = self._settings.system_prompt
+        if places := self._cache_places(request, learned):
+            system = [{"type": "text", "text": text} for text in split_system(request.system, own_system)]
+            mark = partial(_mark, control={"type": "ephemeral", **({"ttl": "1h"} if "1h" in places else {})})
+            mark_prompt(request, (tools.get("tools", []), system, messages), places, mark, _MARKABLE)
         return "/v1/messages", {
             "model": request.model_id or self._model_id,
             "max_tokens": request.max_tokens or self._settings.model_max_tokens,
             "stream": True,
-            "system": request.system or None,
-            "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
+            "system": system or None,
+            "messages": messages,
             "temperature": request.temperature,
-            **(_encode_tools(tools, request.tool_choice if request.tools else "none") if tools else {}),
+            **tools,
             **extra_body,
         }
 

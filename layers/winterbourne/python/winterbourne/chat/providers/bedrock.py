@@ -28,6 +28,7 @@ from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelGarbled, SettingsError
 from winterbourne.chat.infra.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.infra.sigv4 import sign
+from winterbourne.chat.providers.caching import Blocks, mark_prompt, split_system
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_body
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
@@ -48,6 +49,7 @@ __all__ = ["BedrockParser", "BedrockProvider", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
 _ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
+_MARKABLE: Final = frozenset({"text", "image", "toolResult"})  # not after a document; for Nova only after text
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 
@@ -88,6 +90,10 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
 def _encode_tool_spec(tool: ToolSchema) -> dict[str, Any]:
     fields = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
     return {**fields, "description": tool.description} if tool.description else fields
+
+
+def _mark(blocks: Blocks, at: int, *, point: dict[str, str]) -> None:
+    blocks.insert(at + 1, {"cachePoint": point})
 
 
 class _ToolUse(msgspec.Struct, rename="camel"):
@@ -185,9 +191,9 @@ class BedrockParser(StreamParser[EventStreamMessage]):
         """Handle the last event of the stream."""
         if isinstance(usage, dict):
             counts = {name: token_count(value) or 0 for name, value in usage.items()}.get
-            cached = counts("cacheReadInputTokens", 0)
-            input_tokens = counts("inputTokens", 0) + cached + counts("cacheWriteInputTokens", 0)
-            self.assembler.usage = Usage(input_tokens, counts("outputTokens", 0), cached)
+            cached, written = counts("cacheReadInputTokens", 0), counts("cacheWriteInputTokens", 0)
+            input_tokens = counts("inputTokens", 0) + cached + written
+            self.assembler.usage = Usage(input_tokens, counts("outputTokens", 0), cached, written)
         if self.assembler.stop_reason:
             self.assembler.finish()
 
@@ -214,11 +220,19 @@ class BedrockProvider(HttpProvider):
         # them. If the model calls one all the same, the conversation does not run it.
         tools = offered_tools(request) if request.tool_choice != "none" or tool_call_ids(request) else ()
         choice = "" if "tool_choice" in learned else request.tool_choice
+        tool_config = _encode_tools(tools, choice) if tools else {}
+        messages = to_alternating_messages(request, _encode_block, _encode_tool_result)
+        system: Blocks = [{"text": request.system}] if request.system else []
+        if places := self._cache_places(request, learned):
+            system = [{"text": text} for text in split_system(request.system, self._settings.system_prompt)]
+            mark = partial(_mark, point={"type": "default", **({"ttl": "1h"} if "1h" in places else {})})
+            kinds = {"text"} if "nova" in (request.model_id or self._model_id) else _MARKABLE
+            mark_prompt(request, (tool_config.get("tools", []), system, messages), places, mark, kinds)
         return f"/model/{quote(request.model_id or self._model_id, safe='')}/converse-stream", {
-            "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
-            "system": [{"text": request.system}] if request.system else None,
+            "messages": messages,
+            "system": system or None,
             "inferenceConfig": limits,
-            "toolConfig": _encode_tools(tools, choice) if tools else None,
+            "toolConfig": tool_config or None,
             **extra_body,
         }
 

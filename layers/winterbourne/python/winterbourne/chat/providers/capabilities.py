@@ -103,6 +103,15 @@ _CLAUDE: Final[_Rows] = (
     (r"claude-(fable-5-[12]|mythos-5-2|(opus|sonnet|haiku)-5-5)", {"binds": True}),
 )
 
+_MARKS: Final = frozenset({"tools", "system", "messages", "1h"})
+# https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html: other models refuse every cache point.
+_CACHE_POINTS: Final[_Rows] = (
+    (r"anthropic\.claude-", {"cache": _MARKS}),
+    (r"claude-(3-|\w+-4-(1-)?\d{8})", {"cache": _MARKS - {"1h"}}),
+    (r"claude-(v2|instant|3-(opus|sonnet|haiku)|3-5-sonnet-20240620)", {"cache": frozenset()}),
+    (r"nova-(?!canvas|reel|sonic)", {"cache": _MARKS - {"tools", "1h"}}),
+)
+
 # Others on Bedrock, whose own fields for reasoning differ, and an unknown one is refused.
 # https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html
 _BEDROCK: Final[_Rows] = (
@@ -125,7 +134,7 @@ _BEDROCK: Final[_Rows] = (
 )
 
 _CHAT_COMPLETIONS: Final[_Rows] = (
-    (r"(api\.openai|azure)\.com ", {"documents": _PDF, "schema": True}),
+    (r"(api\.openai|azure)\.com ", {"documents": _PDF, "schema": True, "cache": frozenset({"key"})}),
     (r"\b(gpt-(3\.5|4)|chatgpt|gpt-5-chat)", _PLAIN),
     (r"\bgpt-4\.1", {"window": 1_047_576, "max_output": 32_768}),
     # https://platform.openai.com/docs/guides/reasoning
@@ -176,9 +185,10 @@ _FAMILIES: Final[Mapping[str, _Rows]] = {
     "anthropic": (
         (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}, "image_urls": True}),
         (_ANY, {"reasoning": None, "asks": "budget"}),
+        (r"(^api\.anthropic\.com |claude)", {"cache": _MARKS}),  # other servers may refuse them
         *_CLAUDE,
     ),
-    "bedrock": ((_ANY, {"options": _CLAUDE_OPTIONS}), *_CLAUDE, *_BEDROCK),
+    "bedrock": ((_ANY, {"options": _CLAUDE_OPTIONS}), *_CLAUDE, *_BEDROCK, *_CACHE_POINTS),
     "openai": (
         (_ANY, {"options": ALL_OPTIONS, "image_urls": True, "reasoning": None, "asks": "effort"}),
         *_CHAT_COMPLETIONS,

@@ -59,6 +59,7 @@ _MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of one response on the wire, so
 _DRAIN_TIMEOUT_S: Final = 0.05
 _MAX_ADAPTATIONS: Final = 6  # how often one request is changed because the model refuses it
 _TELLING_STATUSES: Final = frozenset({400, 404, 422, 500, 501})  # those of servers that refuse what is sent
+_CACHE_FIELDS: Final = ("cache_control", "cachePoint", "prompt_cache")
 _DOCUMENT_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{[<]")
 _TERMINAL_STATES: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
 # Private attributes: httpx and httpcore have no public access to the parser. Their versions are locked and a test
@@ -174,6 +175,15 @@ class HttpProvider(ABC):
         del status, path
         return False
 
+    def _cache_places(self, request: ModelRequest, learned: Learned) -> frozenset[str]:
+        """Which of `Capabilities.cache` a request makes use of."""
+        setting, own = self._settings.model_cache, self._settings.model_extra_body
+        if not request.cache or setting == "off" or "cache" in learned or any(name in own for name in _CACHE_FIELDS):
+            return frozenset()
+        unwanted = {"1h"} if setting == "auto" else set()
+        refused = {name.removeprefix("cache_") for name in learned}
+        return self.capabilities(request.model_id).cache - unwanted - refused
+
     def _origin(self, request: ModelRequest) -> str:
         return origin_of(self.name, self._base_url, request.model_id or self._settings.model_id)
 
@@ -234,7 +244,8 @@ class HttpProvider(ABC):
             elif "encrypted_content" in refused_for(body) and (rest := drop_reasoning(request)) != request:
                 request, can_repeat = rest, True  # not a lesson: other histories have what the model can read
             else:
-                can_repeat = response.status_code in _TELLING_STATUSES and self._learn_from(request, body)
+                is_telling = response.status_code in _TELLING_STATUSES or b"prompt caching" in body  # Bedrock: with 403
+                can_repeat = is_telling and self._learn_from(request, body)
             if not can_repeat or adaptations == _MAX_ADAPTATIONS:
                 break
             adaptations += 1

@@ -33,9 +33,12 @@ Learned = Mapping[str, str | None]
 NOTHING_LEARNED: Final[Learned] = MappingProxyType({})
 
 FOR_EVERY_MODEL: Final[Learned] = dict.fromkeys(
-    ("tools", "tool_choice", "single_calls", "system", "images", "temperature")
+    (
+        *("tools", "tool_choice", "single_calls", "system", "images", "temperature"),
+        *("cache", "cache_1h", "cache_tools", "cache_system", "cache_messages"),
+    )
 )
-"""The lessons that `apply_lessons` knows, and the field that some models of every provider refuse."""
+"""The lessons that `apply_lessons` knows, a field that some models of every provider refuse, and marks for a cache."""
 
 _MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what the provider sends
 _UNSUPPORTED: Final = r"""
@@ -46,7 +49,14 @@ _UNSUPPORTED: Final = r"""
 """
 _OPAQUE: Final = r"(reasoning(_content|_details)?|thinking_blocks|extra_content|provider_specific_fields)\b"
 _TOOL_USE: Final = r"['\"`]?(tools?|(tool|function).?(use|usage|call(s|ing)?))\b(?!.?choice|[\[.])"
+_CACHE: Final = r"(prompt.?)?cach(e|ing).?(control|point|key)?"
 _REASONS: Final = {  # not compiled at the start of the process: most processes never see a refusal
+    "cache_1h": rf"{_CACHE}.{{0,60}}\bttl\b|\bttl\b.{{0,60}}{_CACHE}",
+    **{
+        f"cache_{place}": rf"\b{place}[./\[]\d.{{0,60}}cache.?(control|point)"
+        for place in ("tools", "system", "messages")
+    },
+    "cache": r"cache.?(control|point|key)|prompt.?cach",
     "single_calls": r"single tool.?calls? at once",
     "call_ids": r"tool call ids? .*length( of)? 9|roles must alternate|unexpected role",
     "system": r"""

@@ -31,6 +31,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.providers.caching import cache_key
 from winterbourne.chat.providers.capabilities import Family
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, raise_if_error
 from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_history
@@ -362,8 +363,9 @@ def _raise_if_error(chunk: _Chunk, frame: bytes) -> None:
 def _to_usage(usage: Any) -> Usage:
     usage = usage if isinstance(usage, dict) else {}
     details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
+    details = details if isinstance(details, dict) else {}
+    cached, written = details.get("cached_tokens"), details.get("cache_write_tokens")
+    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached, written)
     return Usage(*(token_count(count) or 0 for count in counts))
 
 
@@ -425,9 +427,14 @@ class OpenAIProvider(HttpProvider):
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         model = request.model_id or self._model_id
         if self._uses_responses:
-            fields = self._responses.request_fields(request, model, learned)
+            fields = {**self._responses.request_fields(request, model, learned), **self._key(request, learned)}
             return self._responses.PATH, {**fields, **self._extra_body}
-        return "/chat/completions", self._chat_fields(request, model, learned)
+        return "/chat/completions", {**self._key(request, learned), **self._chat_fields(request, model, learned)}
+
+    def _key(self, request: ModelRequest, learned: Learned) -> dict[str, str]:
+        """What leads alike requests to one cache."""
+        has_key = request.conversation_id and "key" in self._cache_places(request, learned)
+        return {"prompt_cache_key": cache_key(request.conversation_id)} if has_key else {}
 
     def _chat_fields(self, request: ModelRequest, model: str, learned: Learned) -> dict[str, Any]:
         """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""

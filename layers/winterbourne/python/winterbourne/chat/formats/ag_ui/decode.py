@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
+from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.formats.ag_ui.approvals import ResumeEntry, decode_decisions
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
@@ -30,12 +30,6 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     protocol_version: Any = None
 
 
-def _context_messages(context: tuple[_Context, ...]) -> tuple[UserMessage, ...]:
-    """The client's context as one user message: it comes from the user's side, with the user's authority only."""
-    lines = [f"{entry.description}: {entry.value}" for entry in context]
-    return (UserMessage((Text("\n".join(lines)),)),) if lines else ()
-
-
 def _knows_1_0(protocol_version: Any) -> bool:
     """Whether the client speaks AG-UI 1.0 or newer: clients before it name no version. An odd one counts as newer."""
     return bool(protocol_version) and not re.fullmatch(r"0\.\d+", str(protocol_version))
@@ -44,9 +38,9 @@ def _knows_1_0(protocol_version: Any) -> bool:
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
     """Decode a run request; its `tools` are the client's own. One without messages asks for the thread as it is."""
     decoded = convert_body(body, _Body, AgUiMessage)
-    context = _context_messages(decoded.context if decoded.messages else ())
     chat_request = ChatRequest(
-        messages=(*context, *decode_history(decoded.messages)),
+        messages=tuple(decode_history(decoded.messages)),
+        context="\n".join(f"{entry.description}: {entry.value}" for entry in decoded.context),
         conversation_id=decoded.thread_id,
         reconnects=bool(decoded.thread_id) and not decoded.messages and not decoded.resume,
         client_tools=tuple(tool.schema() for tool in decoded.tools),
