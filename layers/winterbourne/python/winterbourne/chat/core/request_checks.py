@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -23,11 +24,16 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
+from winterbourne.chat.core.output import check_schema, with_instructions
 from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
 __all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images"]
+
+
+_ALWAYS_TAKEN: Final = frozenset({"reasoning", "output", "parallel_tool_calls"})
+"""Options that no capability's `options` decides: the last one is kept by the conversation if the model does not."""
 
 
 def check_request(
@@ -36,6 +42,9 @@ def check_request(
     model: ModelSettings,
     tools: Iterable[ToolSchema],
     capabilities_of: Callable[[str], Capabilities],
+    *,
+    field_of: Callable[[str], str] = str,
+    limits_tokens: bool = False,
 ) -> ChatRequest:
     """The request as the conversation takes it: with a normalized history, and no option left out.
 
@@ -48,16 +57,19 @@ def check_request(
         model: The models on offer; limits and defaults of the options. SYSTEM_PROMPT is put before the request's own.
         tools: The server's tools; `tool_choice` may name one of these or one of the request's own.
         capabilities_of: What the model takes, by its id in a `ModelRequest`.
+        field_of: The field of an option in the request's format.
+        limits_tokens: Whether `max_tokens` above the limit becomes the limit, instead of being rejected.
 
     Raises:
-        RequestRejected: 400 for no messages, an option beyond its limit, an unknown tool, a tool name that is used
-            twice or a system prompt that the settings do not allow; if the newest message is blank, or has a part that
-            no model can use or an image URL that the provider does not accept. 404 for a model that is not offered. 409
-            for decisions on calls that do not wait. 413 for more or longer messages, more images or more tools than the
-            limits allow.
+        RequestRejected: 400 for no messages, an option beyond its limit or that the model does not have, an invalid
+            schema, an unknown tool, a tool name that is used twice or a system prompt that the settings do not allow;
+            if the newest message is blank, or has a part that no model can use or an image URL that the provider does
+            not accept. 404 for a model that is not offered. 409 for decisions on calls that do not wait. 413 for more
+            or longer messages, more images or more tools than the limits allow.
     """
     model_id = _resolve_model(request.model_id, model)
     capabilities = capabilities_of(model_id or "")
+    _require_known_options(request, capabilities, field_of)
     newest = _newest_question(request.messages)
     if newest:
         _check_question(newest, takes_image_urls=capabilities.image_urls)
@@ -74,15 +86,16 @@ def check_request(
     _require_at_most(limits.max_messages, len(request.decisions), "too_many_decisions", "decisions")
     _require_unique("tools: the name", [tool.name for tool in request.client_tools])
     _require_known_tool(request.tool_choice, (*tools, *request.client_tools))
-    return msgspec.structs.replace(
+    checked = msgspec.structs.replace(
         request,
         messages=messages,
         model_id=model_id,
         system=_system_prompt(request, model),
         temperature=_temperature(request.temperature, model),
-        max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens),
+        max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens, limits_tokens=limits_tokens),
         client_tools=tuple(portable_tools(request.client_tools)),
     )
+    return checked if capabilities.schema else with_instructions(checked)
 
 
 def available_models(model: ModelSettings) -> tuple[str, ...]:
@@ -198,6 +211,13 @@ def _system_prompt(request: ChatRequest, model: ModelSettings) -> str:
     return "\n\n".join(filter(None, (model.system_prompt, request.system)))
 
 
+def _require_known_options(request: ChatRequest, capabilities: Capabilities, field_of: Callable[[str], str]) -> None:
+    for name in request.options().keys() - capabilities.options - _ALWAYS_TAKEN:
+        raise RequestRejected(400, "unsupported_parameter", f"{field_of(name)}: this model does not have it")
+    if request.output:
+        check_schema(request.output, field_of("output"))
+
+
 def _temperature(requested: float | None, model: ModelSettings) -> float | None:
     if requested is None:
         return model.model_temperature
@@ -207,8 +227,10 @@ def _temperature(requested: float | None, model: ModelSettings) -> float | None:
     return requested
 
 
-def _max_tokens(requested: int | None, limit: int) -> int:
+def _max_tokens(requested: int | None, limit: int, *, limits_tokens: bool) -> int:
     if requested is None:
+        return limit
+    if limits_tokens and requested > limit:
         return limit
     if not 1 <= requested <= limit:
         raise RequestRejected(400, "max_tokens_not_allowed", f"max_tokens: from 1 to {limit}")

@@ -3,6 +3,7 @@
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from winterbourne.chat.providers.history import offered_tools, to_alternating_me
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import fit_thinking
+from winterbourne.chat.providers.output_format import closed_output
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments, token_count
 from winterbourne.chat.settings import ModelSettings
@@ -38,6 +40,7 @@ __all__ = ["AnthropicParser", "AnthropicProvider", "make"]
 DEFAULT_MODEL: Final = "claude-haiku-4-5"
 _API_VERSION: Final = "2023-06-01"
 _OFFICIAL_HOST: Final = "api.anthropic.com"
+_SCHEMA_MODELS: Final = re.compile(r"claude-(opus-4-1|[a-z]+-(4-)?[5-9])")
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -61,10 +64,13 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
     return None  # reasoning of another provider
 
 
-def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
-    kinds = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
+def _encode_tools(tools: Sequence[ToolSchema], choice: str, *, is_parallel: bool | None) -> dict[str, Any]:
+    kinds: dict[str, dict[str, Any]] = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
     specs = [{"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools]
-    return {"tools": specs, "tool_choice": kinds.get(choice, {"type": "tool", "name": choice})}
+    chosen = kinds.get(choice, {"type": "tool", "name": choice})
+    if is_parallel is False and choice != "none":
+        chosen["disable_parallel_tool_use"] = True
+    return {"tools": specs, "tool_choice": chosen}
 
 
 class _Message(msgspec.Struct):
@@ -204,12 +210,22 @@ class AnthropicProvider(HttpProvider):
     parser_type = AnthropicParser
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
+    options = HttpProvider.options | {"top_p", "stop"}
+    lessons: ClassVar = {**HttpProvider.lessons, "output_config": None}
+
+    @override
+    def _takes_schema(self, model: str) -> bool:
+        return bool(_SCHEMA_MODELS.search(model))
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
-        del learned  # it is all about fields, which `encode` omits
         request, extra_body = fit_thinking(request, self._extra_body)
-        tools = offered_tools(request)
+        is_native = self.capabilities(request.model_id).schema and "output_config" not in learned
+        request, schema = closed_output(request, is_native=is_native)
+        if schema:
+            config = {**extra_body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
+            extra_body = {**extra_body, "output_config": config}
+        tools, choice = offered_tools(request), request.tool_choice if request.tools else "none"
         return "/v1/messages", {
             "model": request.model_id or self._model_id,
             "max_tokens": request.max_tokens or self._settings.model_max_tokens,
@@ -217,7 +233,9 @@ class AnthropicProvider(HttpProvider):
             "system": request.system or None,
             "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
             "temperature": request.temperature,
-            **(_encode_tools(tools, request.tool_choice if request.tools else "none") if tools else {}),
+            "top_p": request.top_p,
+            "stop_sequences": request.stop,
+            **(_encode_tools(tools, choice, is_parallel=request.parallel_tool_calls) if tools else {}),
             **extra_body,
         }
 

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 botocore signs requests and splits event stream messages; it is imported only if this provider is selected.
 """
 
+import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -33,6 +34,7 @@ from winterbourne.chat.providers.history import offered_tools, to_alternating_me
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import fit_thinking
+from winterbourne.chat.providers.output_format import closed_output
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import (
     FrameDecoder,
@@ -48,6 +50,7 @@ __all__ = ["BedrockParser", "BedrockProvider", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
 _ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
+_SCHEMA_MODELS: Final = re.compile(r"anthropic\.claude-(?!fable-5)[a-z]+-(4-)?[5-9]")
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 
@@ -88,6 +91,11 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
 def _encode_tool_spec(tool: ToolSchema) -> dict[str, Any]:
     fields = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
     return {**fields, "description": tool.description} if tool.description else fields
+
+
+def _encode_output(schema: dict[str, Any]) -> dict[str, Any]:
+    text = orjson.dumps(schema).decode()  # a string in this API
+    return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": text, "name": "response"}}}}
 
 
 class _ToolUse(msgspec.Struct, rename="camel"):
@@ -200,6 +208,12 @@ class BedrockProvider(HttpProvider):
     takes_image_urls = False
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
+    options = HttpProvider.options | {"top_p", "stop"}
+    lessons: ClassVar = {**HttpProvider.lessons, "outputConfig": None}
+
+    @override
+    def _takes_schema(self, model: str) -> bool:
+        return bool(_SCHEMA_MODELS.search(model))
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
@@ -207,8 +221,11 @@ class BedrockProvider(HttpProvider):
         if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
             request, options = fit_thinking(request, options)
             extra_body = {**extra_body, _MODEL_OPTIONS: options}
+        is_native = self.capabilities(request.model_id).schema and "outputConfig" not in learned
+        request, schema = closed_output(request, is_native=is_native)
         max_tokens = request.max_tokens or self._settings.model_max_tokens
-        limits = {"maxTokens": max_tokens, "temperature": request.temperature}
+        limits: dict[str, Any] = {"maxTokens": max_tokens, "temperature": request.temperature}
+        limits |= {"topP": request.top_p, "stopSequences": request.stop}
         limits = {name: value for name, value in limits.items() if value is not None and name not in learned}
         # There is no tool choice `none`: the tools are left out instead, unless the history has calls, which require
         # them. If the model calls one all the same, the conversation does not run it.
@@ -219,6 +236,7 @@ class BedrockProvider(HttpProvider):
             "system": [{"text": request.system}] if request.system else None,
             "inferenceConfig": limits,
             "toolConfig": _encode_tools(tools, choice) if tools else None,
+            "outputConfig": _encode_output(schema) if schema else None,
             **extra_body,
         }
 

@@ -20,7 +20,7 @@ import httpx
 import msgspec
 import orjson
 
-from winterbourne.chat.core.capabilities import Capabilities
+from winterbourne.chat.core.capabilities import BASIC_OPTIONS, Capabilities
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.core.messages import AssistantMessage, Source, SystemMessage, Text, ToolCall
 from winterbourne.chat.core.provider import ModelRequest
@@ -95,6 +95,8 @@ class HttpProvider(ABC):
     """The name of the key's header, and what comes before the key."""
     lessons: ClassVar[Learned] = FOR_EVERY_MODEL
     """What refusals may teach."""
+    options: ClassVar[frozenset[str]] = BASIC_OPTIONS
+    """The options that its models have."""
 
     def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         self._settings = settings
@@ -108,8 +110,13 @@ class HttpProvider(ABC):
 
     def capabilities(self, model_id: str) -> Capabilities:
         """What a model takes; `model_id` as in `ModelRequest`."""
-        del model_id
-        return Capabilities(image_urls=self.takes_image_urls)
+        schema = self._takes_schema(model_id or self._model_id)
+        return Capabilities(options=self.options, image_urls=self.takes_image_urls, schema=schema)
+
+    def _takes_schema(self, model: str) -> bool:
+        """Whether a model's output can be constrained by a schema."""
+        del model
+        return False
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn. An attempt that fails before its first batch is repeated if that makes sense.

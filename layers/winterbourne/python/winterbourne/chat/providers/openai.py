@@ -34,6 +34,7 @@ from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_histo
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, fit_thinking, turn_fields
+from winterbourne.chat.providers.output_format import openai_output
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import (
     StreamParser,
@@ -129,6 +130,12 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
         "tools": [{"type": "function", "function": function} for function in functions],
         "tool_choice": {"type": "function", "function": {"name": choice}} if is_named_tool else choice,
     }
+
+
+def _response_format(output: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not output or output["type"] == "json_object":
+        return output
+    return {"type": "json_schema", "json_schema": {name: output[name] for name in output if name != "type"}}
 
 
 class _Function(msgspec.Struct):
@@ -368,9 +375,16 @@ class OpenAIProvider(HttpProvider):
         **HttpProvider.lessons,
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",
-        **dict.fromkeys(("stream_options", "parallel_tool_calls")),
+        **dict.fromkeys(("stream_options", "parallel_tool_calls", "response_format")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
+
+    options = HttpProvider.options | {"top_p", "stop", "seed", "presence_penalty", "frequency_penalty"}
+
+    @override
+    def _takes_schema(self, model: str) -> bool:
+        del model
+        return (urlsplit(self._settings.openai_base_url).hostname or "").endswith(_OPENAI_HOSTS)
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
@@ -386,6 +400,8 @@ class OpenAIProvider(HttpProvider):
             if thinking.get("type") == "enabled":
                 demanded.add("reasoning_content")
             request, extra_body = fit_thinking(request, extra_body, is_signed=False)
+        is_native = self.capabilities(request.model_id).schema and "response_format" not in learned
+        request, output = openai_output(request, is_native=is_native)
         encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
         is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))
@@ -398,6 +414,13 @@ class OpenAIProvider(HttpProvider):
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": request.temperature,
+            "top_p": request.top_p,
+            "stop": request.stop,
+            "seed": request.seed,
+            "presence_penalty": request.presence_penalty,
+            "frequency_penalty": request.frequency_penalty,
+            "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
+            "response_format": _response_format(output),
             "max_completion_tokens" if is_official else "max_tokens": request.max_tokens,
             **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
             **extra_body,

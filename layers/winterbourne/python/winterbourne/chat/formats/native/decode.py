@@ -12,6 +12,7 @@ from winterbourne.chat.core.messages import (
     Decision,
     Image,
     Message,
+    OutputSchema,
     SystemMessage,
     Text,
     ToolChoice,
@@ -23,6 +24,7 @@ from winterbourne.chat.formats.base import Format, Id, ModelOptions, System, enc
 from winterbourne.chat.formats.media import parse_image, usable_part
 from winterbourne.chat.formats.native.encode import NativeEncoder
 from winterbourne.chat.formats.repair import convert_body
+from winterbourne.override import override
 
 __all__ = ["FORMAT"]
 
@@ -58,6 +60,15 @@ class _Body(ModelOptions, frozen=True, kw_only=True):
     regenerate: bool = False
     system: str | None = None
     tool_choice: ToolChoice = TOOL_CHOICE_AUTO
+    schema: dict[str, Any] | None = None
+
+    @override
+    def _output(self) -> OutputSchema | None:
+        return None if self.schema is None else OutputSchema(schema=self.schema)
+
+
+def _field_of(option: str) -> str:
+    return "schema" if option == "output" else option
 
 
 def _decode_message(message: _Message) -> Message:
@@ -101,8 +112,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
         regenerate=decoded.regenerate,
         system=decoded.system,
         model_id=decoded.model,
-        temperature=decoded.temperature,
-        max_tokens=decoded.max_tokens,
+        **decoded.options(),
         tool_choice=decoded.tool_choice,
         approvals="form" if decoded.approvals else "none",
         decisions=decoded.decisions,
@@ -110,5 +120,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
     return chat_request, NativeEncoder()
 
 
-FORMAT: Final = Format("/chat", decode, encode_json_error, resume=lambda _: NativeEncoder(), numbers_frames=True)
+FORMAT: Final = Format(
+    "/chat", decode, encode_json_error, resume=lambda _: NativeEncoder(), field_of=_field_of, numbers_frames=True
+)
 """The native format."""
