@@ -14,6 +14,29 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 ADD = ("add", '{"a":1,"b":2}')
 COUNT = ("count_ships", '{"harbour":"Whitby"}')
 TOOLS = (("measure", MEASURE),)
+DEPTH = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "properties": {
+        "metres": {"type": "number", "minimum": 0, "title": "Depth"},
+        "place": {"anyOf": [{"$ref": "#/$defs/Place"}, {"type": "null"}], "default": None},
+        "unit": {"const": "m"},
+    },
+    "required": ["metres"],
+    "$defs": {
+        "Place": {
+            "type": "object",
+            "properties": {"name": {"type": "string", "minLength": 1}},
+            "required": ["name"],
+            "additionalProperties": False,
+        }
+    },
+    "additionalProperties": False,
+}
+FAMILY = {
+    "type": "object",
+    "properties": {"children": {"type": "array", "items": {"$ref": "#"}}, "ages": {"additionalProperties": {}}},
+}
 
 
 async def plain_answer(talk: Talk) -> None:
@@ -354,6 +377,22 @@ async def odd_tool_of_the_server(talk: Talk) -> None:
     await talk.ask("Sure?")
 
 
+async def structured_answer(talk: Talk) -> None:
+    talk.model(Answer('{"metres": 12}'))
+    assert (await talk.ask("How deep is it?", **talk.client.wants(DEPTH))).text == '{"metres": 12}'
+    await talk.ask("And now?")
+
+
+async def structured_answer_after_tools(talk: Talk) -> None:
+    talk.model(Answer("Let me add.", (ADD,)), Answer('{"metres": 3}'))
+    assert (await talk.ask("1 + 2?", **talk.client.wants(DEPTH))).text == '{"metres": 3}'
+
+
+async def structured_answer_by_a_schema_that_no_provider_takes(talk: Talk) -> None:
+    talk.model(Answer("Sorry?"), Answer('```json\n{"children": []}\n```'))
+    assert (await talk.ask("Who is there?", **talk.client.wants(FAMILY))).text == '{"children": []}'
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
@@ -407,6 +446,9 @@ SCENARIOS: Mapping[str, Scenario] = {
         forced_call,
         odd_client_schema,
         few_tokens_and_a_temperature,
+        structured_answer,
+        structured_answer_after_tools,
+        structured_answer_by_a_schema_that_no_provider_takes,
         odd_tool_of_the_server,
     )
 }
@@ -431,6 +473,7 @@ NEEDS_TOOLS = {
     "blank_words_before_a_call",
     "tools_switched_off",
     "forced_call",
+    "structured_answer_after_tools",
     "client_tool",
     "client_tool_without_a_result",
     "client_tool_with_an_empty_result",

@@ -128,6 +128,21 @@ FOREIGN = {
     "bedrock": {"reasoningText": {"text": "?", "signature": "x"}},
 }
 
+OUTPUT: Mapping[str, Any] = {
+    "anthropic": lambda schema: {"output_config": {"format": {"type": "json_schema", "schema": schema}}},
+    "bedrock": lambda schema: {
+        "outputConfig": {
+            "textFormat": {
+                "type": "json_schema",
+                "structure": {"jsonSchema": {"schema": orjson.dumps(schema).decode()}},
+            }
+        }
+    },
+    "chat": lambda schema: {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "r", "schema": schema, "strict": True}}
+    },
+}
+
 BAD: Mapping[str, Mapping[str, Any]] = {
     "tools, by a model or server without them": {"tools": [("add", "Adds!", SCHEMA)], **said(QUESTION)},
     "a system message, by Gemma 2's chat template": {"system": ["Be brief."]},
@@ -200,6 +215,9 @@ BAD: Mapping[str, Mapping[str, Any]] = {
     "calls of the loop under way without their `thought_signature`": said(*LOOP),
     "the same, without `reasoning_details`": said(*LOOP),
     "the same, where the id carries the signature": said(*LOOP),
+    "a schema of the answer, by a model that cannot be constrained": {"output": SCHEMA},
+    "a schema of the answer that is open, recursive, too large or limits values": {"output": SCHEMA},
+    "a schema of the answer that strict mode does not take, or that is no object": {"output": SCHEMA},
     "an image of another type": picture("image/bmp", PNG),
     "an image that is not base64": picture("image/png", "?"),
     "an image by its URL": picture("image/png", "https://a.example/b.png"),
@@ -209,6 +227,8 @@ BAD: Mapping[str, Mapping[str, Any]] = {
 
 def broken(rule: Rule, family: str) -> dict[str, Any]:
     fields = dict(BAD[rule.name])
+    if output := fields.pop("output", None):
+        fields = OUTPUT[FAMILIES[family].dialect](output)
     if fields.pop("empty", False):
         body = body_of(family, [QUESTION], [])
         return body | ({"toolConfig": {"tools": []}} if FAMILIES[family].dialect == "bedrock" else {"tools": []})

@@ -29,7 +29,6 @@ from winterbourne.chat.providers.history import offered_tools, to_alternating_me
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import fit_thinking
-from winterbourne.chat.providers.output_format import closed_output
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments, token_count
 from winterbourne.chat.settings import ModelSettings
@@ -210,6 +209,7 @@ class AnthropicProvider(HttpProvider):
     parser_type = AnthropicParser
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
+    output_field = "output_config"
     options = HttpProvider.options | {"top_p", "stop"}
     lessons: ClassVar = {**HttpProvider.lessons, "output_config": None}
 
@@ -220,8 +220,7 @@ class AnthropicProvider(HttpProvider):
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         request, extra_body = fit_thinking(request, self._extra_body)
-        is_native = self.capabilities(request.model_id).schema and "output_config" not in learned
-        request, schema = closed_output(request, is_native=is_native)
+        _, schema = self._output(request, learned)
         if schema:
             config = {**extra_body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
             extra_body = {**extra_body, "output_config": config}

@@ -34,7 +34,6 @@ from winterbourne.chat.providers.history import offered_tools, to_alternating_me
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import fit_thinking
-from winterbourne.chat.providers.output_format import closed_output
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import (
     FrameDecoder,
@@ -208,6 +207,7 @@ class BedrockProvider(HttpProvider):
     takes_image_urls = False
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
+    output_field = "outputConfig"
     options = HttpProvider.options | {"top_p", "stop"}
     lessons: ClassVar = {**HttpProvider.lessons, "outputConfig": None}
 
@@ -221,8 +221,7 @@ class BedrockProvider(HttpProvider):
         if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
             request, options = fit_thinking(request, options)
             extra_body = {**extra_body, _MODEL_OPTIONS: options}
-        is_native = self.capabilities(request.model_id).schema and "outputConfig" not in learned
-        request, schema = closed_output(request, is_native=is_native)
+        _, schema = self._output(request, learned)
         max_tokens = request.max_tokens or self._settings.model_max_tokens
         limits: dict[str, Any] = {"maxTokens": max_tokens, "temperature": request.temperature}
         limits |= {"topP": request.top_p, "stopSequences": request.stop}

@@ -45,6 +45,7 @@ from winterbourne.chat.providers.lessons import (
     refused_for,
 )
 from winterbourne.chat.providers.opaque import drop_foreign, origin_of
+from winterbourne.chat.providers.output_format import closed_output
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
@@ -97,6 +98,10 @@ class HttpProvider(ABC):
     """What refusals may teach."""
     options: ClassVar[frozenset[str]] = BASIC_OPTIONS
     """The options that its models have."""
+    output_field = ""
+    """The field that constrains the output; a lesson, too."""
+    constrain = staticmethod(closed_output)
+    """How that is told: see `output_format`."""
 
     def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         self._settings = settings
@@ -154,6 +159,7 @@ class HttpProvider(ABC):
 
     def encode(self, request: ModelRequest, learned: Learned = NOTHING_LEARNED) -> tuple[str, bytes]:
         """The path after the base URL, and the JSON body as a model takes it that has taught this."""
+        request, _ = self._output(request, learned)
         if learned:
             request, learned = apply_lessons(request, learned)
         try:
@@ -165,6 +171,13 @@ class HttpProvider(ABC):
         path, fields = self._request_fields(request, learned)
         names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
         return path, orjson.dumps({key: fields[name] for name, key in names.items() if key})
+
+    def _output(self, request: ModelRequest, learned: Learned) -> tuple[ModelRequest, dict[str, Any] | None]:
+        """The request with what its provider is told of the output in words, and the rest of it for a field."""
+        if not request.output:
+            return request, None
+        is_native = self.capabilities(request.model_id).schema and self.output_field not in learned
+        return self.constrain(request, is_native=is_native)
 
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""

@@ -379,6 +379,8 @@ class OpenAIProvider(HttpProvider):
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
 
+    output_field = "response_format"
+    constrain = staticmethod(openai_output)
     options = HttpProvider.options | {"top_p", "stop", "seed", "presence_penalty", "frequency_penalty"}
 
     @override
@@ -400,8 +402,7 @@ class OpenAIProvider(HttpProvider):
             if thinking.get("type") == "enabled":
                 demanded.add("reasoning_content")
             request, extra_body = fit_thinking(request, extra_body, is_signed=False)
-        is_native = self.capabilities(request.model_id).schema and "response_format" not in learned
-        request, output = openai_output(request, is_native=is_native)
+        _, output = self._output(request, learned)
         encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
         is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))

@@ -32,7 +32,7 @@ def openai_output(request: ModelRequest, *, is_native: bool) -> tuple[ModelReque
     """How OpenAI is told what the output is, in the words of Responses.
 
     Args:
-        request: What is asked.
+        request: What is asked, with an `output`.
         is_native: Whether the model takes the field.
 
     Returns:
