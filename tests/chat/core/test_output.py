@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]  # has no type stubs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -185,6 +185,6 @@ def test_every_answer_is_valid_by_its_schema_or_an_error(
 
 def is_valid(schema: dict[str, Any], text: str) -> bool:
     try:
-        return jsonschema.Draft202012Validator(schema).is_valid(json.loads(text))
+        return bool(jsonschema.Draft202012Validator(schema).is_valid(json.loads(text)))
     except ValueError:
         return False

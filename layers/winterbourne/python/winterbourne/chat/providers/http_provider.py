@@ -28,6 +28,7 @@ from winterbourne.chat.errors import (
     ModelBusy,
     ModelError,
     ModelGarbled,
+    ModelRefused,
     ModelSilent,
     ModelStreamTruncated,
     ModelUnreachable,
@@ -244,7 +245,10 @@ class HttpProvider(ABC):
         did_not_help = set(refused_for(body)) - before.keys()
         learned = self._learned.get(request.model_id, {})
         self._learned[request.model_id] = {name: learned[name] for name in learned if name not in did_not_help}
-        raise error_for_status(response.status_code, response.headers, body, self._error_hints)
+        error = error_for_status(response.status_code, response.headers, body, self._error_hints)
+        if type(error) is ModelRefused and (named := request.options().keys() & refused_for(body)):
+            error.public_message = f"The model does not accept this request: it refuses {min(named)}."
+        raise error
 
     def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
         """Whether a refusal tells how to change the request. That model's requests are changed so from now on."""
