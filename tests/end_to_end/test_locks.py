@@ -16,7 +16,8 @@ RUNTIME, CHAT, DEV = (f"{FILES}/{name}.txt" for name in ("runtime", "chat", "dev
 DEVELOPMENT = "requirements-dev.txt"
 DEPENDENCIES = "layers/dependencies/requirements.txt"
 CLIENTS = "tests/contract/clients/requirements.txt"
-LOCKS = (RUNTIME, CHAT, DEV, DEVELOPMENT, DEPENDENCIES, CLIENTS)
+INSTRUCTOR = "tests/contract/clients/instructor.txt"
+LOCKS = (RUNTIME, CHAT, DEV, DEVELOPMENT, DEPENDENCIES, CLIENTS, INSTRUCTOR)
 
 
 def pins(lock: str) -> dict[str, str]:
