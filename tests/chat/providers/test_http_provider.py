@@ -771,13 +771,12 @@ class TestRefusedParameters:
                 await collect_events(openai_provider(server), request)
         assert raised.value.public_message == "The model does not accept this request: it refuses stop."
 
-    async def test_of_the_output_it_is_told_in_words_instead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_of_the_output_it_is_told_in_words_instead(self) -> None:
         refusal = failing(400, b'{"error":{"message":"response_format: json_schema is not supported by this model"}}')
         schema = {"type": "object", "properties": {}, "additionalProperties": False}
         request = msgspec.structs.replace(self.REQUEST, output=OutputSchema(schema=schema))
         async with upstream(refusal, saying(TEXT)) as server:
-            provider = openai_provider(server)
-            monkeypatch.setattr(provider, "_takes_schema", lambda _: True)
+            provider = openai_provider(server, model_capabilities='{"*": {"schema": true}}')
             assert await collect_events(provider, request)
             first, second = (json.loads(sent.body) for sent in server.requests)
         assert [message["role"] for message in first["messages"]] == ["user"]

@@ -3,7 +3,6 @@
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
-import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -39,7 +38,6 @@ __all__ = ["AnthropicParser", "AnthropicProvider", "make"]
 DEFAULT_MODEL: Final = "claude-haiku-4-5"
 _API_VERSION: Final = "2023-06-01"
 _OFFICIAL_HOST: Final = "api.anthropic.com"
-_SCHEMA_MODELS: Final = re.compile(r"claude-(opus-4-1|[a-z]+-(4-)?[5-9])")
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -210,12 +208,7 @@ class AnthropicProvider(HttpProvider):
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
     output_field = "output_config"
-    options = HttpProvider.options | {"top_p", "stop"}
     lessons: ClassVar = {**HttpProvider.lessons, "output_config": None}
-
-    @override
-    def _takes_schema(self, model: str) -> bool:
-        return bool(_SCHEMA_MODELS.search(model))
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 botocore signs requests and splits event stream messages; it is imported only if this provider is selected.
 """
 
-import re
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -49,7 +48,6 @@ __all__ = ["BedrockParser", "BedrockProvider", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
 _ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
-_SCHEMA_MODELS: Final = re.compile(r"anthropic\.claude-(?!fable-5)[a-z]+-(4-)?[5-9]")
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 
@@ -208,12 +206,7 @@ class BedrockProvider(HttpProvider):
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
     output_field = "outputConfig"
-    options = HttpProvider.options | {"top_p", "stop"}
     lessons: ClassVar = {**HttpProvider.lessons, "outputConfig": None}
-
-    @override
-    def _takes_schema(self, model: str) -> bool:
-        return bool(_SCHEMA_MODELS.search(model))
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:

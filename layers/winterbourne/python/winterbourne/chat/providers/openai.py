@@ -381,12 +381,6 @@ class OpenAIProvider(HttpProvider):
 
     output_field = "response_format"
     constrain = staticmethod(openai_output)
-    options = HttpProvider.options | {"top_p", "stop", "seed", "presence_penalty", "frequency_penalty"}
-
-    @override
-    def _takes_schema(self, model: str) -> bool:
-        del model
-        return (urlsplit(self._settings.openai_base_url).hostname or "").endswith(_OPENAI_HOSTS)
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:

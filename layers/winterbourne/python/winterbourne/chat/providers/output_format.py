@@ -132,10 +132,11 @@ class _StrictForm(msgspec.Struct):
             return schema
         if schema.get("additionalProperties", not self.output.strict):
             raise _Inexpressible
-        properties = schema.get("properties", {})
-        required = list(properties) if self.all_required else schema.get("required", [])
+        properties, required = schema.get("properties", {}), schema.get("required", [])
         if not set(required) <= properties.keys():
             raise _Inexpressible
+        if self.all_required:
+            required = list(properties)
         self.optional += len(properties) - len(required)
         return {**schema, "properties": properties, "required": required, "additionalProperties": False}
 
