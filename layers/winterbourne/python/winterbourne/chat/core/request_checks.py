@@ -95,7 +95,7 @@ def check_request(
         max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens, limits_tokens=limits_tokens),
         client_tools=tuple(portable_tools(request.client_tools)),
     )
-    return checked if capabilities.schema else with_instructions(checked)
+    return with_instructions(checked) if request.output and not capabilities.schema else checked
 
 
 def available_models(model: ModelSettings) -> tuple[str, ...]:

@@ -155,7 +155,8 @@ class HttpProvider(ABC):
 
     def encode(self, request: ModelRequest, learned: Learned = NOTHING_LEARNED) -> tuple[str, bytes]:
         """The path after the base URL, and the JSON body as a model takes it that has taught this."""
-        request, _ = self._output(request, learned)
+        if request.output:
+            request, _ = self._output(request, learned)
         if learned:
             request, learned = apply_lessons(request, learned)
         try:
