@@ -48,6 +48,7 @@ from winterbourne.chat.core.messages import (
     Decision,
     Message,
     ModelOptions,
+    OutputSchema,
     Reasoning,
     Text,
     ToolCall,
@@ -367,7 +368,8 @@ class _ModelTurn(msgspec.Struct):
                 ended = await self._consume_stream(stack)
                 if self._calls:
                     await self._calls.results()
-                self._check_output()
+                if self._request.output:
+                    self._check_output(self._request.output)
         finally:  # also of calls that were cancelled, because the turn failed
             self._append_to_history(history, await self._calls.results() if self._calls else ())
         return ended
@@ -385,9 +387,8 @@ class _ModelTurn(msgspec.Struct):
             return "max_turns" if self.is_last else None
         return "stop" if reason == "tool_calls" else reason  # "tool_calls" without any call
 
-    def _check_output(self) -> None:
-        output = self._request.output
-        if output and self.final_stop_reason not in _NOT_FINAL:
+    def _check_output(self, output: OutputSchema) -> None:
+        if self.final_stop_reason not in _NOT_FINAL:
             self.text = "".join(part.text for part in self._parts.finish() if isinstance(part, Text))
             self.answer, self.problem = find_json(output, self.text)
 

@@ -14,6 +14,7 @@ from winterbourne.chat.core.messages import (
     Document,
     Image,
     Message,
+    ModelOptions,
     Source,
     SystemMessage,
     Text,
@@ -93,7 +94,7 @@ def check_request(
         system=_system_prompt(request, model),
         temperature=_temperature(request.temperature, model),
         max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens, limits_tokens=limits_tokens),
-        client_tools=tuple(portable_tools(request.client_tools)),
+        client_tools=tuple(portable_tools(request.client_tools)) if request.client_tools else (),
     )
     return with_instructions(checked) if request.output and not capabilities.schema else checked
 
@@ -212,7 +213,8 @@ def _system_prompt(request: ChatRequest, model: ModelSettings) -> str:
 
 
 def _require_known_options(request: ChatRequest, capabilities: Capabilities, field_of: Callable[[str], str]) -> None:
-    for name in request.options().keys() - capabilities.options - _ALWAYS_TAKEN:
+    chosen = {name for name in ModelOptions.__struct_fields__ if getattr(request, name) is not None}
+    for name in chosen - capabilities.options - _ALWAYS_TAKEN:
         raise RequestRejected(400, "unsupported_parameter", f"{field_of(name)}: this model does not have it")
     if request.output:
         check_schema(request.output, field_of("output"))

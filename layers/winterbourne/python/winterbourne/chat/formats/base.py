@@ -98,13 +98,10 @@ class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
     parallel_tool_calls: bool | None = None
 
     def options(self) -> dict[str, Any]:
-        """The options of a `ChatRequest`, without those that it has no field for or that are not set."""
+        """The options of a `ChatRequest`; None for those that are not set or that the format has no field for."""
         values = {name: getattr(self, name, None) for name in _OPTIONS}
-        stop = (self.stop,) if isinstance(self.stop, str) else self.stop or None
-        return {**values, "stop": stop, "output": self._output()}
-
-    def _output(self) -> OutputSchema | None:
-        return None
+        schema, stop = getattr(self, "schema", None), (self.stop,) if isinstance(self.stop, str) else self.stop or None
+        return {**values, "stop": stop, "output": None if schema is None else OutputSchema(schema=schema)}
 
 
 class _ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -130,18 +127,12 @@ class CamelOptions(ModelOptions, frozen=True, kw_only=True, rename="camel"):
     @override
     def options(self) -> dict[str, Any]:
         """As `ModelOptions.options`."""
-        options = super().options()
-        max_tokens, stop = self.max_tokens or self.max_output_tokens, options["stop"] or self.stop_sequences or None
-        return {**options, "max_tokens": max_tokens, "stop": stop}
-
-    @override
-    def _output(self) -> OutputSchema | None:
-        wanted = self.response_format
-        if self.schema is not None:
-            return OutputSchema(schema=self.schema)
-        if not wanted or wanted.type == "text":
-            return None
-        return OutputSchema(schema=wanted.schema, name=wanted.name, description=wanted.description)
+        options, wanted = super().options(), self.response_format
+        options["max_tokens"] = self.max_tokens or self.max_output_tokens
+        options["stop"] = options["stop"] or self.stop_sequences or None
+        if wanted and wanted.type == "json" and not options["output"]:
+            options["output"] = OutputSchema(schema=wanted.schema, name=wanted.name, description=wanted.description)
+        return options
 
 
 class Function(msgspec.Struct, frozen=True):

@@ -213,7 +213,7 @@ class AnthropicProvider(HttpProvider):
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         request, extra_body = fit_thinking(request, self._extra_body)
-        _, schema = self._output(request, learned)
+        schema = self._output(request, learned)[1] if request.output else None
         if schema:
             config = {**extra_body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
             extra_body = {**extra_body, "output_config": config}

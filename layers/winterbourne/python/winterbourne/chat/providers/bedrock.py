@@ -214,7 +214,7 @@ class BedrockProvider(HttpProvider):
         if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
             request, options = fit_thinking(request, options)
             extra_body = {**extra_body, _MODEL_OPTIONS: options}
-        _, schema = self._output(request, learned)
+        schema = self._output(request, learned)[1] if request.output else None
         max_tokens = request.max_tokens or self._settings.model_max_tokens
         limits: dict[str, Any] = {"maxTokens": max_tokens, "temperature": request.temperature}
         limits |= {"topP": request.top_p, "stopSequences": request.stop}

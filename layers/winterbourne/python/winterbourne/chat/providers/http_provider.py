@@ -171,8 +171,6 @@ class HttpProvider(ABC):
 
     def _output(self, request: ModelRequest, learned: Learned) -> tuple[ModelRequest, dict[str, Any] | None]:
         """The request with what its provider is told of the output in words, and the rest of it for a field."""
-        if not request.output:
-            return request, None
         is_native = self.capabilities(request.model_id).schema and self.output_field not in learned
         return self.constrain(request, is_native=is_native)
 

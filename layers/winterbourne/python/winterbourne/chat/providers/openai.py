@@ -396,7 +396,7 @@ class OpenAIProvider(HttpProvider):
             if thinking.get("type") == "enabled":
                 demanded.add("reasoning_content")
             request, extra_body = fit_thinking(request, extra_body, is_signed=False)
-        _, output = self._output(request, learned)
+        output = self._output(request, learned)[1] if request.output else None
         encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
         is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))

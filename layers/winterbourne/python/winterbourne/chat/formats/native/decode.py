@@ -12,7 +12,6 @@ from winterbourne.chat.core.messages import (
     Decision,
     Image,
     Message,
-    OutputSchema,
     SystemMessage,
     Text,
     ToolChoice,
@@ -24,7 +23,6 @@ from winterbourne.chat.formats.base import Format, Id, ModelOptions, System, enc
 from winterbourne.chat.formats.media import parse_image, usable_part
 from winterbourne.chat.formats.native.encode import NativeEncoder
 from winterbourne.chat.formats.repair import convert_body
-from winterbourne.override import override
 
 __all__ = ["FORMAT"]
 
@@ -61,10 +59,6 @@ class _Body(ModelOptions, frozen=True, kw_only=True):
     system: str | None = None
     tool_choice: ToolChoice = TOOL_CHOICE_AUTO
     schema: dict[str, Any] | None = None
-
-    @override
-    def _output(self) -> OutputSchema | None:
-        return None if self.schema is None else OutputSchema(schema=self.schema)
 
 
 def _field_of(option: str) -> str:

@@ -100,19 +100,19 @@ class _Body(ModelOptions, frozen=True, kw_only=True):
     @override
     def options(self) -> dict[str, Any]:
         """As `ModelOptions.options`."""
-        return {**super().options(), "max_tokens": self.max_completion_tokens or self.max_tokens}
+        options = {**super().options(), "output": _output(self.response_format)}
+        return {**options, "max_tokens": self.max_completion_tokens or self.max_tokens}
 
-    @override
-    def _output(self) -> OutputSchema | None:
-        wanted = self.response_format
-        if not wanted or wanted.type == "text":
-            return None
-        if wanted.type == "json_object":
-            return OutputSchema()
-        if not (described := wanted.json_schema):
-            raise RequestRejected(400, "invalid_request", "response_format.json_schema: needed for this type")
-        schema, strict = described.schema or {}, bool(described.strict)
-        return OutputSchema(schema=schema, name=described.name, description=described.description or "", strict=strict)
+
+def _output(wanted: _ResponseFormat | None) -> OutputSchema | None:
+    if not wanted or wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        return OutputSchema()
+    if not (described := wanted.json_schema):
+        raise RequestRejected(400, "invalid_request", "response_format.json_schema: needed for this type")
+    schema, strict = described.schema or {}, bool(described.strict)
+    return OutputSchema(schema=schema, name=described.name, description=described.description or "", strict=strict)
 
 
 def _reject_unsupported_parameters(body: Mapping[str, Any]) -> None:
