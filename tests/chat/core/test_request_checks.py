@@ -100,11 +100,20 @@ class TestOptions:
     @pytest.mark.parametrize("name", ["top_p", "stop", "seed", "presence_penalty", "frequency_penalty"])
     def test_that_the_model_does_not_have_are_rejected_by_their_names(self, name: str) -> None:
         with pytest.raises(RequestRejected, match=f"their {name}: ") as raised:
-            self.check(Capabilities(), **{name: 1})
+            self.check(Capabilities(), **{name: 0.5})
         assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
 
     def test_that_it_has_are_passed_on(self) -> None:
         assert self.check(Capabilities(options=frozenset({"stop", "max_tokens"})), stop=("a",)).stop == ("a",)
+
+    def test_that_ask_for_what_the_model_does_anyway_are_passed_over(self) -> None:
+        nothing = {"temperature": 1.0, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+        assert self.check(Capabilities(options=frozenset({"max_tokens"})), **nothing) == self.check(Capabilities())
+
+    def test_of_the_settings_that_the_model_does_not_have_are_left_out(self) -> None:
+        capabilities, settings = Capabilities(options=frozenset({"max_tokens"})), Settings.of(model_temperature=0.5)
+        chat = check_request(REQUEST, settings.request, settings.model, (), lambda _: capabilities)
+        assert chat.temperature is None
 
     def test_one_call_a_turn_is_kept_for_every_model(self) -> None:
         assert self.check(Capabilities(), parallel_tool_calls=False).parallel_tool_calls is False

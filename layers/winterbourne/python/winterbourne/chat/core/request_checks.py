@@ -1,7 +1,7 @@
 """Checks a decoded request against the settings: its history, its limits, its options and its choice of model. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -35,6 +35,8 @@ __all__ = ["available_models", "check_request", "count_chars", "images_of", "lim
 
 _ALWAYS_TAKEN: Final = frozenset({"reasoning", "output", "parallel_tool_calls"})
 """Options that no capability's `options` decides: the last one is kept by the conversation if the model does not."""
+_NEUTRAL: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+"""What is passed over where the model does not have the option: it is what the model does anyway."""
 
 
 def check_request(
@@ -70,7 +72,7 @@ def check_request(
     """
     model_id = _resolve_model(request.model_id, model)
     capabilities = capabilities_of(model_id or "")
-    _require_known_options(request, capabilities, field_of)
+    request = _with_known_options(request, capabilities, field_of)
     newest = _newest_question(request.messages)
     if newest:
         _check_question(newest, takes_image_urls=capabilities.image_urls)
@@ -92,7 +94,7 @@ def check_request(
         messages=messages,
         model_id=model_id,
         system=_system_prompt(request, model),
-        temperature=_temperature(request.temperature, model),
+        temperature=_temperature(request.temperature, model) if "temperature" in capabilities.options else None,
         max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens, limits_tokens=limits_tokens),
         client_tools=tuple(portable_tools(request.client_tools)) if request.client_tools else (),
     )
@@ -212,12 +214,17 @@ def _system_prompt(request: ChatRequest, model: ModelSettings) -> str:
     return "\n\n".join(filter(None, (model.system_prompt, request.system)))
 
 
-def _require_known_options(request: ChatRequest, capabilities: Capabilities, field_of: Callable[[str], str]) -> None:
-    chosen = {name for name in ModelOptions.__struct_fields__ if getattr(request, name) is not None}
-    for name in chosen - capabilities.options - _ALWAYS_TAKEN:
-        raise RequestRejected(400, "unsupported_parameter", f"{field_of(name)}: this model does not have it")
+def _with_known_options(
+    request: ChatRequest, capabilities: Capabilities, field_of: Callable[[str], str]
+) -> ChatRequest:
+    unknown = {name for name in ModelOptions.__struct_fields__ if getattr(request, name) is not None}
+    unknown -= capabilities.options | _ALWAYS_TAKEN
+    for name in sorted(unknown):
+        if getattr(request, name) != _NEUTRAL.get(name):
+            raise RequestRejected(400, "unsupported_parameter", f"{field_of(name)}: this model does not have it")
     if request.output:
         check_schema(request.output, field_of("output"))
+    return msgspec.structs.replace(request, **dict.fromkeys(unknown)) if unknown else request
 
 
 def _temperature(requested: float | None, model: ModelSettings) -> float | None:
