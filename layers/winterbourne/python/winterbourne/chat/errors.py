@@ -282,14 +282,15 @@ class InvalidOutput(ModelError):
     """The answer is not the JSON that the request asked for, and none of it is shown.
 
     Args:
+        message: What happened.
         reason: Why the model stopped, as in `StopReason`; `stop` if it thought to have answered.
     """
 
     code = "invalid_output"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, message: str, reason: str = "stop") -> None:
+        super().__init__(message)
         self.public_message = f"The model's answer is not the JSON that was asked for (it ended with: {reason})."
-        super().__init__(self.public_message)
 
 
 class DeadlineReached(ChatError):

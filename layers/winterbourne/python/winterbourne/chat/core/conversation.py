@@ -198,7 +198,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             reason = turn.final_stop_reason
             if turn.problem:
                 if problem or reason != "stop":
-                    raise InvalidOutput(reason or "stop")
+                    raise InvalidOutput(f"the answer, which ended with {reason}, is not valid", reason or "stop")
                 reason, problem = None, turn.problem
                 history += _ask_again(turn.text, problem)
         self.log_fields["stop_reason"] = reason
