@@ -23,6 +23,10 @@ CITY = OutputSchema(
 REQUEST = ChatRequest(messages=(UserMessage((Text("Where?"),)),), output=CITY)
 
 
+DOUBLING = {f"d{at}": {"anyOf": [{"$ref": f"#/$defs/d{at + 1}"}] * 2} for at in range(40)} | {"d40": {"type": "string"}}
+"""To validate by this takes 2 ** 40 steps."""
+
+
 class TestFindJson:
     @pytest.mark.parametrize(
         "text",
@@ -79,6 +83,11 @@ class TestCheckSchema:
             {"$ref": "file:///etc/passwd"},
             {"$schema": "https://example.com/other"},
             {"items": [{"type": "string"}]},
+            {"$ref": "other.json"},
+            {"$ref": "#anchor", "$defs": {"a": {"$anchor": "anchor"}}},
+            {"properties": {"a": {"$dynamicRef": "#a", "$dynamicAnchor": "a"}}},
+            {"properties": {"a": {"$id": "https://example.com/a", "$ref": "#/$defs/b", "$defs": {"b": {}}}}},
+            {"$ref": "#/$defs/d0", "$defs": DOUBLING},
         ],
     )
     def test_rejects_what_nothing_can_be_validated_by(self, schema: dict[str, Any]) -> None:
@@ -86,6 +95,10 @@ class TestCheckSchema:
             check_schema(OutputSchema(schema=schema), "response_format")
         assert (raised.value.status, raised.value.code) == (400, "invalid_schema")
         assert raised.value.public_message.startswith("response_format: ")
+
+    def test_takes_a_schema_that_leads_back_to_itself(self) -> None:
+        tree = {"properties": {"kinds/of~it": {"type": "array", "items": {"$ref": "#/properties/kinds~1of~0it"}}}}
+        check_schema(OutputSchema(schema={**tree, "additionalProperties": {"$ref": "#"}}), "schema")
 
     @pytest.mark.parametrize("schema", [None, {}, {"$schema": "http://json-schema.org/draft-07/schema#"}])
     def test_takes_every_draft(self, schema: dict[str, Any] | None) -> None:

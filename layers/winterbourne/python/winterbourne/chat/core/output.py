@@ -4,6 +4,7 @@ import functools
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
@@ -25,6 +26,9 @@ _FENCE: Final = re.compile(r"```\w*\s*\n(.*?)\n\s*```", re.DOTALL)
 _ANY_OBJECT: Final = {"type": "object"}
 _MAX_PROBLEMS: Final = 5
 _MAX_PROBLEM_CHARS: Final = 300
+_MAX_SIZE: Final = 20_000  # of a schema with a copy in the place of each reference: they can double it again and again
+_MOVING: Final = ("$id", "$dynamicRef", "$recursiveRef")
+"""What changes where a reference leads."""
 _MAX_BACKTRACKS: Final = 100_000  # of one pattern and one text, some milliseconds: either may come from the caller
 
 
@@ -38,14 +42,14 @@ def with_instructions(request: Request) -> Request:
 
 
 def check_schema(output: OutputSchema, name: str) -> None:
-    """Reject a schema by which nothing can be validated.
+    """Reject a schema by which nothing can be validated, or not within a bound.
 
     Args:
         output: What the request wants.
         name: The field's name in the request's format.
 
     Raises:
-        RequestRejected: 400 for what is no JSON schema, or refers to another document.
+        RequestRejected: 400 for what is no JSON schema, is too large, or refers to another document.
     """
     try:
         _validator(_schema_text(output))
@@ -99,5 +103,34 @@ def _validator(schema: str) -> "Validator":
     """What validates by a schema. Nothing is fetched, and patterns end: those of `re` may take for ever."""
     import jsonschema_rs  # noqa: PLC0415 - 40 ms, for answers of this kind alone
 
+    decoded = json.loads(schema)
+    if _size(decoded, decoded, {}) > _MAX_SIZE:
+        raise ValueError("too large")
     options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS)
-    return jsonschema_rs.validator_for(json.loads(schema), offline=True, pattern_options=options)
+    return jsonschema_rs.validator_for(decoded, offline=True, pattern_options=options)
+
+
+def _size(node: Any, root: Any, known: dict[str, int]) -> int:
+    """How many values a schema has, with those that references lead to; `known` has the sizes of these."""
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    size = 1 + sum(_size(child, root, known) for child in children)
+    if isinstance(node, dict) and any(isinstance(node.get(name), str) for name in _MOVING) and node is not root:
+        raise ValueError(f"none of {', '.join(_MOVING)} is taken")
+    if isinstance(node, dict) and isinstance(reference := node.get("$ref"), str):
+        if reference not in known:
+            known[reference] = 1  # it may lead back
+            known[reference] = _size(_resolve(reference, root), root, known)
+        size += known[reference]
+    return size
+
+
+def _resolve(reference: str, root: Any) -> Any:
+    if reference.rstrip("#") and not reference.startswith("#/"):
+        raise ValueError(f"$ref {reference[:64]!r} leads to another document, or to an anchor")
+    found = root
+    for key in reference.split("/")[1:]:
+        name = unquote(key).replace("~1", "/").replace("~0", "~")
+        if not isinstance(found, dict) or name not in found:
+            raise ValueError(f"$ref {reference[:64]!r} leads nowhere")
+        found = found[name]
+    return found
