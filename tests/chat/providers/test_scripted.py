@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import orjson
 import pytest
@@ -359,6 +359,18 @@ class TestOptions:
         events = await turn("Whitby", output=OutputSchema(schema=self.PLACE))
         place = {"name": "Whitby", "kind": "port", "boats": [{"is_red": True}], "note": None, "version": 2}
         assert orjson.loads(text(events)) == place
+
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"type": "array", "minItems": 10**9, "items": True},
+            {"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"type": "object", "required": ["a"]}]}}},
+            {"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/A"}]}}},
+        ],
+        ids=str,
+    )
+    async def test_a_schema_of_any_kind_is_answered(self, schema: dict[str, Any]) -> None:
+        assert isinstance((await turn("x", output=OutputSchema(schema=schema)))[-1], TurnEnded)
 
     async def test_an_answer_ends_before_a_stop_text(self) -> None:
         assert text(await turn("count to 9", stop=("4", "x"))) == "1 2 3 "

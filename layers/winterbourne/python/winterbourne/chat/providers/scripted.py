@@ -169,8 +169,9 @@ def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
     elif calls:
         answer = "Let me look that up.\n\n"
     elif request.output:
-        schema = request.output.schema or {"type": "object"}
-        answer = orjson.dumps(_example(schema, schema, prompt)).decode()
+        schema, answer = request.output.schema or {"type": "object"}, ""
+        with contextlib.suppress(RecursionError):  # it leads back to itself
+            answer = orjson.dumps(_example(schema, schema, prompt)).decode()
     elif count := _COUNT.search(prompt):
         answer = " ".join(str(number) for number in range(1, int(count[1]) + 1))
     elif missing := sorted({tool for tool, _ in wanted}):
@@ -251,6 +252,8 @@ def _example_arguments(tool: ToolSchema, prompt: str) -> Any:
 def _example(schema: Any, root: dict[str, Any], prompt: str, number: int = 1) -> Any:
     """A value by a schema: the first of several, required properties only, texts that repeat the prompt."""
     example = partial(_example, root=root, prompt=prompt, number=number)
+    if not isinstance(schema, dict):
+        return prompt
     if "$ref" in schema:
         kind, _, name = schema["$ref"].removeprefix("#/").partition("/")
         return example(root.get(kind, {}).get(name, {}))
@@ -263,7 +266,7 @@ def _example(schema: Any, root: dict[str, Any], prompt: str, number: int = 1) ->
         case "object":
             return {name: example(properties.get(name, {})) for name in schema.get("required", ())}
         case "array":
-            return [example(schema.get("items", {}))] * schema.get("minItems", 0)
+            return [example(schema.get("items", {}))] * min(schema.get("minItems", 0), 9)
         case kind:
             return {"integer": number, "number": number, "boolean": True, "null": None}.get(str(kind), prompt)
 
