@@ -252,8 +252,7 @@ def _example_arguments(tool: ToolSchema, prompt: str) -> Any:
 def _example(schema: Any, root: dict[str, Any], prompt: str, number: int = 1) -> Any:
     """A value by a schema: the first of several, required properties only, texts that repeat the prompt."""
     example = partial(_example, root=root, prompt=prompt, number=number)
-    if not isinstance(schema, dict):
-        return prompt
+    schema = schema if isinstance(schema, dict) else {}
     if "$ref" in schema:
         kind, _, name = schema["$ref"].removeprefix("#/").partition("/")
         return example(root.get(kind, {}).get(name, {}))
