@@ -54,7 +54,7 @@ class TestRequest:
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 7)
 
     def test_to_openai_itself_has_max_completion_tokens(self) -> None:
-        body = body_of(openai, request(max_tokens=7), ModelSettings())
+        body = body_of(openai, request(max_tokens=7), ModelSettings(openai_api="chat"))
         assert body["max_completion_tokens"] == 7
         assert "max_tokens" not in body
 
@@ -72,14 +72,14 @@ class TestRequest:
     def test_constrains_the_output_at_openai_itself_only(self) -> None:
         output = OutputSchema(schema=CLOSED, name="place", strict=True)
         described = {"name": "place", "schema": CLOSED, "strict": True}
-        body = body_of(openai, request(output=output), ModelSettings())
+        body = body_of(openai, request(output=output), ModelSettings(openai_api="chat"))
         assert body["response_format"] == {"type": "json_schema", "json_schema": described}
         elsewhere = self.body(output=output)
         assert "response_format" not in elsewhere
         assert '"city"' in elsewhere["messages"][0]["content"]
 
     def test_asks_openai_for_any_object_with_the_word_that_it_demands(self) -> None:
-        body = body_of(openai, request(output=OutputSchema()), ModelSettings())
+        body = body_of(openai, request(output=OutputSchema()), ModelSettings(openai_api="chat"))
         assert body["response_format"] == {"type": "json_object"}
         assert "JSON" in body["messages"][0]["content"]
 

@@ -318,23 +318,23 @@ def any_output_schema(request: Request) -> str | None:
     return first("outputConfig" for _ in (request.body.get("outputConfig"),) if _)
 
 
-def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+def _subschemas(schema: Any) -> Iterator[dict[str, Any]]:
     """The schema and all within it."""
     if not isinstance(schema, dict):
         return
     yield schema
     for word in ("properties", "$defs", "definitions"):
         for part in schema.get(word, {}).values():
-            yield from _parts(part)
+            yield from _subschemas(part)
     for word in ("items", "additionalProperties"):
-        yield from _parts(schema.get(word))
+        yield from _subschemas(schema.get(word))
     for word in ("anyOf", "allOf", "oneOf"):
         for part in schema.get(word, []):
-            yield from _parts(part)
+            yield from _subschemas(part)
 
 
 def _leads_back(schema: dict[str, Any], root: dict[str, Any], seen: tuple[str, ...] = ()) -> bool:
-    for part in _parts(schema):
+    for part in _subschemas(schema):
         if target := part.get("$ref"):
             *_, kind, name = target.split("/") if "/" in target else ("", "", "")
             if target in seen or target == "#" or _leads_back(root[kind][name], root, (*seen, target)):
@@ -345,7 +345,7 @@ def _leads_back(schema: dict[str, Any], root: dict[str, Any], seen: tuple[str, .
 def open_output_schema(request: Request) -> str | None:
     """Anthropic's rules, which are Converse's for Claude."""
     root = _output_schema(request)
-    parts = list(_parts(root))
+    parts = list(_subschemas(root))
     objects = [part for part in parts if "object" in str(part.get("type"))]
     optional = sum(len(part.get("properties", {})) - len(part.get("required", [])) for part in objects)
     unions = sum("anyOf" in part or isinstance(part.get("type"), list) for part in parts)
@@ -359,12 +359,13 @@ def open_output_schema(request: Request) -> str | None:
 def odd_strict_schema(request: Request) -> str | None:
     """OpenAI's rules for strict mode; without it, the root has to be an object."""
     described = (request.body.get("response_format") or {}).get("json_schema")
-    if not described:
+    described = described or (request.body.get("text") or {}).get("format")
+    if not described or "schema" not in described:
         return None
     root = described["schema"]
     if root.get("type") != "object":
         return "type"
-    parts = list(_parts(root)) if described["strict"] else []
+    parts = list(_subschemas(root)) if described["strict"] else []
     objects = [part for part in parts if "object" in str(part.get("type"))]
     found = {word for part in parts for word in part if word in NOT_STRICT_WORDS}
     found |= {"additionalProperties" for part in objects if part.get("additionalProperties") is not False}
@@ -494,6 +495,76 @@ def unknown_message_fields(known: Collection[str]) -> Check:
 
 def old_max_tokens(request: Request) -> str | None:
     return "max_tokens" if "max_tokens" in request.body else None
+
+
+# Responses.
+
+MESSAGE_FIELDS = {"type", "role", "content", "phase"}
+ITEM_FIELDS = {
+    "message": MESSAGE_FIELDS,
+    "reasoning": {"type", "id", "summary", "content", "encrypted_content", "status"},
+    "function_call": {"type", "id", "call_id", "name", "arguments", "status"},
+    "function_call_output": {"type", "id", "call_id", "output", "status"},
+}
+
+
+def items(request: Request) -> Iterator[tuple[str, str, Any]]:
+    """Where each item of the input is, its type, and the item."""
+    for at, item in enumerate(request.body.get("input") or ()):
+        yield f"input[{at}]", item.get("type", "message"), item
+
+
+def unknown_item_fields(request: Request) -> str | None:
+    return first(f"{at}.{name}" for at, kind, item in items(request) for name in item if name not in ITEM_FIELDS[kind])
+
+
+def item_ids(request: Request) -> str | None:
+    """Nothing is stored, so that no id is known."""
+    return first(item["id"] for _, _, item in items(request) if "id" in item)
+
+
+def reasoning_without_successor(request: Request) -> str | None:
+    """Reasoning that neither a message nor a call of the model follows."""
+    kinds = [kind if item.get("role") != "user" else "user" for _, kind, item in items(request)]
+    pairs = itertools.zip_longest(kinds, kinds[1:])
+    found = (str(at) for at, (one, two) in enumerate(pairs) if one == "reasoning" and two in {None, "user"})
+    return first([*found, *_reasoning_before_results(kinds)])
+
+
+def _reasoning_before_results(kinds: list[str]) -> Iterator[str]:
+    for at, (one, two) in enumerate(itertools.pairwise(kinds)):
+        if (one, two) == ("reasoning", "function_call_output"):
+            yield str(at)
+
+
+def reasoning_without_summary(request: Request) -> str | None:
+    return first(f"{at}.summary" for at, kind, item in items(request) if kind == "reasoning" and "summary" not in item)
+
+
+def inputs_of_the_assistant(request: Request) -> str | None:
+    found = (part["type"] for _, _, item in items(request) if item.get("role") == "assistant" for part in _parts(item))
+    return first(kind for kind in found if kind.startswith("input_"))
+
+
+def _parts(item: Any) -> list[Any]:
+    return item["content"] if isinstance(item["content"], list) else []
+
+
+def wrapped_tools(request: Request) -> str | None:
+    """Tools in the shape of Chat Completions, whose name is within."""
+    return first(f"tools[{at}].name" for at, tool in enumerate(request.body.get("tools") or ()) if "name" not in tool)
+
+
+def loose_tools(request: Request) -> str | None:
+    """Tools that are strict, as they are unless they say otherwise, with a schema that is not."""
+    tools = [tool for tool in request.body.get("tools") or () if tool.get("strict") is not False]
+    schemas = ((tool.get("name", ""), dict(tool.get("parameters") or {})) for tool in tools)
+    return first(name for name, schema in schemas if schema.get("additionalProperties") is not False)
+
+
+def few_output_tokens(request: Request) -> str | None:
+    tokens = request.body.get("max_output_tokens")
+    return str(tokens) if tokens is not None and tokens < 16 else None
 
 
 def new_max_tokens(request: Request) -> str | None:

@@ -207,7 +207,7 @@ class AnthropicProvider(HttpProvider):
     parser_type = AnthropicParser
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
-    output_field = "output_config"
+    output_lessons = frozenset({"output_config"})
     lessons: ClassVar = {**HttpProvider.lessons, "output_config": None}
 
     @override

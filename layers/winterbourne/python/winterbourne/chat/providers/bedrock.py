@@ -205,7 +205,7 @@ class BedrockProvider(HttpProvider):
     takes_image_urls = False
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
-    output_field = "outputConfig"
+    output_lessons = frozenset({"outputConfig"})
     lessons: ClassVar = {**HttpProvider.lessons, "outputConfig": None}
 
     @override
