@@ -13,6 +13,7 @@ from winterbourne.chat.core.messages import (
     Decision,
     Image,
     Message,
+    OutputSchema,
     SystemMessage,
     Text,
     ToolCall,
@@ -83,6 +84,49 @@ def test_a_value_beyond_its_limit_is_rejected_with_the_limit(options: dict[str, 
     with pytest.raises(RequestRejected, match=limit) as rejection:
         check(request_with(**options), Settings.of(model_max_tokens=100, model_temperature_max=1.0))
     assert (rejection.value.status, rejection.value.code) == (400, code)
+
+
+class TestOptions:
+    def check(self, capabilities: Capabilities, **options: object) -> ChatRequest:
+        return check_request(
+            request_with(**options),
+            SETTINGS.request,
+            SETTINGS.model,
+            (),
+            lambda _: capabilities,
+            field_of=lambda name: f"their {name}",
+        )
+
+    @pytest.mark.parametrize("name", ["top_p", "stop", "seed", "presence_penalty", "frequency_penalty"])
+    def test_that_the_model_does_not_have_are_rejected_by_their_names(self, name: str) -> None:
+        with pytest.raises(RequestRejected, match=f"their {name}: ") as raised:
+            self.check(Capabilities(), **{name: 0.5})
+        assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
+
+    def test_that_it_has_are_passed_on(self) -> None:
+        assert self.check(Capabilities(options=frozenset({"stop", "max_tokens"})), stop=("a",)).stop == ("a",)
+
+    def test_that_ask_for_what_the_model_does_anyway_are_passed_over(self) -> None:
+        nothing = {"temperature": 1.0, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+        assert self.check(Capabilities(options=frozenset({"max_tokens"})), **nothing) == self.check(Capabilities())
+
+    def test_of_the_settings_that_the_model_does_not_have_are_left_out(self) -> None:
+        capabilities, settings = Capabilities(options=frozenset({"max_tokens"})), Settings.of(model_temperature=0.5)
+        chat = check_request(REQUEST, settings.request, settings.model, (), lambda _: capabilities)
+        assert chat.temperature is None
+
+    def test_one_call_a_turn_is_kept_for_every_model(self) -> None:
+        assert self.check(Capabilities(), parallel_tool_calls=False).parallel_tool_calls is False
+
+    def test_a_schema_that_is_none_is_rejected_before_the_model_is_asked(self) -> None:
+        with pytest.raises(RequestRejected, match="their output: ") as raised:
+            self.check(Capabilities(schema=True), output=OutputSchema(schema={"type": "text"}))
+        assert (raised.value.status, raised.value.code) == (400, "invalid_schema")
+
+    def test_a_model_that_cannot_be_constrained_is_told_the_schema(self) -> None:
+        output = OutputSchema(schema={"type": "object"})
+        assert '{"type": "object"}' in (self.check(Capabilities(), output=output).system or "")
+        assert self.check(Capabilities(schema=True), output=output).system == ""
 
 
 @pytest.mark.parametrize("request_", [request_with(system="x"), request_with(messages=(SystemMessage("x"), *HELLO))])

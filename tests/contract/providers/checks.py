@@ -4,6 +4,7 @@ import base64
 import binascii
 import functools
 import itertools
+import json
 import math
 import re
 from collections import Counter
@@ -289,6 +290,89 @@ def odd_property(request: Request) -> str | None:
     """Only the properties at the top of a schema are looked at."""
     names = ((t.name, name) for t in request.tools for name in dict(t.schema or {}).get("properties") or ())
     return first(f"{tool}: {name}" for tool, name in names if not re.fullmatch(r"[a-zA-Z0-9_.-]{1,64}", name))
+
+
+# The schema of an answer.
+
+NOT_CLOSED_WORDS = {
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+}
+NOT_CLOSED_WORDS |= {"maxItems", "not", "if", "patternProperties", "prefixItems", "dependentRequired"}
+NOT_STRICT_WORDS = {"minLength", "maxLength", "patternProperties", "uniqueItems", "contains", "allOf", "oneOf", "not"}
+NOT_STRICT_WORDS |= {"if", "default", "dependentRequired", "dependentSchemas"}
+
+
+def _output_schema(request: Request) -> Any:
+    """The schema that the answer is constrained by, as Anthropic and Bedrock get it."""
+    if "outputConfig" in request.body:
+        return json.loads(request.body["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"])
+    return ((request.body.get("output_config") or {}).get("format") or {}).get("schema")
+
+
+def any_output_schema(request: Request) -> str | None:
+    return first("outputConfig" for _ in (request.body.get("outputConfig"),) if _)
+
+
+def _subschemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """The schema and all within it."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for word in ("properties", "$defs", "definitions"):
+        for part in schema.get(word, {}).values():
+            yield from _subschemas(part)
+    for word in ("items", "additionalProperties"):
+        yield from _subschemas(schema.get(word))
+    for word in ("anyOf", "allOf", "oneOf"):
+        for part in schema.get(word, []):
+            yield from _subschemas(part)
+
+
+def _leads_back(schema: dict[str, Any], root: dict[str, Any], seen: tuple[str, ...] = ()) -> bool:
+    for part in _subschemas(schema):
+        if target := part.get("$ref"):
+            *_, kind, name = target.split("/") if "/" in target else ("", "", "")
+            if target in seen or target == "#" or _leads_back(root[kind][name], root, (*seen, target)):
+                return True
+    return False
+
+
+def open_output_schema(request: Request) -> str | None:
+    """Anthropic's rules, which are Converse's for Claude."""
+    root = _output_schema(request)
+    parts = list(_subschemas(root))
+    objects = [part for part in parts if "object" in str(part.get("type"))]
+    optional = sum(len(part.get("properties", {})) - len(part.get("required", [])) for part in objects)
+    unions = sum("anyOf" in part or isinstance(part.get("type"), list) for part in parts)
+    found = {word for part in parts for word in part if word in NOT_CLOSED_WORDS}
+    found |= {"additionalProperties" for part in objects if part.get("additionalProperties") is not False}
+    found |= {"too complex" for _ in range(optional > 24 or unions > 16)}
+    found |= {"recursive" for _ in range(bool(root) and _leads_back(root, root))}
+    return first(sorted(found))
+
+
+def odd_strict_schema(request: Request) -> str | None:
+    """OpenAI's rules for strict mode; without it, the root has to be an object."""
+    described = (request.body.get("response_format") or {}).get("json_schema")
+    described = described or (request.body.get("text") or {}).get("format")
+    if not described or "schema" not in described:
+        return None
+    root = described["schema"]
+    if root.get("type") != "object":
+        return "type"
+    parts = list(_subschemas(root)) if described["strict"] else []
+    objects = [part for part in parts if "object" in str(part.get("type"))]
+    found = {word for part in parts for word in part if word in NOT_STRICT_WORDS}
+    found |= {"additionalProperties" for part in objects if part.get("additionalProperties") is not False}
+    found |= {"required" for part in objects if part["properties"].keys() != set(part.get("required", []))}
+    found |= {"$ref" for part in parts if "$ref" in part and len(part) > 1}
+    return first(sorted(found))
 
 
 # Thinking.

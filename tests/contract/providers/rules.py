@@ -918,6 +918,32 @@ RULES: tuple[Rule, ...] = (
         "https://github.com/BerriAI/litellm/pull/16895",
         "takes ids back as it gave them out, however long",
     ),
+    # The schema of an answer.
+    Rule(
+        "a schema of the answer, by a model that cannot be constrained",
+        {"bedrock-nova": "outputConfig is not supported by this model: {found}"},
+        checks.any_output_schema,
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html",
+        "tells the model the schema, and validates the answer",
+        inferred=True,
+    ),
+    Rule(
+        "a schema of the answer that is open, recursive, too large or limits values",
+        {
+            f"{CLAUDE} bedrock-claude-thinking": "output_config.format.schema: For 'object' type, "
+            "'additionalProperties' must be explicitly set to false: {found}"
+        },
+        checks.open_output_schema,
+        "https://docs.claude.com/en/docs/build-with-claude/structured-outputs",
+        "leaves limits out of it, and tells the model; tells it the whole schema where it cannot be expressed so",
+    ),
+    Rule(
+        "a schema of the answer that strict mode does not take, or that is no object",
+        {f"{OPENAI} {RESPONSES}": "Invalid schema for 'response': {found} is not permitted."},
+        checks.odd_strict_schema,
+        "https://platform.openai.com/docs/guides/structured-outputs",
+        "leaves limits out of it, and tells the model; sends it without `strict` where it cannot be expressed so",
+    ),
     # Responses.
     Rule(
         "fields that Responses does not know",

@@ -153,6 +153,24 @@ FOREIGN = {
     "bedrock": {"reasoningText": {"text": "?", "signature": "x"}},
 }
 
+OUTPUT: Mapping[str, Any] = {
+    "anthropic": lambda schema: {"output_config": {"format": {"type": "json_schema", "schema": schema}}},
+    "bedrock": lambda schema: {
+        "outputConfig": {
+            "textFormat": {
+                "type": "json_schema",
+                "structure": {"jsonSchema": {"schema": orjson.dumps(schema).decode()}},
+            }
+        }
+    },
+    "responses": lambda schema: {
+        "text": {"format": {"type": "json_schema", "name": "r", "schema": schema, "strict": True}}
+    },
+    "chat": lambda schema: {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "r", "schema": schema, "strict": True}}
+    },
+}
+
 BAD: Mapping[str, Mapping[str, Any]] = {
     "tools, by a model or server without them": {"tools": [("add", "Adds!", SCHEMA)], **said(QUESTION)},
     "a system message, by Gemma 2's chat template": {"system": ["Be brief."]},
@@ -225,6 +243,9 @@ BAD: Mapping[str, Mapping[str, Any]] = {
     "calls of the loop under way without their `thought_signature`": said(*LOOP),
     "the same, without `reasoning_details`": said(*LOOP),
     "the same, where the id carries the signature": said(*LOOP),
+    "a schema of the answer, by a model that cannot be constrained": {"output": SCHEMA},
+    "a schema of the answer that is open, recursive, too large or limits values": {"output": SCHEMA},
+    "a schema of the answer that strict mode does not take, or that is no object": {"output": SCHEMA},
     "fields that Responses does not know": {"reasoning_effort": "low"},
     "fields of an item that Responses does not know": item(role="assistant", content="3.", tool_calls=[]),
     "the id of an item that is not stored": item(type="reasoning", id="rs_1", summary=[]),
@@ -280,6 +301,8 @@ def marked(family: str, *places: str) -> dict[str, Any]:
 
 def broken(rule: Rule, family: str) -> dict[str, Any]:
     fields = dict(BAD[rule.name])
+    if output := fields.pop("output", None):
+        fields = OUTPUT[FAMILIES[family].dialect](output)
     others: dict[str, Any] = fields.pop("fields", {})
     if "marks" in fields:
         return marked(family, *fields["marks"])

@@ -64,10 +64,13 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
     return None  # reasoning of another provider
 
 
-def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
-    kinds = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
+def _encode_tools(tools: Sequence[ToolSchema], choice: str, *, is_parallel: bool | None) -> dict[str, Any]:
+    kinds: dict[str, dict[str, Any]] = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
     specs = [{"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools]
-    return {"tools": specs, "tool_choice": kinds.get(choice, {"type": "tool", "name": choice})}
+    chosen = kinds.get(choice, {"type": "tool", "name": choice})
+    if is_parallel is False and choice != "none":
+        chosen["disable_parallel_tool_use"] = True
+    return {"tools": specs, "tool_choice": chosen}
 
 
 def _mark(blocks: Blocks, at: int, *, control: dict[str, str]) -> None:
@@ -211,12 +214,18 @@ class AnthropicProvider(HttpProvider):
     parser_type = AnthropicParser
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
+    output_lessons = frozenset({"output_config"})
+    lessons: ClassVar = {**HttpProvider.lessons, "output_config": None}
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         request, extra_body = fit_thinking(request, self._extra_body)
-        offered = offered_tools(request)
-        tools = _encode_tools(offered, request.tool_choice if request.tools else "none") if offered else {}
+        schema = self._output(request, learned)[1] if request.output else None
+        if schema:
+            config = {**extra_body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
+            extra_body = {**extra_body, "output_config": config}
+        offered, choice = offered_tools(request), request.tool_choice if request.tools else "none"
+        tools = _encode_tools(offered, choice, is_parallel=request.parallel_tool_calls) if offered else {}
         messages = to_alternating_messages(request, _encode_block, _encode_tool_result)
         system: str | Blocks = request.system
         own_system = self._settings.system_prompt
@@ -231,6 +240,8 @@ class AnthropicProvider(HttpProvider):
             "system": system or None,
             "messages": messages,
             "temperature": request.temperature,
+            "top_p": request.top_p,
+            "stop_sequences": request.stop,
             **tools,
             **extra_body,
         }

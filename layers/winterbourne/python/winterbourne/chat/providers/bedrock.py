@@ -96,6 +96,11 @@ def _mark(blocks: Blocks, at: int, *, point: dict[str, str]) -> None:
     blocks.insert(at + 1, {"cachePoint": point})
 
 
+def _encode_output(schema: dict[str, Any]) -> dict[str, Any]:
+    text = orjson.dumps(schema).decode()  # a string in this API
+    return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": text, "name": "response"}}}}
+
+
 class _ToolUse(msgspec.Struct, rename="camel"):
     tool_use_id: str = ""
     name: str = ""
@@ -206,6 +211,8 @@ class BedrockProvider(HttpProvider):
     takes_image_urls = False
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
+    output_lessons = frozenset({"outputConfig"})
+    lessons: ClassVar = {**HttpProvider.lessons, "outputConfig": None}
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
@@ -213,8 +220,10 @@ class BedrockProvider(HttpProvider):
         if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
             request, options = fit_thinking(request, options)
             extra_body = {**extra_body, _MODEL_OPTIONS: options}
+        schema = self._output(request, learned)[1] if request.output else None
         max_tokens = request.max_tokens or self._settings.model_max_tokens
-        limits = {"maxTokens": max_tokens, "temperature": request.temperature}
+        limits: dict[str, Any] = {"maxTokens": max_tokens, "temperature": request.temperature}
+        limits |= {"topP": request.top_p, "stopSequences": request.stop}
         limits = {name: value for name, value in limits.items() if value is not None and name not in learned}
         # There is no tool choice `none`: the tools are left out instead, unless the history has calls, which require
         # them. If the model calls one all the same, the conversation does not run it.
@@ -233,6 +242,7 @@ class BedrockProvider(HttpProvider):
             "system": system or None,
             "inferenceConfig": limits,
             "toolConfig": tool_config or None,
+            "outputConfig": _encode_output(schema) if schema else None,
             **extra_body,
         }
 

@@ -115,6 +115,7 @@ _CACHE_POINTS: Final[_Rows] = (
 # Others on Bedrock, whose own fields for reasoning differ, and an unknown one is refused.
 # https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html
 _BEDROCK: Final[_Rows] = (
+    (r"claude-fable-5", {"schema": False}),
     (r"nova", {"documents": _PDF | _OFFICE, "window": 300_000, "max_output": 10_000}),
     # At `high`, Nova takes no limit of tokens: https://docs.aws.amazon.com/nova/latest/nova2-userguide/
     (r"nova-2", {"asks": "nova", "reasoning": ("none", "low", "medium"), "max_output": 64_000}),
@@ -187,6 +188,7 @@ _FAMILIES: Final[Mapping[str, _Rows]] = {
         (_ANY, {"reasoning": None, "asks": "budget"}),
         (r"(^api\.anthropic\.com |claude)", {"cache": _MARKS}),  # other servers may refuse them
         *_CLAUDE,
+        (r"claude-opus-4-1", {"schema": True}),
     ),
     "bedrock": ((_ANY, {"options": _CLAUDE_OPTIONS}), *_CLAUDE, *_BEDROCK, *_CACHE_POINTS),
     "openai": (

@@ -28,6 +28,7 @@ from winterbourne.chat.errors import (
     ModelBusy,
     ModelError,
     ModelGarbled,
+    ModelRefused,
     ModelSilent,
     ModelStreamTruncated,
     ModelUnreachable,
@@ -46,6 +47,7 @@ from winterbourne.chat.providers.lessons import (
     refused_for,
 )
 from winterbourne.chat.providers.opaque import drop_foreign, drop_reasoning, origin_of
+from winterbourne.chat.providers.output_format import closed_output
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
@@ -97,6 +99,10 @@ class HttpProvider(ABC):
     """The name of the key's header, and what comes before the key."""
     lessons: ClassVar[Learned] = FOR_EVERY_MODEL
     """What refusals may teach."""
+    output_lessons: ClassVar[frozenset[str]] = frozenset()
+    """What a refusal names if the output cannot be constrained: the field for that."""
+    constrain = staticmethod(closed_output)
+    """How that is told: see `output_format`."""
 
     def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         self._settings = settings
@@ -155,6 +161,8 @@ class HttpProvider(ABC):
 
     def encode(self, request: ModelRequest, learned: Learned = NOTHING_LEARNED) -> tuple[str, bytes]:
         """The path after the base URL, and the JSON body as a model takes it that has taught this."""
+        if request.output:
+            request, _ = self._output(request, learned)
         if learned:
             request, learned = apply_lessons(request, learned)
         try:
@@ -166,6 +174,11 @@ class HttpProvider(ABC):
         path, fields = self._request_fields(request, learned)
         names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
         return path, orjson.dumps({key: fields[name] for name, key in names.items() if key})
+
+    def _output(self, request: ModelRequest, learned: Learned) -> tuple[ModelRequest, dict[str, Any] | None]:
+        """The request with what its provider is told of the output in words, and the rest of it for a field."""
+        is_native = self.capabilities(request.model_id).schema and self.output_lessons.isdisjoint(learned)
+        return self.constrain(request, is_native=is_native)
 
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
@@ -252,7 +265,10 @@ class HttpProvider(ABC):
         did_not_help = set(refused_for(body)) - before.keys()
         learned = self._learned.get(request.model_id, {})
         self._learned[request.model_id] = {name: learned[name] for name in learned if name not in did_not_help}
-        raise error_for_status(response.status_code, response.headers, body, self._error_hints)
+        error = error_for_status(response.status_code, response.headers, body, self._error_hints)
+        if type(error) is ModelRefused and (named := request.options().keys() & refused_for(body)):
+            error.public_message = f"The model does not accept this request: it refuses {min(named)}."
+        raise error
 
     def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
         """Whether a refusal tells how to change the request. That model's requests are changed so from now on."""

@@ -38,6 +38,7 @@ from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_histo
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, fit_thinking, turn_fields
+from winterbourne.chat.providers.output_format import openai_output
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import (
     StreamParser,
@@ -139,6 +140,12 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
         "tools": [{"type": "function", "function": function} for function in functions],
         "tool_choice": {"type": "function", "function": {"name": choice}} if is_named_tool else choice,
     }
+
+
+def _response_format(output: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not output or output["type"] == "json_object":
+        return output
+    return {"type": "json_schema", "json_schema": {name: output[name] for name in output if name != "type"}}
 
 
 class _Function(msgspec.Struct):
@@ -390,8 +397,12 @@ class OpenAIProvider(HttpProvider):
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",
         **dict.fromkeys(("stream_options", "parallel_tool_calls", "include", "effort", "summary")),
+        **dict.fromkeys(("response_format", "json_schema")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
+
+    output_lessons = frozenset({"response_format", "json_schema"})
+    constrain = staticmethod(openai_output)
 
     def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         super().__init__(settings, api_key, error_hints, base_url)
@@ -426,17 +437,21 @@ class OpenAIProvider(HttpProvider):
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         model = request.model_id or self._model_id
+        output = self._output(request, learned)[1] if request.output else None
         if self._uses_responses:
-            fields = {**self._responses.request_fields(request, model, learned), **self._key(request, learned)}
-            return self._responses.PATH, {**fields, **self._extra_body}
-        return "/chat/completions", {**self._key(request, learned), **self._chat_fields(request, model, learned)}
+            fields = self._responses.request_fields(request, model, learned, output)
+            return self._responses.PATH, {**fields, **self._key(request, learned), **self._extra_body}
+        fields = self._chat_fields(request, model, learned, output)
+        return "/chat/completions", {**self._key(request, learned), **fields}
 
     def _key(self, request: ModelRequest, learned: Learned) -> dict[str, str]:
         """What leads alike requests to one cache."""
         has_key = request.conversation_id and "key" in self._cache_places(request, learned)
         return {"prompt_cache_key": cache_key(request.conversation_id)} if has_key else {}
 
-    def _chat_fields(self, request: ModelRequest, model: str, learned: Learned) -> dict[str, Any]:
+    def _chat_fields(
+        self, request: ModelRequest, model: str, learned: Learned, output: dict[str, Any] | None
+    ) -> dict[str, Any]:
         """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
         settings, extra_body = self._settings, self._extra_body
         host = urlsplit(settings.openai_base_url).hostname or ""
@@ -460,6 +475,13 @@ class OpenAIProvider(HttpProvider):
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": request.temperature,
+            "top_p": request.top_p,
+            "stop": request.stop,
+            "seed": request.seed,
+            "presence_penalty": request.presence_penalty,
+            "frequency_penalty": request.frequency_penalty,
+            "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
+            "response_format": _response_format(output),
             "max_completion_tokens" if is_official else "max_tokens": request.max_tokens,
             **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
             **extra_body,

@@ -124,8 +124,16 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             raise invalid_shape(error) from None
         if decoded.reconnects:
             return decoded, encoder
-        tools = self.tools.schemas
-        return check_request(decoded, limits, self.model_settings, tools, self.capabilities_of), encoder
+        request = check_request(
+            decoded,
+            limits,
+            self.model_settings,
+            self.tools.schemas,
+            self.capabilities_of,
+            field_of=wire_format.field_of,
+            limits_tokens=wire_format.limits_tokens,
+        )
+        return request, encoder
 
     def _open_log(self, request: ChatRequest, context: RequestContext) -> OpenConversation | LoggedAnswer:
         """Where the answer is logged: in its conversation if that is kept."""
