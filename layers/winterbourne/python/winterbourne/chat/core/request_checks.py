@@ -13,6 +13,7 @@ from winterbourne.chat.core.messages import (
     Document,
     Image,
     Message,
+    ReasoningEffort,
     Source,
     SystemMessage,
     Text,
@@ -81,6 +82,7 @@ def check_request(
         system=_system_prompt(request, model),
         temperature=_temperature(request.temperature, model),
         max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens),
+        reasoning=_reasoning(request, model, capabilities),
         client_tools=tuple(portable_tools(request.client_tools)),
     )
 
@@ -213,3 +215,16 @@ def _max_tokens(requested: int | None, limit: int) -> int:
     if not 1 <= requested <= limit:
         raise RequestRejected(400, "max_tokens_not_allowed", f"max_tokens: from 1 to {limit}")
     return requested
+
+
+def _reasoning(request: ChatRequest, model: ModelSettings, capabilities: Capabilities) -> ReasoningEffort | None:
+    """The level to ask for; a setting that the model cannot follow counts for nothing."""
+    asked = request.reasoning
+    if asked in {None, "none"}:
+        return asked or model.model_reasoning or None
+    if capabilities.reasoning == ():
+        text = "reasoning, or reasoning_effort: this model cannot think, so that it takes none alone"
+        raise RequestRejected(400, "reasoning_not_supported", text)
+    for name in request.options().keys() & capabilities.not_while_thinking:
+        raise RequestRejected(400, f"{name}_not_allowed", f"{name}: this model takes none while it thinks (reasoning)")
+    return asked

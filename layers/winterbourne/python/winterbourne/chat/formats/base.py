@@ -17,6 +17,7 @@ from winterbourne.chat.core.messages import (
     Message,
     Opaque,
     Reasoning,
+    ReasoningEffort,
     ToolCall,
     ToolSchema,
     Usage,
@@ -80,6 +81,7 @@ class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
     model: Id | None = None
     temperature: Temperature | None = None
     max_tokens: MaxTokens | None = None
+    reasoning: ReasoningEffort | None = None
 
 
 class Function(msgspec.Struct, frozen=True):

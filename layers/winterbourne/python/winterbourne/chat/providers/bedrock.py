@@ -32,8 +32,8 @@ from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, par
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.lessons import Learned
-from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.providers.provider_config import ApiKey
+from winterbourne.chat.providers.reasoning import BINDING_BETA, has_binding
 from winterbourne.chat.providers.stream_parser import (
     FrameDecoder,
     StreamParser,
@@ -204,9 +204,11 @@ class BedrockProvider(HttpProvider):
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         extra_body = self._extra_body
-        if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
-            request, options = fit_thinking(request, options)
-            extra_body = {**extra_body, _MODEL_OPTIONS: options}
+        if isinstance(options := extra_body.get(_MODEL_OPTIONS, {}), dict):
+            request, options = self._fit_reasoning(request, options)
+            if has_binding(options):
+                options = {"anthropic_beta": [BINDING_BETA], **options}
+            extra_body = {**extra_body, _MODEL_OPTIONS: options or None}
         max_tokens = request.max_tokens or self._settings.model_max_tokens
         limits = {"maxTokens": max_tokens, "temperature": request.temperature}
         limits = {name: value for name, value in limits.items() if value is not None and name not in learned}

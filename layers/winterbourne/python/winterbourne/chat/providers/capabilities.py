@@ -29,9 +29,9 @@ ALL_OPTIONS: Final = _SAMPLING | BASIC_OPTIONS | {"stop", "seed", "parallel_tool
 
 
 Way: TypeAlias = Literal[
-    "", "effort", "nested", "adaptive", "between_tools", "budget", "switch", "deepseek", "qwen", "nova"
+    "", "effort", "openai", "nested", "adaptive", "between_tools", "budget", "switch", "deepseek", "qwen", "nova"
 ]
-"""How reasoning is asked for, as in `reasoning.WAYS`; empty for no way."""
+"""How reasoning is asked for, in `reasoning`; empty for no way."""
 
 
 class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +40,6 @@ class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True
     Attributes:
         asks: How reasoning is asked for.
         thinks: Whether it thinks unless it is told otherwise.
-        not_while_thinking: The names of the `ModelOptions` that it refuses while it thinks.
         forces_tools: Whether it can be made to call a tool.
         binds: Whether it refuses its thinking after anything before it has changed, unless it is told to drop it.
         max_output: The most output tokens of one turn; 0 if that is not known.
@@ -48,7 +47,6 @@ class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     asks: Way = ""
     thinks: bool = False
-    not_while_thinking: frozenset[str] = frozenset()
     forces_tools: bool = True
     binds: bool = False
     max_output: int = 0
@@ -159,7 +157,7 @@ _CHAT_COMPLETIONS: Final[_Rows] = (
     (r"moonshot\.\w+ ", {**_PLAIN, "forces_tools": False, "window": 262_144}),
     (r"moonshot\.\w+ .*kimi-(k2\.7|k2-thinking|thinking)", _ALWAYS),
     (r"moonshot\.\w+ .*kimi-k2\.[56]", {"asks": "switch", "thinks": True, "reasoning": ("none", "high")}),
-    (r"moonshot\.\w+ .*kimi-k3", {"thinks": True, "reasoning": ("low", "high", "max"), "window": 1_048_576}),
+    (r"moonshot\.\w+ .*kimi-k3", {**_EFFORT, "thinks": True, "reasoning": ("low", "high", "max")}),
     # https://docs.mistral.ai/capabilities/reasoning
     (r"\b(mistral-(large|nemo|7b)|mixtral|codestral|devstral|ministral|pixtral)", _PLAIN),
     (r"\bmagistral", _ALWAYS),
@@ -175,12 +173,12 @@ _ANY: Final = ""
 _FAMILIES: Final[Mapping[str, _Rows]] = {
     "anthropic": (
         (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}, "image_urls": True}),
-        (_ANY, {"reasoning": None, "asks": "budget"}),
+        (_ANY, {"reasoning": None, "asks": "budget", "not_while_thinking": frozenset({"temperature", "top_p"})}),
         *_CLAUDE,
     ),
     "bedrock": ((_ANY, {"options": _CLAUDE_OPTIONS}), *_CLAUDE, *_BEDROCK),
     "openai": (
-        (_ANY, {"options": ALL_OPTIONS, "image_urls": True, "reasoning": None, "asks": "effort"}),
+        (_ANY, {"options": ALL_OPTIONS, "image_urls": True, "reasoning": None, "asks": "openai"}),
         *_CHAT_COMPLETIONS,
     ),
 }
@@ -231,8 +229,7 @@ def _parse(text: str) -> dict[str, dict[str, Any]]:
 
 
 def nearest_level(level: ReasoningEffort, levels: Sequence[ReasoningEffort] | None) -> ReasoningEffort:
-    """The nearest level of those that a model has, the higher of two; the level itself if they are not known."""
-    if not levels or level in levels:
-        return level
+    """The nearest level of those that a model has, the higher of two. One that is not known has all but `max`."""
+    levels = LEVELS[:-1] if levels is None else levels
     at = LEVELS.index(level)
     return min(levels, key=lambda each: (abs(LEVELS.index(each) - at), -LEVELS.index(each)))

@@ -40,13 +40,16 @@ from winterbourne.chat.providers.capabilities import Family, family_of, parse_ca
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
 from winterbourne.chat.providers.lessons import (
     FOR_EVERY_MODEL,
+    MAX_TOKENS,
     NOTHING_LEARNED,
     Learned,
     apply_lessons,
+    max_tokens_allowed,
     refused_for,
 )
 from winterbourne.chat.providers.opaque import drop_foreign, origin_of
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
+from winterbourne.chat.providers.reasoning import fit_reasoning
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
 
@@ -107,7 +110,7 @@ class HttpProvider(ABC):
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
-        self._learned: dict[str, Learned] = {}  # by model: those of `lessons` that it has taught
+        self._learned: dict[str, Learned] = {}  # by model: those of `lessons` that are known, or that it has taught
 
     def capabilities(self, model_id: str) -> Family:
         """What a model takes; `model_id` as in `ModelRequest`."""
@@ -147,6 +150,14 @@ class HttpProvider(ABC):
         in the history any more.
         """
 
+    def _fit_reasoning(
+        self, request: ModelRequest, fields: Mapping[str, Any], *, is_signed: bool = True
+    ) -> tuple[ModelRequest, dict[str, Any]]:
+        """The request as its model takes it, and the fields that ask for its reasoning, with those of the settings."""
+        family, settings = self.capabilities(request.model_id), self._settings
+        limit, is_shown = settings.model_max_tokens, settings.show_reasoning
+        return fit_reasoning(request, family, fields, max_tokens=limit, is_shown=is_shown, is_signed=is_signed)
+
     def encode(self, request: ModelRequest, learned: Learned = NOTHING_LEARNED) -> tuple[str, bytes]:
         """The path after the base URL, and the JSON body as a model takes it that has taught this."""
         if learned:
@@ -163,6 +174,11 @@ class HttpProvider(ABC):
 
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
+
+    def _headers_for(self, model_id: str) -> Mapping[str, str]:
+        """The headers of a request to a model, besides the key's."""
+        del model_id
+        return self.headers
 
     def _origin(self, request: ModelRequest) -> str:
         return origin_of(self.name, self._base_url, request.model_id or self._settings.model_id)
@@ -207,7 +223,7 @@ class HttpProvider(ABC):
         After a 401, try once more if there is a newer key; after a refusal that teaches something, as it was taught.
         """
         key = self._api_key.value or (await self._api_key.read() if self._api_key.is_set else "")
-        before = self._learned.get(request.model_id, {})
+        before = self._lessons_of(request.model_id)
         adaptations = 0
         while True:
             response = await self._send(request, key)
@@ -224,31 +240,43 @@ class HttpProvider(ABC):
                 break
             adaptations += 1
         did_not_help = set(refused_for(body)) - before.keys()
-        learned = self._learned.get(request.model_id, {})
+        learned = self._lessons_of(request.model_id)
         self._learned[request.model_id] = {name: learned[name] for name in learned if name not in did_not_help}
         raise error_for_status(response.status_code, response.headers, body, self._error_hints)
 
     def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
         """Whether a refusal tells how to change the request. That model's requests are changed so from now on."""
-        known = self._learned.get(request.model_id, {})
+        known = self._lessons_of(request.model_id)
         sent = self.encode(request, known)
-        for name in refused_for(body):
-            learned = {**known, name: self.lessons.get(name)}
-            if name in self.lessons and name not in known and self.encode(request, learned) != sent:
+        limit = max_tokens_allowed(body, request.max_tokens)
+        lessons = {**self.lessons, MAX_TOKENS: limit} if limit else self.lessons
+        for name in (*([MAX_TOKENS] if limit else ()), *refused_for(body)):
+            learned = {**known, name: lessons.get(name)}
+            is_new = name in lessons and (name not in known or name == MAX_TOKENS)
+            if is_new and self.encode(request, learned) != sent:
                 self._learned[request.model_id] = learned
                 _LOGGER.warning("the model refuses a request because of %s: it is changed, as later ones are", name)
                 return True
         return False
 
+    def _lessons_of(self, model_id: str) -> Learned:
+        """What is to be changed for a model: at first what is known of its family."""
+        if model_id not in self._learned:
+            family = self.capabilities(model_id)
+            takes = {"tools": family.tools, "system": family.system, "images": family.images}
+            takes["tool_choice"] = family.forces_tools
+            self._learned[model_id] = {name: None for name, is_taken in takes.items() if not is_taken}
+        return self._learned[model_id]
+
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        path, content = self.encode(request, self._learned.get(request.model_id, {}))
+        path, content = self.encode(request, self._lessons_of(request.model_id))
         if Known.index.forms:
             content = redact_json(content)
         client = http_pool.client()
         connect_s = min(self._idle_timeout_s, client.timeout.connect or self._idle_timeout_s)
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
-        url = self._base_url + path
-        http_request = client.build_request("POST", url, content=content, headers=self.headers, timeout=timeout)
+        url, headers = self._base_url + path, self._headers_for(request.model_id)
+        http_request = client.build_request("POST", url, content=content, headers=headers, timeout=timeout)
         http_request.extensions.update(http_retry.NO_RETRIES)  # those of a turn are `stream`'s
         if key:
             name, prefix = self.key_header

@@ -33,7 +33,7 @@ from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, rai
 from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
-from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, fit_thinking, turn_fields
+from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, turn_fields
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import (
     StreamParser,
@@ -352,10 +352,15 @@ def _raise_if_error(chunk: _Chunk, frame: bytes) -> None:
 
 def _to_usage(usage: Any) -> Usage:
     usage = usage if isinstance(usage, dict) else {}
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
-    return Usage(*(token_count(count) or 0 for count in counts))
+    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
+    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+    counts = {"input": usage.get("prompt_tokens"), "output": usage.get("completion_tokens")}
+    counts |= {"cached": cached, "reasoning": reasoning}
+    return Usage(**{name: token_count(count) or 0 for name, count in counts.items()})
+
+
+def _detail(usage: dict[str, Any], group: str, name: str) -> Any:
+    return details.get(name) if isinstance(details := usage.get(group), dict) else None
 
 
 class OpenAIProvider(HttpProvider):
@@ -368,24 +373,25 @@ class OpenAIProvider(HttpProvider):
         **HttpProvider.lessons,
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",
-        **dict.fromkeys(("stream_options", "parallel_tool_calls")),
+        **dict.fromkeys(("stream_options", "parallel_tool_calls", "reasoning_effort", "reasoning")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
-        settings, extra_body = self._settings, self._extra_body
+        settings = self._settings
         model = request.model_id or self._model_id
         host = urlsplit(settings.openai_base_url).hostname or ""
         is_official = host == _OFFICIAL_HOST
         demanded = set(learned)
         if _has_reasoning_content(request.messages):
             demanded.add("reasoning_content")
-        if isinstance(thinking := extra_body.get("thinking"), dict):
-            if thinking.get("type") == "enabled":
-                demanded.add("reasoning_content")
-            request, extra_body = fit_thinking(request, extra_body, is_signed=False)
+        family = self.capabilities(request.model_id)
+        request, extra_body = self._fit_reasoning(request, self._extra_body, is_signed=False)
+        thinking = {**self._extra_body, **extra_body}.get("thinking")
+        if family.asks in {"deepseek", "switch"} or (isinstance(thinking, dict) and thinking.get("type") == "enabled"):
+            demanded.add("reasoning_content")
         encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
         is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
+from winterbourne.chat.core.messages import ChatRequest, ReasoningEffort, Text, UserMessage
+from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.ag_ui.approvals import ResumeEntry, decode_decisions
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
@@ -20,6 +21,12 @@ class _Context(msgspec.Struct, frozen=True):
     value: str
 
 
+class _ForwardedProps(msgspec.Struct, frozen=True):
+    """What an app hands on to the server beside the format's own fields."""
+
+    reasoning: ReasoningEffort | None = None
+
+
 class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     messages: tuple[AgUiMessage, ...]
     thread_id: Id = ""
@@ -28,6 +35,7 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     context: tuple[_Context, ...] = ()
     resume: tuple[ResumeEntry, ...] | None = None
     protocol_version: Any = None
+    forwarded_props: Any = None
 
 
 def _context_messages(context: tuple[_Context, ...]) -> tuple[UserMessage, ...]:
@@ -41,6 +49,14 @@ def _knows_1_0(protocol_version: Any) -> bool:
     return bool(protocol_version) and not re.fullmatch(r"0\.\d+", str(protocol_version))
 
 
+def _forwarded_props(value: Any) -> _ForwardedProps:
+    """Our fields of them, if they are an object: they may be anything."""
+    try:
+        return msgspec.convert(value if isinstance(value, dict) else {}, _ForwardedProps)
+    except msgspec.ValidationError as error:
+        raise RequestRejected(400, "invalid_request", f"forwardedProps: {error}".replace("`", "")) from None
+
+
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
     """Decode a run request; its `tools` are the client's own. One without messages asks for the thread as it is."""
     decoded = convert_body(body, _Body, AgUiMessage)
@@ -49,6 +65,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
         messages=(*context, *decode_history(decoded.messages)),
         conversation_id=decoded.thread_id,
         reconnects=bool(decoded.thread_id) and not decoded.messages and not decoded.resume,
+        reasoning=_forwarded_props(decoded.forwarded_props).reasoning,
         client_tools=tuple(tool.schema() for tool in decoded.tools),
         approvals="form",
         decisions=decode_decisions(decoded.resume or ()),

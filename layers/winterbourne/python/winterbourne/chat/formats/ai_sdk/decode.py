@@ -81,6 +81,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
         model_id=decoded.model,
         temperature=decoded.temperature,
         max_tokens=decoded.max_tokens,
+        reasoning=decoded.reasoning,
         client_tools=tuple(ToolSchema(name, t.description or "", t.parameters) for name, t in tools.items()),
         approvals="yes_or_no" if decoded.approvals else "none",
         decisions=tuple(decode_decisions(body["messages"][-1].get("parts"))) if continued else (),

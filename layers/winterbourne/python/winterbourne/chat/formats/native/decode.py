@@ -103,6 +103,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
         model_id=decoded.model,
         temperature=decoded.temperature,
         max_tokens=decoded.max_tokens,
+        reasoning=decoded.reasoning,
         tool_choice=decoded.tool_choice,
         approvals="form" if decoded.approvals else "none",
         decisions=decoded.decisions,

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ToolChoice
+from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ReasoningEffort, ToolChoice
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.base import ClientTool, Encoder, Format, Id, MaxTokens, ModelOptions, ResumedAnswer
@@ -50,11 +50,24 @@ class _Metadata(msgspec.Struct, frozen=True):
     conversation_id: Id = ""
 
 
+_Effort = ReasoningEffort | Literal["xhigh"]
+
+
+class _Reasoning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As OpenRouter's clients send it, and those of Responses; `summary` is what is shown anyway."""
+
+    effort: _Effort | None = None
+    enabled: bool | None = None
+    summary: Any = None
+
+
 class _Body(ModelOptions, frozen=True, kw_only=True):
     messages: tuple[OpenAiMessage, ...]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     max_completion_tokens: MaxTokens | None = None
+    reasoning_effort: _Effort | None = None
+    reasoning: _Reasoning | None = None  # type: ignore[assignment]
     tools: tuple[_Tool, ...] | None = None
     tool_choice: Literal["auto", "none", "required"] | _NamedToolChoice | None = None
     n: int | None = None
@@ -72,6 +85,12 @@ def _reject_unsupported_parameters(body: _Body) -> None:
 
 def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
     return choice.function.name if isinstance(choice, _NamedToolChoice) else choice or TOOL_CHOICE_AUTO
+
+
+def _reasoning(body: _Body) -> ReasoningEffort | None:
+    asked = body.reasoning or _Reasoning()
+    effort = body.reasoning_effort or asked.effort or ("none" if asked.enabled is False else None)
+    return "max" if effort == "xhigh" else effort
 
 
 def models_body(settings: ModelSettings) -> bytes:
@@ -92,6 +111,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
         model_id=decoded.model,
         temperature=decoded.temperature,
         max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
+        reasoning=_reasoning(decoded),
         tool_choice=_tool_choice(decoded.tool_choice),
         client_tools=tools,
     )
