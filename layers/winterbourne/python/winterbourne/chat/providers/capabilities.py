@@ -40,7 +40,9 @@ class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True
     Attributes:
         asks: How reasoning is asked for.
         thinks: Whether it thinks unless it is told otherwise.
-        forces_tools: Whether it can be made to call a tool.
+        forces_tools: Whether it can be made to call a tool; not while it thinks, if `not_while_thinking` has
+            `tool_choice`.
+        echoes: Whether it wants `reasoning_content` back in each turn that called a tool, be it empty.
         binds: Whether it refuses its thinking after anything before it has changed, unless it is told to drop it.
         max_output: The most output tokens of one turn; 0 if that is not known.
     """
@@ -48,6 +50,7 @@ class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True
     asks: Way = ""
     thinks: bool = False
     forces_tools: bool = True
+    echoes: bool = False
     binds: bool = False
     max_output: int = 0
 
@@ -148,13 +151,15 @@ _CHAT_COMPLETIONS: Final[_Rows] = (
     (r"\bgemini-3-pro", {"reasoning": ("low", "high")}),
     (r"\bgemini-(1|2\.0)", {**_PLAIN, "thinks": False}),
     # https://api-docs.deepseek.com/guides/thinking_mode
-    (r"\bdeepseek-", _TEXT_ONLY),
+    (r"\bdeepseek-(chat|reasoner|r1|v[23]|v4-pro)", _TEXT_ONLY),
     (r"deepseek\.com ", {"asks": "deepseek", "thinks": True, "reasoning": ("none", "low", "high", "max")}),
+    (r"deepseek\.com ", {"echoes": True, "not_while_thinking": frozenset({"tool_choice"})}),
     (r"deepseek\.com .*deepseek-chat", {"thinks": False}),
     (r"deepseek\.com .*deepseek-reasoner", _ALWAYS),
     (r"deepseek\.com .*deepseek-v4", {"window": 1_000_000}),
     # https://platform.kimi.ai/docs/guide/use-thinking-models
     (r"moonshot\.\w+ ", {**_PLAIN, "forces_tools": False, "window": 262_144}),
+    (r"moonshot\.\w+ .*kimi-(k2\.|k3|k2-thinking|thinking)", {"echoes": True}),
     (r"moonshot\.\w+ .*kimi-(k2\.7|k2-thinking|thinking)", _ALWAYS),
     (r"moonshot\.\w+ .*kimi-k2\.[56]", {"asks": "switch", "thinks": True, "reasoning": ("none", "high")}),
     (r"moonshot\.\w+ .*kimi-k3", {**_EFFORT, "thinks": True, "reasoning": ("low", "high", "max")}),

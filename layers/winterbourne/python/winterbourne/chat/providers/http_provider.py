@@ -41,7 +41,6 @@ from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_
 from winterbourne.chat.providers.lessons import (
     FOR_EVERY_MODEL,
     MAX_TOKENS,
-    NOTHING_LEARNED,
     Learned,
     apply_lessons,
     max_tokens_allowed,
@@ -158,8 +157,9 @@ class HttpProvider(ABC):
         limit, is_shown = settings.model_max_tokens, settings.show_reasoning
         return fit_reasoning(request, family, fields, max_tokens=limit, is_shown=is_shown, is_signed=is_signed)
 
-    def encode(self, request: ModelRequest, learned: Learned = NOTHING_LEARNED) -> tuple[str, bytes]:
-        """The path after the base URL, and the JSON body as a model takes it that has taught this."""
+    def encode(self, request: ModelRequest, learned: Learned | None = None) -> tuple[str, bytes]:
+        """The path after the base URL, and the JSON body as a model takes it that has taught this, or what is known."""
+        learned = self._lessons_of(request.model_id) if learned is None else learned
         if learned:
             request, learned = apply_lessons(request, learned)
         try:
@@ -269,7 +269,7 @@ class HttpProvider(ABC):
         return self._learned[model_id]
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        path, content = self.encode(request, self._lessons_of(request.model_id))
+        path, content = self.encode(request)
         if Known.index.forms:
             content = redact_json(content)
         client = http_pool.client()

@@ -6,7 +6,6 @@ the field to send instead, if any, or one of the names below, for what is no fie
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -29,7 +28,6 @@ from winterbourne.chat.providers.errors import any_of, parse_body, parse_error_o
 __all__ = [
     "FOR_EVERY_MODEL",
     "MAX_TOKENS",
-    "NOTHING_LEARNED",
     "Learned",
     "apply_lessons",
     "max_tokens_allowed",
@@ -37,8 +35,6 @@ __all__ = [
 ]
 
 Learned = Mapping[str, str | None]
-
-NOTHING_LEARNED: Final[Learned] = MappingProxyType({})
 
 FOR_EVERY_MODEL: Final[Learned] = dict.fromkeys(
     ("tools", "tool_choice", "single_calls", "system", "images", "temperature")

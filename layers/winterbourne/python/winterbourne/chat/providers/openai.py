@@ -389,8 +389,9 @@ class OpenAIProvider(HttpProvider):
             demanded.add("reasoning_content")
         family = self.capabilities(request.model_id)
         request, extra_body = self._fit_reasoning(request, self._extra_body, is_signed=False)
-        thinking = {**self._extra_body, **extra_body}.get("thinking")
-        if family.asks in {"deepseek", "switch"} or (isinstance(thinking, dict) and thinking.get("type") == "enabled"):
+        thinking = extra_body.get("thinking", self._extra_body.get("thinking"))
+        kind = thinking.get("type") if isinstance(thinking, dict) else None
+        if kind == "enabled" or (family.echoes and kind != "disabled" and (family.thinks or request.reasoning)):
             demanded.add("reasoning_content")
         encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.

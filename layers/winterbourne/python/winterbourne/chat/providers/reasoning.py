@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.messages import ReasoningEffort
+from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ReasoningEffort
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.providers.capabilities import Family, Way, nearest_level
 from winterbourne.chat.providers.opaque import fit_thinking
@@ -67,8 +67,10 @@ def fit_reasoning(
     if request.max_tokens:
         request = msgspec.structs.replace(request, max_tokens=max_tokens)
     request, body = fit_thinking(request, {**asked, **fields}, is_signed=is_signed)
-    taken = family.options - family.not_while_thinking if _thinks(family, level, body) else family.options
-    left_out = request.options().keys() - taken - {"reasoning", "output"}
+    refused = family.not_while_thinking if _thinks(family, level, body) else frozenset()
+    left_out = request.options().keys() - (family.options - refused) - {"reasoning", "output"}
+    if "tool_choice" in refused and request.tool_choice != "none":
+        request = msgspec.structs.replace(request, tool_choice=TOOL_CHOICE_AUTO)
     return msgspec.structs.replace(request, **dict.fromkeys(left_out)), body
 
 
