@@ -177,30 +177,31 @@ _ANY: Final = ""
 # A model that no other row knows is asked for reasoning in its API's first way.
 _FAMILIES: Final[Mapping[str, _Rows]] = {
     "anthropic": (
-        (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}, "image_urls": True}),
+        (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}}),
         (_ANY, {"reasoning": None, "asks": "budget", "not_while_thinking": frozenset({"temperature", "top_p"})}),
         *_CLAUDE,
     ),
     "bedrock": ((_ANY, {"options": _CLAUDE_OPTIONS}), *_CLAUDE, *_BEDROCK),
     "openai": (
-        (_ANY, {"options": ALL_OPTIONS, "image_urls": True, "reasoning": None, "asks": "openai"}),
+        (_ANY, {"options": ALL_OPTIONS, "reasoning": None, "asks": "openai"}),
         *_CHAT_COMPLETIONS,
     ),
 }
 
 
 @lru_cache(maxsize=64)
-def family_of(provider: str, host: str, model_id: str, overrides: str = "") -> Family:
+def family_of(provider: str, host: str, model_id: str, overrides: str = "", *, image_urls: bool = False) -> Family:
     """What a model takes.
 
     Args:
         provider: The provider's name.
         host: The server's host name.
         model_id: The model's id as the provider spells it.
+        image_urls: Whether the provider takes images by URL.
         overrides: MODEL_CAPABILITIES, valid; its first pattern that matches wins over the table, field by field.
     """
     where = f"{host} {model_id}".lower()
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"image_urls": image_urls}
     for pattern, values in _FAMILIES.get(provider, ()):
         if re.search(pattern, where):
             fields |= values

@@ -113,7 +113,8 @@ class HttpProvider(ABC):
 
     def capabilities(self, model_id: str) -> Family:
         """What a model takes; `model_id` as in `ModelRequest`."""
-        return family_of(self.name, self._host, model_id or self._model_id, self._settings.model_capabilities)
+        own, takes = self._settings.model_capabilities, self.takes_image_urls
+        return family_of(self.name, self._host, model_id or self._model_id, own, image_urls=takes)
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn. An attempt that fails before its first batch is repeated if that makes sense.

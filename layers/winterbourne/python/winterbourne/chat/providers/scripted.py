@@ -19,6 +19,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import orjson
 
+from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import (
     ModelEvent,
     ReasoningDelta,
@@ -136,6 +137,11 @@ class ScriptedProvider:
     def __init__(self, words_per_second: float = 0) -> None:
         self._pause_s = 1 / words_per_second if words_per_second else 0.0
 
+    def capabilities(self, model_id: str) -> Capabilities:
+        """What the script takes: it can think, or not."""
+        del model_id
+        return Capabilities(image_urls=self.takes_image_urls, reasoning=("none", "high"))
+
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn, one word or one piece of arguments per batch.
 
@@ -181,7 +187,7 @@ def _batches(
     request: ModelRequest, prompt: str, answer: str, calls: Sequence[ToolCall]
 ) -> Iterator[Sequence[ModelEvent]]:
     pieces: list[ModelEvent] = []
-    if _THINK.search(prompt):
+    if _THINK.search(prompt) if request.reasoning is None else request.reasoning != "none":
         pieces += (ReasoningDelta(word) for word in _WORD.findall("The script says what to answer."))
         pieces.append(ReasoningEnded())
     pieces += (TextDelta(word) for word in _WORD.findall(answer))
