@@ -162,7 +162,9 @@ CHOICES = {
     "KEEP": "always",
     "LOG_MESSAGES": "true",
     "MCP_ENDPOINT": "off",
+    "MODEL_REASONING": "low",
     "ON_DISCONNECT": "run",
+    "SHOW_REASONING": "false",
     "SYSTEM_PROMPT_FROM_REQUEST": "false",
 }
 

@@ -122,7 +122,7 @@ class TestReasoning:
         assert self.level(plain, Settings.of(model_reasoning="high")) == "high"  # the provider leaves it out
         with pytest.raises(RequestRejected, match="reasoning_effort") as raised:
             self.level(plain, reasoning="minimal")
-        assert (raised.value.status, raised.value.code) == (400, "reasoning_not_supported")
+        assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
 
     def test_is_passed_on_where_nobody_knows(self) -> None:
         assert self.level(Capabilities(reasoning=None), reasoning="max") == "max"
@@ -133,7 +133,7 @@ class TestReasoning:
         assert self.level(thinks, Settings.of(model_temperature=0.5), reasoning="low") == "low"
         with pytest.raises(RequestRejected, match=r"^temperature: ") as raised:
             self.level(thinks, reasoning="low", temperature=0.5)
-        assert raised.value.code == "temperature_not_allowed"
+        assert raised.value.code == "unsupported_parameter"
 
 
 class TestImageUrl:

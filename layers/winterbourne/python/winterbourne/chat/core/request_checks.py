@@ -224,7 +224,7 @@ def _reasoning(request: ChatRequest, model: ModelSettings, capabilities: Capabil
         return asked or model.model_reasoning or None
     if capabilities.reasoning == ():
         text = "reasoning, or reasoning_effort: this model cannot think, so that it takes none alone"
-        raise RequestRejected(400, "reasoning_not_supported", text)
+        raise RequestRejected(400, "unsupported_parameter", text)
     for name in request.options().keys() & capabilities.not_while_thinking:
-        raise RequestRejected(400, f"{name}_not_allowed", f"{name}: this model takes none while it thinks (reasoning)")
+        raise RequestRejected(400, "unsupported_parameter", f"{name}: this model takes none while it thinks (reasoning)")
     return asked
