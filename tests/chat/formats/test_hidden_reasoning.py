@@ -17,10 +17,10 @@ FORMATS: tuple[Format, ...] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, opena
 HI = {"id": "1", "role": "user", "content": "Hi", "parts": [{"type": "text", "text": "Hi"}]}
 SECRET = "what nobody is to read"
 DETAILS = (
-    '{"reasoning_details":[{"type":"reasoning.text","text":"what nobody is to read","signature":"s"},'
-    '{"type":"reasoning.encrypted","data":"sealed"}],'
+    '{"reasoning_details":[{"type":"reasoning.encrypted","data":"sealed"}],'
     '"item":{"summary":[{"type":"summary_text","text":"what nobody is to read"}],"encrypted_content":"locked"}}'
 )
+WITH_TEXT = '{"reasoning_details":[{"type":"reasoning.text","text":"what nobody is to read"},{"data":"sealed"}]}'
 STARTED = e.ConversationStarted("c1", "m1", "m")
 END = (e.TurnEnded("stop"), e.ConversationEnded("stop", e.Usage(), 1))
 
@@ -42,6 +42,10 @@ class TestAnswers:
             assert "Because." in told
             assert SECRET not in told
             assert "signed" not in told  # a signature without its text is refused
+            thought = (e.ReasoningDelta(SECRET), e.ReasoningEnded(opaque=Opaque(fields=WITH_TEXT)))
+            told = sent(encoder_of(wire_format, **fields), *thought, e.TextDelta("Because."))
+            assert SECRET not in told
+            assert "sealed" not in told  # OpenRouter takes them as they were, or not at all
 
     def test_that_are_sent_again_have_none_either(self, wire_format: Format) -> None:
         resume = hide_reasoning(wire_format).resume

@@ -3,16 +3,19 @@
 from types import ModuleType
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.providers.provider_helpers import KEY, TOOLS, body_of
 from tests.upstream import upstream
+from winterbourne.chat.core.events import TurnEnded
 from winterbourne.chat.core.messages import Text, UserMessage
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.providers import anthropic, bedrock, openai
 from winterbourne.chat.providers.capabilities import LEVELS
+from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
 
 ASKED = UserMessage((Text("Why?"),))
@@ -176,3 +179,48 @@ async def test_claude_whose_thinking_is_bound_is_asked_for_the_beta_that_unbinds
 def test_on_bedrock_the_beta_is_a_field() -> None:
     assert "anthropic_beta" in body(bedrock, "us.anthropic.claude-sonnet-5-5-v1:0")
     assert "anthropic_beta" not in body(bedrock, "us.anthropic.claude-opus-5-v1:0")
+
+
+@pytest.mark.parametrize(
+    ("parser_type", "frames", "reasoning"),
+    [
+        (
+            openai.OpenAIParser,
+            [
+                {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]},
+                {
+                    "choices": [],
+                    "usage": {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7}},
+                },
+            ],
+            7,
+        ),
+        (
+            openai.OpenAIParser,
+            [
+                {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]},
+                {"choices": [], "usage": {"completion_tokens": 9, "completion_tokens_details": "odd"}},
+            ],
+            0,
+        ),
+        (
+            anthropic.AnthropicParser,
+            [
+                {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Hi"}},
+                {
+                    "type": "message_delta",
+                    "delta": {"stop_reason": "end_turn"},
+                    "usage": {"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 7}},
+                },
+                {"type": "message_stop"},
+            ],
+            7,
+        ),
+    ],
+)
+def test_tokens_of_reasoning_are_in_the_usage(
+    parser_type: type[StreamParser[bytes]], frames: list[dict[str, Any]], reasoning: int
+) -> None:
+    events = parser_type().feed(b"".join(b"data: %b\n\n" % orjson.dumps(frame) for frame in frames))
+    (usage,) = (event.usage for event in events if isinstance(event, TurnEnded))
+    assert (usage.output, usage.reasoning) == (9, reasoning)

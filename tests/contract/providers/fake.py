@@ -106,9 +106,9 @@ class StrictProvider:
         thought = f"Thought {next(self._count)}." if request.thinks and not answer.silent else ""
         match self.family.dialect:
             case "anthropic":
-                yield from self._anthropic(answer.text, thought, calls)
+                yield from self._anthropic(answer.text, thought, calls, is_omitted=is_omitted(request))
             case "bedrock":
-                yield from self._bedrock(answer.text, thought, calls)
+                yield from self._bedrock(answer.text, thought, calls, is_omitted=is_omitted(request))
             case _:
                 yield from self._chat(answer.text, thought, calls)
 
@@ -137,17 +137,20 @@ class StrictProvider:
 
     # Messages API.
 
-    def _anthropic(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+    def _anthropic(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], *, is_omitted: bool
+    ) -> Iterator[bytes]:
         usage = {"input_tokens": 9, "output_tokens": 1}
         yield _event("message_start", message={"id": "msg_1", "role": "assistant", "usage": usage})
         index = itertools.count()
         if thought:
             signature = f"sig/{thought}=="
-            self.given.thinking.append({"type": "thinking", "thinking": thought, "signature": signature})
+            told = "" if is_omitted else thought
+            self.given.thinking.append({"type": "thinking", "thinking": told, "signature": signature})
             self.given.thinking.append({"type": "redacted_thinking", "data": f"opaque {thought}"})
             block = {"type": "thinking", "thinking": "", "signature": ""}
             deltas = [
-                *({"type": "thinking_delta", "thinking": piece} for piece in _halves(thought)),
+                *({"type": "thinking_delta", "thinking": piece} for piece in _halves(told)),
                 {"type": "signature_delta", "signature": signature},
             ]
             yield from _block(next(index), block, deltas)
@@ -164,13 +167,16 @@ class StrictProvider:
 
     # ConverseStream.
 
-    def _bedrock(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+    def _bedrock(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], *, is_omitted: bool
+    ) -> Iterator[bytes]:
         yield event_stream_message("messageStart", {"role": "assistant", "p": "abc"})
         index = itertools.count()
         if thought:
             at, signature = next(index), f"sig/{thought}=="
-            self.given.thinking.append({"reasoningText": {"text": thought, "signature": signature}})
-            for reasoning in ({"text": thought}, {"signature": signature}):
+            told = "" if is_omitted else thought
+            self.given.thinking.append({"reasoningText": {"text": told, "signature": signature}})
+            for reasoning in ({"text": told}, {"signature": signature}):
                 yield _converse_delta(at, {"reasoningContent": reasoning})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
         if text:
@@ -255,6 +261,12 @@ class StrictProvider:
             case _:
                 yield {"index": number, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
                 yield from ({"index": number, "function": {"arguments": piece}} for piece in _halves(arguments))
+
+
+def is_omitted(request: Request) -> bool:
+    """Whether a request wants Claude's thinking without its text, as a signature alone."""
+    fields = request.body.get("additionalModelRequestFields") or request.body
+    return (fields.get("thinking") or {}).get("display") == "omitted"
 
 
 async def _cut(exchange: Exchange) -> None:

@@ -1,5 +1,6 @@
 """Every level of reasoning, with any history and options: no family refuses what it is sent."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.contract.providers.clients import CLIENTS, Talk
+from tests.contract.providers.fake import strict_providers
 from tests.contract.providers.families import FAMILIES
 from tests.contract.providers.requests import Given, read_request
 from tests.contract.providers.rules import RULES, refusals
+from tests.contract.providers.scenarios import client_tool, loop_of_three_turns, question_after_a_tool_loop
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -28,6 +32,8 @@ from winterbourne.chat.providers.capabilities import LEVELS
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("own_hooks")
 
 LEARNED = {rule.name for rule in RULES if rule.may_be_learned}
 TOOL = ToolSchema("add", "Adds.", {"type": "object", "properties": {"a": {"type": "integer"}}})
@@ -93,3 +99,29 @@ def test_no_level_is_refused(family: str, steps: list[str], options: dict[str, A
     messages = history(steps, THOUGHTS.get(FAMILIES[family].reasoning, Reasoning("Thought.")))
     request = ModelRequest(messages=messages, tools=(TOOL,), system="Be brief.", **options)
     assert refused(family, provider, request) == []
+
+
+IN_WORDS = r"(?<!sig/)(?<!opaque )(?<!enc/)Thought"
+"""A thought, and not what is opaque of it."""
+THINKING = [name for name in FAMILIES if FAMILIES[name].reasoning]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("is_shown", [True, False])
+async def test_thinking_that_a_request_asks_for_goes_back_as_its_provider_demands(
+    client: str, *, is_shown: bool
+) -> None:
+    """Over a tool loop, a question after it and a tool of the client's own; hidden, no client has a word of it."""
+    complaints: dict[str, str] = {}
+    async with strict_providers(*THINKING) as providers:
+        for name, provider in providers.items():
+            own = {} if name.startswith("litellm") else {"model_extra_body": ""}
+            talk = Talk.begin(client, provider, model_reasoning="high", show_reasoning=is_shown, **own)
+            for scenario in (loop_of_three_turns, question_after_a_tool_loop, client_tool):
+                if scenario is client_tool and not talk.client.runs_tools:
+                    continue
+                await scenario(talk)
+            leaks = not is_shown and re.search(IN_WORDS, repr(talk.client.history))
+            complaints[name] = "; ".join([*provider.unlearned, *(["it is shown"] if leaks else [])])
+            assert any(FAMILIES[name].thinks(body) for body in provider.requests), name
+    assert {name: text for name, text in complaints.items() if text} == {}

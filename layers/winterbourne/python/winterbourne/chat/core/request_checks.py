@@ -226,5 +226,7 @@ def _reasoning(request: ChatRequest, model: ModelSettings, capabilities: Capabil
         text = "reasoning, or reasoning_effort: this model cannot think, so that it takes none alone"
         raise RequestRejected(400, "unsupported_parameter", text)
     for name in request.options().keys() & capabilities.not_while_thinking:
-        raise RequestRejected(400, "unsupported_parameter", f"{name}: this model takes none while it thinks (reasoning)")
+        raise RequestRejected(
+            400, "unsupported_parameter", f"{name}: this model takes none while it thinks (reasoning)"
+        )
     return asked

@@ -6,7 +6,7 @@ signs: a provider that can leaves that text out itself, and from others no signa
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import UnsetType
@@ -17,6 +17,8 @@ from winterbourne.chat.core.messages import AssistantMessage, AssistantPart, Cha
 from winterbourne.chat.formats.base import Encoder, Format, ResumedAnswer
 
 __all__ = ["hide_reasoning", "without_reasoning_text"]
+
+_DETAILS: Final = "reasoning_details"
 
 
 def hide_reasoning(wire_format: Format) -> Format:
@@ -87,8 +89,11 @@ class _HidingEncoder(msgspec.Struct):
 def _hidden(opaque: Opaque | UnsetType) -> Opaque | UnsetType:
     if not opaque or not opaque.fields:
         return opaque
-    fields = _without_texts(msgspec.json.decode(opaque.fields))
-    return Opaque(opaque.origin, opaque.field, msgspec.json.encode(fields).decode())
+    fields = msgspec.json.decode(opaque.fields)
+    told = {name: _without_texts(value) for name, value in fields.items()}
+    if told.get(_DETAILS) != fields.get(_DETAILS):  # OpenRouter takes them as they were, or not at all
+        del told[_DETAILS]
+    return Opaque(opaque.origin, opaque.field, msgspec.json.encode(told).decode() if told else "")
 
 
 def _without_texts(value: Any) -> Any:
