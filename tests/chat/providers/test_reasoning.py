@@ -199,7 +199,7 @@ def test_on_bedrock_the_beta_is_a_field() -> None:
             openai.OpenAIParser,
             [
                 {"choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}]},
-                {"choices": [], "usage": {"completion_tokens": 9, "completion_tokens_details": "odd"}},
+                {"usage": {"completion_tokens": 9, "completion_tokens_details": "odd"}},
             ],
             0,
         ),
@@ -221,6 +221,7 @@ def test_on_bedrock_the_beta_is_a_field() -> None:
 def test_tokens_of_reasoning_are_in_the_usage(
     parser_type: type[StreamParser[bytes]], frames: list[dict[str, Any]], reasoning: int
 ) -> None:
-    events = parser_type().feed(b"".join(b"data: %b\n\n" % orjson.dumps(frame) for frame in frames))
-    (usage,) = (event.usage for event in events if isinstance(event, TurnEnded))
+    parser = parser_type()
+    events = parser.feed(b"".join(b"data: %b\n\n" % orjson.dumps(frame) for frame in frames))
+    (usage,) = (event.usage for event in (*events, *parser.close()) if isinstance(event, TurnEnded))
     assert (usage.output, usage.reasoning) == (9, reasoning)
