@@ -164,6 +164,7 @@ CHOICES = {
     "MCP_ENDPOINT": "off",
     "MODEL_REASONING": "low",
     "ON_DISCONNECT": "run",
+    "OPENAI_API": "chat",
     "SHOW_REASONING": "false",
     "SYSTEM_PROMPT_FROM_REQUEST": "false",
 }

@@ -21,6 +21,8 @@ from winterbourne.chat.settings import ModelSettings
 ASKED = UserMessage((Text("Why?"),))
 SUMMARIZED = {"type": "adaptive", "display": "summarized"}
 DROP = {"prefix_mismatch_behavior": "drop_block"}
+SHOWN = {"effort": "xhigh", "summary": "auto"}
+LOW = {"effort": "low", "summary": "auto"}
 HOSTS = {
     "gpt": "https://api.openai.com/v1",
     "deepseek": "https://api.deepseek.com",
@@ -34,6 +36,7 @@ def body(module: ModuleType, model_id: str, *, host: str = "", extra: Any = None
     settings = ModelSettings(
         model_id=model_id,
         openai_base_url=HOSTS.get(host, "http://localhost/v1"),
+        openai_api=options.pop("api", "chat"),
         show_reasoning=options.pop("show_reasoning", True),
     )
     request = ModelRequest(messages=(ASKED,), **options)
@@ -105,6 +108,13 @@ def test_a_level_is_asked_for_in_the_providers_words(
 @pytest.mark.parametrize("model_id", ["claude-haiku-4-5", "claude-opus-4-7"])
 def test_a_model_that_is_not_asked_does_what_it_does_by_itself(model_id: str) -> None:
     assert "thinking" not in body(anthropic, model_id)
+
+
+@pytest.mark.parametrize(
+    ("level", "reasoning"), [(None, None), ("none", {"effort": "none"}), ("max", SHOWN), ("minimal", LOW)]
+)
+def test_responses_are_asked_for_a_summary_too(level: str | None, reasoning: object) -> None:
+    assert body(openai, "gpt-5.4-mini", host="gpt", api="responses", reasoning=level).get("reasoning") == reasoning
 
 
 def test_one_that_thinks_by_itself_is_told_whether_to_show_it() -> None:

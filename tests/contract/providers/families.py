@@ -16,7 +16,7 @@ class Family:
     """One provider, or one kind of server.
 
     Attributes:
-        dialect: The API that it speaks: anthropic, bedrock or chat.
+        dialect: The API that it speaks: anthropic, bedrock, chat or responses.
         error_body: Its way to word a refusal.
         base_url: The URL under which it is known; its host leads to the fake. Empty for servers that run anywhere.
         path: The path of the base URL.
@@ -26,6 +26,7 @@ class Family:
         thinks: Whether a request is answered with thinking.
         has_tools: Whether the model can call tools.
         is_variant: Whether it differs from another family in its model alone: conversations are told to that one.
+        others: Further settings of a chat that uses it.
     """
 
     dialect: str
@@ -38,12 +39,13 @@ class Family:
     thinks: Callable[[Mapping[str, Any]], bool] = lambda _: False
     has_tools: bool = True
     is_variant: bool = False
+    others: Mapping[str, object] = field(default_factory=dict)
 
     def settings(self, port: int) -> dict[str, object]:
         """The settings of a chat that uses the fake at this port."""
         host = self.base_url or "127.0.0.1"
         root = f"http://{host}:{port}"
-        provider = {"anthropic": "anthropic", "bedrock": "bedrock", "chat": "openai"}[self.dialect]
+        provider = self.dialect if self.dialect in {"anthropic", "bedrock"} else "openai"
         return {
             "model_provider": provider,
             "model_id": self.model_id,
@@ -55,6 +57,7 @@ class Family:
             "aws_bearer_token_bedrock": "sk-test",
             "openai_base_url": root + self.path,
             "openai_api_key": "sk-test",
+            **self.others,
         }
 
 
@@ -188,8 +191,23 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "bedrock-gpt-oss": Family("bedrock", _bedrock, model_id="openai.gpt-oss-120b-1:0", is_variant=True),
     "bedrock-qwen": Family("bedrock", _bedrock, model_id="qwen.qwen3-32b-v1:0", is_variant=True),
-    "openai": Family("chat", _openai, "api.openai.com", model_id="gpt-5.4-mini"),
-    "openai-astra": Family("chat", _openai, "api.openai.com", model_id="gpt-6-astra", is_variant=True),
+    "openai": Family(
+        "responses",
+        _openai,
+        "api.openai.com",
+        model_id="gpt-5.4-mini",
+        reasoning="encrypted_content",
+        thinks=lambda _: True,
+    ),
+    "openai-chat": Family("chat", _openai, "api.openai.com", model_id="gpt-5.4-mini", others={"openai_api": "chat"}),
+    "openai-astra": Family(
+        "chat",
+        _openai,
+        "api.openai.com",
+        model_id="gpt-6-astra",
+        others={"openai_api": "chat"},
+        is_variant=True,
+    ),
     "azure": Family("chat", _openai, "harbour.openai.azure.com", "/openai/v1", "gpt-5"),
     "deepseek": Family(
         "chat",

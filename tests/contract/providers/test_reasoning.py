@@ -101,7 +101,7 @@ def test_no_level_is_refused(family: str, steps: list[str], options: dict[str, A
     assert refused(family, provider, request) == []
 
 
-IN_WORDS = r"(?<!sig/)(?<!opaque )(?<!enc/)Thought"
+IN_WORDS = r"(?<!sig/)(?<!opaque )(?<!enc/)(?<!gAAAA/)Thought"
 """A thought, and not what is opaque of it."""
 THINKING = [name for name in FAMILIES if FAMILIES[name].reasoning]
 

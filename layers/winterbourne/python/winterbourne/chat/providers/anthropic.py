@@ -212,13 +212,14 @@ class AnthropicProvider(HttpProvider):
 
     @override
     def _headers_for(self, model_id: str) -> Mapping[str, str]:
-        binds = self.capabilities(model_id).binds
+        binds = self._family(model_id).binds
         return {**self.headers, "anthropic-beta": BINDING_BETA} if binds else self.headers
 
     @override
-    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
+    def _request_fields(
+        self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
+    ) -> tuple[str, dict[str, Any]]:
         del learned  # it is all about fields, which `encode` omits
-        request, extra_body = self._fit_reasoning(request, self._extra_body)
         tools = offered_tools(request)
         return "/v1/messages", {
             "model": request.model_id or self._model_id,

@@ -5,6 +5,7 @@ It does the I/O, timeouts and retries; each provider's format is in its request 
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 import logging
@@ -36,7 +37,7 @@ from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
-from winterbourne.chat.providers.capabilities import Family, family_of, parse_capabilities
+from winterbourne.chat.providers.capabilities import ALL_OPTIONS, Family, family_of, parse_capabilities
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
 from winterbourne.chat.providers.lessons import (
     FOR_EVERY_MODEL,
@@ -46,7 +47,7 @@ from winterbourne.chat.providers.lessons import (
     max_tokens_allowed,
     refused_for,
 )
-from winterbourne.chat.providers.opaque import drop_foreign, origin_of
+from winterbourne.chat.providers.opaque import drop_foreign, drop_reasoning, origin_of
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.reasoning import fit_reasoning
 from winterbourne.chat.providers.stream_parser import StreamParser
@@ -96,6 +97,8 @@ class HttpProvider(ABC):
     """The headers of every request, besides the key's."""
     key_header = ("authorization", "Bearer ")
     """The name of the key's header, and what comes before the key."""
+    signs_reasoning = True
+    """Whether only signed reasoning counts where a tool loop has to begin with it."""
     lessons: ClassVar[Learned] = FOR_EVERY_MODEL
     """What refusals may teach."""
 
@@ -109,6 +112,8 @@ class HttpProvider(ABC):
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
+        self._family = functools.cache(self.capabilities)
+        self._parsers: dict[str, type[StreamParser[Any]]] = {}  # by the end of the path, where it is another one
         self._learned: dict[str, Learned] = {}  # by model: those of `lessons` that are known, or that it has taught
 
     def capabilities(self, model_id: str) -> Family:
@@ -142,21 +147,23 @@ class HttpProvider(ABC):
                 return
             await asyncio.sleep(pause_s)
 
+    def _fit_reasoning(self, request: ModelRequest) -> tuple[ModelRequest, dict[str, Any]]:
+        """The request as its model takes it, and MODEL_EXTRA_BODY with the fields that ask for its reasoning."""
+        family = self._family(request.model_id)
+        takes_all = family.options >= ALL_OPTIONS and family.max_output >= (request.max_tokens or 0)
+        if takes_all and not (request.reasoning or self._extra_body or family.thinks):
+            return request, {}
+        return fit_reasoning(request, family, self._extra_body, self._settings, is_signed=self.signs_reasoning)
+
     @abstractmethod
-    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
+    def _request_fields(
+        self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
+    ) -> tuple[str, dict[str, Any]]:
         """The path after the base URL, and the fields of the JSON body.
 
         `encode` leaves out those that are None, and omits or renames those in `learned`. There are no system messages
         in the history any more.
         """
-
-    def _fit_reasoning(
-        self, request: ModelRequest, fields: Mapping[str, Any], *, is_signed: bool = True
-    ) -> tuple[ModelRequest, dict[str, Any]]:
-        """The request as its model takes it, and the fields that ask for its reasoning, with those of the settings."""
-        family, settings = self.capabilities(request.model_id), self._settings
-        limit, is_shown = settings.model_max_tokens, settings.show_reasoning
-        return fit_reasoning(request, family, fields, max_tokens=limit, is_shown=is_shown, is_signed=is_signed)
 
     def encode(self, request: ModelRequest, learned: Learned | None = None) -> tuple[str, bytes]:
         """The path after the base URL, and the JSON body as a model takes it that has taught this, or what is known."""
@@ -169,7 +176,7 @@ class HttpProvider(ABC):
             return self._encode(with_whole_characters(request), learned)
 
     def _encode(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
-        path, fields = self._request_fields(request, learned)
+        path, fields = self._request_fields(*self._fit_reasoning(request), learned)
         names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
         return path, orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
@@ -181,13 +188,19 @@ class HttpProvider(ABC):
         del model_id
         return self.headers
 
+    def _asks_elsewhere(self, status: int, path: str) -> bool:
+        """Whether `encode` has another path from now on, because a server has refused this one with this status."""
+        del status, path
+        return False
+
     def _origin(self, request: ModelRequest) -> str:
         return origin_of(self.name, self._base_url, request.model_id or self._settings.model_id)
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         response = await self._open_stream(request)
         model = f"{self.name}:{request.model_id or self._model_id}"
-        parser = self.parser_type(TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model))
+        make_parser = self._parsers.get(response.request.url.path.rpartition("/")[2], self.parser_type)
+        parser = make_parser(TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model))
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:
@@ -235,6 +248,10 @@ class HttpProvider(ABC):
             if response.status_code == 401:
                 can_repeat = bool(new_key := await self._api_key.refresh(key))
                 key = new_key or key
+            elif self._asks_elsewhere(response.status_code, response.request.url.path):
+                can_repeat = True
+            elif "encrypted_content" in refused_for(body) and (rest := drop_reasoning(request)) != request:
+                request, can_repeat = rest, True  # not a lesson: other histories have what the model can read
             else:
                 can_repeat = response.status_code in _TELLING_STATUSES and self._learn_from(request, body)
             if not can_repeat or adaptations == _MAX_ADAPTATIONS:
@@ -263,20 +280,21 @@ class HttpProvider(ABC):
     def _lessons_of(self, model_id: str) -> Learned:
         """What is to be changed for a model: at first what is known of its family."""
         if model_id not in self._learned:
-            family = self.capabilities(model_id)
+            family = self._family(model_id)
             takes = {"tools": family.tools, "system": family.system, "images": family.images}
             takes["tool_choice"] = family.forces_tools
             self._learned[model_id] = {name: None for name, is_taken in takes.items() if not is_taken}
         return self._learned[model_id]
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
+        headers = self._headers_for(request.model_id)
         path, content = self.encode(request)
         if Known.index.forms:
             content = redact_json(content)
         client = http_pool.client()
         connect_s = min(self._idle_timeout_s, client.timeout.connect or self._idle_timeout_s)
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
-        url, headers = self._base_url + path, self._headers_for(request.model_id)
+        url = self._base_url + path
         http_request = client.build_request("POST", url, content=content, headers=headers, timeout=timeout)
         http_request.extensions.update(http_retry.NO_RETRIES)  # those of a turn are `stream`'s
         if key:

@@ -5,10 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ReasoningEffort
+from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ModelOptions, ReasoningEffort
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.providers.capabilities import Family, Way, nearest_level
 from winterbourne.chat.providers.opaque import fit_thinking
+from winterbourne.chat.settings import ModelSettings
 
 __all__ = ["BINDING_BETA", "fit_reasoning", "has_binding"]
 
@@ -18,6 +19,7 @@ BINDING_BETA: Final = "thinking-binding-controls-2026-08-01"
 _OFF: Final = {"thinking": {"type": "disabled"}}
 _ON: Final = {"thinking": {"type": "enabled"}}
 _BUDGETS: Final = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "max": 32_768}
+_OPTIONS: Final = frozenset(ModelOptions.__struct_fields__) - {"reasoning", "output"}
 _MIN_BUDGET: Final = 1024
 
 
@@ -43,10 +45,9 @@ def fit_reasoning(
     request: ModelRequest,
     family: Family,
     fields: Mapping[str, Any],
+    settings: ModelSettings,
     *,
-    max_tokens: int,
-    is_shown: bool,
-    is_signed: bool,
+    is_signed: bool = True,
 ) -> tuple[ModelRequest, dict[str, Any]]:
     """Ask for the reasoning that a request wants, and leave out what the model does not take, or not while it thinks.
 
@@ -54,21 +55,22 @@ def fit_reasoning(
         request: What `drop_foreign` left of it.
         family: What the model takes.
         fields: Those of MODEL_EXTRA_BODY for the same place, which win.
-        max_tokens: The request's, if it has none.
-        is_shown: Whether the text of its reasoning is wanted.
+        settings: The most tokens of a request that names none, and whether the text of its reasoning is wanted.
         is_signed: Whether only signed reasoning counts, for a tool loop.
 
     Returns:
         The request, and the fields beside its own.
     """
-    max_tokens = min(request.max_tokens or max_tokens, family.max_output or max_tokens)
+    max_tokens = request.max_tokens or settings.model_max_tokens
+    max_tokens = min(max_tokens, family.max_output or max_tokens)
     level = nearest_level(request.reasoning, family.reasoning) if request.reasoning and family.reasoning != () else None
-    asked = _asked(request, family, level, max_tokens, is_shown=is_shown) if family.asks else {}
+    asked = _asked(request, family, level, max_tokens, is_shown=settings.show_reasoning) if family.asks else {}
     if request.max_tokens:
         request = msgspec.structs.replace(request, max_tokens=max_tokens)
-    request, body = fit_thinking(request, {**asked, **fields}, is_signed=is_signed)
+    if body := {**asked, **fields}:
+        request, body = fit_thinking(request, body, is_signed=is_signed)
     refused = family.not_while_thinking if _thinks(family, level, body) else frozenset()
-    left_out = request.options().keys() - (family.options - refused) - {"reasoning", "output"}
+    left_out = _OPTIONS - (family.options - refused)
     if "tool_choice" in refused and request.tool_choice != "none":
         request = msgspec.structs.replace(request, tool_choice=TOOL_CHOICE_AUTO)
     return msgspec.structs.replace(request, **dict.fromkeys(left_out)), body
