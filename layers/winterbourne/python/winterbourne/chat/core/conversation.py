@@ -55,7 +55,7 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
-from winterbourne.chat.core.provider import ModelRequest, Provider
+from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.core.usage import complete_usage
 from winterbourne.chat.errors import ModelError, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
@@ -129,6 +129,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         emit: Receives the events.
         on_usage: Called with the usage of each turn as soon as the provider has ended it, or it has failed; an
             estimate of what the provider did not report.
+        price: Gives the usage of a turn its cost; the model is named as in `TurnEnded`. None for no costs.
         before_turn: Awaited with the request for each turn before it is sent; if it raises, the conversation fails.
         on_message: Called with each complete message, and the incomplete one of a turn that failed. Must not block.
         max_turns: Maximum number of model turns.
@@ -145,6 +146,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     tools: Tools
     emit: Emit
     on_usage: Callable[[Usage], None]
+    price: Callable[[str, Usage], Usage] | None = None
     before_turn: Callable[[ModelRequest], Awaitable[None]] | None = None
     on_message: Callable[[Message], None] | None = None
     max_turns: int
@@ -245,7 +247,7 @@ class Conversation(msgspec.Struct, kw_only=True):
 
 
 def _add(one: Usage, other: Usage) -> Usage:
-    cost = None if one.cost is None or other.cost is None else one.cost + other.cost
+    cost = None if one.cost is None or other.cost is None else round(one.cost + other.cost, 12)
     return Usage(**{name: getattr(one, name) + getattr(other, name) for name in _COUNTS}, cost=cost)
 
 
@@ -352,7 +354,7 @@ class _ModelTurn(msgspec.Struct):
             # A turn that ended before its usage was reported: an estimate, unless the provider failed before sending
             # anything.
             if self._ended is None and (self._output or not isinstance(sys.exception(), ModelError)):
-                self._conversation.on_usage(complete_usage(Usage(), self._request, self._output))
+                self._account(Usage())
         if self._ended is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
         return self._ended
@@ -377,9 +379,16 @@ class _ModelTurn(msgspec.Struct):
             case TextDelta(text) | ReasoningDelta(text) | ToolArgumentsDelta(_, text):
                 self._output.append(text)
             case TurnEnded(reason, reported, model):
-                usage = complete_usage(reported, self._request, self._output)
-                self._ended = TurnEnded(reason, usage, model)
-                self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled
+                self._ended = TurnEnded(reason, self._account(reported, model), model)
+
+    def _account(self, reported: Usage, model: str = "") -> Usage:
+        """The usage, complete and with its cost; told at once, since it is billed even if the tools are cancelled."""
+        conversation = self._conversation
+        usage = complete_usage(reported, self._request, self._output)
+        if conversation.price:
+            usage = conversation.price(model or model_name(conversation.provider, self._request), usage)
+        conversation.on_usage(usage)
+        return usage
 
     async def _handle_call(self, call: ToolCall, stack: AsyncExitStack) -> None:
         conversation = self._conversation
