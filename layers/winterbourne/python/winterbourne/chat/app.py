@@ -245,9 +245,8 @@ def build(
             describe = Endpoint(partial(describe_authorization, auth), encode_mcp_error, is_public=True)
             routes.update({("GET", f"/.well-known/oauth-protected-resource{path}"): describe for path in ("", "/mcp")})
     connect = servers.connect if servers else None
-    own_paths = {each.path for each in own.formats}
     for each in formats:
-        if each.path in own_paths:
+        if any(each.path == one.path for one in own.formats):
             _check_path(each.path, routes)
         answer = partial(chat.handle, each)
         routes["POST", each.path] = Endpoint(answer, each.encode_error, is_chat=True, prepare=connect)
