@@ -147,6 +147,39 @@ def test_a_tool_that_does_not_exist_cannot_be_chosen() -> None:
     assert (rejection.value.status, rejection.value.code) == (400, "unknown_tool")
 
 
+class TestReasoning:
+    @staticmethod
+    def level(capabilities: Capabilities, settings: Settings = SETTINGS, **options: object) -> str | None:
+        request = request_with(**options)
+        return check_request(request, settings.request, settings.model, (), lambda _: capabilities).reasoning
+
+    def test_is_the_requests_else_the_settings_else_the_models_own(self) -> None:
+        thinks, settings = Capabilities(reasoning=("low", "high")), Settings.of(model_reasoning="medium")
+        assert self.level(thinks) is None
+        assert self.level(thinks, settings) == "medium"
+        assert self.level(thinks, settings, reasoning="none") == "none"
+        assert self.level(thinks, settings, reasoning="max") == "max"
+
+    def test_of_a_model_that_cannot_think_is_none_or_rejected(self) -> None:
+        plain = Capabilities(reasoning=())
+        assert self.level(plain, reasoning="none") == "none"
+        assert self.level(plain, Settings.of(model_reasoning="high")) == "high"  # the provider leaves it out
+        with pytest.raises(RequestRejected, match="reasoning_effort") as raised:
+            self.level(plain, reasoning="minimal")
+        assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
+
+    def test_is_passed_on_where_nobody_knows(self) -> None:
+        assert self.level(Capabilities(reasoning=None), reasoning="max") == "max"
+
+    def test_an_option_that_the_model_does_not_take_while_it_thinks_is_rejected_by_its_name(self) -> None:
+        thinks = Capabilities(reasoning=("low",), not_while_thinking=frozenset({"temperature"}))
+        assert self.level(thinks, reasoning="none", temperature=0.5) == "none"
+        assert self.level(thinks, Settings.of(model_temperature=0.5), reasoning="low") == "low"
+        with pytest.raises(RequestRejected, match=r"^temperature: ") as raised:
+            self.level(thinks, reasoning="low", temperature=0.5)
+        assert raised.value.code == "unsupported_parameter"
+
+
 class TestImageUrl:
     REQUEST_WITH_URL = request_with(
         messages=(*HELLO, UserMessage((Text("this?"), Image("image/png", url="https://example.com/a.png"))))

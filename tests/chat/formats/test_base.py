@@ -2,6 +2,7 @@
 
 import base64
 
+import msgspec
 import orjson
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format, encode_usage
 from winterbourne.chat.http.request import Request
+from winterbourne.chat.providers.capabilities import LEVELS
 from winterbourne.chat.settings import RequestSettings
 
 FORMATS: tuple[Format, ...] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
@@ -138,3 +140,57 @@ def test_usage_in_words_that_two_formats_share_has_three_counts_always_and_the_r
         "reasoningTokens": 1,
         "cost": 0.25,
     }
+
+
+HI = {"id": "1", "role": "user", "content": "Hi", "parts": [{"type": "text", "text": "Hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("wire_format", "field"),
+    [
+        (native.FORMAT, {"reasoning": "LEVEL"}),
+        (ai_sdk.FORMAT, {"reasoning": "LEVEL"}),
+        (ag_ui.FORMAT, {"forwardedProps": {"reasoning": "LEVEL", "mine": 1}}),
+        (openai.FORMAT, {"reasoning_effort": "LEVEL"}),
+        (openai.FORMAT, {"reasoning": {"effort": "LEVEL", "summary": "auto"}}),
+    ],
+)
+class TestReasoning:
+    """One field in every format says how much the model is to think."""
+
+    @staticmethod
+    def asked(wire_format: Format, field: dict[str, object], level: str) -> ChatRequest:
+        body = orjson.dumps({"messages": [HI], **field}).replace(b'"LEVEL"', orjson.dumps(level))
+        return wire_format.decode(orjson.loads(body))[0]
+
+    @pytest.mark.parametrize("level", LEVELS)
+    def test_each_level_is_read(self, wire_format: Format, field: dict[str, object], level: str) -> None:
+        assert self.asked(wire_format, field, level).reasoning == level
+
+    def test_any_other_is_rejected_by_its_name(self, wire_format: Format, field: dict[str, object]) -> None:
+        with pytest.raises((RequestRejected, msgspec.ValidationError), match="reasoning"):
+            self.asked(wire_format, field, "extreme")
+
+
+@pytest.mark.parametrize(
+    ("fields", "level"),
+    [
+        ({"reasoning_effort": "xhigh"}, "max"),
+        ({"reasoning": {"effort": "xhigh"}}, "max"),
+        ({"reasoning": {"enabled": False}}, "none"),
+        ({"reasoning": {"enabled": True}}, None),
+        ({"reasoning": None, "reasoning_effort": None}, None),
+    ],
+)
+def test_openais_clients_have_more_words_for_it(fields: dict[str, object], level: str | None) -> None:
+    assert openai.FORMAT.decode({"messages": [HI], **fields})[0].reasoning == level
+
+
+def test_what_openrouter_has_beside_is_rejected_by_its_name() -> None:
+    with pytest.raises(msgspec.ValidationError, match="max_tokens"):
+        openai.FORMAT.decode({"messages": [HI], "reasoning": {"max_tokens": 2000}})
+
+
+@pytest.mark.parametrize("props", [None, [], "text", {"other": 1}])
+def test_what_an_app_forwards_otherwise_is_its_own_business(props: object) -> None:
+    assert ag_ui.FORMAT.decode({"messages": [HI], "forwardedProps": props})[0].reasoning is None

@@ -312,6 +312,12 @@ class TestCommands:
         assert isinstance(events[0], ReasoningDelta)
         assert ReasoningEnded() in events
 
+    @pytest.mark.parametrize(("level", "thinks"), [("none", False), ("high", True)])
+    async def test_a_request_may_say_whether_it_thinks(self, level: str, *, thinks: bool) -> None:
+        assert ScriptedProvider().capabilities("").reasoning == ("none", "high")
+        for prompt in ("think, then say hello", "hello"):
+            assert (ReasoningEnded() in await turn(prompt, reasoning=level)) == thinks
+
     async def test_fail_halfway_fails_after_part_of_the_answer(self) -> None:
         events: list[ModelEvent] = []
 

@@ -493,6 +493,57 @@ def long_after_short_mark(request: Request) -> str | None:
     return first(after.place for before, after in pairs if before.ttl == "5m" and after.ttl == "1h")
 
 
+# How much it thinks.
+
+
+def thinking_fields(request: Request) -> dict[str, Any]:
+    """Where the fields for reasoning are: on Bedrock among those of the model."""
+    fields: dict[str, Any] = request.body.get("additionalModelRequestFields") or dict(request.body)
+    return fields
+
+
+def thinking_of(*kinds: str) -> Check:
+    def check(request: Request) -> str | None:
+        kind = (thinking_fields(request).get("thinking") or {}).get("type")
+        return kind if kind in kinds else None
+
+    return check
+
+
+def newer_thinking(request: Request) -> str | None:
+    """Adaptive thinking, or an effort."""
+    return thinking_of("adaptive")(request) or (thinking_fields(request).get("output_config") or {}).get("effort")
+
+
+def sampling(request: Request) -> str | None:
+    fields = {**request.body, **(request.body.get("inferenceConfig") or {})}
+    return first(name for name in ("temperature", "top_p", "topP", "top_k") if fields.get(name) is not None)
+
+
+def forced_call(request: Request) -> str | None:
+    return request.choice if request.choice not in {"", "auto", "none"} else None
+
+
+def other_levels(*levels: str) -> Check:
+    """A level that is none of these, in any of the fields that have one."""
+
+    def check(request: Request) -> str | None:
+        fields = thinking_fields(request)
+        nested = (fields.get(name) or {} for name in ("reasoning", "output_config", "reasoningConfig"))
+        named = (each.get(name) for each in nested for name in ("effort", "maxReasoningEffort"))
+        asked = (fields.get("reasoning_effort"), fields.get("reasoning_config"), *named)
+        return first(level for level in asked if level is not None and level not in levels)
+
+    return check
+
+
+def unknown_model_fields(*known: str) -> Check:
+    """Fields that the model behind Converse does not know."""
+    return lambda request: first(
+        name for name in request.body.get("additionalModelRequestFields") or () if name not in known
+    )
+
+
 # Fields and limits.
 
 

@@ -116,9 +116,9 @@ class StrictProvider:
         thought = f"Thought {next(self._count)}." if request.thinks and not answer.silent else ""
         match self.family.dialect:
             case "anthropic":
-                yield from self._anthropic(answer.text, thought, calls, reading)
+                yield from self._anthropic(answer.text, thought, calls, reading, is_omitted=is_omitted(request))
             case "bedrock":
-                yield from self._bedrock(answer.text, thought, calls, reading)
+                yield from self._bedrock(answer.text, thought, calls, reading, is_omitted=is_omitted(request))
             case "responses":
                 yield from self._responses(answer.text, thought, calls, reading)
             case _:
@@ -150,7 +150,7 @@ class StrictProvider:
     # Messages API.
 
     def _anthropic(
-        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading, *, is_omitted: bool
     ) -> Iterator[bytes]:
         cached = {"cache_read_input_tokens": reading.read, "cache_creation_input_tokens": reading.written}
         usage = {"input_tokens": reading.fresh, **cached, "output_tokens": 1}
@@ -158,11 +158,12 @@ class StrictProvider:
         index = itertools.count()
         if thought:
             signature = f"sig/{thought}=="
-            self.given.thinking.append({"type": "thinking", "thinking": thought, "signature": signature})
+            told = "" if is_omitted else thought
+            self.given.thinking.append({"type": "thinking", "thinking": told, "signature": signature})
             self.given.thinking.append({"type": "redacted_thinking", "data": f"opaque {thought}"})
             block = {"type": "thinking", "thinking": "", "signature": ""}
             deltas = [
-                *({"type": "thinking_delta", "thinking": piece} for piece in _halves(thought)),
+                *({"type": "thinking_delta", "thinking": piece} for piece in _halves(told)),
                 {"type": "signature_delta", "signature": signature},
             ]
             yield from _block(next(index), block, deltas)
@@ -179,13 +180,16 @@ class StrictProvider:
 
     # ConverseStream.
 
-    def _bedrock(self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading) -> Iterator[bytes]:
+    def _bedrock(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading, *, is_omitted: bool
+    ) -> Iterator[bytes]:
         yield event_stream_message("messageStart", {"role": "assistant", "p": "abc"})
         index = itertools.count()
         if thought:
             at, signature = next(index), f"sig/{thought}=="
-            self.given.thinking.append({"reasoningText": {"text": thought, "signature": signature}})
-            for reasoning in ({"text": thought}, {"signature": signature}):
+            told = "" if is_omitted else thought
+            self.given.thinking.append({"reasoningText": {"text": told, "signature": signature}})
+            for reasoning in ({"text": told}, {"signature": signature}):
                 yield _converse_delta(at, {"reasoningContent": reasoning})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
         if text:
@@ -291,6 +295,12 @@ class StrictProvider:
             case _:
                 yield {"index": number, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
                 yield from ({"index": number, "function": {"arguments": piece}} for piece in _halves(arguments))
+
+
+def is_omitted(request: Request) -> bool:
+    """Whether a request wants Claude's thinking without its text, as a signature alone."""
+    fields = request.body.get("additionalModelRequestFields") or request.body
+    return (fields.get("thinking") or {}).get("display") == "omitted"
 
 
 class ResponseEvents:

@@ -27,6 +27,7 @@ class Family:
         reasoning: How reasoning is sent and demanded back; empty if the model does not think.
         thinks: Whether a request is answered with thinking.
         has_tools: Whether the model can call tools.
+        is_variant: Whether it differs from another family in its model alone: conversations are told to that one.
         others: Further settings of a chat that uses it.
         cache: Makes its prompt cache; None if it reports none.
     """
@@ -40,6 +41,7 @@ class Family:
     reasoning: str = ""
     thinks: Callable[[Mapping[str, Any]], bool] = lambda _: False
     has_tools: bool = True
+    is_variant: bool = False
     others: Mapping[str, object] = field(default_factory=dict)
     cache: Callable[[], PromptCache] | None = None
 
@@ -139,6 +141,11 @@ def _is_not_disabled(body: Mapping[str, Any]) -> bool:
     return (body.get("thinking") or {}).get("type") != "disabled"
 
 
+def _is_adaptive(body: Mapping[str, Any]) -> bool:
+    """Of Claude 5, which thinks unless it is told not to."""
+    return (body.get("thinking") or {}).get("type") not in {"disabled", "between_tools"}
+
+
 def _bedrock_thinks(body: Mapping[str, Any]) -> bool:
     return _is_enabled(body.get("additionalModelRequestFields") or {})
 
@@ -166,6 +173,22 @@ FAMILIES: Mapping[str, Family] = {
         model_id="global.amazon.nova-2-lite-v1:0",
         cache=lambda: PromptCache(min_tokens=1024, write=1, read=0.25),
     ),
+    "anthropic-adaptive": Family(
+        "anthropic",
+        _anthropic,
+        model_id="claude-opus-4-7",
+        reasoning="thinking",
+        thinks=_is_enabled,
+        is_variant=True,
+    ),
+    "anthropic-bound": Family(
+        "anthropic",
+        _anthropic,
+        model_id="claude-sonnet-5-5",
+        reasoning="thinking",
+        thinks=_is_adaptive,
+        is_variant=True,
+    ),
     "bedrock-claude-thinking": Family(
         "bedrock",
         _bedrock,
@@ -175,6 +198,16 @@ FAMILIES: Mapping[str, Family] = {
         thinks=_bedrock_thinks,
         cache=lambda: PromptCache(min_tokens=1024),
     ),
+    "bedrock-claude-adaptive": Family(
+        "bedrock",
+        _bedrock,
+        model_id="us.anthropic.claude-opus-4-7-v1:0",
+        reasoning="thinking",
+        thinks=_bedrock_thinks,
+        is_variant=True,
+    ),
+    "bedrock-gpt-oss": Family("bedrock", _bedrock, model_id="openai.gpt-oss-120b-1:0", is_variant=True),
+    "bedrock-qwen": Family("bedrock", _bedrock, model_id="qwen.qwen3-32b-v1:0", is_variant=True),
     "openai": Family(
         "responses",
         _openai,
@@ -186,6 +219,14 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "openai-chat": Family(
         "chat", _openai, "api.openai.com", model_id="gpt-5.4-mini", others={"openai_api": "chat"}, cache=_implicit_cache
+    ),
+    "openai-astra": Family(
+        "chat",
+        _openai,
+        "api.openai.com",
+        model_id="gpt-6-astra",
+        others={"openai_api": "chat"},
+        is_variant=True,
     ),
     "azure": Family("chat", _openai, "harbour.openai.azure.com", "/openai/v1", "gpt-5", cache=_implicit_cache),
     "deepseek": Family(
@@ -203,6 +244,24 @@ FAMILIES: Mapping[str, Family] = {
         model_id="kimi-k2.5",
         reasoning="reasoning_content",
         thinks=_is_not_disabled,
+    ),
+    "deepseek-efforts": Family(
+        "chat",
+        _deepseek,
+        "api.deepseek.com",
+        model_id="deepseek-v4-pro",
+        reasoning="reasoning_content",
+        thinks=_is_not_disabled,
+        is_variant=True,
+    ),
+    "kimi-efforts": Family(
+        "chat",
+        _kimi,
+        "api.moonshot.ai",
+        model_id="kimi-k3",
+        reasoning="reasoning_content",
+        thinks=lambda _: True,
+        is_variant=True,
     ),
     "gemini": Family(
         "chat",

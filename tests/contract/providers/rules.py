@@ -13,17 +13,19 @@ from tests.contract.providers.requests import Request
 
 __all__ = ["RULES", "Refusal", "Rule", "refusals"]
 
-CLAUDE = "anthropic anthropic-thinking"
-CONVERSE = "bedrock-nova bedrock-claude-thinking"
+NEW_CLAUDE = "anthropic-adaptive anthropic-bound bedrock-claude-adaptive"
+OLD_CLAUDE = "anthropic anthropic-thinking bedrock-claude-thinking"
+CLAUDE = "anthropic anthropic-thinking anthropic-adaptive anthropic-bound"
+CONVERSE = "bedrock-nova bedrock-claude-thinking bedrock-claude-adaptive bedrock-gpt-oss bedrock-qwen"
 LITELLM = "litellm-claude"
-OPENAI = "openai-chat azure"
+OPENAI = "openai-chat openai-astra azure"
 RESPONSES = "openai"
 GEMINI = "gemini openrouter-gemini litellm-gemini"
 TEMPLATES = "vllm-mistral llama-server"
 THINKING_CLAUDE = "anthropic-thinking bedrock-claude-thinking litellm-claude"
 CHAT_WITH_TOOLS = (
-    "openai openai-chat azure deepseek kimi gemini mistral openrouter-gemini litellm-claude litellm-gemini "
-    "vllm-mistral vllm-llama ollama llama-server"
+    "openai openai-chat openai-astra azure deepseek deepseek-efforts kimi kimi-efforts gemini mistral "
+    "openrouter-gemini litellm-claude litellm-gemini vllm-mistral vllm-llama ollama llama-server"
 )
 EVERYONE = f"{CLAUDE} {CONVERSE} {CHAT_WITH_TOOLS} vllm-gemma ollama-gemma"
 
@@ -221,6 +223,39 @@ def refusals(request: Request) -> Iterator[Refusal]:
         if template is not None and (found := rule.check(request)) is not None:
             yield Refusal(rule, template.replace("{found}", found))
 
+
+OPENAI_REASONING = "https://platform.openai.com/docs/guides/reasoning"
+LEVELS = (
+    ("GPT-5.4", "openai", "none low medium high xhigh", OPENAI_REASONING),
+    ("GPT-6 Astra", "openai-astra", "low medium high xhigh", OPENAI_REASONING),
+    ("GPT-5", "azure", "minimal low medium high", OPENAI_REASONING),
+    ("Claude", NEW_CLAUDE, "low medium high xhigh max", "https://docs.anthropic.com/en/docs/build-with-claude/effort"),
+    ("Gemini 3 Flash", "gemini", "minimal low medium high", "https://ai.google.dev/gemini-api/docs/thinking"),
+    ("DeepSeek V4", "deepseek-efforts", "low high max", "https://api-docs.deepseek.com/guides/thinking_mode"),
+    ("Kimi K3", "kimi-efforts", "low high max", "https://platform.kimi.ai/docs/guide/use-reasoning-effort"),
+    ("Kimi K2.5", "kimi", "", "https://platform.kimi.ai/docs/guide/use-thinking-models"),
+    ("Mistral Large", "mistral", "", "https://docs.mistral.ai/capabilities/reasoning"),
+    (
+        "Nova 2, with a limit of tokens,",
+        "bedrock-nova",
+        "low medium",
+        "https://docs.aws.amazon.com/nova/latest/nova2-userguide/using-converse-api.html",
+    ),
+    (
+        "a model behind Converse",
+        "bedrock-gpt-oss",
+        "low medium high",
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html",
+    ),
+)
+"""Who, its families, the levels that it has, and where that is said."""
+MODEL_FIELDS = (
+    ("Claude", "bedrock-claude-thinking bedrock-claude-adaptive", "thinking output_config anthropic_beta top_k"),
+    ("Nova", "bedrock-nova", "reasoningConfig inferenceConfig"),
+    ("gpt-oss", "bedrock-gpt-oss", "reasoning_effort"),
+    ("Qwen", "bedrock-qwen", "reasoning_config"),
+)
+"""Who, its families, and the fields that it knows."""
 
 CALL_NAME = r"[a-zA-Z0-9_-]{1,64}"
 
@@ -943,6 +978,80 @@ RULES: tuple[Rule, ...] = (
         checks.odd_strict_schema,
         "https://platform.openai.com/docs/guides/structured-outputs",
         "leaves limits out of it, and tells the model; sends it without `strict` where it cannot be expressed so",
+    ),
+    # How much it thinks.
+    Rule(
+        "a thinking budget, by Claude since 4.7",
+        {NEW_CLAUDE: "thinking.type.{found}: this model takes adaptive thinking only"},
+        checks.thinking_of("enabled"),
+        "https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking",
+        "asks for an effort",
+    ),
+    Rule(
+        "adaptive thinking or an effort, by Claude before 4.6",
+        {OLD_CLAUDE: "adaptive thinking is not supported on this model: {found}"},
+        checks.newer_thinking,
+        "https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking",
+        "asks with a budget",
+    ),
+    Rule(
+        "temperature or top_p, by Claude since 4.7",
+        {NEW_CLAUDE: "{found}: not supported by this model"},
+        checks.sampling,
+        "https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking",
+        "sends none",
+    ),
+    Rule(
+        "thinking that is disabled, by Sonnet 5.5",
+        {"anthropic-bound": "thinking.type: use 'between_tools' in the place of '{found}'"},
+        checks.thinking_of("disabled"),
+        "https://github.com/pydantic/pydantic-ai/blob/main/pydantic_ai_slim/pydantic_ai/profiles/anthropic.py",
+        "asks for `between_tools`",
+    ),
+    Rule(
+        "a forced call, by Sonnet 5.5, Kimi and the smaller models of Bedrock",
+        {
+            "anthropic-bound": "tool_choice.{found} is not supported by this model",
+            "kimi kimi-efforts": "tool_choice '{found}' is not supported",
+            "bedrock-gpt-oss bedrock-qwen": "This model doesn't support the toolConfig.toolChoice.{found} field.",
+        },
+        checks.forced_call,
+        "https://github.com/pydantic/pydantic-ai/blob/main/pydantic_ai_slim/pydantic_ai/providers/bedrock.py",
+        "leaves the choice to the model",
+    ),
+    Rule(
+        "a forced call, by DeepSeek V4 while it thinks",
+        {"deepseek-efforts": "Thinking mode does not support this tool_choice: {found}"},
+        checks.forced_call_while_thinking,
+        "https://api-docs.deepseek.com/guides/thinking_mode",
+        "leaves the choice to the model",
+    ),
+    Rule(
+        "calls without `reasoning_content` while thinking, by DeepSeek V4 and Kimi K3",
+        {"deepseek-efforts kimi-efforts": "The reasoning_content in the thinking mode must be passed back: {found}"},
+        checks.reasoning_content_missing,
+        "https://api-docs.deepseek.com/guides/thinking_mode",
+        "sends it back, or an empty one",
+    ),
+    *(
+        Rule(
+            f"a level of reasoning that {who} does not have",
+            {families: "Unsupported value: '{found}' is not supported with this model."},
+            checks.other_levels(*levels.split()),
+            source,
+            "asks for the nearest",
+        )
+        for who, families, levels, source in LEVELS
+    ),
+    *(
+        Rule(
+            f"fields of the model that {who} on Bedrock does not know",
+            {families: "extraneous key [{found}] is not permitted"},
+            checks.unknown_model_fields(*fields.split()),
+            "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html",
+            "asks in that model's words",
+        )
+        for who, families, fields in MODEL_FIELDS
     ),
     # Responses.
     Rule(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.providers.families import FAMILIES
 from tests.contract.providers.requests import Given, read_request
-from tests.contract.providers.rules import RULES, Rule, refusals
+from tests.contract.providers.rules import LEVELS, MODEL_FIELDS, RULES, Rule, refusals
 
 PAGE = Path(__file__).parents[3] / "docs/reference/providers.md"
 PNG = "iVBORw0KGgo="
@@ -143,6 +143,10 @@ def picture(kind: str, data: str) -> dict[str, Any]:
     return said({"role": "user", "images": [(kind, data)]})
 
 
+def asks(**fields: Any) -> dict[str, Any]:
+    return {**fields, "additionalModelRequestFields": fields, **said(QUESTION)}
+
+
 def item(**fields: Any) -> dict[str, Any]:
     """A conversation with this item of Responses before the last question."""
     return said(QUESTION, {"role": "assistant", "items": [fields]}, QUESTION)
@@ -246,6 +250,20 @@ BAD: Mapping[str, Mapping[str, Any]] = {
     "a schema of the answer, by a model that cannot be constrained": {"output": SCHEMA},
     "a schema of the answer that is open, recursive, too large or limits values": {"output": SCHEMA},
     "a schema of the answer that strict mode does not take, or that is no object": {"output": SCHEMA},
+    "a thinking budget, by Claude since 4.7": asks(thinking={"type": "enabled", "budget_tokens": 2000}),
+    "adaptive thinking or an effort, by Claude before 4.6": asks(output_config={"effort": "high"}),
+    "temperature or top_p, by Claude since 4.7": {"temperature": 0.5},
+    "thinking that is disabled, by Sonnet 5.5": asks(thinking={"type": "disabled"}),
+    "a forced call, by Sonnet 5.5, Kimi and the smaller models of Bedrock": {"choice": "required"},
+    "a forced call, by DeepSeek V4 while it thinks": {"choice": "required"},
+    "calls without `reasoning_content` while thinking, by DeepSeek V4 and Kimi K3": said(*LOOP),
+    **{
+        f"a level of reasoning that {who} does not have": asks(
+            reasoning_effort="extreme", output_config={"effort": "extreme"}
+        )
+        for who, *_ in LEVELS
+    },
+    **{f"fields of the model that {who} on Bedrock does not know": asks(depth=1) for who, *_ in MODEL_FIELDS},
     "fields that Responses does not know": {"reasoning_effort": "low"},
     "fields of an item that Responses does not know": item(role="assistant", content="3.", tool_calls=[]),
     "the id of an item that is not stored": item(type="reasoning", id="rs_1", summary=[]),

@@ -236,9 +236,10 @@ def build(
         context=own.context,
     )
     health = HealthEndpoint(provider, executor)
-    stored = ConversationsEndpoint(conversations, stop_signals, settings.request)
+    formats, show = _shown((*FORMATS, *own.formats), settings.model)
+    stored = ConversationsEndpoint(conversations, stop_signals, settings.request, show)
     routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
-    chats = ChatsEndpoint(conversations, executor, encode_history)
+    chats = ChatsEndpoint(conversations, executor, encode_history, show)
     routes["GET", "/api/chat"] = Endpoint(chats.list_page, ai_sdk.FORMAT.encode_error)
     routes["GET", "/api/chat/{id}"] = Endpoint(chats.get, ai_sdk.FORMAT.encode_error)
     wanted, auth = settings.tools.mcp_endpoint, settings.auth
@@ -251,8 +252,8 @@ def build(
             describe = Endpoint(partial(describe_authorization, auth), encode_mcp_error, is_public=True)
             routes.update({("GET", f"/.well-known/oauth-protected-resource{path}"): describe for path in ("", "/mcp")})
     connect = servers.connect if servers else None
-    for each in (*FORMATS, *own.formats):
-        if each in own.formats:
+    for each in formats:
+        if any(each.path == one.path for one in own.formats):
             _check_path(each.path, routes)
         answer = partial(chat.handle, each)
         routes["POST", each.path] = Endpoint(answer, each.encode_error, is_chat=True, prepare=connect)
@@ -269,6 +270,15 @@ def build(
     encode_error, service_name = native.FORMAT.encode_error, settings.log.service_name
     after_request = partial(executor.retire_if_stuck, retire)
     return Service(Router(routes), authenticator, rate_limiter, encode_error, logger, service_name, after_request)
+
+
+def _shown(formats: tuple[Format, ...], settings: ModelSettings) -> tuple[tuple[Format, ...], Callable[[Any], Any]]:
+    """The formats as they answer, and what shows a kept message: without what a model thinks, if that is hidden."""
+    if settings.show_reasoning:
+        return formats, lambda message: message
+    from winterbourne.chat.formats import hidden_reasoning  # noqa: PLC0415 - only if it is hidden
+
+    return tuple(map(hidden_reasoning.hide_reasoning, formats)), hidden_reasoning.without_reasoning_text
 
 
 def _check_path(path: str, routes: Routes) -> None:

@@ -101,6 +101,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Maximum number of output tokens of one model turn. A request may set less; more is rejected with 400. It must not
     exceed what the model itself allows.
     """
+    model_reasoning: Literal["", "none", "minimal", "low", "medium", "high", "max"] = ""
+    """How much a model thinks before it answers, unless a request says it: the nearest level that the model has; one
+    that cannot think ignores it. Unset: what the model does by itself.
+    """
+    show_reasoning: bool = True
+    """Whether callers are shown what a model thinks. With false its text is in no answer and no conversation that is
+    read; it is kept with stored ones, and goes back to the provider.
+    """
     model_idle_timeout: Seconds = 60.0
     """Seconds of silence after which the provider's stream is given up, before its first byte too. A model that thinks
     long without a sign of it needs more.

@@ -18,6 +18,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         options: The names of the `ModelOptions` that it has. Those that are not among them are rejected with 400, but
             for `reasoning` and `output`, which have fields of their own here.
+        not_while_thinking: The names of those that it does not take while it thinks.
         tools: Whether it can call tools; else it is offered none.
         system: Whether it takes a system prompt; else that is the beginning of the first question.
         images: Whether it takes images.
@@ -32,6 +33,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     options: frozenset[str] = BASIC_OPTIONS
+    not_while_thinking: frozenset[str] = frozenset()
     tools: bool = True
     system: bool = True
     images: bool = True

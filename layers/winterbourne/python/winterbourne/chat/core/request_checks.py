@@ -16,6 +16,7 @@ from winterbourne.chat.core.messages import (
     Image,
     Message,
     ModelOptions,
+    ReasoningEffort,
     Source,
     SystemMessage,
     Text,
@@ -97,6 +98,7 @@ def check_request(
         system=_system_prompt(request, model),
         temperature=_temperature(request.temperature, model) if "temperature" in capabilities.options else None,
         max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens, limits_tokens=limits_tokens),
+        reasoning=_reasoning(request, model, capabilities),
         client_tools=tuple(portable_tools(request.client_tools)) if request.client_tools else (),
     )
     return with_instructions(checked) if request.output and not capabilities.schema else checked
@@ -254,3 +256,18 @@ def _max_tokens(requested: int | None, limit: int, *, limits_tokens: bool) -> in
     if not 1 <= requested <= limit:
         raise RequestRejected(400, "max_tokens_not_allowed", f"max_tokens: from 1 to {limit}")
     return requested
+
+
+def _reasoning(request: ChatRequest, model: ModelSettings, capabilities: Capabilities) -> ReasoningEffort | None:
+    """The level to ask for; a setting that the model cannot follow counts for nothing."""
+    asked = request.reasoning
+    if asked in {None, "none"}:
+        return asked or model.model_reasoning or None
+    if capabilities.reasoning == ():
+        text = "reasoning, or reasoning_effort: this model cannot think, so that it takes none alone"
+        raise RequestRejected(400, "unsupported_parameter", text)
+    for name in request.options().keys() & capabilities.not_while_thinking:
+        raise RequestRejected(
+            400, "unsupported_parameter", f"{name}: this model takes none while it thinks (reasoning)"
+        )
+    return asked

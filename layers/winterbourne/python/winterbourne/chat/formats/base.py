@@ -18,6 +18,7 @@ from winterbourne.chat.core.messages import (
     Opaque,
     OutputSchema,
     Reasoning,
+    ReasoningEffort,
     ToolCall,
     ToolSchema,
     Usage,
@@ -90,6 +91,7 @@ class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
     model: Id | None = None
     temperature: Temperature | None = None
     max_tokens: MaxTokens | None = None
+    reasoning: ReasoningEffort | None = None
     top_p: Probability | None = None
     stop: StopText | tuple[StopText, ...] | None = None
     seed: int | None = None

@@ -3,7 +3,7 @@
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -29,8 +29,8 @@ from winterbourne.chat.providers.errors import ErrorHints, raise_if_error
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
-from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.providers.provider_config import ApiKey
+from winterbourne.chat.providers.reasoning import BINDING_BETA
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments, token_count
 from winterbourne.chat.settings import ModelSettings
 from winterbourne.override import override
@@ -197,13 +197,17 @@ class AnthropicParser(StreamParser[bytes]):
 
     def _update_usage(self, usage: Any) -> None:
         """Merge new token counts. Counts are cumulative, and those that did not change are not repeated."""
-        for name, value in usage.items() if isinstance(usage, dict) else ():
+        usage = usage if isinstance(usage, dict) else {}
+        details = usage.get("output_tokens_details")
+        for name, value in (usage | (details if isinstance(details, dict) else {})).items():
             if (count := token_count(value)) is not None:
                 self._usage[name] = count
         counts = self._usage.get
         cached, written = counts("cache_read_input_tokens", 0), counts("cache_creation_input_tokens", 0)
         input_tokens = counts("input_tokens", 0) + written + cached
-        self.assembler.usage = Usage(input_tokens, counts("output_tokens", 0), cached, written)
+        self.assembler.usage = Usage(
+            input_tokens, counts("output_tokens", 0), cached, written, counts("thinking_tokens", 0)
+        )
 
 
 class AnthropicProvider(HttpProvider):
@@ -215,11 +219,17 @@ class AnthropicProvider(HttpProvider):
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
     output_lessons = frozenset({"output_config"})
-    lessons: ClassVar = {**HttpProvider.lessons, "output_config": None}
+    lessons: ClassVar = {**HttpProvider.lessons, **dict.fromkeys(("thinking", "output_config"))}
 
     @override
-    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
-        request, extra_body = fit_thinking(request, self._extra_body)
+    def _headers_for(self, model_id: str) -> Mapping[str, str]:
+        binds = self._family(model_id).binds
+        return {**self.headers, "anthropic-beta": BINDING_BETA} if binds else self.headers
+
+    @override
+    def _request_fields(
+        self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
+    ) -> tuple[str, dict[str, Any]]:
         schema = self._output(request, learned)[1] if request.output else None
         if schema:
             config = {**extra_body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}

@@ -33,8 +33,8 @@ from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, par
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.lessons import Learned
-from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.providers.provider_config import ApiKey
+from winterbourne.chat.providers.reasoning import BINDING_BETA, fit_reasoning, has_binding
 from winterbourne.chat.providers.stream_parser import (
     FrameDecoder,
     StreamParser,
@@ -215,11 +215,20 @@ class BedrockProvider(HttpProvider):
     lessons: ClassVar = {**HttpProvider.lessons, "outputConfig": None}
 
     @override
-    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
-        extra_body = self._extra_body
-        if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
-            request, options = fit_thinking(request, options)
-            extra_body = {**extra_body, _MODEL_OPTIONS: options}
+    def _fit_reasoning(self, request: ModelRequest) -> tuple[ModelRequest, dict[str, Any]]:
+        """Likewise, where the fields of the model are."""
+        options = self._extra_body.get(_MODEL_OPTIONS, {})
+        if not isinstance(options, dict):
+            return request, self._extra_body
+        request, options = fit_reasoning(request, self._family(request.model_id), options, self._settings)
+        if has_binding(options):
+            options = {"anthropic_beta": [BINDING_BETA], **options}
+        return request, {**self._extra_body, _MODEL_OPTIONS: options or None}
+
+    @override
+    def _request_fields(
+        self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
+    ) -> tuple[str, dict[str, Any]]:
         schema = self._output(request, learned)[1] if request.output else None
         max_tokens = request.max_tokens or self._settings.model_max_tokens
         limits: dict[str, Any] = {"maxTokens": max_tokens, "temperature": request.temperature}

@@ -37,7 +37,7 @@ from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, rai
 from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
-from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, fit_thinking, turn_fields
+from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, turn_fields
 from winterbourne.chat.providers.output_format import openai_output
 from winterbourne.chat.providers.provider_config import ApiKey
 from winterbourne.chat.providers.stream_parser import (
@@ -369,11 +369,16 @@ def _raise_if_error(chunk: _Chunk, frame: bytes) -> None:
 
 def _to_usage(usage: Any) -> Usage:
     usage = usage if isinstance(usage, dict) else {}
-    details = usage.get("prompt_tokens_details")
-    details = details if isinstance(details, dict) else {}
-    cached, written = details.get("cached_tokens"), details.get("cache_write_tokens")
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached, written)
-    return Usage(*(token_count(count) or 0 for count in counts))
+    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
+    written = _detail(usage, "prompt_tokens_details", "cache_write_tokens")
+    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+    counts = {"input": usage.get("prompt_tokens"), "output": usage.get("completion_tokens")}
+    counts |= {"cached": cached, "cache_write": written, "reasoning": reasoning}
+    return Usage(**{name: token_count(count) or 0 for name, count in counts.items()})
+
+
+def _detail(usage: dict[str, Any], group: str, name: str) -> Any:
+    return details.get(name) if isinstance(details := usage.get(group), dict) else None
 
 
 def _wants_responses(settings: ModelSettings, extra_body: Mapping[str, Any]) -> bool:
@@ -392,11 +397,12 @@ class OpenAIProvider(HttpProvider):
     name = "openai"
     default_model = DEFAULT_MODEL
     parser_type = OpenAIParser
+    signs_reasoning = False
     lessons: ClassVar = {
         **HttpProvider.lessons,
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",
-        **dict.fromkeys(("stream_options", "parallel_tool_calls", "include", "effort", "summary")),
+        **dict.fromkeys(("stream_options", "parallel_tool_calls", "reasoning_effort", "include", "effort", "summary")),
         **dict.fromkeys(("response_format", "json_schema")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
@@ -435,13 +441,16 @@ class OpenAIProvider(HttpProvider):
         return not self._uses_responses
 
     @override
-    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
+    def _request_fields(
+        self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
+    ) -> tuple[str, dict[str, Any]]:
         model = request.model_id or self._model_id
         output = self._output(request, learned)[1] if request.output else None
         if self._uses_responses:
-            fields = self._responses.request_fields(request, model, learned, output)
-            return self._responses.PATH, {**fields, **self._key(request, learned), **self._extra_body}
-        fields = self._chat_fields(request, model, learned, output)
+            effort = extra_body.pop("reasoning_effort", None)
+            fields = self._responses.request_fields(request, model, learned, output, effort)
+            return self._responses.PATH, {**fields, **self._key(request, learned), **extra_body}
+        fields = self._chat_fields(request, extra_body, model, learned, output)
         return "/chat/completions", {**self._key(request, learned), **fields}
 
     def _key(self, request: ModelRequest, learned: Learned) -> dict[str, str]:
@@ -450,19 +459,25 @@ class OpenAIProvider(HttpProvider):
         return {"prompt_cache_key": cache_key(request.conversation_id)} if has_key else {}
 
     def _chat_fields(
-        self, request: ModelRequest, model: str, learned: Learned, output: dict[str, Any] | None
+        self,
+        request: ModelRequest,
+        extra_body: dict[str, Any],
+        model: str,
+        learned: Learned,
+        output: dict[str, Any] | None,
     ) -> dict[str, Any]:
         """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
-        settings, extra_body = self._settings, self._extra_body
+        settings = self._settings
         host = urlsplit(settings.openai_base_url).hostname or ""
         is_official = host == _OFFICIAL_HOST
         demanded = set(learned)
         if _has_reasoning_content(request.messages):
             demanded.add("reasoning_content")
-        if isinstance(thinking := extra_body.get("thinking"), dict):
-            if thinking.get("type") == "enabled":
-                demanded.add("reasoning_content")
-            request, extra_body = fit_thinking(request, extra_body, is_signed=False)
+        family = self._family(request.model_id)
+        thinking = extra_body.get("thinking", self._extra_body.get("thinking"))
+        kind = thinking.get("type") if isinstance(thinking, dict) else None
+        if kind == "enabled" or (family.echoes and kind != "disabled" and (family.thinks or request.reasoning)):
+            demanded.add("reasoning_content")
         encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
         is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))

@@ -71,14 +71,14 @@ class _Carried(msgspec.Struct, frozen=True):
 
 
 def request_fields(
-    request: ModelRequest, model: str, learned: Learned, output: dict[str, Any] | None
+    request: ModelRequest, model: str, learned: Learned, output: dict[str, Any] | None, effort: str | None
 ) -> dict[str, Any]:
     """The fields of a request, without what a model has refused of the options of reasoning: `effort`, `summary`.
 
     `output` is what constrains its text, if anything does.
     """
-    effort = {"effort": request.reasoning, "summary": None if request.reasoning == "none" else "auto"}
-    reasoning = {name: value for name, value in effort.items() if value and request.reasoning and name not in learned}
+    options = {"effort": effort, "summary": None if effort == "none" else "auto"}
+    reasoning = {name: value for name, value in options.items() if value and effort and name not in learned}
     return {
         "model": model,
         "instructions": request.system or None,

@@ -139,9 +139,9 @@ class ScriptedProvider:
         self._pause_s = 1 / words_per_second if words_per_second else 0.0
 
     def capabilities(self, model_id: str) -> Capabilities:
-        """What the script takes, whatever the model is called."""
+        """What the script takes, whatever the model is called: it can think, or not."""
         del model_id
-        return Capabilities(options=_OPTIONS, image_urls=True, schema=True)
+        return Capabilities(options=_OPTIONS, image_urls=True, schema=True, reasoning=("none", "high"))
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn, one word or one piece of arguments per batch.
@@ -194,7 +194,7 @@ def _batches(
     request: ModelRequest, prompt: str, answer: str, calls: Sequence[ToolCall]
 ) -> Iterator[Sequence[ModelEvent]]:
     pieces: list[ModelEvent] = []
-    if _THINK.search(prompt):
+    if _THINK.search(prompt) if request.reasoning is None else request.reasoning != "none":
         pieces += (ReasoningDelta(word) for word in _WORD.findall("The script says what to answer."))
         pieces.append(ReasoningEnded())
     pieces += (TextDelta(word) for word in _WORD.findall(answer))

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, OutputSchema, ToolChoice
+from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, OutputSchema, ReasoningEffort, ToolChoice
 from winterbourne.chat.core.request_checks import available_models, resolve_model
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.base import (
@@ -87,11 +87,24 @@ class _Metadata(msgspec.Struct, frozen=True):
     conversation_id: Id = ""
 
 
+_Effort = ReasoningEffort | Literal["xhigh"]
+
+
+class _Reasoning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As OpenRouter's clients send it, and those of Responses; `summary` is what is shown anyway."""
+
+    effort: _Effort | None = None
+    enabled: bool | None = None
+    summary: Any = None
+
+
 class _Body(ModelOptions, frozen=True, kw_only=True):
     messages: tuple[OpenAiMessage, ...]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     max_completion_tokens: MaxTokens | None = None
+    reasoning_effort: _Effort | None = None
+    reasoning: _Reasoning | None = None  # type: ignore[assignment]
     tools: tuple[_Tool, ...] | None = None
     tool_choice: Literal["auto", "none", "required"] | _NamedToolChoice | None = None
     response_format: _ResponseFormat | None = None
@@ -131,6 +144,12 @@ def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
     return choice.function.name if isinstance(choice, _NamedToolChoice) else choice or TOOL_CHOICE_AUTO
 
 
+def _reasoning(body: _Body) -> ReasoningEffort | None:
+    asked = body.reasoning or _Reasoning()
+    effort = body.reasoning_effort or asked.effort or ("none" if asked.enabled is False else None)
+    return "max" if effort == "xhigh" else effort
+
+
 def models_body(settings: ModelSettings) -> bytes:
     """The body of `GET /v1/models`: the models that a caller may choose."""
     return dumps({"object": "list", "data": [*map(_model, available_models(settings))]})
@@ -159,7 +178,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
         messages=tuple(decode_history(decoded.messages)),
         conversation_id=decoded.metadata.conversation_id if decoded.metadata else "",
         model_id=decoded.model,
-        **decoded.options(),
+        **{**decoded.options(), "reasoning": _reasoning(decoded)},
         tool_choice=_tool_choice(decoded.tool_choice),
         client_tools=tools,
     )
