@@ -13,6 +13,7 @@ wheels = $(error this is the engine itself; a project has its wheel, and upgrade
 locks := layers/winterbourne/python/winterbourne/local/files/locks
 development := requirements-dev.txt
 clients := tests/contract/clients/requirements
+instructor := tests/contract/clients/instructor
 made := .bench .clients .coverage .pythons .mypy_cache .ruff_cache .hypothesis dist tests/artifacts
 
 .PHONY: source test-clients test-doors test-pythons coverage soak bench check format prices reference wheel layer locks
@@ -77,5 +78,6 @@ locks: .venv/uv
 	$(lock) $(distribution) --extra dev -c $(locks)/chat.txt -o $(locks)/dev.txt
 	$(lock) $(distribution) --extra dev --group pyproject.toml:dev -c $(locks)/dev.txt -o $(development)
 	$(lock) $(clients).in -o $(clients).txt
+	$(lock) $(instructor).in -o $(instructor).txt
 
 distribution := layers/winterbourne/pyproject.toml

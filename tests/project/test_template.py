@@ -162,8 +162,11 @@ CHOICES = {
     "KEEP": "always",
     "LOG_MESSAGES": "true",
     "MCP_ENDPOINT": "off",
+    "MODEL_CACHE": "1h",
+    "MODEL_REASONING": "low",
     "ON_DISCONNECT": "run",
     "OPENAI_API": "chat",
+    "SHOW_REASONING": "false",
     "SYSTEM_PROMPT_FROM_REQUEST": "false",
 }
 

@@ -84,6 +84,9 @@ def thought(encrypted: str) -> dict[str, Any]:
     return {"type": "reasoning", "summary": summary, "encrypted_content": encrypted}
 
 
+STRICT = {**SCHEMA, "required": ["city"], "additionalProperties": False}
+
+
 class TestRequest:
     def test_contains_the_whole_history_and_keeps_nothing_at_openai(self) -> None:
         path, sent = path_and_body(system="Be brief.")
@@ -133,8 +136,8 @@ class TestRequest:
         [
             (OutputSchema(), {"type": "json_object"}),
             (
-                OutputSchema(schema=SCHEMA, name="city", description="A city.", strict=True),
-                {"type": "json_schema", "name": "city", "schema": SCHEMA, "strict": True, "description": "A city."},
+                OutputSchema(schema=STRICT, name="city", description="A city.", strict=True),
+                {"type": "json_schema", "name": "city", "schema": STRICT, "strict": True, "description": "A city."},
             ),
             (
                 OutputSchema(schema=SCHEMA),
@@ -144,6 +147,11 @@ class TestRequest:
     )
     def test_contains_the_format_of_the_answer(self, output: OutputSchema, expected: object) -> None:
         assert body(ASKED, output=output)["text"] == {"format": expected}
+
+    def test_tells_a_model_that_refuses_the_format_the_schema_in_words(self) -> None:
+        told = body(ASKED, output=OutputSchema(schema=STRICT), learned=("json_schema",))
+        assert "text" not in told
+        assert '"city"' in told["instructions"]
 
     @pytest.mark.parametrize(
         ("choice", "expected"),

@@ -15,6 +15,7 @@ import orjson
 import pytest
 
 from tests.contract.providers.families import FAMILIES, Family
+from tests.contract.providers.prompt_cache import PromptCache, Reading, blocks_of
 from tests.contract.providers.requests import Given, Request, read_request
 from tests.contract.providers.rules import Refusal, refusals
 from tests.transcripts import event_stream_message
@@ -50,6 +51,7 @@ class StrictProvider:
         requests: The bodies it has answered, parsed.
         refusals: What it has refused, one for each request.
         given: What it has given out.
+        cache: Its prompt cache, if it reports one.
     """
 
     name: str
@@ -58,7 +60,11 @@ class StrictProvider:
     requests: list[Mapping[str, Any]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     given: Given = field(default_factory=Given)
+    cache: PromptCache | None = None
     _count: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.cache = self.family.cache and self.family.cache()
 
     @property
     def family(self) -> Family:
@@ -88,7 +94,10 @@ class StrictProvider:
         answer = self.script.pop(0) if self.script else Answer("Fine.")
         content_type = "application/vnd.amazon.eventstream" if family.dialect == "bedrock" else "text/event-stream"
         await exchange.start(content_type=content_type)
-        pieces = list(self._pieces(answer, request))
+        reading = Reading(0, 0, 9, 9)
+        if self.cache:
+            reading = self.cache.use(blocks_of(family.dialect, body), body.get("prompt_cache_key", ""))
+        pieces = list(self._pieces(answer, request, reading))
         if answer.cut:
             pieces = pieces[: max(1, len(pieces) // 2)]
         await exchange.send(b"".join(pieces))
@@ -101,19 +110,19 @@ class StrictProvider:
         await exchange.send(orjson.dumps(family.error_body(status, refusal.message)))
         await exchange.end()
 
-    def _pieces(self, answer: Answer, request: Request) -> Iterator[bytes]:
+    def _pieces(self, answer: Answer, request: Request, reading: Reading) -> Iterator[bytes]:
         calls = [(self._call_id(name), name, arguments) for name, arguments in answer.calls]
         self.given.ids |= {call_id for call_id, _, _ in calls}
         thought = f"Thought {next(self._count)}." if request.thinks and not answer.silent else ""
         match self.family.dialect:
             case "anthropic":
-                yield from self._anthropic(answer.text, thought, calls)
+                yield from self._anthropic(answer.text, thought, calls, reading, is_omitted=is_omitted(request))
             case "bedrock":
-                yield from self._bedrock(answer.text, thought, calls)
+                yield from self._bedrock(answer.text, thought, calls, reading, is_omitted=is_omitted(request))
             case "responses":
-                yield from self._responses(answer.text, thought, calls)
+                yield from self._responses(answer.text, thought, calls, reading)
             case _:
-                yield from self._chat(answer.text, thought, calls)
+                yield from self._chat(answer.text, thought, calls, reading)
 
     def _call_id(self, name: str) -> str:
         """An id in the family's shape."""
@@ -140,17 +149,21 @@ class StrictProvider:
 
     # Messages API.
 
-    def _anthropic(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
-        usage = {"input_tokens": 9, "output_tokens": 1}
+    def _anthropic(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading, *, is_omitted: bool
+    ) -> Iterator[bytes]:
+        cached = {"cache_read_input_tokens": reading.read, "cache_creation_input_tokens": reading.written}
+        usage = {"input_tokens": reading.fresh, **cached, "output_tokens": 1}
         yield _event("message_start", message={"id": "msg_1", "role": "assistant", "usage": usage})
         index = itertools.count()
         if thought:
             signature = f"sig/{thought}=="
-            self.given.thinking.append({"type": "thinking", "thinking": thought, "signature": signature})
+            told = "" if is_omitted else thought
+            self.given.thinking.append({"type": "thinking", "thinking": told, "signature": signature})
             self.given.thinking.append({"type": "redacted_thinking", "data": f"opaque {thought}"})
             block = {"type": "thinking", "thinking": "", "signature": ""}
             deltas = [
-                *({"type": "thinking_delta", "thinking": piece} for piece in _halves(thought)),
+                *({"type": "thinking_delta", "thinking": piece} for piece in _halves(told)),
                 {"type": "signature_delta", "signature": signature},
             ]
             yield from _block(next(index), block, deltas)
@@ -167,13 +180,16 @@ class StrictProvider:
 
     # ConverseStream.
 
-    def _bedrock(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+    def _bedrock(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading, *, is_omitted: bool
+    ) -> Iterator[bytes]:
         yield event_stream_message("messageStart", {"role": "assistant", "p": "abc"})
         index = itertools.count()
         if thought:
             at, signature = next(index), f"sig/{thought}=="
-            self.given.thinking.append({"reasoningText": {"text": thought, "signature": signature}})
-            for reasoning in ({"text": thought}, {"signature": signature}):
+            told = "" if is_omitted else thought
+            self.given.thinking.append({"reasoningText": {"text": told, "signature": signature}})
+            for reasoning in ({"text": told}, {"signature": signature}):
                 yield _converse_delta(at, {"reasoningContent": reasoning})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
         if text:
@@ -189,12 +205,15 @@ class StrictProvider:
                 yield _converse_delta(at, {"toolUse": {"input": piece}})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
         yield event_stream_message("messageStop", {"stopReason": "tool_use" if calls else "end_turn"})
-        usage = {"inputTokens": 9, "outputTokens": 5, "totalTokens": 14}
+        cached = {"cacheReadInputTokens": reading.read, "cacheWriteInputTokens": reading.written}
+        usage = {"inputTokens": reading.fresh, **cached, "outputTokens": 5, "totalTokens": reading.total + 5}
         yield event_stream_message("metadata", {"usage": usage, "metrics": {"latencyMs": 10}})
 
     # Responses.
 
-    def _responses(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+    def _responses(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading
+    ) -> Iterator[bytes]:
         """Reasoning, a message and calls; what is encrypted is whole in the last event of its item only."""
         events = ResponseEvents()
         yield from events.opening()
@@ -206,11 +225,11 @@ class StrictProvider:
             yield from events.message(text, "commentary" if calls else "final_answer")
         for call in calls:
             yield from events.call(*call)
-        yield events.ending()
+        yield events.ending(reading)
 
     # Chat Completions.
 
-    def _chat(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+    def _chat(self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading) -> Iterator[bytes]:
         yield _chunk({"role": "assistant", "content": ""})
         details = self._openrouter_details(thought, calls) if self.family.reasoning == "reasoning_details" else []
         for delta in self._reasoning(thought):
@@ -223,7 +242,9 @@ class StrictProvider:
             for fragment in self._call_fragments(number, *call, is_signed=bool(thought) and number == 0):
                 yield _chunk({"tool_calls": [fragment]})
         yield _chunk({}, "tool_calls" if calls else "stop")
-        usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+        cached = {"cached_tokens": reading.read, "cache_write_tokens": reading.written}
+        counts = {"prompt_tokens": reading.total, "completion_tokens": 5, "total_tokens": reading.total + 5}
+        usage = {**counts, "prompt_tokens_details": cached}
         yield b"data: %b\n\n" % orjson.dumps(
             {"id": "c1", "object": "chat.completion.chunk", "choices": [], "usage": usage}
         )
@@ -274,6 +295,12 @@ class StrictProvider:
             case _:
                 yield {"index": number, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
                 yield from ({"index": number, "function": {"arguments": piece}} for piece in _halves(arguments))
+
+
+def is_omitted(request: Request) -> bool:
+    """Whether a request wants Claude's thinking without its text, as a signature alone."""
+    fields = request.body.get("additionalModelRequestFields") or request.body
+    return (fields.get("thinking") or {}).get("display") == "omitted"
 
 
 class ResponseEvents:
@@ -327,13 +354,14 @@ class ResponseEvents:
         yield self._event("response.function_call_arguments.done", **place, name=name, arguments=arguments)
         yield self._done({**item, "status": "completed", "arguments": arguments})
 
-    def ending(self) -> bytes:
+    def ending(self, reading: Reading | None = None) -> bytes:
         """The last event, with all items once more."""
-        return self._event("response.completed", response=self._response("completed"))
+        return self._event("response.completed", response=self._response("completed", reading))
 
-    def _response(self, status: str) -> dict[str, Any]:
-        read, written = {"cached_tokens": 2, "cache_write_tokens": 3}, {"reasoning_tokens": 1}
-        usage = {"input_tokens": 9, "input_tokens_details": read, "output_tokens": 5, "total_tokens": 14}
+    def _response(self, status: str, reading: Reading | None = None) -> dict[str, Any]:
+        total, cached, stored = (reading.total, reading.read, reading.written) if reading else (9, 2, 3)
+        read, written = {"cached_tokens": cached, "cache_write_tokens": stored}, {"reasoning_tokens": 1}
+        usage = {"input_tokens": total, "input_tokens_details": read, "output_tokens": 5, "total_tokens": total + 5}
         head = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": status, "error": None}
         fields = {"parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "incomplete_details": None}
         return {**head, **fields, "output": [*self.output], "usage": {**usage, "output_tokens_details": written}}

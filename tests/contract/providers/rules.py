@@ -13,17 +13,19 @@ from tests.contract.providers.requests import Request
 
 __all__ = ["RULES", "Refusal", "Rule", "refusals"]
 
-CLAUDE = "anthropic anthropic-thinking"
-CONVERSE = "bedrock-nova bedrock-claude-thinking"
+NEW_CLAUDE = "anthropic-adaptive anthropic-bound bedrock-claude-adaptive"
+OLD_CLAUDE = "anthropic anthropic-thinking bedrock-claude-thinking"
+CLAUDE = "anthropic anthropic-thinking anthropic-adaptive anthropic-bound"
+CONVERSE = "bedrock-nova bedrock-claude-thinking bedrock-claude-adaptive bedrock-gpt-oss bedrock-qwen"
 LITELLM = "litellm-claude"
-OPENAI = "openai-chat azure"
+OPENAI = "openai-chat openai-astra azure"
 RESPONSES = "openai"
 GEMINI = "gemini openrouter-gemini litellm-gemini"
 TEMPLATES = "vllm-mistral llama-server"
 THINKING_CLAUDE = "anthropic-thinking bedrock-claude-thinking litellm-claude"
 CHAT_WITH_TOOLS = (
-    "openai openai-chat azure deepseek kimi gemini mistral openrouter-gemini litellm-claude litellm-gemini "
-    "vllm-mistral vllm-llama ollama llama-server"
+    "openai openai-chat openai-astra azure deepseek deepseek-efforts kimi kimi-efforts gemini mistral "
+    "openrouter-gemini litellm-claude litellm-gemini vllm-mistral vllm-llama ollama llama-server"
 )
 EVERYONE = f"{CLAUDE} {CONVERSE} {CHAT_WITH_TOOLS} vllm-gemma ollama-gemma"
 
@@ -221,6 +223,39 @@ def refusals(request: Request) -> Iterator[Refusal]:
         if template is not None and (found := rule.check(request)) is not None:
             yield Refusal(rule, template.replace("{found}", found))
 
+
+OPENAI_REASONING = "https://platform.openai.com/docs/guides/reasoning"
+LEVELS = (
+    ("GPT-5.4", "openai", "none low medium high xhigh", OPENAI_REASONING),
+    ("GPT-6 Astra", "openai-astra", "low medium high xhigh", OPENAI_REASONING),
+    ("GPT-5", "azure", "minimal low medium high", OPENAI_REASONING),
+    ("Claude", NEW_CLAUDE, "low medium high xhigh max", "https://docs.anthropic.com/en/docs/build-with-claude/effort"),
+    ("Gemini 3 Flash", "gemini", "minimal low medium high", "https://ai.google.dev/gemini-api/docs/thinking"),
+    ("DeepSeek V4", "deepseek-efforts", "low high max", "https://api-docs.deepseek.com/guides/thinking_mode"),
+    ("Kimi K3", "kimi-efforts", "low high max", "https://platform.kimi.ai/docs/guide/use-reasoning-effort"),
+    ("Kimi K2.5", "kimi", "", "https://platform.kimi.ai/docs/guide/use-thinking-models"),
+    ("Mistral Large", "mistral", "", "https://docs.mistral.ai/capabilities/reasoning"),
+    (
+        "Nova 2, with a limit of tokens,",
+        "bedrock-nova",
+        "low medium",
+        "https://docs.aws.amazon.com/nova/latest/nova2-userguide/using-converse-api.html",
+    ),
+    (
+        "a model behind Converse",
+        "bedrock-gpt-oss",
+        "low medium high",
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html",
+    ),
+)
+"""Who, its families, the levels that it has, and where that is said."""
+MODEL_FIELDS = (
+    ("Claude", "bedrock-claude-thinking bedrock-claude-adaptive", "thinking output_config anthropic_beta top_k"),
+    ("Nova", "bedrock-nova", "reasoningConfig inferenceConfig"),
+    ("gpt-oss", "bedrock-gpt-oss", "reasoning_effort"),
+    ("Qwen", "bedrock-qwen", "reasoning_config"),
+)
+"""Who, its families, and the fields that it knows."""
 
 CALL_NAME = r"[a-zA-Z0-9_-]{1,64}"
 
@@ -918,6 +953,106 @@ RULES: tuple[Rule, ...] = (
         "https://github.com/BerriAI/litellm/pull/16895",
         "takes ids back as it gave them out, however long",
     ),
+    # The schema of an answer.
+    Rule(
+        "a schema of the answer, by a model that cannot be constrained",
+        {"bedrock-nova": "outputConfig is not supported by this model: {found}"},
+        checks.any_output_schema,
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html",
+        "tells the model the schema, and validates the answer",
+        inferred=True,
+    ),
+    Rule(
+        "a schema of the answer that is open, recursive, too large or limits values",
+        {
+            f"{CLAUDE} bedrock-claude-thinking": "output_config.format.schema: For 'object' type, "
+            "'additionalProperties' must be explicitly set to false: {found}"
+        },
+        checks.open_output_schema,
+        "https://docs.claude.com/en/docs/build-with-claude/structured-outputs",
+        "leaves limits out of it, and tells the model; tells it the whole schema where it cannot be expressed so",
+    ),
+    Rule(
+        "a schema of the answer that strict mode does not take, or that is no object",
+        {f"{OPENAI} {RESPONSES}": "Invalid schema for 'response': {found} is not permitted."},
+        checks.odd_strict_schema,
+        "https://platform.openai.com/docs/guides/structured-outputs",
+        "leaves limits out of it, and tells the model; sends it without `strict` where it cannot be expressed so",
+    ),
+    # How much it thinks.
+    Rule(
+        "a thinking budget, by Claude since 4.7",
+        {NEW_CLAUDE: "thinking.type.{found}: this model takes adaptive thinking only"},
+        checks.thinking_of("enabled"),
+        "https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking",
+        "asks for an effort",
+    ),
+    Rule(
+        "adaptive thinking or an effort, by Claude before 4.6",
+        {OLD_CLAUDE: "adaptive thinking is not supported on this model: {found}"},
+        checks.newer_thinking,
+        "https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking",
+        "asks with a budget",
+    ),
+    Rule(
+        "temperature or top_p, by Claude since 4.7",
+        {NEW_CLAUDE: "{found}: not supported by this model"},
+        checks.sampling,
+        "https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking",
+        "sends none",
+    ),
+    Rule(
+        "thinking that is disabled, by Sonnet 5.5",
+        {"anthropic-bound": "thinking.type: use 'between_tools' in the place of '{found}'"},
+        checks.thinking_of("disabled"),
+        "https://github.com/pydantic/pydantic-ai/blob/main/pydantic_ai_slim/pydantic_ai/profiles/anthropic.py",
+        "asks for `between_tools`",
+    ),
+    Rule(
+        "a forced call, by Sonnet 5.5, Kimi and the smaller models of Bedrock",
+        {
+            "anthropic-bound": "tool_choice.{found} is not supported by this model",
+            "kimi kimi-efforts": "tool_choice '{found}' is not supported",
+            "bedrock-gpt-oss bedrock-qwen": "This model doesn't support the toolConfig.toolChoice.{found} field.",
+        },
+        checks.forced_call,
+        "https://github.com/pydantic/pydantic-ai/blob/main/pydantic_ai_slim/pydantic_ai/providers/bedrock.py",
+        "leaves the choice to the model",
+    ),
+    Rule(
+        "a forced call, by DeepSeek V4 while it thinks",
+        {"deepseek-efforts": "Thinking mode does not support this tool_choice: {found}"},
+        checks.forced_call_while_thinking,
+        "https://api-docs.deepseek.com/guides/thinking_mode",
+        "leaves the choice to the model",
+    ),
+    Rule(
+        "calls without `reasoning_content` while thinking, by DeepSeek V4 and Kimi K3",
+        {"deepseek-efforts kimi-efforts": "The reasoning_content in the thinking mode must be passed back: {found}"},
+        checks.reasoning_content_missing,
+        "https://api-docs.deepseek.com/guides/thinking_mode",
+        "sends it back, or an empty one",
+    ),
+    *(
+        Rule(
+            f"a level of reasoning that {who} does not have",
+            {families: "Unsupported value: '{found}' is not supported with this model."},
+            checks.other_levels(*levels.split()),
+            source,
+            "asks for the nearest",
+        )
+        for who, families, levels, source in LEVELS
+    ),
+    *(
+        Rule(
+            f"fields of the model that {who} on Bedrock does not know",
+            {families: "extraneous key [{found}] is not permitted"},
+            checks.unknown_model_fields(*fields.split()),
+            "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html",
+            "asks in that model's words",
+        )
+        for who, families, fields in MODEL_FIELDS
+    ),
     # Responses.
     Rule(
         "fields that Responses does not know",
@@ -1009,6 +1144,67 @@ RULES: tuple[Rule, ...] = (
         checks.misfit(r"(?s:.{1,64})", "call ids"),
         "https://github.com/AnswerDotAI/fastllm/issues/45, https://github.com/decolua/9router/issues/393",
         "rewrites it in the request, for the call and its result",
+    ),
+    # Marks for a prompt cache.
+    Rule(
+        "more than four cache marks",
+        {
+            CLAUDE: "A maximum of 4 blocks with cache_control may be provided. Found {found}.",
+            CONVERSE: "The number of cachePoint blocks exceeds the limit of 4: {found}",
+        },
+        checks.many_marks,
+        "https://github.com/tghamm/Anthropic.SDK/issues/50",
+        "sets four at most",
+    ),
+    Rule(
+        "a cache mark on thinking",
+        {CLAUDE: "{found}.cache_control: Extra inputs are not permitted"},
+        checks.marks_on("thinking", "redacted_thinking"),
+        "https://github.com/Wei-Shaw/sub2api/issues/225",
+        "marks what users and tools say",
+    ),
+    Rule(
+        "a mark of an hour after one of five minutes",
+        {
+            f"{CLAUDE} {CONVERSE}": "{found}.cache_control.ttl: a ttl='1h' cache_control block must not come after a "
+            "ttl='5m' cache_control block"
+        },
+        checks.long_after_short_mark,
+        "https://github.com/karthink/gptel/issues/977",
+        "gives all marks of a request one lifetime",
+    ),
+    Rule(
+        "a cache point that is the first of its list, or follows a document or a video",
+        {CONVERSE: "{found}: cachePoint is not supported here"},
+        checks.marks_on("nothing", "document", "video", "reasoningContent"),
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html",
+        "puts it after what users say and tools answer",
+        inferred=True,
+    ),
+    Rule(
+        "a cache point among the tools of Nova",
+        {"bedrock-nova": "Malformed input request: #/toolConfig/tools/1: extraneous key [cachePoint] is not permitted"},
+        checks.marks_on("toolSpec", place="tools"),
+        "https://github.com/NousResearch/hermes-agent/issues/97281",
+        "sets none; where another model refuses one, asks again without those in that place and remembers it",
+    ),
+    Rule(
+        "a cache point after a result or an image, by Nova",
+        {
+            "bedrock-nova": "Malformed input request: #/messages/6/content/1: extraneous key [cachePoint] is not "
+            "permitted ({found})"
+        },
+        checks.marks_on("toolResult", "image", "toolUse"),
+        "https://github.com/aws-samples/bedrock-engineer/pull/71, "
+        "https://github.com/aws-samples/generative-ai-use-cases/pull/1077",
+        "sets them after a user's text alone",
+    ),
+    Rule(
+        "a cache point of an hour, by Nova",
+        {"bedrock-nova": "cachePoint.ttl in {found} is not supported"},
+        checks.long_mark,
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html",
+        "sets no other than of five minutes",
     ),
     # Images.
     Rule(

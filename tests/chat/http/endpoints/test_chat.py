@@ -43,6 +43,7 @@ class ServiceFixture:
     def __init__(self, *turns: list[Step], **overrides: Any) -> None:
         self.provider = FakeProvider(*turns)
         self.store = store = overrides.pop("store", None) or make_store("memory")
+        context = overrides.pop("context", None)
         settings = Settings.of(auth="none", **overrides)
         conversations = ConversationStore(store, settings.storage)
         stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
@@ -61,6 +62,7 @@ class ServiceFixture:
             Prices(settings.model, must_know=settings.limits.limit_dollars_per_day > 0),
             stop_signals,
             streams,
+            context=context,
         )
         conversations_endpoint = ConversationsEndpoint(conversations, stop_signals)
         encode_error = native.FORMAT.encode_error
@@ -135,6 +137,29 @@ class TestWhatIsKept:
             fixture = ServiceFixture(answer("hello"), keep=keep)
             await fixture.chat("hi", **fields)
             assert bool((await fixture.send("GET", "/conversations")).json["conversations"]) is is_kept
+
+
+class TestPromptCache:
+    @jumping
+    async def test_what_is_told_of_a_request_is_asked_for_its_caller(self) -> None:
+        fixture = ServiceFixture(answer("hello"), context=lambda caller_id: f"For {caller_id}.")
+        await fixture.chat("hi")
+        assert "For anonymous." in str(fixture.provider.requests[0].messages[-1])
+
+    @jumping
+    async def test_only_an_id_that_the_client_names_is_told_to_the_provider(self) -> None:
+        fixture = ServiceFixture(answer("hello"), answer("hello"))
+        await fixture.chat("hi")
+        await fixture.chat("hi", conversation_id="c-1")
+        assert [request.conversation_id for request in fixture.provider.requests] == ["", "c-1"]
+
+    @jumping
+    async def test_what_was_read_and_written_is_measured(self, capsys: pytest.CaptureFixture[str]) -> None:
+        ended = TurnEnded("stop", Usage(9, 4, cached=5, cache_write=3))
+        await ServiceFixture([[TextDelta("hi"), ended]]).chat("hi")
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if '"CachedInputTokens":[' in line)
+        assert '"CachedInputTokens":[5.0]' in line
+        assert '"CacheWriteTokens":[3.0]' in line
 
 
 class TestChat:

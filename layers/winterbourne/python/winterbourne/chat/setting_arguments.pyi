@@ -19,10 +19,13 @@ class SettingArguments(TypedDict, total=False):
     model_temperature: float | None
     model_temperature_max: float
     model_max_tokens: int
+    model_reasoning: Literal["", "none", "minimal", "low", "medium", "high", "max"]
+    show_reasoning: bool
     model_idle_timeout: float
     model_extra_body: str
     model_prices: str
     model_capabilities: str
+    model_cache: Literal["auto", "off", "1h"]
     system_prompt: str
     system_prompt_from_request: bool
     scripted_words_per_second: float

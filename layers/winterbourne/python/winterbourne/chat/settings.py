@@ -101,6 +101,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Maximum number of output tokens of one model turn. A request may set less; more is rejected with 400. It must not
     exceed what the model itself allows.
     """
+    model_reasoning: Literal["", "none", "minimal", "low", "medium", "high", "max"] = ""
+    """How much a model thinks before it answers, unless a request says it: the nearest level that the model has; one
+    that cannot think ignores it. Unset: what the model does by itself.
+    """
+    show_reasoning: bool = True
+    """Whether callers are shown what a model thinks. With false its text is in no answer and no conversation that is
+    read; it is kept with stored ones, and goes back to the provider.
+    """
     model_idle_timeout: Seconds = 60.0
     """Seconds of silence after which the provider's stream is given up, before its first byte too. A model that thinks
     long without a sign of it needs more.
@@ -119,6 +127,11 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """JSON object of what models take, where the engine does not know it: by patterns of their ids, the fields of
     `Capabilities` that differ, such as `{"gemma*": {"tools": false, "window": 8192}}`. Unset: what is known of each
     family of models, and what their refusals teach.
+    """
+    model_cache: Literal["auto", "off", "1h"] = "auto"
+    """How a provider's prompt cache is asked for, so that what a conversation repeats in each request costs a fraction:
+    auto (marks for Claude and Nova, which live for five minutes, and a key for OpenAI), off, 1h (marks that live for an
+    hour where the model has that; writing them costs more). What MODEL_EXTRA_BODY says of the cache wins over this.
     """
     system_prompt: str = ""
     """System prompt put before every conversation; the `instructions` of `Chat`. A request's own, if allowed, follows

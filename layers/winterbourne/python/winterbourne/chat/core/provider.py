@@ -21,7 +21,9 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
         tool_choice: `auto`, `none`, `required`, or the name of one tool.
         system: The system prompt; empty for none.
         model_id: The model that the request chose; empty for the provider's own choice.
-        conversation_id: The same for all turns of a conversation, so that a provider can route them to one cache.
+        conversation_id: The same for all turns of a conversation, so that a provider can route them to one cache; empty
+            if its client does not name it.
+        cache: Whether later requests begin like this one, up to a `VolatilePart`, so that a prompt cache pays.
         deadline: When the answer ends, in seconds on the event loop's clock; retries never go past it.
     """
 
@@ -31,6 +33,7 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
     system: str = ""
     model_id: str = ""
     conversation_id: str = ""
+    cache: bool = False
     deadline: float = float("inf")
 
 

@@ -119,7 +119,9 @@ def _lacks_reasoning(messages: Sequence[Message], *, is_signed: bool) -> bool:
         elif isinstance(message, UserMessage) and loop:
             break
     reasoning = [part for turn in loop[-1:] for part in turn.parts if isinstance(part, Reasoning)]
-    return bool(loop) and not any(part.signature or part.redacted or not is_signed for part in reasoning)
+    return bool(loop) and not any(
+        part.signature or part.redacted or (part.text and not is_signed) for part in reasoning
+    )
 
 
 def drop_reasoning(request: ModelRequest) -> ModelRequest:

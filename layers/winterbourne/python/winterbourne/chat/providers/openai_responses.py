@@ -20,7 +20,6 @@ from winterbourne.chat.core.messages import (
     Document,
     Image,
     Opaque,
-    OutputSchema,
     Reasoning,
     Text,
     ToolCall,
@@ -72,10 +71,15 @@ class _Carried(msgspec.Struct, frozen=True):
     phase: str = ""
 
 
-def request_fields(request: ModelRequest, model: str, learned: Learned) -> dict[str, Any]:
-    """The fields of a request, without what a model has refused of the options of reasoning: `effort`, `summary`."""
-    effort = {"effort": request.reasoning, "summary": None if request.reasoning == "none" else "auto"}
-    reasoning = {name: value for name, value in effort.items() if value and request.reasoning and name not in learned}
+def request_fields(
+    request: ModelRequest, model: str, learned: Learned, output: dict[str, Any] | None, effort: str | None
+) -> dict[str, Any]:
+    """The fields of a request, without what a model has refused of the options of reasoning: `effort`, `summary`.
+
+    `output` is what constrains its text, if anything does.
+    """
+    options = {"effort": effort, "summary": None if effort == "none" else "auto"}
+    reasoning = {name: value for name, value in options.items() if value and effort and name not in learned}
     return {
         "model": model,
         "instructions": request.system or None,
@@ -84,19 +88,12 @@ def request_fields(request: ModelRequest, model: str, learned: Learned) -> dict[
         "store": False,
         "include": ["reasoning.encrypted_content"],
         "reasoning": reasoning or None,
-        "text": {"format": _encode_format(request.output)} if request.output else None,
+        "text": {"format": output} if output else None,
         "temperature": request.temperature,
         "top_p": request.top_p,
         "max_output_tokens": max(request.max_tokens, _MIN_TOKENS) if request.max_tokens else None,
         **(_encode_tools(request) if request.tools else {}),
     }
-
-
-def _encode_format(output: OutputSchema) -> dict[str, Any]:
-    if output.schema is None:
-        return {"type": "json_object"}
-    described = {"description": output.description} if output.description else {}
-    return {"type": "json_schema", "name": output.name, "schema": output.schema, "strict": output.strict, **described}
 
 
 def _encode_tool(tool: ToolSchema) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         stop_signals: Delivers stop requests.
         streams: Sends an answer again to a client that reconnects.
         titles: Names the conversations; None if their titles are the beginnings of their first questions.
+        context: What the model is told in each request, after all that is cached; a function of the caller's id.
     """
 
     request_settings: RequestSettings
@@ -76,6 +77,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     stop_signals: StopSignals
     streams: StreamEndpoint
     titles: Titles | None = None
+    context: Callable[[str], str] | None = None
 
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
         """Answer one chat request in the given wire format.
@@ -96,7 +98,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         is_logged = request.store or bool(request.conversation_id)
         conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
         message_id = request.message_id or f"m_{uuid.uuid4().hex}"
-        request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
+        told = "\n\n".join(filter(None, (self.context and self.context(context.caller.id), request.context)))
+        request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id, context=told)
         log = self._open_log(request, context) if is_logged else None
         is_durable = isinstance(log, OpenConversation) or (is_logged and self.conversations.is_shared)
         on_disconnect = self.stream_settings.on_disconnect
@@ -122,8 +125,16 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             raise invalid_shape(error) from None
         if decoded.reconnects:
             return decoded, encoder
-        tools = self.tools.schemas
-        return check_request(decoded, limits, self.model_settings, tools, self.capabilities_of), encoder
+        request = check_request(
+            decoded,
+            limits,
+            self.model_settings,
+            self.tools.schemas,
+            self.capabilities_of,
+            field_of=wire_format.field_of,
+            limits_tokens=wire_format.limits_tokens,
+        )
+        return request, encoder
 
     def _open_log(self, request: ChatRequest, context: RequestContext) -> OpenConversation | LoggedAnswer:
         """Where the answer is logged: in its conversation if that is kept."""
@@ -201,6 +212,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             deadline=deadline,
             request_id=request_id,
             caller_id=caller_id,
+            is_named=log is not None,
             log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
