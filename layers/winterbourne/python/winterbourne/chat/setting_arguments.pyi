@@ -19,6 +19,8 @@ class SettingArguments(TypedDict, total=False):
     model_temperature_max: float
     model_max_tokens: int
     model_idle_timeout: float
+    compaction: Literal["auto", "off"]
+    compaction_model: str
     model_extra_body: str
     system_prompt: str
     system_prompt_from_request: bool

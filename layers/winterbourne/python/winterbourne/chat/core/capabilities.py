@@ -27,6 +27,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         schema: Whether it keeps to a JSON schema itself; else its answer is validated, and mended once.
         citations: Whether it can cite the documents it is given.
         window: Tokens that fit into one request and its answer together.
+        compacts: Whether its provider summarises a conversation itself before it is too long.
     """
 
     options: frozenset[str] = BASIC_OPTIONS
@@ -39,3 +40,4 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     schema: bool = False
     citations: bool = False
     window: int = 128_000
+    compacts: bool = False

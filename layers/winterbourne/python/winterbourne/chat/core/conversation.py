@@ -4,10 +4,11 @@ Events are pushed: `emit` puts them on the wire in the event loop iteration in w
 as its call is complete, while the model is still streaming. Independent of wire formats, vendors and storage.
 """
 
+import functools
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any, Final, Protocol, assert_never
+from typing import Any, Final, Protocol, TypeAlias, assert_never
 
 import msgspec
 from msgspec import UNSET
@@ -57,7 +58,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.usage import complete_usage
-from winterbourne.chat.errors import ModelError, ModelStreamTruncated
+from winterbourne.chat.errors import ModelError, ModelInputTooLong, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
 
 __all__ = ["Conversation", "Tools", "TurnParts", "TurnToolCalls"]
@@ -67,6 +68,9 @@ CONTINUE_REQUEST: Final = "Continue."
 
 _OPTIONS: Final = ModelOptions.__struct_fields__
 _COUNTS: Final = ("input", "output", "cached", "cache_write", "reasoning")
+
+SHORT_HISTORY: Final = 3
+"""Messages among which there is nothing that could be left out but what the newest question is about."""
 
 TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without tools."
 
@@ -119,6 +123,10 @@ class Tools(Protocol):
         """
 
 
+Compact: TypeAlias = Callable[[ModelRequest, ModelInputTooLong | None], Awaitable[tuple[ModelRequest, Sequence[Usage]]]]
+"""Makes a request fit into the model's window."""
+
+
 class Conversation(msgspec.Struct, kw_only=True):
     """One run of the agent loop: a chat request and what is needed to answer it. Not the stored conversation.
 
@@ -129,6 +137,9 @@ class Conversation(msgspec.Struct, kw_only=True):
         emit: Receives the events.
         on_usage: Called with the usage of each turn as soon as the provider has ended it, or it has failed; an
             estimate of what the provider did not report.
+        compact: Awaited with the request for each turn of a conversation that may be long, and why the provider has
+            refused it, if it has: returns one that is not too long, and the usage of the summaries that it took; or
+            raises the refusal. None if long conversations are left to the provider.
         before_turn: Awaited with the request for each turn before it is sent; if it raises, the conversation fails.
         on_message: Called with each complete message, and the incomplete one of a turn that failed. Must not block.
         max_turns: Maximum number of model turns.
@@ -145,6 +156,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     tools: Tools
     emit: Emit
     on_usage: Callable[[Usage], None]
+    compact: Compact | None = None
     before_turn: Callable[[ModelRequest], Awaitable[None]] | None = None
     on_message: Callable[[Message], None] | None = None
     max_turns: int
@@ -182,15 +194,35 @@ class Conversation(msgspec.Struct, kw_only=True):
             number += 1
             await self.emit((*before, TurnStarted(number)))
             model_request = self._model_request(history, tools, number)
-            if self.before_turn:
-                await self.before_turn(model_request)
             turn = _ModelTurn(self, client_tools, model_request, usage, is_last=number >= self.max_turns)
-            ended = await turn.run(history)
+            ended = await self._take(turn, history)
             before = (ended,)
-            usage = _add(usage, ended.usage)
+            usage = _add(turn.usage_before, ended.usage)
             reason = turn.final_stop_reason
         self.log_fields["stop_reason"] = reason
         await self.emit((*before, ConversationEnded(reason, usage, number)))
+
+    async def _take(self, turn: "_ModelTurn", history: list[Message]) -> TurnEnded:
+        """Take a turn; once more with a shorter history, if that is refused as too long before there is any output."""
+        request = turn.request
+        await self._prepare(turn, request)
+        try:
+            return await turn.run(history)
+        except ModelInputTooLong as error:
+            if turn.has_begun or not self.compact:
+                raise
+            refusal = error
+        await self._prepare(turn, request, refusal)
+        return await turn.run(history)
+
+    async def _prepare(
+        self, turn: "_ModelTurn", request: ModelRequest, refusal: ModelInputTooLong | None = None
+    ) -> None:
+        if self.compact and (refusal or len(request.messages) > SHORT_HISTORY):
+            turn.request, spent = await self.compact(request, refusal)
+            turn.usage_before = functools.reduce(_add, spent, turn.usage_before)
+        if self.before_turn:
+            await self.before_turn(turn.request)
 
     async def _decide(self, calls: Sequence[ToolCall], history: list[Message]) -> StopReason | None:
         """Run the calls that a person has allowed, and put all their results into `history`.
@@ -310,9 +342,10 @@ class _ModelTurn(msgspec.Struct):
 
     _conversation: Conversation
     _client_tools: Collection[str]
-    _request: ModelRequest
-    _usage_before: Usage
+    request: ModelRequest
+    usage_before: Usage
     is_last: bool
+    has_begun: bool = False
     _parts: TurnParts = msgspec.field(default_factory=TurnParts)
     _ended: TurnEnded | None = None
     _calls: TurnToolCalls | None = None  # of the server's tools; made with the first call
@@ -345,19 +378,20 @@ class _ModelTurn(msgspec.Struct):
 
     async def _consume_stream(self, stack: AsyncExitStack) -> TurnEnded:
         try:
-            async with aclosing(self._conversation.provider.stream(self._request)) as batches:
+            async with aclosing(self._conversation.provider.stream(self.request)) as batches:
                 async for batch in batches:
                     await self._handle_batch(batch, stack)
         finally:
             # A turn that ended before its usage was reported: an estimate, unless the provider failed before sending
             # anything.
             if self._ended is None and (self._output or not isinstance(sys.exception(), ModelError)):
-                self._conversation.on_usage(complete_usage(Usage(), self._request, self._output))
+                self._conversation.on_usage(complete_usage(Usage(), self.request, self._output))
         if self._ended is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
         return self._ended
 
     async def _handle_batch(self, batch: Sequence[ModelEvent], stack: AsyncExitStack) -> None:
+        self.has_begun = True
         for event in batch:
             self._handle_event(event)
             if isinstance(event, ToolCallReady):
@@ -377,7 +411,7 @@ class _ModelTurn(msgspec.Struct):
             case TextDelta(text) | ReasoningDelta(text) | ToolArgumentsDelta(_, text):
                 self._output.append(text)
             case TurnEnded(reason, reported, model):
-                usage = complete_usage(reported, self._request, self._output)
+                usage = complete_usage(reported, self.request, self._output)
                 self._ended = TurnEnded(reason, usage, model)
                 self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled
 
@@ -403,7 +437,7 @@ class _ModelTurn(msgspec.Struct):
             self._parts.set_on_call(call_id, approval=approval)
         if not (parts := self._parts.finish()):
             return
-        usage = _add(self._usage_before, self._ended.usage) if self._ended and self.final_stop_reason else UNSET
+        usage = _add(self.usage_before, self._ended.usage) if self._ended and self.final_stop_reason else UNSET
         turn = AssistantMessage(parts, self._conversation.request.message_id, self._ended is None, usage)
         messages: tuple[Message, ...] = (turn, *results)
         if not all(isinstance(part, Reasoning) for part in parts) and history[-1:] != [*messages]:

@@ -22,6 +22,7 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
         system: The system prompt; empty for none.
         model_id: The model that the request chose; empty for the provider's own choice.
         conversation_id: The same for all turns of a conversation, so that a provider can route them to one cache.
+        compact_at: From how many tokens on the provider is to summarise what was said before; 0 for never.
         deadline: When the answer ends, in seconds on the event loop's clock; retries never go past it.
     """
 
@@ -31,6 +32,7 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
     system: str = ""
     model_id: str = ""
     conversation_id: str = ""
+    compact_at: int = 0
     deadline: float = float("inf")
 
 

@@ -3,14 +3,18 @@
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
-from collections.abc import Sequence
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 import msgspec
 import orjson
 
+from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.history import NATIVE_SUMMARY, native_start
 from winterbourne.chat.core.messages import (
     AssistantPart,
     Image,
@@ -37,6 +41,11 @@ __all__ = ["AnthropicParser", "AnthropicProvider", "make"]
 
 DEFAULT_MODEL: Final = "claude-haiku-4-5"
 _API_VERSION: Final = "2023-06-01"
+_COMPACTION_BETA: Final = "compact-2026-01-12"
+"""https://platform.claude.com/docs/en/build-with-claude/compaction-threshold, where the models are listed too."""
+_COMPACTING_MODELS: Final = re.compile(r"claude-(fable-5|mythos-(5|preview)|opus-(5|4-[678])|sonnet-(5|4-6)|haiku-5-5)")
+_SUMMARY_FIELDS: Final = ("content", "encrypted_content")
+_MIN_TRIGGER_TOKENS: Final = 50_000
 _OFFICIAL_HOST: Final = "api.anthropic.com"
 
 
@@ -54,17 +63,36 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
             return {"type": "image", "source": source}
         case ToolCall(id, name, arguments):
             return {"type": "tool_use", "id": id, "name": name, "input": orjson.Fragment(arguments)}
-        case Reasoning(_, _, redacted) if redacted:
-            return {"type": "redacted_thinking", "data": redacted}
-        case Reasoning(text, signature) if signature:
-            return {"type": "thinking", "thinking": text, "signature": signature}
-    return None  # reasoning of another provider
+        case Reasoning():
+            return _encode_reasoning(part)
+    return None
+
+
+def _encode_reasoning(part: Reasoning) -> dict[str, Any] | None:
+    if part.opaque and part.opaque.field == NATIVE_SUMMARY:
+        return _summary_block(part.opaque.fields)
+    if part.redacted:
+        return {"type": "redacted_thinking", "data": part.redacted}
+    return {"type": "thinking", "thinking": part.text, "signature": part.signature} if part.signature else None
+
+
+def _summary_block(fields: str) -> dict[str, Any] | None:
+    """A summary of the provider's own as it goes back; nothing else of the fields, because clients send them."""
+    with contextlib.suppress(ValueError):
+        kept = msgspec.json.decode(fields, type=dict[str, dict[str, str | None]])[NATIVE_SUMMARY]
+        return {"type": "compaction", **{name: kept.get(name) for name in _SUMMARY_FIELDS}}
+    return None
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
     kinds = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
     specs = [{"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools]
     return {"tools": specs, "tool_choice": kinds.get(choice, {"type": "tool", "name": choice})}
+
+
+def _context_management(compact_at: int) -> dict[str, Any]:
+    trigger = {"type": "input_tokens", "value": max(compact_at, _MIN_TRIGGER_TOKENS)}
+    return {"edits": [{"type": "compact_20260112", "trigger": trigger}]}
 
 
 class _Message(msgspec.Struct):
@@ -84,6 +112,8 @@ class _Block(msgspec.Struct):
 
 class _Delta(msgspec.Struct):
     type: str = ""
+    content: Any = None
+    encrypted_content: Any = None
     text: str = ""
     thinking: str = ""
     signature: str = ""
@@ -165,9 +195,13 @@ class AnthropicParser(StreamParser[bytes]):
             self.assembler.add_reasoning(delta.thinking)
         if delta.signature and self._block.type == "thinking":
             self._block.signature += delta.signature
+        if delta.content and self._block.type == "compaction":  # the whole of it
+            summary = {name: getattr(delta, name) for name in _SUMMARY_FIELDS}
+            self.assembler.add_reasoning("", NATIVE_SUMMARY)
+            self.assembler.add_turn_fields({NATIVE_SUMMARY: summary})
 
     def _handle_block_stop(self, index: int) -> None:
-        if self._block.type in {"thinking", "redacted_thinking"}:
+        if self._block.type in {"thinking", "redacted_thinking", "compaction"}:
             self.assembler.end_reasoning(self._block.signature, self._block.data)
         self.assembler.mark_arguments_ended(index)
 
@@ -204,10 +238,27 @@ class AnthropicProvider(HttpProvider):
     parser_type = AnthropicParser
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
+    lessons: ClassVar = {**HttpProvider.lessons, "context_management": None}
+
+    @override
+    def capabilities(self, model_id: str) -> Capabilities:
+        """What a model takes; the newer ones summarise long conversations themselves."""
+        known = super().capabilities(model_id)
+        is_official = urlsplit(self._base_url).hostname == _OFFICIAL_HOST
+        compacts = is_official and bool(_COMPACTING_MODELS.match(model_id or self._model_id))
+        return msgspec.structs.replace(known, compacts=compacts)
+
+    @override
+    def _headers(self, request: ModelRequest) -> Mapping[str, str]:
+        if request.compact_at or native_start(request.messages):
+            return {**self.headers, "anthropic-beta": _COMPACTION_BETA}
+        return self.headers
 
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
         del learned  # it is all about fields, which `encode` omits
+        start = native_start(request.messages)
+        request = msgspec.structs.replace(request, messages=request.messages[start:])
         request, extra_body = fit_thinking(request, self._extra_body)
         tools = offered_tools(request)
         return "/v1/messages", {
@@ -217,6 +268,7 @@ class AnthropicProvider(HttpProvider):
             "system": request.system or None,
             "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
             "temperature": request.temperature,
+            "context_management": _context_management(request.compact_at) if request.compact_at or start else None,
             **(_encode_tools(tools, request.tool_choice if request.tools else "none") if tools else {}),
             **extra_body,
         }

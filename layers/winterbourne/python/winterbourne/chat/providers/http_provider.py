@@ -145,6 +145,10 @@ class HttpProvider(ABC):
         in the history any more.
         """
 
+    def _headers(self, request: ModelRequest) -> Mapping[str, str]:
+        del request
+        return self.headers
+
     def encode(self, request: ModelRequest, learned: Learned = NOTHING_LEARNED) -> tuple[str, bytes]:
         """The path after the base URL, and the JSON body as a model takes it that has taught this."""
         if learned:
@@ -246,7 +250,9 @@ class HttpProvider(ABC):
         connect_s = min(self._idle_timeout_s, client.timeout.connect or self._idle_timeout_s)
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
         url = self._base_url + path
-        http_request = client.build_request("POST", url, content=content, headers=self.headers, timeout=timeout)
+        http_request = client.build_request(
+            "POST", url, content=content, headers=self._headers(request), timeout=timeout
+        )
         http_request.extensions.update(http_retry.NO_RETRIES)  # those of a turn are `stream`'s
         if key:
             name, prefix = self.key_header

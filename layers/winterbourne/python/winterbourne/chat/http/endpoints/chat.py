@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -21,7 +21,7 @@ from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.core.usage import estimate_input
-from winterbourne.chat.errors import StorageUnavailable
+from winterbourne.chat.errors import ModelInputTooLong, StorageUnavailable
 from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.request import invalid_shape
@@ -34,6 +34,9 @@ from winterbourne.chat.storage.conversations import ConversationStore, OpenConve
 from winterbourne.chat.storage.rate_limits import RateLimiter, TokenReservation
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.storage.stream_log import LoggedAnswer
+
+if TYPE_CHECKING:
+    from winterbourne.chat.http.compaction import Compaction, Compactor, Reserve
 
 __all__ = ["ChatEndpoint"]
 
@@ -58,6 +61,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         rate_limiter: Enforces each caller's limits.
         stop_signals: Delivers stop requests.
         streams: Sends an answer again to a client that reconnects.
+        compaction: What keeps conversations within their models' windows, made on first use; None for nothing.
         titles: Names the conversations; None if their titles are the beginnings of their first questions.
     """
 
@@ -72,6 +76,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     rate_limiter: RateLimiter
     stop_signals: StopSignals
     streams: StreamEndpoint
+    compaction: "Callable[[], Compaction] | None" = None
     titles: Titles | None = None
 
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
@@ -175,13 +180,17 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         writer = EventWriter(encoder.encode, put, encoder.heartbeat, request_id, log_events, lock)
         # The status of a non-streaming answer is only known then.
         context.stream.start_on_write(encoder, writer.last_words)
+        reserve = partial(_reserve, reservation, usages) if reservation else None
+        compactors: list[Compactor] = []
+        compact = partial(self._compact, compactors, usages, log, reserve) if self.compaction else None
         conversation = Conversation(
             request=request,
             provider=self.provider,
             tools=self.tools,
             emit=writer.emit,
             on_usage=usages.append,
-            before_turn=partial(_reserve, reservation, usages) if reservation else None,
+            compact=compact,
+            before_turn=reserve,
             on_message=_log_messages(request, append, context.record) if self.log_messages else append,
             max_turns=settings.max_turns,
             deadline=deadline,
@@ -196,8 +205,25 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             await supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
         finally:  # the sum of all turns
             input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
-            context.record.fields["turns"] = len(usages)
+            for compactor in compactors:
+                compactor.learn_scale()
+            context.record.fields["turns"] = len(usages) - sum(len(compactor.spent) for compactor in compactors)
             context.record.measurements += [("InputTokens", input_tokens, ""), ("OutputTokens", output_tokens, "")]
+
+    async def _compact(
+        self,
+        compactors: "list[Compactor]",
+        usages: list[Usage],
+        log: OpenConversation | LoggedAnswer | None,
+        reserve: "Reserve | None",
+        request: ModelRequest,
+        refusal: ModelInputTooLong | None,
+    ) -> tuple[ModelRequest, Sequence[Usage]]:
+        """A request that fits into its model's window; `compactors` has what makes it so, once there is need."""
+        if not compactors and self.compaction:
+            kept = log if isinstance(log, OpenConversation) else None
+            compactors.append(self.compaction().of_request(usages, kept, reserve))
+        return await compactors[0].fit(request, refusal)
 
 
 async def _reserve(reservation: TokenReservation, usages: Sequence[Usage], request: ModelRequest) -> None:
