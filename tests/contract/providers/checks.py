@@ -45,6 +45,10 @@ def has_tool_blocks(request: Request) -> bool:
     return any(turn.calls or turn.results for turn in request.turns)
 
 
+def too_long(request: Request) -> str | None:
+    return f"{request.tokens} > {request.window}" if 0 < request.window < request.tokens else None
+
+
 # Emptiness.
 
 

@@ -50,6 +50,8 @@ class StrictProvider:
         requests: The bodies it has answered, parsed.
         refusals: What it has refused, one for each request.
         given: What it has given out.
+        window: How many tokens the model takes; it then counts what it reports. 0 for as many as there are.
+        summaries: What it has answered to requests for a summary.
     """
 
     name: str
@@ -58,6 +60,9 @@ class StrictProvider:
     requests: list[Mapping[str, Any]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     given: Given = field(default_factory=Given)
+    window: int = 0
+    summaries: list[str] = field(default_factory=list)
+    _input: int = 9
     _count: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -78,13 +83,15 @@ class StrictProvider:
         """Answer one request, or refuse it."""
         body = orjson.loads(exchange.body)  # as strict as any: half surrogates are no JSON
         family = self.family
-        request = read_request(self.name, family.dialect, body, self.given, thinks=family.thinks(body))
+        thinks = family.thinks(body)
+        request = read_request(self.name, family.dialect, body, self.given, thinks=thinks, window=self.window)
         if refusal := next(refusals(request), None):
             self.refusals.append(refusal)
             await self._refuse(exchange, refusal)
             return
         self.requests.append(body)
-        answer = self.script.pop(0) if self.script else Answer("Fine.")
+        self._input = request.tokens if self.window else 9
+        answer = self._summary(request) or (self.script.pop(0) if self.script else Answer("Fine."))
         content_type = "application/vnd.amazon.eventstream" if family.dialect == "bedrock" else "text/event-stream"
         await exchange.start(content_type=content_type)
         pieces = list(self._pieces(answer, request))
@@ -92,6 +99,13 @@ class StrictProvider:
             pieces = pieces[: max(1, len(pieces) // 2)]
         await exchange.send(b"".join(pieces))
         await (_cut(exchange) if answer.cut else exchange.end())
+
+    def _summary(self, request: Request) -> Answer | None:
+        """A summary if the request is for one, of which there may be many in one conversation."""
+        if not any("Summarise the conversation" in text for text in (*request.system, *request.turns[0].texts)):
+            return None
+        self.summaries.append(f"Summary {len(self.summaries) + 1}: sums were added.")
+        return Answer(self.summaries[-1], silent=True)
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         family, status = self.family, refusal.rule.status
@@ -138,7 +152,7 @@ class StrictProvider:
     # Messages API.
 
     def _anthropic(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
-        usage = {"input_tokens": 9, "output_tokens": 1}
+        usage = {"input_tokens": self._input, "output_tokens": 1}
         yield _event("message_start", message={"id": "msg_1", "role": "assistant", "usage": usage})
         index = itertools.count()
         if thought:
@@ -186,7 +200,7 @@ class StrictProvider:
                 yield _converse_delta(at, {"toolUse": {"input": piece}})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
         yield event_stream_message("messageStop", {"stopReason": "tool_use" if calls else "end_turn"})
-        usage = {"inputTokens": 9, "outputTokens": 5, "totalTokens": 14}
+        usage = {"inputTokens": self._input, "outputTokens": 5, "totalTokens": self._input + 5}
         yield event_stream_message("metadata", {"usage": usage, "metrics": {"latencyMs": 10}})
 
     # Chat Completions.
@@ -204,7 +218,7 @@ class StrictProvider:
             for fragment in self._call_fragments(number, *call, is_signed=bool(thought) and number == 0):
                 yield _chunk({"tool_calls": [fragment]})
         yield _chunk({}, "tool_calls" if calls else "stop")
-        usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+        usage = {"prompt_tokens": self._input, "completion_tokens": 5, "total_tokens": self._input + 5}
         yield b"data: %b\n\n" % orjson.dumps(
             {"id": "c1", "object": "chat.completion.chunk", "choices": [], "usage": usage}
         )

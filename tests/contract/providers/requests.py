@@ -1,6 +1,7 @@
 """A request to a provider as its fake reads it: the same view of Messages, Converse and Chat Completions bodies."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +85,19 @@ class Request:
     """auto, none, required, the name of a tool, or empty if none was sent."""
     thinks: bool
     given: Given
+    window: int = 0
+    """How many tokens the model takes; 0 for as many as there are."""
+
+    @property
+    def tokens(self) -> int:
+        """What a tokenizer makes of all that is said and called, and of the tools, roughly."""
+        said = [text for turn in self.turns for text in turn.texts]
+        said += [str(call.arguments) for turn in self.turns for call in turn.calls]
+        said += [result.text or "" for turn in self.turns for result in turn.results]
+        thought = [json.dumps(block) for turn in self.turns for block in turn.thinking]
+        tools = [f"{tool.name} {tool.description} {json.dumps(tool.schema)}" for tool in self.tools]
+        words = re.findall(r"\w{1,5}|[^\w\s]", " ".join((*self.system, *said, *thought, *tools)))
+        return len(words) + 4 * len(self.turns)
 
     @property
     def last_question(self) -> int:
@@ -101,7 +115,9 @@ class Request:
         return results
 
 
-def read_request(family: str, dialect: str, body: Mapping[str, Any], given: Given, *, thinks: bool) -> Request:
+def read_request(
+    family: str, dialect: str, body: Mapping[str, Any], given: Given, *, thinks: bool, window: int = 0
+) -> Request:
     """Read a body. A shape that cannot be read at all is an error of the test, not a refusal."""
     turns = [READERS[dialect](message) for message in body.get("messages") or ()]
     return Request(
@@ -113,6 +129,7 @@ def read_request(family: str, dialect: str, body: Mapping[str, Any], given: Give
         choice=_choice(dialect, body),
         thinks=thinks,
         given=given,
+        window=window,
     )
 
 

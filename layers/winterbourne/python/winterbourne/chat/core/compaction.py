@@ -152,11 +152,12 @@ def summary_request(
         room: How many tokens it can be sent.
         deadline: When to give up, on the event loop's clock.
     """
-    texts = [*([f"Summary of what was before: {before}"] if before else ()), *filter(None, map(_as_text, messages))]
-    tokens = estimate_tokens("".join(texts))
+    opening = [f"Summary of what was before: {before}"] if before else []
+    texts = [*filter(None, map(_as_text, messages))]
+    tokens, room = estimate_tokens("".join(texts)), room - estimate_tokens("".join(opening))
     if tokens > room:
-        texts = [_excerpts(texts, int(sum(map(len, texts)) * room / tokens))]
-    prompt = (UserMessage((Text("\n\n".join(texts)),)),)
+        texts = [_excerpts(texts, int(sum(map(len, texts)) * max(0, room) / tokens))]
+    prompt = (UserMessage((Text("\n\n".join([*opening, *texts])),)),)
     system = _INSTRUCTIONS.format(words=max_tokens // 4)
     return ModelRequest(messages=prompt, system=system, model_id=model_id, max_tokens=max_tokens, deadline=deadline)
 

@@ -89,7 +89,7 @@ class Compaction(msgspec.Struct, frozen=True):
         """Keep a window that is smaller than was thought."""
         if 0 < told < self.room(model_id, 0):
             self.windows[model_id] = told
-            _LOGGER.warning("the window of model %s has %d tokens: what is longer is compacted", model_id or "", told)
+            _LOGGER.warning("the model's window has %d tokens only: conversations are compacted for that", told)
 
 
 class Compactor(msgspec.Struct):
@@ -142,12 +142,14 @@ class Compactor(msgspec.Struct):
         cut, summary = self._known(request.messages)
         sent = _compacted(request, cut, summary)
         size = self._size(sent)
+        if refusal:  # which may not say what would fit
+            room = min(room, int(size if refusal.window else size / 2))
         if refusal or size > (room if is_native else FULL * room):
-            new = self._cut(request, ROOMY * min(room, size), cut)
+            new = self._cut(request, ROOMY * room, cut)
             if refusal and new == cut:
                 raise refusal
             if new > cut:
-                summary = await self._summarise(request, cut, new, summary, min(room, size))
+                summary = await self._summarise(request, cut, new, summary, room)
                 sent = _compacted(request, new, summary)
         self._turn, self.estimate = len(self.usages), estimate_input(sent)
         sent = msgspec.structs.replace(sent, compact_at=int(FULL * room) if is_native else 0)

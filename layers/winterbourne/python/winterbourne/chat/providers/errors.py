@@ -75,7 +75,7 @@ _TOO_LONG: Final = any_of(r"""
 """)
 _WINDOW: Final = any_of(r"""
     > ?(\d[\d,]{2,})
-    (?:max(?!_)\w*|limit\w*|n_ctx|context.(?:window|length|size))\D{0,40}?(\d[\d,]{2,})(?![\d,]| \+)
+    (?:max(?!_)\w*|limit\w*|n_ctx|context.(?:window|length|size))\D{0,40}?(\d[\d,]{2,})(?![\d,]| [+>])
     (\d[\d,]{2,}) max
 """)
 _CONTENT_POLICY: Final = any_of(r"""
