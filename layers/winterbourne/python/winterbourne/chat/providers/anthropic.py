@@ -137,10 +137,15 @@ _decode: Final = msgspec.json.Decoder(_Event).decode
 _NO_DELTA: Final = _Delta()
 
 
+def _is_summary(iteration: Any) -> bool:
+    return isinstance(iteration, dict) and iteration.get("type") == "compaction"
+
+
 class AnthropicParser(StreamParser[bytes]):
     """Parses one streamed message into events."""
 
     _usage: dict[str, int] = msgspec.field(default_factory=dict)
+    _summaries: list[dict[str, Any]] = msgspec.field(default_factory=list)
     _block: _Block = msgspec.field(default_factory=_Block)
 
     @override
@@ -224,10 +229,16 @@ class AnthropicParser(StreamParser[bytes]):
         for name, value in usage.items() if isinstance(usage, dict) else ():
             if (count := token_count(value)) is not None:
                 self._usage[name] = count
+            elif name == "iterations":
+                self._summaries = [*filter(_is_summary, value if isinstance(value, list) else ())]
         counts = self._usage.get
         cached = counts("cache_read_input_tokens", 0)
         input_tokens = counts("input_tokens", 0) + counts("cache_creation_input_tokens", 0) + cached
-        self.assembler.usage = Usage(input_tokens, counts("output_tokens", 0), cached)
+        output_tokens = counts("output_tokens", 0)
+        for each in self._summaries:  # not in the counts above
+            input_tokens += token_count(each.get("input_tokens")) or 0
+            output_tokens += token_count(each.get("output_tokens")) or 0
+        self.assembler.usage = Usage(input_tokens, output_tokens, cached)
 
 
 class AnthropicProvider(HttpProvider):
