@@ -202,12 +202,12 @@ class TestDigest:
 
     @pytest.mark.parametrize("at", [0, 1, 2])
     def test_is_another_one_after_an_edit(self, at: int) -> None:
-        edits = [
+        edits: list[Message] = [
             UserMessage((Text("two"),)),
             AssistantMessage((Text("1"), ToolCall("a", "tide", '{"port":1}'))),
             ToolMessage("a", "tide", "low"),
         ]
-        edited = [*self.HISTORY[:at], edits[at], *self.HISTORY[at + 1 :]]
+        edited: list[Message] = [*self.HISTORY[:at], edits[at], *self.HISTORY[at + 1 :]]
         assert prefix_digests(edited)[at:] != prefix_digests(self.HISTORY)[at:]
         assert prefix_digests(edited)[:at] == prefix_digests(self.HISTORY)[:at]
 
@@ -248,7 +248,7 @@ class TestRequestForASummary:
         assert estimate_tokens(prompt) <= room * 1.2 + 20
 
     def test_keeps_short_messages_whole_beside_a_long_one(self) -> None:
-        history = [UserMessage((Text("My name is Ada."),)), ToolMessage("a", "read", "x" * 99_999)]
+        history: list[Message] = [UserMessage((Text("My name is Ada."),)), ToolMessage("a", "read", "x" * 99_999)]
         prompt = self.prompt(1000, history=history)
         assert "My name is Ada." in prompt
         assert len(prompt) < 5000

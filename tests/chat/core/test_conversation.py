@@ -608,7 +608,7 @@ class TestCallThatWaitsForAPerson:
         chat = conversation(emitted, FakeProvider(), stored.append, request=self.deciding())
         chat.tools = AskingTools(asks_again=True)
         await chat.run()
-        assert emitted[-1] == ConversationEnded("approval", Usage(cost=0.0), 0)
+        assert emitted[-1] == ConversationEnded("approval", Usage(), 0)
         assert stored == [undecided_result(self.CALL, Approval("id2", 9))]
 
     @jumping

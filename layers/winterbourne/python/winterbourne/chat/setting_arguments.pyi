@@ -22,6 +22,7 @@ class SettingArguments(TypedDict, total=False):
     compaction: Literal["auto", "off"]
     compaction_model: str
     model_extra_body: str
+    model_capabilities: str
     system_prompt: str
     system_prompt_from_request: bool
     scripted_words_per_second: float

@@ -200,7 +200,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             usage = _add(turn.usage_before, ended.usage)
             reason = turn.final_stop_reason
         self.log_fields["stop_reason"] = reason
-        await self.emit((*before, ConversationEnded(reason, usage, number)))
+        await self.emit((*before, ConversationEnded(reason, usage if number else Usage(), number)))
 
     async def _take(self, turn: "_ModelTurn", history: list[Message]) -> TurnEnded:
         """Take a turn; once more with a shorter history, if that is refused as too long before there is any output."""

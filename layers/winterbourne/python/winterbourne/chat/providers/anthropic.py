@@ -4,7 +4,6 @@ https://docs.anthropic.com/en/api/messages-streaming
 """
 
 import contextlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -12,7 +11,6 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
-from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.history import NATIVE_SUMMARY, native_start
 from winterbourne.chat.core.messages import (
@@ -41,9 +39,7 @@ __all__ = ["AnthropicParser", "AnthropicProvider", "make"]
 
 DEFAULT_MODEL: Final = "claude-haiku-4-5"
 _API_VERSION: Final = "2023-06-01"
-_COMPACTION_BETA: Final = "compact-2026-01-12"
-"""https://platform.claude.com/docs/en/build-with-claude/compaction-threshold, where the models are listed too."""
-_COMPACTING_MODELS: Final = re.compile(r"claude-(fable-5|mythos-(5|preview)|opus-(5|4-[678])|sonnet-(5|4-6)|haiku-5-5)")
+_COMPACTION_BETA: Final = "compact-2026-01-12"  # …/docs/en/build-with-claude/compaction-threshold
 _SUMMARY_FIELDS: Final = ("content", "encrypted_content")
 _MIN_TRIGGER_TOKENS: Final = 50_000
 _OFFICIAL_HOST: Final = "api.anthropic.com"
@@ -250,14 +246,6 @@ class AnthropicProvider(HttpProvider):
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
     lessons: ClassVar = {**HttpProvider.lessons, "context_management": None}
-
-    @override
-    def capabilities(self, model_id: str) -> Capabilities:
-        """What a model takes; the newer ones summarise long conversations themselves."""
-        known = super().capabilities(model_id)
-        is_official = urlsplit(self._base_url).hostname == _OFFICIAL_HOST
-        compacts = is_official and bool(_COMPACTING_MODELS.match(model_id or self._model_id))
-        return msgspec.structs.replace(known, compacts=compacts)
 
     @override
     def _headers(self, request: ModelRequest) -> Mapping[str, str]:

@@ -8,6 +8,8 @@
     data: {"type":"tool_call","name":"pay","status":"approval_requested","id":"call_2","arguments":"{}","approval":{}}
     data: {"type":"done","stop_reason":"stop","usage":{"input":9,"output":4,"cached":0},"turns":2}
 
+`usage` also has `cache_write`, `reasoning` (tokens) and `cost` (dollars) where they are known and not 0.
+
 The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out`, `cancelled` or
 `denied`; or it is `approval_requested`, and goes on in the answer to a request that has the decision.
 The terminal frame is `done`, `error` (`code`, `message`, `request_id`) or `stopped` (`reason`).
@@ -15,7 +17,7 @@ The terminal frame is `done`, `error` (`code`, `message`, `request_id`) or `stop
 
 import functools
 from collections.abc import Callable
-from typing import Final, assert_never
+from typing import assert_never
 
 import msgspec
 from orjson import JSONEncodeError, dumps
@@ -25,10 +27,6 @@ from winterbourne.chat.formats import json_text, sse
 from winterbourne.chat.formats.json_text import single_line
 
 __all__ = ["NativeEncoder", "tool_call_frame_prefix", "tool_finished_frame"]
-
-DONE_FRAME: Final = (
-    b'data: {"type":"done","stop_reason":"%b","usage":{"input":%d,"output":%d,"cached":%d},"turns":%d}\n\n'
-)
 
 
 @functools.lru_cache(maxsize=512)
@@ -77,7 +75,8 @@ class NativeEncoder(sse.SseResponse):
                 ids = string(conversation_id), string(message_id), string(model)
                 return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % ids
             case e.ConversationEnded(stop_reason, usage, turns):
-                return DONE_FRAME % (stop_reason.encode(), usage.input, usage.output, usage.cached, turns)
+                end = stop_reason.encode(), msgspec.json.encode(usage), turns
+                return b'data: {"type":"done","stop_reason":"%b","usage":%b,"turns":%d}\n\n' % end
             case e.ConversationFailed(code, message, request_id):
                 fields = string(code), string(message), string(request_id)
                 return b'data: {"type":"error","code":%b,"message":%b,"request_id":%b}\n\n' % fields
