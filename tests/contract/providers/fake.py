@@ -120,7 +120,7 @@ class StrictProvider:
         thought = f"Thought {next(self._count)}." if request.thinks and not answer.silent else ""
         match self.family.dialect:
             case "anthropic":
-                yield from self._anthropic(answer.text, thought, calls)
+                yield from self._anthropic(answer.text, thought, calls, compacts=_compacts(request))
             case "bedrock":
                 yield from self._bedrock(answer.text, thought, calls)
             case _:
@@ -151,10 +151,16 @@ class StrictProvider:
 
     # Messages API.
 
-    def _anthropic(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+    def _anthropic(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], *, compacts: bool
+    ) -> Iterator[bytes]:
         usage = {"input_tokens": self._input, "output_tokens": 1}
         yield _event("message_start", message={"id": "msg_1", "role": "assistant", "usage": usage})
         index = itertools.count()
+        if compacts:
+            self.summaries.append(f"Summary {len(self.summaries) + 1}.")
+            delta = {"type": "compaction_delta", "content": self.summaries[-1], "encrypted_content": "e30="}
+            yield from _block(next(index), {"type": "compaction", "content": None}, [delta])
         if thought:
             signature = f"sig/{thought}=="
             self.given.thinking.append({"type": "thinking", "thinking": thought, "signature": signature})
@@ -269,6 +275,12 @@ class StrictProvider:
             case _:
                 yield {"index": number, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
                 yield from ({"index": number, "function": {"arguments": piece}} for piece in _halves(arguments))
+
+
+def _compacts(request: Request) -> bool:
+    """Whether the request wants what was said before summarised, and it is that much."""
+    edits = (request.body.get("context_management") or {}).get("edits", ())
+    return any(edit["trigger"]["value"] < request.tokens for edit in edits)
 
 
 async def _cut(exchange: Exchange) -> None:

@@ -137,7 +137,7 @@ def _bedrock_thinks(body: Mapping[str, Any]) -> bool:
 
 
 FAMILIES: Mapping[str, Family] = {
-    "anthropic": Family("anthropic", _anthropic, model_id="claude-haiku-4-5"),
+    "anthropic": Family("anthropic", _anthropic, "api.anthropic.com", model_id="claude-haiku-4-5"),
     "anthropic-thinking": Family(
         "anthropic",
         _anthropic,

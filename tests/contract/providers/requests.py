@@ -90,14 +90,16 @@ class Request:
 
     @property
     def tokens(self) -> int:
-        """What a tokenizer makes of all that is said and called, and of the tools, roughly."""
-        said = [text for turn in self.turns for text in turn.texts]
-        said += [str(call.arguments) for turn in self.turns for call in turn.calls]
-        said += [result.text or "" for turn in self.turns for result in turn.results]
-        thought = [json.dumps(block) for turn in self.turns for block in turn.thinking]
+        """What a tokenizer makes of all that is said and called since the last summary, and of the tools, roughly."""
+        summaries = [at for at, turn in enumerate(self.turns) if "compaction" in turn.kinds]
+        turns = self.turns[summaries[-1] if summaries else 0 :]
+        said = [text for turn in turns for text in turn.texts]
+        said += [str(call.arguments) for turn in turns for call in turn.calls]
+        said += [result.text or "" for turn in turns for result in turn.results]
+        thought = [json.dumps(block) for turn in turns for block in turn.thinking]
         tools = [f"{tool.name} {tool.description} {json.dumps(tool.schema)}" for tool in self.tools]
         words = re.findall(r"\w{1,5}|[^\w\s]", " ".join((*self.system, *said, *thought, *tools)))
-        return len(words) + 4 * len(self.turns)
+        return len(words) + 4 * len(turns)
 
     @property
     def last_question(self) -> int:

@@ -93,3 +93,23 @@ async def test_is_kept_whole_and_summarised_once_for_all_environments(kind: str,
     assert len(kept) == 4 * turns + 4 * 4
     assert len(provider.summaries) == 1
     assert all(provider.summaries[0] in json.dumps(body) for body in provider.requests[1:])
+
+
+async def test_is_summarised_by_a_model_that_does_it_itself() -> None:
+    """Which then is sent its summary and what came after it, and none is asked for beside that."""
+    async with strict_providers("anthropic") as providers:
+        provider = providers["anthropic"]
+        window = json.dumps({"claude-*": {"window": 70_000}})
+        talk = Talk.begin(
+            "stored", provider, model_id="claude-sonnet-5", model_capabilities=window, model_max_tokens=1500
+        )
+        for number in range(TURNS):
+            talk.client.user(f"{number}: {'How many ships are in the harbour, and who sails today? ' * 4}")
+            talk.client.assistant(f"There are 3 ships in harbour {number}, and all of them sail with the tide. " * 3)
+        assert await ask_twice(talk) == ""
+        first, *later = provider.requests
+    assert len(first["messages"]) == 2 * TURNS + 1
+    assert [len(body["messages"]) for body in later] == [3, 5, 7]
+    summary = {"type": "compaction", "content": "Summary 1.", "encrypted_content": "e30="}
+    assert all(body["messages"][1]["content"][0] == summary for body in later)
+    assert provider.summaries == ["Summary 1."]
