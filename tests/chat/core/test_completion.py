@@ -24,8 +24,8 @@ class TestComplete:
 
     @jumping
     async def test_leaves_out_what_the_model_thought(self) -> None:
-        steps = [[ReasoningDelta("Hm."), TextDelta("<think>Ships?</think>They "), TextDelta("sail.")]]
-        assert (await self.ask(*steps, [TurnEnded("max_tokens")]))[:2] == ("They sail.", "max_tokens")
+        said: Step = [ReasoningDelta("Hm."), TextDelta("<think>Ships?</think>They "), TextDelta("sail.")]
+        assert (await self.ask(said, [TurnEnded("max_tokens")]))[:2] == ("They sail.", "max_tokens")
 
     @jumping
     async def test_mends_half_characters(self) -> None:

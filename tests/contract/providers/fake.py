@@ -160,7 +160,7 @@ class StrictProvider:
         if compacts:
             self.summaries.append(f"Summary {len(self.summaries) + 1}.")
             delta = {"type": "compaction_delta", "content": self.summaries[-1], "encrypted_content": "e30="}
-            yield from _block(next(index), {"type": "compaction", "content": None}, [delta])
+            yield from _block(next(index), {"type": "compaction"}, [delta])
         if thought:
             signature = f"sig/{thought}=="
             self.given.thinking.append({"type": "thinking", "thinking": thought, "signature": signature})

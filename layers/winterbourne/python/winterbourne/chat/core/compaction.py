@@ -60,25 +60,18 @@ def prefix_digests(messages: Iterable[Message]) -> list[str]:
     digest = hashlib.sha256()
     digests: list[str] = []
     for message in messages:
-        digest.update(msgspec.json.encode((type(message).__name__, _said(message))))
+        digest.update(_said(message))
         digests.append(digest.hexdigest())
     return digests
 
 
-def _said(message: Message) -> list[str]:
-    match message:
-        case ToolMessage(content=content):
-            return [_whole(content)]
-        case UserMessage(parts) | AssistantMessage(parts):
-            calls = (part for part in parts if isinstance(part, ToolCall))
-            texts = (part.text for part in parts if isinstance(part, Text))
-            return [_whole("".join(texts)), *(_whole(f"{call.name} {call.arguments}") for call in calls)]
-    return [_whole(message.text)]
-
-
-def _whole(text: str) -> str:
-    """The text without half characters, which cannot be encoded."""
-    return text.encode("utf-8", "replace").decode()
+def _said(message: Message) -> bytes:
+    words = [message.content if isinstance(message, ToolMessage) else getattr(message, "text", "")]
+    if isinstance(message, UserMessage):
+        words = ["".join(part.text for part in message.parts if isinstance(part, Text))]
+    if isinstance(message, AssistantMessage):
+        words += [f"{call.name} {call.arguments}" for call in message.tool_calls]
+    return "\0".join((type(message).__name__, *words, "")).encode("utf-8", "replace")
 
 
 def choose_cut(messages: Sequence[Message], room: float, start: int = 0, scale: float = 1.0) -> int:
@@ -114,16 +107,13 @@ def compact(messages: Sequence[Message], cut: int, summary: Summary) -> tuple[Me
     That is the user's message there, so that user and model still take turns; cut between two turns of the model, the
     question that they answer. System messages stay.
     """
-    before, (first, *others) = messages[:cut], messages[cut:]
+    bare = cut + summary.bare
+    before, (first, *others) = messages[:cut], [*map(_without_reasoning, messages[cut:bare]), *messages[bare:]]
     question = first if isinstance(first, UserMessage) else None
-    later = others if question else [first, *others]
     asked = question or next((one for one in reversed(before) if isinstance(one, UserMessage)), UserMessage(()))
     opening = msgspec.structs.replace(asked, parts=(Text(f"{_OPENING}{summary.text}{_CLOSING}"), *asked.parts))
-    bare = summary.bare - bool(question)
     systems = (message for message in before if isinstance(message, SystemMessage))
-    return normalize_history(
-        (*systems, opening, *map(_without_reasoning, later[: max(0, bare)]), *later[max(0, bare) :])
-    )
+    return normalize_history((*systems, opening, *([] if question else [first]), *others))
 
 
 def _without_reasoning(message: Message) -> Message:
