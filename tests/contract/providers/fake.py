@@ -159,8 +159,8 @@ class StrictProvider:
         index = itertools.count()
         if compacts:
             self.summaries.append(f"Summary {len(self.summaries) + 1}.")
-            delta = {"type": "compaction_delta", "content": self.summaries[-1], "encrypted_content": "e30="}
-            yield from _block(next(index), {"type": "compaction"}, [delta])
+            summary = {"type": "compaction_delta", "content": self.summaries[-1], "encrypted_content": "e30="}
+            yield from _block(next(index), {"type": "compaction"}, [summary])
         if thought:
             signature = f"sig/{thought}=="
             self.given.thinking.append({"type": "thinking", "thinking": thought, "signature": signature})

@@ -108,12 +108,14 @@ def compact(messages: Sequence[Message], cut: int, summary: Summary) -> tuple[Me
     question that they answer. System messages stay.
     """
     bare = cut + summary.bare
-    before, (first, *others) = messages[:cut], [*map(_without_reasoning, messages[cut:bare]), *messages[bare:]]
+    before = messages[:cut]
+    kept: list[Message] = [*map(_without_reasoning, messages[cut:bare]), *messages[bare:]]
+    first, *others = kept
     question = first if isinstance(first, UserMessage) else None
     asked = question or next((one for one in reversed(before) if isinstance(one, UserMessage)), UserMessage(()))
     opening = msgspec.structs.replace(asked, parts=(Text(f"{_OPENING}{summary.text}{_CLOSING}"), *asked.parts))
     systems = (message for message in before if isinstance(message, SystemMessage))
-    return normalize_history((*systems, opening, *([] if question else [first]), *others))
+    return normalize_history((*systems, opening, *((first,) if not question else ()), *others))
 
 
 def _without_reasoning(message: Message) -> Message:
