@@ -164,6 +164,7 @@ CHOICES = {
     "LOG_MESSAGES": "true",
     "MCP_ENDPOINT": "off",
     "ON_DISCONNECT": "run",
+    "OPENAI_API": "chat",
     "SYSTEM_PROMPT_FROM_REQUEST": "false",
 }
 

@@ -51,7 +51,7 @@ class TestRequest:
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 7)
 
     def test_to_openai_itself_has_max_completion_tokens(self) -> None:
-        body = body_of(openai, request(max_tokens=7), ModelSettings())
+        body = body_of(openai, request(max_tokens=7), ModelSettings(openai_api="chat"))
         assert body["max_completion_tokens"] == 7
         assert "max_tokens" not in body
 

@@ -417,6 +417,76 @@ def old_max_tokens(request: Request) -> str | None:
     return "max_tokens" if "max_tokens" in request.body else None
 
 
+# Responses.
+
+MESSAGE_FIELDS = {"type", "role", "content", "phase"}
+ITEM_FIELDS = {
+    "message": MESSAGE_FIELDS,
+    "reasoning": {"type", "id", "summary", "content", "encrypted_content", "status"},
+    "function_call": {"type", "id", "call_id", "name", "arguments", "status"},
+    "function_call_output": {"type", "id", "call_id", "output", "status"},
+}
+
+
+def items(request: Request) -> Iterator[tuple[str, str, Any]]:
+    """Where each item of the input is, its type, and the item."""
+    for at, item in enumerate(request.body.get("input") or ()):
+        yield f"input[{at}]", item.get("type", "message"), item
+
+
+def unknown_item_fields(request: Request) -> str | None:
+    return first(f"{at}.{name}" for at, kind, item in items(request) for name in item if name not in ITEM_FIELDS[kind])
+
+
+def item_ids(request: Request) -> str | None:
+    """Nothing is stored, so that no id is known."""
+    return first(item["id"] for _, _, item in items(request) if "id" in item)
+
+
+def reasoning_without_successor(request: Request) -> str | None:
+    """Reasoning that neither a message nor a call of the model follows."""
+    kinds = [kind if item.get("role") != "user" else "user" for _, kind, item in items(request)]
+    pairs = itertools.zip_longest(kinds, kinds[1:])
+    found = (str(at) for at, (one, two) in enumerate(pairs) if one == "reasoning" and two in {None, "user"})
+    return first([*found, *_reasoning_before_results(kinds)])
+
+
+def _reasoning_before_results(kinds: list[str]) -> Iterator[str]:
+    for at, (one, two) in enumerate(itertools.pairwise(kinds)):
+        if (one, two) == ("reasoning", "function_call_output"):
+            yield str(at)
+
+
+def reasoning_without_summary(request: Request) -> str | None:
+    return first(f"{at}.summary" for at, kind, item in items(request) if kind == "reasoning" and "summary" not in item)
+
+
+def inputs_of_the_assistant(request: Request) -> str | None:
+    found = (part["type"] for _, _, item in items(request) if item.get("role") == "assistant" for part in _parts(item))
+    return first(kind for kind in found if kind.startswith("input_"))
+
+
+def _parts(item: Any) -> list[Any]:
+    return item["content"] if isinstance(item["content"], list) else []
+
+
+def wrapped_tools(request: Request) -> str | None:
+    """Tools in the shape of Chat Completions, whose name is within."""
+    return first(f"tools[{at}].name" for at, tool in enumerate(request.body.get("tools") or ()) if "name" not in tool)
+
+
+def loose_tools(request: Request) -> str | None:
+    """Tools that are strict, as they are unless they say otherwise, with a schema that is not."""
+    tools = [tool for tool in request.body.get("tools") or () if tool.get("strict") is not False]
+    schemas = ((tool.get("name", ""), dict(tool.get("parameters") or {})) for tool in tools)
+    return first(name for name, schema in schemas if schema.get("additionalProperties") is not False)
+
+
+def few_output_tokens(request: Request) -> str | None:
+    tokens = request.body.get("max_output_tokens")
+    return str(tokens) if tokens is not None and tokens < 16 else None
+
+
 def new_max_tokens(request: Request) -> str | None:
     return "max_completion_tokens" if "max_completion_tokens" in request.body else None
 

@@ -20,7 +20,7 @@ from tests.contract.providers.rules import Refusal, refusals
 from tests.transcripts import event_stream_message
 from tests.upstream import Exchange, upstream
 
-__all__ = ["Answer", "StrictProvider", "strict_providers"]
+__all__ = ["Answer", "ResponseEvents", "StrictProvider", "strict_providers"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class StrictProvider:
         """Answer one request, or refuse it."""
         body = orjson.loads(exchange.body)  # as strict as any: half surrogates are no JSON
         family = self.family
+        assert self.family.dialect != "responses" or exchange.head.startswith("POST /v1/responses ")
         thinks = family.thinks(body)
         request = read_request(self.name, family.dialect, body, self.given, thinks=thinks, window=self.window)
         if refusal := next(refusals(request), None):
@@ -123,6 +124,8 @@ class StrictProvider:
                 yield from self._anthropic(answer.text, thought, calls, compacts=_compacts(request))
             case "bedrock":
                 yield from self._bedrock(answer.text, thought, calls)
+            case "responses":
+                yield from self._responses(answer.text, thought, calls)
             case _:
                 yield from self._chat(answer.text, thought, calls)
 
@@ -209,6 +212,22 @@ class StrictProvider:
         usage = {"inputTokens": self._input, "outputTokens": 5, "totalTokens": self._input + 5}
         yield event_stream_message("metadata", {"usage": usage, "metrics": {"latencyMs": 10}})
 
+    # Responses.
+
+    def _responses(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+        """Reasoning, a message and calls; what is encrypted is whole in the last event of its item only."""
+        events = ResponseEvents()
+        yield from events.opening()
+        if thought:
+            encrypted = f"gAAAA/{thought}=="
+            self.given.thinking.append(encrypted)
+            yield from events.reasoning(thought, encrypted)
+        if text:
+            yield from events.message(text, "commentary" if calls else "final_answer")
+        for call in calls:
+            yield from events.call(*call)
+        yield events.ending()
+
     # Chat Completions.
 
     def _chat(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
@@ -281,6 +300,80 @@ def _compacts(request: Request) -> bool:
     """Whether the request wants what was said before summarised, and it is that much."""
     edits = (request.body.get("context_management") or {}).get("edits", ())
     return any(edit["trigger"]["value"] < request.tokens for edit in edits)
+
+
+class ResponseEvents:
+    """The events of one response, as openai's package has their types: numbered, and each item announced."""
+
+    def __init__(self) -> None:
+        self.output: list[dict[str, Any]] = []
+        self._numbers = itertools.count()
+
+    def opening(self) -> Iterator[bytes]:
+        """What comes before the first item."""
+        response = {**self._response("in_progress"), "usage": None}
+        yield self._event("response.created", response=response)
+        yield self._event("response.in_progress", response=response)
+
+    def reasoning(self, thought: str, encrypted: str) -> Iterator[bytes]:
+        """An item of reasoning with a summary of one part."""
+        item: dict[str, Any] = {"id": f"rs_{len(self.output)}", "type": "reasoning", "summary": []}
+        yield self._item("added", {**item, "encrypted_content": encrypted[:6]})
+        place = {"item_id": item["id"], "output_index": len(self.output), "summary_index": 0}
+        part = {"type": "summary_text", "text": ""}
+        yield self._event("response.reasoning_summary_part.added", **place, part=part)
+        for piece in _halves(thought):
+            yield self._event("response.reasoning_summary_text.delta", **place, delta=piece)
+        part = {**part, "text": thought}
+        yield self._event("response.reasoning_summary_text.done", **place, text=thought)
+        yield self._event("response.reasoning_summary_part.done", **place, part=part)
+        yield self._done({**item, "summary": [part], "encrypted_content": encrypted})
+
+    def message(self, text: str, phase: str) -> Iterator[bytes]:
+        """A message of one text."""
+        item = {"id": f"msg_{len(self.output)}", "type": "message", "role": "assistant", "phase": phase}
+        yield self._item("added", {**item, "status": "in_progress", "content": []})
+        place = {"item_id": item["id"], "output_index": len(self.output), "content_index": 0}
+        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+        yield self._event("response.content_part.added", **place, part=part)
+        for piece in _halves(text):
+            yield self._event("response.output_text.delta", **place, delta=piece, logprobs=[])
+        part = {**part, "text": text}
+        yield self._event("response.output_text.done", **place, text=text, logprobs=[])
+        yield self._event("response.content_part.done", **place, part=part)
+        yield self._done({**item, "status": "completed", "content": [part]})
+
+    def call(self, call_id: str, name: str, arguments: str) -> Iterator[bytes]:
+        """A function call."""
+        item = {"id": f"fc_{len(self.output)}", "type": "function_call", "call_id": call_id, "name": name}
+        yield self._item("added", {**item, "status": "in_progress", "arguments": ""})
+        place = {"item_id": item["id"], "output_index": len(self.output)}
+        for piece in _halves(arguments):
+            yield self._event("response.function_call_arguments.delta", **place, delta=piece)
+        yield self._event("response.function_call_arguments.done", **place, name=name, arguments=arguments)
+        yield self._done({**item, "status": "completed", "arguments": arguments})
+
+    def ending(self) -> bytes:
+        """The last event, with all items once more."""
+        return self._event("response.completed", response=self._response("completed"))
+
+    def _response(self, status: str) -> dict[str, Any]:
+        read, written = {"cached_tokens": 2, "cache_write_tokens": 3}, {"reasoning_tokens": 1}
+        usage = {"input_tokens": 9, "input_tokens_details": read, "output_tokens": 5, "total_tokens": 14}
+        head = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": status, "error": None}
+        fields = {"parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "incomplete_details": None}
+        return {**head, **fields, "output": [*self.output], "usage": {**usage, "output_tokens_details": written}}
+
+    def _done(self, item: dict[str, Any]) -> bytes:
+        event = self._item("done", item)
+        self.output.append(item)
+        return event
+
+    def _item(self, what: str, item: dict[str, Any]) -> bytes:
+        return self._event(f"response.output_item.{what}", output_index=len(self.output), item=item)
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        return _event(kind, **fields, sequence_number=next(self._numbers))
 
 
 async def _cut(exchange: Exchange) -> None:

@@ -16,7 +16,7 @@ class Family:
     """One provider, or one kind of server.
 
     Attributes:
-        dialect: The API that it speaks: anthropic, bedrock or chat.
+        dialect: The API that it speaks: anthropic, bedrock, chat or responses.
         error_body: Its way to word a refusal.
         base_url: The URL under which it is known; its host leads to the fake. Empty for servers that run anywhere.
         path: The path of the base URL.
@@ -25,6 +25,7 @@ class Family:
         reasoning: How reasoning is sent and demanded back; empty if the model does not think.
         thinks: Whether a request is answered with thinking.
         has_tools: Whether the model can call tools.
+        others: Further settings of a chat that uses it.
     """
 
     dialect: str
@@ -36,12 +37,13 @@ class Family:
     reasoning: str = ""
     thinks: Callable[[Mapping[str, Any]], bool] = lambda _: False
     has_tools: bool = True
+    others: Mapping[str, object] = field(default_factory=dict)
 
     def settings(self, port: int) -> dict[str, object]:
         """The settings of a chat that uses the fake at this port."""
         host = self.base_url or "127.0.0.1"
         root = f"http://{host}:{port}"
-        provider = {"anthropic": "anthropic", "bedrock": "bedrock", "chat": "openai"}[self.dialect]
+        provider = self.dialect if self.dialect in {"anthropic", "bedrock"} else "openai"
         return {
             "model_provider": provider,
             "model_id": self.model_id,
@@ -53,6 +55,7 @@ class Family:
             "aws_bearer_token_bedrock": "sk-test",
             "openai_base_url": root + self.path,
             "openai_api_key": "sk-test",
+            **self.others,
         }
 
 
@@ -155,7 +158,15 @@ FAMILIES: Mapping[str, Family] = {
         reasoning="thinking",
         thinks=_bedrock_thinks,
     ),
-    "openai": Family("chat", _openai, "api.openai.com", model_id="gpt-5.4-mini"),
+    "openai": Family(
+        "responses",
+        _openai,
+        "api.openai.com",
+        model_id="gpt-5.4-mini",
+        reasoning="encrypted_content",
+        thinks=lambda _: True,
+    ),
+    "openai-chat": Family("chat", _openai, "api.openai.com", model_id="gpt-5.4-mini", others={"openai_api": "chat"}),
     "azure": Family("chat", _openai, "harbour.openai.azure.com", "/openai/v1", "gpt-5"),
     "deepseek": Family(
         "chat",

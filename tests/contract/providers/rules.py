@@ -16,13 +16,14 @@ __all__ = ["RULES", "Refusal", "Rule", "refusals"]
 CLAUDE = "anthropic anthropic-thinking"
 CONVERSE = "bedrock-nova bedrock-claude-thinking"
 LITELLM = "litellm-claude"
-OPENAI = "openai azure"
+OPENAI = "openai-chat azure"
+RESPONSES = "openai"
 GEMINI = "gemini openrouter-gemini litellm-gemini"
 TEMPLATES = "vllm-mistral llama-server"
 THINKING_CLAUDE = "anthropic-thinking bedrock-claude-thinking litellm-claude"
 CHAT_WITH_TOOLS = (
-    "openai azure deepseek kimi gemini mistral openrouter-gemini litellm-claude litellm-gemini vllm-mistral vllm-llama "
-    "ollama llama-server"
+    "openai openai-chat azure deepseek kimi gemini mistral openrouter-gemini litellm-claude litellm-gemini "
+    "vllm-mistral vllm-llama ollama llama-server"
 )
 EVERYONE = f"{CLAUDE} {CONVERSE} {CHAT_WITH_TOOLS} vllm-gemma ollama-gemma"
 
@@ -87,6 +88,39 @@ OPENAI_FIELDS = [
     "user",
     "verbosity",
     "web_search_options",
+]
+RESPONSES_FIELDS = [
+    "background",
+    "context_management",
+    "conversation",
+    "include",
+    "input",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "model",
+    "moderation",
+    "parallel_tool_calls",
+    "previous_response_id",
+    "prompt",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "stream",
+    "stream_options",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "user",
 ]
 MISTRAL_FIELDS = [
     "frequency_penalty",
@@ -246,7 +280,8 @@ RULES: tuple[Rule, ...] = (
         "a temperature other than 1, by reasoning models",
         {
             OPENAI: "Unsupported value: 'temperature' does not support {found} with this model. "
-            "Only the default (1) value is supported."
+            "Only the default (1) value is supported.",
+            RESPONSES: "Unsupported parameter: 'temperature' is not supported with this model.",
         },
         checks.any_temperature,
         "https://platform.openai.com/docs/guides/reasoning",
@@ -336,6 +371,7 @@ RULES: tuple[Rule, ...] = (
             CLAUDE: "messages: at least one message is required",
             CONVERSE: "A conversation must start with a user message. Try again with a conversation that starts with "
             "a user message.",
+            RESPONSES: "Missing required parameter: 'input'.",
             f"{OPENAI} deepseek kimi": "Invalid 'messages': empty array. Expected an array with minimum length 1, but "
             "got an empty array instead.",
             GEMINI: "* GenerateContentRequest.contents: contents is not specified",
@@ -504,6 +540,7 @@ RULES: tuple[Rule, ...] = (
             f"{CLAUDE} {LITELLM}": "messages: `tool_use` ids were found without `tool_result` blocks immediately "
             "after: {found}. Each `tool_use` block must have a corresponding `tool_result` block in the next message.",
             CONVERSE: "Expected toolResult blocks for the following Ids: {found}",
+            RESPONSES: "No tool output found for function call {found}.",
             f"{OPENAI} deepseek kimi": "An assistant message with 'tool_calls' must be followed by tool messages "
             "responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: {found}",
             TEMPLATES: "Not the same number of function calls and responses",
@@ -529,6 +566,7 @@ RULES: tuple[Rule, ...] = (
             f"{CLAUDE} {LITELLM}": "messages: unexpected `tool_use_id` found in `tool_result` blocks: {found}. Each "
             "`tool_result` block must have a corresponding `tool_use` block in the previous message.",
             CONVERSE: "The number of toolResult blocks exceeds the number of toolUse blocks of previous turn: {found}",
+            RESPONSES: "No tool call found for function call output with call_id {found}.",
             f"{OPENAI} deepseek": "Messages with role 'tool' must be a response to a preceding message with "
             "'tool_calls'",
             "kimi": "tool_call_id {found} is not found",
@@ -582,6 +620,7 @@ RULES: tuple[Rule, ...] = (
         "a result without content",
         {
             "bedrock-nova": "The content field of the toolResult {found} is empty",
+            RESPONSES: "Missing required parameter: 'input[2].output'.",
             f"{OPENAI} deepseek kimi mistral ollama": "tool message {found}: content is required",
         },
         checks.missing_result_text,
@@ -614,6 +653,8 @@ RULES: tuple[Rule, ...] = (
             "'^[a-zA-Z0-9_-]{1,64}$': {found}",
             CONVERSE: "1 validation error detected: Value {found} at 'toolUse.name' failed to satisfy constraint: "
             "Member must satisfy regular expression pattern: [a-zA-Z0-9_-]+",
+            RESPONSES: "Invalid 'input[1].name': string does not match pattern. Expected a string that matches the "
+            "pattern '^[a-zA-Z0-9_-]+$': {found}",
             f"{OPENAI} deepseek": "Invalid 'messages[1].tool_calls[0].function.name': string does not match pattern. "
             "Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$': {found}",
             "mistral vllm-mistral": "Function name was {found} but must be a-z, A-Z, 0-9, or contain underscores and "
@@ -723,7 +764,7 @@ RULES: tuple[Rule, ...] = (
         {
             f"{CLAUDE} {LITELLM}": "tool_choice: Tool '{found}' not found in provided tools",
             CONVERSE: "The provided tool choice {found} is not in toolConfig.tools",
-            f"{OPENAI} deepseek": "Tool choice '{found}' not found in 'tools' parameter",
+            f"{OPENAI} {RESPONSES} deepseek": "Tool choice '{found}' not found in 'tools' parameter",
         },
         checks.choice_of_unknown_tool,
         "https://platform.openai.com/docs/api-reference/chat/create",
@@ -754,8 +795,8 @@ RULES: tuple[Rule, ...] = (
             f"{CLAUDE} {LITELLM}": "tools.0.custom.input_schema.type: Input should be 'object': {found}",
             CONVERSE: "The value at toolConfig.tools.0.toolSpec.inputSchema.json.type must be one of the following: "
             "object: {found}",
-            f"{OPENAI} deepseek kimi": "Invalid schema for function '{found}': schema must be a JSON Schema of 'type: "
-            '"object"\'',
+            f"{OPENAI} {RESPONSES} deepseek kimi": "Invalid schema for function '{found}': schema must be a JSON "
+            "Schema of 'type: \"object\"'",
             GEMINI: "* function_declarations[0].parameters: schema of {found} should be of type OBJECT",
         },
         checks.no_object_schema,
@@ -775,8 +816,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "the same, `enum` or `not`, by OpenAI",
         {
-            OPENAI: "Invalid schema for function '{found}': schema must have type 'object' and not have "
-            "'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
+            f"{OPENAI} {RESPONSES}": "Invalid schema for function '{found}': schema must have type 'object' and not "
+            "have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
         },
         checks.combined_schema(),
         "https://github.com/makenotion/notion-mcp-server/issues/340",
@@ -893,6 +934,98 @@ RULES: tuple[Rule, ...] = (
         checks.signed_id_changed,
         "https://github.com/BerriAI/litellm/pull/16895",
         "takes ids back as it gave them out, however long",
+    ),
+    # Responses.
+    Rule(
+        "fields that Responses does not know",
+        {RESPONSES: "Unknown parameter: '{found}'."},
+        checks.unknown_fields(RESPONSES_FIELDS),
+        "https://platform.openai.com/docs/api-reference/responses/create",
+        "sends the documented ones",
+    ),
+    Rule(
+        "fields of an item that Responses does not know",
+        {RESPONSES: "Unknown parameter: '{found}'."},
+        checks.unknown_item_fields,
+        "https://platform.openai.com/docs/api-reference/responses/create",
+        "sends the documented ones",
+    ),
+    Rule(
+        "the id of an item that is not stored",
+        {
+            RESPONSES: "Item with id '{found}' not found. Items are not persisted when `store` is set to false. Try "
+            "again with `store` set to true, or remove this item from your input."
+        },
+        checks.item_ids,
+        "https://github.com/can1357/oh-my-pi/issues/41, https://github.com/anomalyco/opencode/issues/8987",
+        "sends items without their ids, and reasoning encrypted",
+        status=404,
+    ),
+    Rule(
+        "reasoning that neither a message nor a call follows",
+        {RESPONSES: "Item '{found}' of type 'reasoning' was provided without its required following item."},
+        checks.reasoning_without_successor,
+        "https://github.com/openai/openai-node/issues/1567, https://github.com/vercel/ai/issues/7099",
+        "sends back what reasoning led to behind it, or leaves it out",
+    ),
+    Rule(
+        "reasoning without its `summary`",
+        {RESPONSES: "Missing required parameter: '{found}'."},
+        checks.reasoning_without_summary,
+        "https://github.com/newo-ether/Agora/issues/141",
+        "sends the summary, even if it is empty",
+    ),
+    Rule(
+        "encrypted reasoning of another account, or changed",
+        {RESPONSES: "The encrypted content {found} could not be verified."},
+        checks.changed_thinking,
+        "https://github.com/openai/codex/issues/8145, https://github.com/Wei-Shaw/sub2api/issues/3038",
+        "sends it back as it came, and only to the model that it came from; asks again without any reasoning",
+        may_be_learned=True,
+    ),
+    Rule(
+        "an assistant's message in the parts of a user's",
+        {RESPONSES: "Invalid value: '{found}'. Supported values are: 'output_text' and 'refusal'."},
+        checks.inputs_of_the_assistant,
+        "https://github.com/sunwu51/TabPilot/pull/46",
+        "sends it as text",
+    ),
+    Rule(
+        "a tool in the shape of Chat Completions",
+        {RESPONSES: "Missing required parameter: '{found}'."},
+        checks.wrapped_tools,
+        "https://platform.openai.com/docs/guides/migrate-to-responses",
+        "sends it flat",
+    ),
+    Rule(
+        "a tool that does not say `strict: false`, with a schema that is not strict",
+        {
+            RESPONSES: "Invalid schema for function '{found}': In context=(), 'additionalProperties' is required to be "
+            "supplied and to be false."
+        },
+        checks.loose_tools,
+        "https://github.com/open-webui/open-webui/pull/30046, https://github.com/letta-ai/letta/issues/3137",
+        "says it",
+    ),
+    Rule(
+        "fewer than 16 output tokens",
+        {
+            RESPONSES: "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got "
+            "{found} instead."
+        },
+        checks.few_output_tokens,
+        "https://github.com/vectorize-io/hindsight/issues/58",
+        "asks for 16",
+    ),
+    Rule(
+        "a call's id over 64 long",
+        {
+            RESPONSES: "Invalid 'input[1].call_id': string too long. Expected a string with maximum length 64, but "
+            "got a longer one: {found}"
+        },
+        checks.misfit(r"(?s:.{1,64})", "call ids"),
+        "https://github.com/AnswerDotAI/fastllm/issues/45, https://github.com/decolua/9router/issues/393",
+        "rewrites it in the request, for the call and its result",
     ),
     # Images.
     Rule(

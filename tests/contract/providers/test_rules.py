@@ -49,6 +49,12 @@ def body_of(
         config = {"tools": specs, **({"toolChoice": kinds.get(choice, {"tool": {"name": choice}})} if choice else {})}
         body = {"messages": messages, "toolConfig": config if specs or choice else None}
         body |= {"system": [{"text": text} for text in system or ()] or None, "inferenceConfig": {"maxTokens": 8192}}
+    elif dialect == "responses":
+        flat = [
+            {"type": "function", "name": n, "description": d, "parameters": s, "strict": False} for n, d, s in tools
+        ]
+        body = {"model": "m", "stream": True, "store": False, "input": messages, "tools": flat, "tool_choice": choice}
+        body |= {"instructions": "\n".join(system or ()) or None}
     else:
         functions = [{"name": n, "description": d, "parameters": s} for n, d, s in tools]
         offered = [{"type": "function", "function": function} for function in functions]
@@ -103,8 +109,22 @@ def _chat(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
     return messages
 
 
+def _responses(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
+    results = ({"type": "function_call_output", "call_id": i, "output": text} for i, text, _ in turn.get("results", ()))
+    items = [{name: value for name, value in result.items() if value is not None} for result in results]
+    urls = [url if url.startswith("https:") else f"data:{kind};base64,{url}" for kind, url in turn.get("images", ())]
+    if urls or "text" in turn:
+        images = [{"type": "input_image", "image_url": url} for url in urls]
+        items.append({"role": turn["role"], "content": images or turn["text"]})
+    items += [
+        {"type": "function_call", "call_id": i, "name": n, "arguments": orjson.dumps(a).decode()}
+        for i, n, a in turn.get("calls", ())
+    ]
+    return [*items, *turn.get("items", ())]
+
+
 THOUGHT: dict[str, Any] = {}
-WRITERS = {"anthropic": _anthropic, "bedrock": _bedrock, "chat": _chat}
+WRITERS = {"anthropic": _anthropic, "bedrock": _bedrock, "chat": _chat, "responses": _responses}
 
 
 def loop(call: Any = CALL, result: Any = RESULT) -> dict[str, Any]:
@@ -121,6 +141,11 @@ def with_schema(**schema: Any) -> dict[str, Any]:
 
 def picture(kind: str, data: str) -> dict[str, Any]:
     return said({"role": "user", "images": [(kind, data)]})
+
+
+def item(**fields: Any) -> dict[str, Any]:
+    """A conversation with this item of Responses before the last question."""
+    return said(QUESTION, {"role": "assistant", "items": [fields]}, QUESTION)
 
 
 FOREIGN = {
@@ -201,6 +226,25 @@ BAD: Mapping[str, Mapping[str, Any]] = {
     "calls of the loop under way without their `thought_signature`": said(*LOOP),
     "the same, without `reasoning_details`": said(*LOOP),
     "the same, where the id carries the signature": said(*LOOP),
+    "fields that Responses does not know": {"reasoning_effort": "low"},
+    "fields of an item that Responses does not know": item(role="assistant", content="3.", tool_calls=[]),
+    "the id of an item that is not stored": item(type="reasoning", id="rs_1", summary=[]),
+    "reasoning that neither a message nor a call follows": item(type="reasoning", summary=[]),
+    "reasoning without its `summary`": item(type="reasoning", encrypted_content="gAAAA"),
+    "encrypted reasoning of another account, or changed": item(type="reasoning", summary=[], encrypted_content="gAAAA"),
+    "an assistant's message in the parts of a user's": item(
+        role="assistant", content=[{"type": "input_text", "text": "3."}]
+    ),
+    "a tool in the shape of Chat Completions": {
+        "tools": [],
+        "fields": {"tools": [{"type": "function", "function": {"name": "add", "parameters": SCHEMA}}]},
+    },
+    "a tool that does not say `strict: false`, with a schema that is not strict": {
+        "tools": [],
+        "fields": {"tools": [{"type": "function", "name": "add", "parameters": SCHEMA}]},
+    },
+    "fewer than 16 output tokens": {"max_output_tokens": 15},
+    "a call's id over 64 long": loop(("x" * 65, "add", {})),
     "an image of another type": picture("image/bmp", PNG),
     "an image that is not base64": picture("image/png", "?"),
     "an image by its URL": picture("image/png", "https://a.example/b.png"),
@@ -210,6 +254,7 @@ BAD: Mapping[str, Mapping[str, Any]] = {
 
 def broken(rule: Rule, family: str) -> dict[str, Any]:
     fields = dict(BAD[rule.name])
+    others: dict[str, Any] = fields.pop("fields", {})
     if fields.pop("empty", False):
         body = body_of(family, [QUESTION], [])
         return body | ({"toolConfig": {"tools": []}} if FAMILIES[family].dialect == "bedrock" else {"tools": []})
@@ -224,7 +269,7 @@ def broken(rule: Rule, family: str) -> dict[str, Any]:
         fields = said(QUESTION, turn, QUESTION)
     if family == "bedrock-nova" and "inferenceConfig" in fields:
         fields.pop("max_tokens", None)
-    return body_of(family, **fields)
+    return body_of(family, **fields) | others
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

@@ -32,7 +32,7 @@ from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.endpoints.mcp import McpEndpoint, describe_authorization
 from winterbourne.chat.http.endpoints.mcp import encode_error as encode_mcp_error
-from winterbourne.chat.http.endpoints.models import list_models
+from winterbourne.chat.http.endpoints.models import describe_model, list_models
 from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.router import Router
@@ -290,6 +290,7 @@ def _routes(
 ) -> Routes:
     """The routes besides the chats'. Error responses are in the native format, those of OpenAI's paths in OpenAI's."""
     endpoint = partial(Endpoint, encode_error=native.FORMAT.encode_error)
+    like_openai = partial(Endpoint, encode_error=openai.FORMAT.encode_error)
     return {
         ("GET", "/"): endpoint(page.serve, is_public=True),
         ("GET", "/web/{version}/{name}"): endpoint(page.serve, is_public=True),
@@ -300,7 +301,8 @@ def _routes(
         ("GET", "/conversations/{id}"): endpoint(conversations.get),
         ("PATCH", "/conversations/{id}"): endpoint(conversations.rename),
         ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
-        ("GET", "/v1/models"): Endpoint(partial(list_models, openai.models_body(settings)), openai.FORMAT.encode_error),
+        ("GET", "/v1/models"): like_openai(partial(list_models, openai.models_body(settings))),
+        ("GET", "/v1/models/{id+}"): like_openai(partial(describe_model, partial(openai.model_body, settings))),
     }
 
 

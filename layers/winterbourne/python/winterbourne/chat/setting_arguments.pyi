@@ -7,6 +7,7 @@ class SettingArguments(TypedDict, total=False):
     model_id: str
     model_choices: str
     openai_base_url: str
+    openai_api: Literal["auto", "chat", "responses"]
     anthropic_base_url: str
     bedrock_base_url: str
     openai_api_key: str

@@ -62,7 +62,11 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     openai_base_url: str = "https://api.openai.com/v1"
     """Base URL of OpenAI or of a compatible server, with its version, such as `http://localhost:11434/v1`:
-    `/chat/completions` is added.
+    `/responses` or `/chat/completions` is added.
+    """
+    openai_api: Literal["auto", "chat", "responses"] = "auto"
+    """Which API of OpenAI is asked: chat (Chat Completions), responses (Responses; Chat Completions if the server has
+    none), auto (responses for OpenAI itself unless MODEL_EXTRA_BODY has fields that only chat has, else chat).
     """
     anthropic_base_url: str = "https://api.anthropic.com"
     """Base URL of Anthropic or of a compatible server, without a version: `/v1/messages` is added."""
@@ -111,7 +115,7 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     model_extra_body: str = ""
     """JSON object that is merged into the body of every request to the provider, for options without a setting, such as
-    `{"reasoning_effort":"low"}`; its fields win over the engine's. Unset: nothing is added.
+    `{"service_tier":"flex"}`; its fields win over the engine's. Unset: nothing is added.
     """
     model_capabilities: str = ""
     """JSON object of what models take, where the engine does not know it: by patterns of their ids, the fields of

@@ -27,7 +27,7 @@ from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
-__all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images"]
+__all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images", "resolve_model"]
 
 
 def check_request(
@@ -56,7 +56,7 @@ def check_request(
             for decisions on calls that do not wait. 413 for more or longer messages, more images or more tools than the
             limits allow.
     """
-    model_id = _resolve_model(request.model_id, model)
+    model_id = resolve_model(request.model_id, model)
     capabilities = capabilities_of(model_id or "")
     newest = _newest_question(request.messages)
     if newest:
@@ -110,8 +110,12 @@ def images_of(messages: Iterable[Message]) -> list[Image]:
     return [part for message in users for part in message.parts if isinstance(part, Image)]
 
 
-def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
-    """The model to request from the provider, or None for the default."""
+def resolve_model(requested: str | None, model: ModelSettings) -> str | None:
+    """The model to request from the provider, or None for the default.
+
+    Raises:
+        RequestRejected: 404 for a model that is not on offer.
+    """
     default, *others = models = available_models(model)
     if not requested or requested == default:
         return None

@@ -45,7 +45,7 @@ from winterbourne.chat.providers.lessons import (
     apply_lessons,
     refused_for,
 )
-from winterbourne.chat.providers.opaque import drop_foreign, origin_of
+from winterbourne.chat.providers.opaque import drop_foreign, drop_reasoning, origin_of
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
@@ -107,6 +107,7 @@ class HttpProvider(ABC):
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
+        self._parsers: dict[str, type[StreamParser[Any]]] = {}  # by the end of the path, where it is another one
         self._learned: dict[str, Learned] = {}  # by model: those of `lessons` that it has taught
 
     def capabilities(self, model_id: str) -> Family:
@@ -168,13 +169,19 @@ class HttpProvider(ABC):
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
 
+    def _asks_elsewhere(self, status: int, path: str) -> bool:
+        """Whether `encode` has another path from now on, because a server has refused this one with this status."""
+        del status, path
+        return False
+
     def _origin(self, request: ModelRequest) -> str:
         return origin_of(self.name, self._base_url, request.model_id or self._settings.model_id)
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         response = await self._open_stream(request)
         model = f"{self.name}:{request.model_id or self._model_id}"
-        parser = self.parser_type(TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model))
+        make_parser = self._parsers.get(response.request.url.path.rpartition("/")[2], self.parser_type)
+        parser = make_parser(TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model))
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:
@@ -222,6 +229,10 @@ class HttpProvider(ABC):
             if response.status_code == 401:
                 can_repeat = bool(new_key := await self._api_key.refresh(key))
                 key = new_key or key
+            elif self._asks_elsewhere(response.status_code, response.request.url.path):
+                can_repeat = True
+            elif "encrypted_content" in refused_for(body) and (rest := drop_reasoning(request)) != request:
+                request, can_repeat = rest, True  # not a lesson: other histories have what the model can read
             else:
                 can_repeat = response.status_code in _TELLING_STATUSES and self._learn_from(request, body)
             if not can_repeat or adaptations == _MAX_ADAPTATIONS:

@@ -74,6 +74,8 @@ _REASONS: Final = {  # not compiled at the start of the process: most processes 
         (unsupported|unknown|additional propert).{{0,80}}\b{_OPAQUE}
         \b{_OPAQUE}.{{0,80}}(unsupported|extra input)
     """,
+    "include": r"encrypted content is not supported",
+    "encrypted_content": r"encrypted.content.{0,200}(not be |invalid)|invalid_encrypted_content",
     "reasoning_content": r"reasoning_content",
     "reasoning_details": r"reasoning.details",
     "thought_signature": r"thought_?signature",

@@ -1,11 +1,13 @@
-"""Provider for streamed OpenAI Chat Completions and compatible servers: vLLM, Ollama, llama.cpp, Groq, LiteLLM, ...
+"""Provider for OpenAI and compatible servers, such as vLLM, Ollama, Groq and LiteLLM, by streamed Chat Completions.
 
 https://platform.openai.com/docs/api-reference/chat-streaming
+OpenAI itself is asked by its Responses API, which is in `openai_responses`.
 Compatible servers differ in small ways; `OpenAIParser` accepts the known differences, each with a comment.
 """
 
+import logging
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -29,6 +31,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.providers.capabilities import Family
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, raise_if_error
 from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
@@ -53,6 +56,12 @@ _OPENAI_HOSTS: Final = ("openai.com", "azure.com")
 _OPENAI_IDS: Final = IdRule(re.compile(r".{1,40}", re.DOTALL), 40)
 _MISTRAL_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9]{9}"), 9)
 _UNANSWERED: Final = "(no answer)"
+_LOGGER: Final = logging.getLogger(__name__)
+_CHAT_ONLY: Final = """
+    audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages
+    modalities n prediction presence_penalty reasoning_effort response_format seed stop verbosity web_search_options
+"""
+"""The fields of a request that Chat Completions has, and Responses has not."""
 _MISTRAL: Final = re.compile(r"(mis|mix|minis|magis|codes|devs|pix|vox)tral", re.IGNORECASE)
 
 
@@ -358,8 +367,18 @@ def _to_usage(usage: Any) -> Usage:
     return Usage(*(token_count(count) or 0 for count in counts))
 
 
+def _wants_responses(settings: ModelSettings, extra_body: Mapping[str, Any]) -> bool:
+    """Whether to ask by Responses: as OPENAI_API says, else OpenAI itself, if MODEL_EXTRA_BODY was written for it."""
+    is_official = urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST
+    if settings.openai_api != "auto" or not is_official:
+        return settings.openai_api == "responses"
+    if chat_only := ", ".join(filter(extra_body.__contains__, _CHAT_ONLY.split())):
+        _LOGGER.warning("OpenAI is asked by Chat Completions, because MODEL_EXTRA_BODY has %s", chat_only)
+    return not chat_only
+
+
 class OpenAIProvider(HttpProvider):
-    """Calls Chat Completions through the shared connection pool."""
+    """Calls Responses or Chat Completions through the shared connection pool."""
 
     name = "openai"
     default_model = DEFAULT_MODEL
@@ -368,15 +387,51 @@ class OpenAIProvider(HttpProvider):
         **HttpProvider.lessons,
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",
-        **dict.fromkeys(("stream_options", "parallel_tool_calls")),
+        **dict.fromkeys(("stream_options", "parallel_tool_calls", "include", "effort", "summary")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
 
+    def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
+        super().__init__(settings, api_key, error_hints, base_url)
+        self._wants_responses = self._uses_responses = _wants_responses(settings, self._extra_body)
+        if self._wants_responses:
+            from winterbourne.chat.providers import openai_responses  # noqa: PLC0415 - only if it is asked
+
+            self._responses = openai_responses
+            self._parsers["responses"] = openai_responses.ResponsesParser
+
+    @override
+    def capabilities(self, model_id: str) -> Family:
+        """What a model takes: by Responses fewer options than by Chat Completions."""
+        known = super().capabilities(model_id)
+        if not self._wants_responses:
+            return known
+        return msgspec.structs.replace(known, options=known.options & self._responses.OPTIONS)
+
+    @override
+    def _asks_elsewhere(self, status: int, path: str) -> bool:
+        """Whether Chat Completions are asked from now on, because the server has no Responses.
+
+        If Chat Completions are not found either, it is not for that.
+        """
+        if status not in {404, 405} or not self._wants_responses:
+            return False
+        self._uses_responses = not path.endswith(self._responses.PATH)
+        if not self._uses_responses:
+            _LOGGER.warning("the server has no Responses (HTTP %d): it is asked by Chat Completions", status)
+        return not self._uses_responses
+
     @override
     def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
+        model = request.model_id or self._model_id
+        if self._uses_responses:
+            fields = self._responses.request_fields(request, model, learned)
+            return self._responses.PATH, {**fields, **self._extra_body}
+        return "/chat/completions", self._chat_fields(request, model, learned)
+
+    def _chat_fields(self, request: ModelRequest, model: str, learned: Learned) -> dict[str, Any]:
         """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
         settings, extra_body = self._settings, self._extra_body
-        model = request.model_id or self._model_id
         host = urlsplit(settings.openai_base_url).hostname or ""
         is_official = host == _OFFICIAL_HOST
         demanded = set(learned)
@@ -389,7 +444,7 @@ class OpenAIProvider(HttpProvider):
         encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
         is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))
-        return "/chat/completions", {
+        return {
             "model": model,
             "messages": [
                 *([{"role": "system", "content": request.system}] if request.system else ()),

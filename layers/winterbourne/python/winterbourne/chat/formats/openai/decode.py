@@ -1,4 +1,4 @@
-"""Decodes OpenAI requests: `POST /v1/chat/completions` → ChatRequest; `GET /v1/models` lists the models.
+"""Decodes OpenAI requests: `POST /v1/chat/completions` → ChatRequest; `GET /v1/models` has the models.
 
 Server-side tools run without being visible to the caller; calls of the caller's own tools are sent as `tool_calls`.
 https://platform.openai.com/docs/api-reference/chat
@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, ChatRequest, ToolChoice
-from winterbourne.chat.core.request_checks import available_models
+from winterbourne.chat.core.request_checks import available_models, resolve_model
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.base import ClientTool, Encoder, Format, Id, MaxTokens, ModelOptions, ResumedAnswer
 from winterbourne.chat.formats.json_text import dumps
@@ -19,7 +19,7 @@ from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_histo
 from winterbourne.chat.formats.repair import convert_body
 from winterbourne.chat.settings import ModelSettings
 
-__all__ = ["FORMAT", "models_body"]
+__all__ = ["FORMAT", "model_body", "models_body"]
 
 
 class _Tool(msgspec.Struct, frozen=True):
@@ -76,9 +76,21 @@ def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
 
 def models_body(settings: ModelSettings) -> bytes:
     """The body of `GET /v1/models`: the models that a caller may choose."""
-    names = available_models(settings)
-    models = [{"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"} for name in names]
-    return dumps({"object": "list", "data": models})
+    return dumps({"object": "list", "data": [*map(_model, available_models(settings))]})
+
+
+def model_body(settings: ModelSettings, name: str) -> bytes:
+    """The body of `GET /v1/models/{id}`.
+
+    Raises:
+        RequestRejected: 404 for a model that a caller may not choose.
+    """
+    resolve_model(name, settings)
+    return dumps(_model(name))
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "winterbourne"}
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
