@@ -425,6 +425,7 @@ ITEM_FIELDS = {
     "reasoning": {"type", "id", "summary", "content", "encrypted_content", "status"},
     "function_call": {"type", "id", "call_id", "name", "arguments", "status"},
     "function_call_output": {"type", "id", "call_id", "output", "status"},
+    "compaction": {"type", "id", "encrypted_content"},
 }
 
 

@@ -125,7 +125,7 @@ class StrictProvider:
             case "bedrock":
                 yield from self._bedrock(answer.text, thought, calls)
             case "responses":
-                yield from self._responses(answer.text, thought, calls)
+                yield from self._responses(answer.text, thought, calls, compacts=_compacts(request))
             case _:
                 yield from self._chat(answer.text, thought, calls)
 
@@ -214,10 +214,15 @@ class StrictProvider:
 
     # Responses.
 
-    def _responses(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+    def _responses(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], *, compacts: bool
+    ) -> Iterator[bytes]:
         """Reasoning, a message and calls; what is encrypted is whole in the last event of its item only."""
-        events = ResponseEvents()
+        events = ResponseEvents(self._input)
         yield from events.opening()
+        if compacts:
+            self.summaries.append(f"Summary {len(self.summaries) + 1}.")
+            yield from events.compaction(self.summaries[-1])
         if thought:
             encrypted = f"gAAAA/{thought}=="
             self.given.thinking.append(encrypted)
@@ -298,15 +303,18 @@ class StrictProvider:
 
 def _compacts(request: Request) -> bool:
     """Whether the request wants what was said before summarised, and it is that much."""
-    edits = (request.body.get("context_management") or {}).get("edits", ())
-    return any(edit["trigger"]["value"] < request.tokens for edit in edits)
+    wanted: Any = request.body.get("context_management") or ()
+    if isinstance(wanted, list):  # Responses
+        return any(each["compact_threshold"] < request.tokens for each in wanted)
+    return any(edit["trigger"]["value"] < request.tokens for edit in dict(wanted).get("edits", ()))
 
 
 class ResponseEvents:
     """The events of one response, as openai's package has their types: numbered, and each item announced."""
 
-    def __init__(self) -> None:
+    def __init__(self, input_tokens: int = 9) -> None:
         self.output: list[dict[str, Any]] = []
+        self._input = input_tokens
         self._numbers = itertools.count()
 
     def opening(self) -> Iterator[bytes]:
@@ -314,6 +322,12 @@ class ResponseEvents:
         response = {**self._response("in_progress"), "usage": None}
         yield self._event("response.created", response=response)
         yield self._event("response.in_progress", response=response)
+
+    def compaction(self, encrypted: str) -> Iterator[bytes]:
+        """An item that stands for all that was said before."""
+        item = {"id": f"cmp_{len(self.output)}", "type": "compaction", "encrypted_content": encrypted}
+        yield self._item("added", item)
+        yield self._done(item)
 
     def reasoning(self, thought: str, encrypted: str) -> Iterator[bytes]:
         """An item of reasoning with a summary of one part."""
@@ -359,7 +373,8 @@ class ResponseEvents:
 
     def _response(self, status: str) -> dict[str, Any]:
         read, written = {"cached_tokens": 2, "cache_write_tokens": 3}, {"reasoning_tokens": 1}
-        usage = {"input_tokens": 9, "input_tokens_details": read, "output_tokens": 5, "total_tokens": 14}
+        counts = {"input_tokens": self._input, "output_tokens": 5, "total_tokens": self._input + 5}
+        usage = {**counts, "input_tokens_details": read}
         head = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": status, "error": None}
         fields = {"parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "incomplete_details": None}
         return {**head, **fields, "output": [*self.output], "usage": {**usage, "output_tokens_details": written}}

@@ -353,7 +353,9 @@ RULES: tuple[Rule, ...] = (
         {
             CLAUDE: "prompt is too long: {found} maximum",
             CONVERSE: "Input is too long for requested model.",
-            OPENAI: "Your input exceeds the context window of this model. Please adjust your input and try again.",
+            f"{OPENAI} {RESPONSES}": (
+                "Your input exceeds the context window of this model. Please adjust your input and try again."
+            ),
             GEMINI: "The input token count exceeds the maximum number of tokens allowed ({found}).",
             "llama-server": "the request exceeds the available context size, try increasing it ({found})",
             "deepseek kimi mistral litellm-claude vllm-mistral vllm-llama vllm-gemma ollama ollama-gemma": (

@@ -1,7 +1,9 @@
 """Conversations of 500 turns with tools, longer than the model's window: answered, and nothing is refused twice."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,13 @@ pytestmark = pytest.mark.usefixtures("own_hooks")
 
 TURNS = 500
 WINDOW = 6_000
-SILENT = {"openai": 24_000, "azure": 24_000, "bedrock-nova": 24_000, "bedrock-claude-thinking": 24_000}
+SILENT = {
+    "openai": 24_000,
+    "openai-chat": 24_000,
+    "azure": 24_000,
+    "bedrock-nova": 24_000,
+    "bedrock-claude-thinking": 24_000,
+}
 """The windows of those whose refusals do not name it: half of what they refuse has to be right."""
 CALL = (("add", '{"a":1,"b":2}'),)
 
@@ -95,21 +103,32 @@ async def test_is_kept_whole_and_summarised_once_for_all_environments(kind: str,
     assert all(provider.summaries[0] in json.dumps(body) for body in provider.requests[1:])
 
 
-async def test_is_summarised_by_a_model_that_does_it_itself() -> None:
+def contents(body: Mapping[str, Any]) -> list[Any]:
+    """The blocks or items of a request, in order."""
+    if "input" in body:
+        return [*body["input"]]
+    return [block for message in body["messages"] for block in message["content"]]
+
+
+@pytest.mark.parametrize(
+    ("family", "model_id", "summary"),
+    [
+        ("anthropic", "claude-sonnet-5", {"content": "Summary 1.", "encrypted_content": "e30="}),
+        ("openai", "gpt-5.4-mini", {"encrypted_content": "Summary 1."}),
+    ],
+)
+async def test_is_summarised_by_a_model_that_does_it_itself(family: str, model_id: str, summary: Any) -> None:
     """Which then is sent its summary and what came after it, and none is asked for beside that."""
-    async with strict_providers("anthropic") as providers:
-        provider = providers["anthropic"]
-        window = json.dumps({"claude-*": {"window": 70_000}})
-        talk = Talk.begin(
-            "stored", provider, model_id="claude-sonnet-5", model_capabilities=window, model_max_tokens=1500
-        )
+    async with strict_providers(family) as providers:
+        provider = providers[family]
+        window = json.dumps({model_id: {"window": 70_000}})
+        talk = Talk.begin("stored", provider, model_id=model_id, model_capabilities=window, model_max_tokens=1500)
         for number in range(TURNS):
             talk.client.user(f"{number}: {'How many ships are in the harbour, and who sails today? ' * 4}")
             talk.client.assistant(f"There are 3 ships in harbour {number}, and all of them sail with the tide. " * 3)
         assert await ask_twice(talk) == ""
-        first, *later = provider.requests
-    assert len(first["messages"]) == 2 * TURNS + 1
-    assert [len(body["messages"]) for body in later] == [3, 5, 7]
-    summary = {"type": "compaction", "content": "Summary 1.", "encrypted_content": "e30="}
-    assert all(body["messages"][1]["content"][0] == summary for body in later)
+        first, *later = map(contents, provider.requests)
+    assert len(first) == 2 * TURNS + 1
+    assert [each[1] for each in later] == [{"type": "compaction", **summary}] * 3
+    assert len(later[-1]) < 20
     assert provider.summaries == ["Summary 1."]

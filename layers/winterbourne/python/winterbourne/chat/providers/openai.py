@@ -387,7 +387,9 @@ class OpenAIProvider(HttpProvider):
         **HttpProvider.lessons,
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",
-        **dict.fromkeys(("stream_options", "parallel_tool_calls", "include", "effort", "summary")),
+        **dict.fromkeys(
+            ("stream_options", "parallel_tool_calls", "include", "effort", "summary", "context_management")
+        ),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
 
@@ -405,7 +407,7 @@ class OpenAIProvider(HttpProvider):
         """What a model takes: by Responses fewer options than by Chat Completions."""
         known = super().capabilities(model_id)
         if not self._wants_responses:
-            return known
+            return msgspec.structs.replace(known, compacts=False)
         return msgspec.structs.replace(known, options=known.options & self._responses.OPTIONS)
 
     @override
