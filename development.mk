@@ -15,7 +15,7 @@ development := requirements-dev.txt
 clients := tests/contract/clients/requirements
 made := .bench .clients .coverage .pythons .mypy_cache .ruff_cache .hypothesis dist tests/artifacts
 
-.PHONY: source test-clients test-doors test-pythons coverage soak bench check format reference wheel layer locks
+.PHONY: source test-clients test-doors test-pythons coverage soak bench check format prices reference wheel layer locks
 source: ;
 .venv/run: $(locks)/chat.txt
 .venv/dev: $(development)
@@ -54,6 +54,9 @@ check: .venv/dev ## Check format, lint and types
 format: .venv/dev ## Format the code and fix what the linter can
 	$(bin)/ruff format .
 	$(bin)/ruff check --fix .
+
+prices: .venv/dev ## Make the table of models' prices anew from LiteLLM, as the clients' lock pins it, and print what has changed
+	@$(bin)/python -m tests.prices
 
 reference: .venv/dev ## Write the pages of docs/reference that are made from the code
 	$(bin)/python -m tests.reference

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from tests.chat.conversations import histories
 from tests.chat.fakes import FakeProvider, RecordingEmit, SleepingTools, SleepingTurn, Step, answer, calls_tools, pause
@@ -510,6 +511,43 @@ class TestFailedTurn:
         await conversation(emitted, provider, request=request, on_usage=usages.append).run()
         assert usages == [used]
         assert emitted[-2:] == [TurnEnded("stop", used), ConversationEnded("stop", used, 1)]
+
+    @jumping
+    async def test_of_each_turn_is_priced_by_its_model_and_summed_up(self) -> None:
+        emitted, stored, usages = RecordingEmit(), list[Message](), list[Usage]()
+        first: list[Step] = [*calls_tools(("a", "sleep", "0"))[:-1], [TurnEnded("tool_calls", Usage(9, 1), "one:m")]]
+        provider = FakeProvider(first, [[TextDelta("b")], [TurnEnded("stop", Usage(9, 2))]])
+        chat = conversation(emitted, provider, stored.append, on_usage=usages.append)
+        chat.price = lambda model, usage: msgspec.structs.replace(usage, cost={"one:m": 0.1, "script:": 0.2}[model])
+        await chat.run()
+        assert usages == [Usage(9, 1, cost=0.1), Usage(9, 2, cost=0.2)]
+        assert emitted[-1] == ConversationEnded("stop", Usage(18, 3, cost=0.3), 2)
+        assert [each.usage for each in stored if isinstance(each, AssistantMessage)] == [UNSET, Usage(18, 3, cost=0.3)]
+
+    @jumping
+    async def test_costs_nothing_known_if_the_price_of_one_turn_is_not(self) -> None:
+        emitted = RecordingEmit()
+        chat = conversation(emitted, FakeProvider(calls_tools(("a", "sleep", "0")), answer("b")))
+        costs = iter([0.1, None])
+        chat.price = lambda _, usage: msgspec.structs.replace(usage, cost=next(costs))
+        await chat.run()
+        assert isinstance(emitted[-1], ConversationEnded)
+        assert emitted[-1].usage.cost is None
+
+    @jumping
+    async def test_of_a_turn_that_failed_is_priced_as_that_of_the_model_that_was_asked(self) -> None:
+        priced: list[tuple[str, Usage]] = []
+        request = msgspec.structs.replace(REQUEST, model_id="large")
+        chat = conversation(RecordingEmit(), FakeProvider([[TextDelta("x" * 40)], ModelBusy("busy")]), request=request)
+
+        def price(model: str, usage: Usage) -> Usage:
+            priced.append((model, usage))
+            return usage
+
+        chat.price = price
+        with pytest.raises(ModelError):
+            await chat.run()
+        assert [(model, usage.output) for model, usage in priced] == [("script:large", 10)]
 
     async def test_before_each_turn_its_request_can_be_refused(self) -> None:
         """By a token limit, for one."""

@@ -79,7 +79,7 @@ class Asked:
     def __init__(self, *script: Any, window: int = WINDOW, model_id: str = "", compacts: bool = False) -> None:
         self.provider = FakeProvider(*script)
         known = Capabilities(window=window, compacts=compacts)
-        self.chat = Compaction(self.provider, lambda _: known, model_id, TOKENS, {}, {}, {})
+        self.chat = Compaction(self.provider, lambda _: known, lambda _, usage: usage, model_id, TOKENS, {}, {}, {})
         self.usages: list[Usage] = []
 
     def compactor(self, log: Kept | None = None, reserve: Any = None) -> Compactor:

@@ -21,6 +21,7 @@ from winterbourne import before_snapshot, on_shutdown, on_startup, retire, strea
 from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import SCHEMES, AuthFactory, make_authenticator
 from winterbourne.chat.core.provider import Provider, capabilities_of
+from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.ai_sdk.history import encode_history
@@ -205,9 +206,15 @@ def build(
     servers = _make_mcp_servers(settings.tools, executor, records, own.mcp_token)
     conversations = ConversationStore(store, settings.storage)
     rate_limiter = RateLimiter(store, settings.limits)
+    is_limited, writes_long = (
+        settings.limits.limit_dollars_per_day > 0,
+        getattr(settings.model, "model_cache", "") == "1h",
+    )
+    prices = Prices(settings.model, own.providers, writes_long=writes_long, must_know=is_limited)
     streams = StreamEndpoint(settings.stream, conversations)
     title_model = settings.storage.title_model
-    titles = Titles(provider, conversations, rate_limiter, title_model, settings.model.model_max_tokens)
+    titles = Titles(provider, conversations, rate_limiter, prices, title_model, settings.model.model_max_tokens)
+    compaction = partial(_make_compaction, settings.model, provider, prices)
     chat = ChatEndpoint(
         request_settings=settings.request,
         model_settings=settings.model,
@@ -218,9 +225,10 @@ def build(
         tools=executor,
         conversations=conversations,
         rate_limiter=rate_limiter,
+        prices=prices,
         stop_signals=stop_signals,
         streams=streams,
-        compaction=None if settings.model.compaction == "off" else cache(partial(_make_compaction, settings, provider)),
+        compaction=None if settings.model.compaction == "off" else cache(compaction),
         titles=None if title_model == "off" else titles,
     )
     health = HealthEndpoint(provider, executor)
@@ -278,11 +286,11 @@ def _make_mcp_servers(
     return McpServers(settings, executor, records, mcp_token)
 
 
-def _make_compaction(settings: Settings, provider: Provider) -> "Compaction":
+def _make_compaction(model: ModelSettings, provider: Provider, prices: Prices) -> "Compaction":
     from winterbourne.chat.http.compaction import Compaction  # noqa: PLC0415 - only for long conversations
 
-    model = settings.model
-    return Compaction(provider, capabilities_of(provider), model.compaction_model, model.model_max_tokens)
+    capabilities = capabilities_of(provider)
+    return Compaction(provider, capabilities, prices.priced, model.compaction_model, model.model_max_tokens)
 
 
 def _routes(

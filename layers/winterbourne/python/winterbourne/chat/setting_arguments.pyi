@@ -23,6 +23,7 @@ class SettingArguments(TypedDict, total=False):
     compaction: Literal["auto", "off"]
     compaction_model: str
     model_extra_body: str
+    model_prices: str
     model_capabilities: str
     system_prompt: str
     system_prompt_from_request: bool
@@ -70,6 +71,7 @@ class SettingArguments(TypedDict, total=False):
     jwt_clock_skew: float
     limit_requests_per_minute: int
     limit_tokens_per_day: int
+    limit_dollars_per_day: float
     store: str
     keep: Literal["request", "always"]
     title_model: str

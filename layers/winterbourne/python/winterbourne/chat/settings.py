@@ -117,6 +117,12 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """JSON object that is merged into the body of every request to the provider, for options without a setting, such as
     `{"service_tier":"flex"}`; its fields win over the engine's. Unset: nothing is added.
     """
+    model_prices: str = ""
+    """Prices of models, in dollars per million tokens, before those the engine knows: JSON, by the model's id or a
+    pattern of it, such as `{"my-llama-*": {"input": 0.2, "output": 0.6, "cached": 0.1, "cache_write": 0.2}}`; of input
+    read from a cache or written to it, what is not named costs as other input. Unset: the list prices of OpenAI,
+    Anthropic, Bedrock, DeepSeek, Gemini, Groq, Mistral and xAI; what another server's models cost is not known.
+    """
     model_capabilities: str = ""
     """JSON object of what models take, where the engine does not know it: by patterns of their ids, the fields of
     `Capabilities` that differ, such as `{"gemma*": {"tools": false, "window": 8192}}`. Unset: what is known of each
@@ -302,6 +308,10 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     limit_tokens_per_day: Limit = 0
     """Token limit: input plus output tokens per caller and day (UTC); 0 is no limit. It needs a STORE that all
     processes share.
+    """
+    limit_dollars_per_day: Annotated[float, Meta(ge=0)] = 0.0
+    """Limit of what the models' tokens cost, in dollars per caller and day (UTC); 0 is no limit. A model whose price is
+    not known costs nothing here: MODEL_PRICES has it. It needs a STORE that all processes share.
     """
 
 

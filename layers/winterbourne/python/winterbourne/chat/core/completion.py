@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from winterbourne.chat.core.events import ModelEvent, ReasoningDelta, StopReason, TextDelta, TurnEnded, Usage
-from winterbourne.chat.core.provider import ModelRequest, Provider
+from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.core.usage import complete_usage
 from winterbourne.chat.errors import ModelError
 
@@ -13,7 +13,10 @@ __all__ = ["complete"]
 
 
 async def complete(
-    provider: Provider, request: ModelRequest, on_usage: Callable[[Usage], None]
+    provider: Provider,
+    request: ModelRequest,
+    on_usage: Callable[[Usage], None],
+    price: Callable[[str, Usage], Usage],
 ) -> tuple[str, StopReason]:
     """The text that the model writes, and why it stopped.
 
@@ -21,6 +24,7 @@ async def complete(
         provider: Asks the model.
         request: What it is asked.
         on_usage: Called with the tokens used, also if that fails; an estimate of what the provider did not report.
+        price: Gives a usage its cost; the model is named as in `TurnEnded`.
 
     Raises:
         ModelError: The provider failed.
@@ -34,7 +38,8 @@ async def complete(
         ended = next((event for event in events if isinstance(event, TurnEnded)), TurnEnded("pause"))
         output = (event.text for event in events if isinstance(event, TextDelta | ReasoningDelta))
         if events or not isinstance(sys.exception(), ModelError):  # else it failed before it sent anything
-            on_usage(complete_usage(ended.usage, request, output))
+            usage = complete_usage(ended.usage, request, output)
+            on_usage(price(ended.model or model_name(provider, request), usage))
     text = "".join(event.text for event in events if isinstance(event, TextDelta))
     # What a model thought aloud comes first; half an emoji is no text.
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").rpartition("</think>")[2]

@@ -56,7 +56,7 @@ from winterbourne.chat.core.messages import (
     ToolSchema,
     UserMessage,
 )
-from winterbourne.chat.core.provider import ModelRequest, Provider
+from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.core.usage import complete_usage
 from winterbourne.chat.errors import ModelError, ModelInputTooLong, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
@@ -140,6 +140,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         compact: Awaited with the request for each turn of a conversation that may be long, and why the provider has
             refused it, if it has: returns one that is not too long, and the usage of the summaries that it took; or
             raises the refusal. None if long conversations are left to the provider.
+        price: Gives the usage of a turn its cost; the model is named as in `TurnEnded`. None for no costs.
         before_turn: Awaited with the request for each turn before it is sent; if it raises, the conversation fails.
         on_message: Called with each complete message, and the incomplete one of a turn that failed. Must not block.
         max_turns: Maximum number of model turns.
@@ -157,6 +158,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     emit: Emit
     on_usage: Callable[[Usage], None]
     compact: Compact | None = None
+    price: Callable[[str, Usage], Usage] | None = None
     before_turn: Callable[[ModelRequest], Awaitable[None]] | None = None
     on_message: Callable[[Message], None] | None = None
     max_turns: int
@@ -277,7 +279,7 @@ class Conversation(msgspec.Struct, kw_only=True):
 
 
 def _add(one: Usage, other: Usage) -> Usage:
-    cost = None if one.cost is None or other.cost is None else one.cost + other.cost
+    cost = None if one.cost is None or other.cost is None else round(one.cost + other.cost, 12)
     return Usage(**{name: getattr(one, name) + getattr(other, name) for name in _COUNTS}, cost=cost)
 
 
@@ -385,7 +387,7 @@ class _ModelTurn(msgspec.Struct):
             # A turn that ended before its usage was reported: an estimate, unless the provider failed before sending
             # anything.
             if self._ended is None and (self._output or not isinstance(sys.exception(), ModelError)):
-                self._conversation.on_usage(complete_usage(Usage(), self.request, self._output))
+                self._account(Usage())
         if self._ended is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
         return self._ended
@@ -411,9 +413,16 @@ class _ModelTurn(msgspec.Struct):
             case TextDelta(text) | ReasoningDelta(text) | ToolArgumentsDelta(_, text):
                 self._output.append(text)
             case TurnEnded(reason, reported, model):
-                usage = complete_usage(reported, self.request, self._output)
-                self._ended = TurnEnded(reason, usage, model)
-                self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled
+                self._ended = TurnEnded(reason, self._account(reported, model), model)
+
+    def _account(self, reported: Usage, model: str = "") -> Usage:
+        """The usage, complete and with its cost; told at once, since it is billed even if the tools are cancelled."""
+        conversation = self._conversation
+        usage = complete_usage(reported, self.request, self._output)
+        if conversation.price:
+            usage = conversation.price(model or model_name(conversation.provider, self.request), usage)
+        conversation.on_usage(usage)
+        return usage
 
     async def _handle_call(self, call: ToolCall, stack: AsyncExitStack) -> None:
         conversation = self._conversation

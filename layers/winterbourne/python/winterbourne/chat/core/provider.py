@@ -8,7 +8,7 @@ from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, Message, ModelOptions, ToolChoice, ToolSchema
 
-__all__ = ["ModelRequest", "Provider", "capabilities_of"]
+__all__ = ["ModelRequest", "Provider", "capabilities_of", "model_name"]
 
 
 class ModelRequest(ModelOptions, frozen=True, kw_only=True):
@@ -73,3 +73,9 @@ def capabilities_of(provider: Provider) -> Callable[[str], Capabilities]:
         return Capabilities(image_urls=provider.takes_image_urls)
 
     return functools.cache(getattr(provider, "capabilities", least))
+
+
+def model_name(provider: Provider, request: ModelRequest) -> str:
+    """The model of a request, as `TurnEnded` names it: that of a provider's `model_of`, if it has such a function."""
+    named: Callable[[ModelRequest], str] | None = getattr(provider, "model_of", None)
+    return named(request) if named else f"{provider.name}:{request.model_id}"

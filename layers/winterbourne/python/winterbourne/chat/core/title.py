@@ -62,18 +62,24 @@ def title_request(messages: Sequence[Message], model_id: str, max_tokens: int, d
     return ModelRequest(messages=prompt, system=INSTRUCTIONS, model_id=model_id, max_tokens=tokens, deadline=deadline)
 
 
-async def ask_for_title(provider: Provider, request: ModelRequest, on_usage: Callable[[Usage], None]) -> str:
+async def ask_for_title(
+    provider: Provider,
+    request: ModelRequest,
+    on_usage: Callable[[Usage], None],
+    price: Callable[[str, Usage], Usage] = lambda _, usage: usage,
+) -> str:
     """The title that the model writes, as it may be kept; empty if it wrote none.
 
     Args:
         provider: Asks the model.
         request: As `title_request` makes it.
         on_usage: Called with the tokens used, also if that fails; an estimate of what the provider did not report.
+        price: Gives that its cost, as for `Conversation`.
 
     Raises:
         ModelError: The provider failed.
     """
-    text, reason = await complete(provider, request, on_usage)
+    text, reason = await complete(provider, request, on_usage, price)
     return _clean(text) if reason == "stop" else ""
 
 

@@ -55,6 +55,7 @@ class Compaction(msgspec.Struct, frozen=True):
     Attributes:
         provider: Asks the models.
         capabilities_of: What its models take, by their ids.
+        price: Gives a usage its cost, by the model's name as in `TurnEnded`.
         model_id: The model that summarises; empty for the conversation's own.
         max_tokens: The most tokens that a model may be asked for.
         summaries: The latest summaries by their digests, since not every conversation is kept.
@@ -64,6 +65,7 @@ class Compaction(msgspec.Struct, frozen=True):
 
     provider: Provider
     capabilities_of: Callable[[str], Capabilities]
+    price: Callable[[str, Usage], Usage]
     model_id: str
     max_tokens: int
     summaries: dict[str, Summary] = {}
@@ -210,7 +212,7 @@ class Compactor(msgspec.Struct):
             async with asyncio.timeout_at(until):
                 if self.reserve:
                     await self.reserve(asked)
-                text, reason = await complete(self.chat.provider, asked, self._count)
+                text, reason = await complete(self.chat.provider, asked, self._count, self.chat.price)
         except (ChatError, TimeoutError) as error:
             if isinstance(error, ModelInputTooLong):
                 self.chat.learn_window(asked.model_id, error.window)

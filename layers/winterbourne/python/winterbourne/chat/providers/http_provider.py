@@ -114,6 +114,10 @@ class HttpProvider(ABC):
         """What a model takes; `model_id` as in `ModelRequest`."""
         return family_of(self.name, self._host, model_id or self._model_id, self._settings.model_capabilities)
 
+    def model_of(self, request: ModelRequest) -> str:
+        """The model of a request, as in `TurnEnded`."""
+        return f"{self.name}:{request.model_id or self._model_id}"
+
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn. An attempt that fails before its first batch is repeated if that makes sense.
 
@@ -179,9 +183,9 @@ class HttpProvider(ABC):
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         response = await self._open_stream(request)
-        model = f"{self.name}:{request.model_id or self._model_id}"
         make_parser = self._parsers.get(response.request.url.path.rpartition("/")[2], self.parser_type)
-        parser = make_parser(TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model))
+        assembler = TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=self.model_of(request))
+        parser = make_parser(assembler)
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:
