@@ -313,3 +313,27 @@ class TestReasonOfTheCaller:
         began = time.process_time()
         rejected(400, "support" * 9000)
         assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("message", "window"),
+    [
+        ("prompt is too long: 205321 tokens > 200000 maximum", 200_000),
+        ("This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (8000 in the", 8192),
+        ("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", 1_048_576),
+        ("the request exceeds the available context size (4,096 tokens), try increasing it", 4096),
+        ("input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease", 200_000),
+        (
+            "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+            32_768,
+        ),
+        ("'max_tokens' is too large: 8192. This model's maximum context length is 4096 tokens", 4096),
+        ("Input is too long for requested model.", 0),
+        ("Your input exceeds the context window of this model. Please adjust your input and try again.", 0),
+    ],
+)
+def test_a_refusal_of_a_long_conversation_knows_the_window_that_it_names(message: str, window: int) -> None:
+    body = orjson.dumps({"error": {"message": message}})
+    for error in (error_for_status(400, {}, body, HINTS), mid_stream_error({"error": {"message": message}})):
+        assert isinstance(error, ModelInputTooLong)
+        assert error.window == window

@@ -26,6 +26,7 @@ from tests.chat.providers.provider_helpers import (
 )
 from tests.upstream import Exchange, Script, failing, saying, upstream
 from winterbourne.chat.core.capabilities import BASIC_OPTIONS
+from winterbourne.chat.core.conversation import TurnParts
 from winterbourne.chat.core.events import SourceCited, TurnEnded
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -461,3 +462,27 @@ class TestSources:
         content = [{"type": "output_text", "text": "Hi", "annotations": [self.PAGE]}, {"type": "new"}]
         item = {"type": "message", "content": content}
         assert self.sources({"status": "completed", "output": [item]}) == [("https://a", "Tides", "")]
+
+
+class TestCompaction:
+    """https://developers.openai.com/api/docs/guides/compaction."""
+
+    def test_is_asked_for_from_a_number_of_tokens_on(self) -> None:
+        wanted = [{"type": "compaction", "compact_threshold": 60_000}]
+        assert body(ASKED, compact_at=60_000)["context_management"] == wanted
+        assert "context_management" not in body(ASKED)
+
+    def test_comes_as_a_part_that_goes_back_in_place_of_what_was_before(self) -> None:
+        item = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"}
+        frames = [
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "At noon."},
+            {"type": "response.completed", "response": {"status": "completed"}},
+        ]
+        parts = TurnParts()
+        for event in ResponsesParser().feed("".join(f"data: {json.dumps(frame)}\n\n" for frame in frames).encode()):
+            parts.add(event)
+        turn = AssistantMessage(parts.finish())
+        _, sent, said, _ = body(ASKED, AssistantMessage((Text("Soon."),)), ASKED, turn, ASKED)["input"]
+        assert sent == {"type": "compaction", "encrypted_content": "gAAA"}
+        assert said["content"] == "At noon."

@@ -47,6 +47,10 @@ def has_tool_blocks(request: Request) -> bool:
     return any(turn.calls or turn.results for turn in request.turns)
 
 
+def too_long(request: Request) -> str | None:
+    return f"{request.tokens} > {request.window}" if 0 < request.window < request.tokens else None
+
+
 # Emptiness.
 
 
@@ -588,6 +592,7 @@ ITEM_FIELDS = {
     "reasoning": {"type", "id", "summary", "content", "encrypted_content", "status"},
     "function_call": {"type", "id", "call_id", "name", "arguments", "status"},
     "function_call_output": {"type", "id", "call_id", "output", "status"},
+    "compaction": {"type", "id", "encrypted_content"},
 }
 
 

@@ -156,7 +156,11 @@ def _implicit_cache() -> PromptCache:
 
 FAMILIES: Mapping[str, Family] = {
     "anthropic": Family(
-        "anthropic", _anthropic, model_id="claude-haiku-4-5", cache=lambda: PromptCache(min_tokens=4096)
+        "anthropic",
+        _anthropic,
+        "api.anthropic.com",
+        model_id="claude-haiku-4-5",
+        cache=lambda: PromptCache(min_tokens=4096),
     ),
     "anthropic-thinking": Family(
         "anthropic",

@@ -1,6 +1,7 @@
 """A request to a provider as its fake reads it: one view of Messages, Converse, Chat Completions and Responses."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,6 +98,21 @@ class Request:
     """auto, none, required, the name of a tool, or empty if none was sent."""
     thinks: bool
     given: Given
+    window: int = 0
+    """How many tokens the model takes; 0 for as many as there are."""
+
+    @property
+    def tokens(self) -> int:
+        """What a tokenizer makes of all that is said and called since the last summary, and of the tools, roughly."""
+        summaries = [at for at, turn in enumerate(self.turns) if "compaction" in turn.kinds]
+        turns = self.turns[summaries[-1] if summaries else 0 :]
+        said = [text for turn in turns for text in turn.texts]
+        said += [str(call.arguments) for turn in turns for call in turn.calls]
+        said += [result.text or "" for turn in turns for result in turn.results]
+        thought = [json.dumps(block) for turn in turns for block in turn.thinking]
+        tools = [f"{tool.name} {tool.description} {json.dumps(tool.schema)}" for tool in self.tools]
+        words = re.findall(r"\w{1,5}|[^\w\s]", " ".join((*self.system, *said, *thought, *tools)))
+        return len(words) + 4 * len(turns)
 
     @property
     def last_question(self) -> int:
@@ -118,7 +134,9 @@ class Request:
         return results
 
 
-def read_request(family: str, dialect: str, body: Mapping[str, Any], given: Given, *, thinks: bool) -> Request:
+def read_request(
+    family: str, dialect: str, body: Mapping[str, Any], given: Given, *, thinks: bool, window: int = 0
+) -> Request:
     """Read a body. A shape that cannot be read at all is an error of the test, not a refusal."""
     if dialect == "responses":
         turns = _response_turns(body.get("input") or ())
@@ -133,6 +151,7 @@ def read_request(family: str, dialect: str, body: Mapping[str, Any], given: Give
         choice=_choice(dialect, body),
         thinks=thinks,
         given=given,
+        window=window,
     )
 
 

@@ -384,6 +384,25 @@ RULES: tuple[Rule, ...] = (
     ),
     # Emptiness.
     Rule(
+        "more than the model's window",
+        {
+            CLAUDE: "prompt is too long: {found} maximum",
+            CONVERSE: "Input is too long for requested model.",
+            f"{OPENAI} {RESPONSES}": (
+                "Your input exceeds the context window of this model. Please adjust your input and try again."
+            ),
+            GEMINI: "The input token count exceeds the maximum number of tokens allowed ({found}).",
+            "llama-server": "the request exceeds the available context size, try increasing it ({found})",
+            "deepseek kimi mistral litellm-claude vllm-mistral vllm-llama vllm-gemma ollama ollama-gemma": (
+                "This model's maximum context length is exceeded: {found}. Please reduce the length of the messages."
+            ),
+        },
+        checks.too_long,
+        "https://docs.claude.com/en/docs/build-with-claude/context-windows",
+        "has the oldest turns summarised before that; after a refusal too, and remembers the window that it names",
+        may_be_learned=True,
+    ),
+    Rule(
         "no messages",
         {
             CLAUDE: "messages: at least one message is required",

@@ -208,6 +208,7 @@ BAD: Mapping[str, Mapping[str, Any]] = {
     "the same, by OpenAI": said({**ANSWER, "raw": {"reasoning_content": "?"}}),
     "a request without `max_tokens`, or below 1": {"max_tokens": 0},
     "what the service's own model of Converse does not take": {"max_tokens": 5},
+    "more than the model's window": said({"role": "user", "text": "Add " * 99}),
     "no messages": said(),
     "blank text": said(QUESTION, {"role": "assistant", "text": " \n"}, QUESTION),
     "a blank system prompt": {"system": [" "]},
@@ -379,7 +380,7 @@ def test_each_rule_refuses_what_it_names(rule: Rule) -> None:
     for family in rule.families:
         body = broken(rule, family)
         thinks = FAMILIES[family].thinks(body)
-        request = read_request(family, FAMILIES[family].dialect, body, Given(), thinks=thinks)
+        request = read_request(family, FAMILIES[family].dialect, body, Given(), thinks=thinks, window=99)
         assert rule in [refusal.rule for refusal in refusals(request)], family
 
 

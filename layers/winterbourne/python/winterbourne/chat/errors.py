@@ -208,10 +208,14 @@ class ModelRefused(ModelError):
 
 
 class ModelInputTooLong(ModelRefused):
-    """The conversation does not fit into the model's context."""
+    """The conversation does not fit into the model's context: `window` tokens, or 0 if the provider does not say so."""
 
     code = "context_length_exceeded"
     public_message = "This conversation is too long for the model. Shorten it or start a new one."
+
+    def __init__(self, message: str, window: int = 0) -> None:
+        self.window = window
+        super().__init__(message)
 
 
 class ModelContentRefused(ModelRefused):

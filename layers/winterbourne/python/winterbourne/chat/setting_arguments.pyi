@@ -22,6 +22,8 @@ class SettingArguments(TypedDict, total=False):
     model_reasoning: Literal["", "none", "minimal", "low", "medium", "high", "max"]
     show_reasoning: bool
     model_idle_timeout: float
+    compaction: Literal["auto", "off"]
+    compaction_model: str
     model_extra_body: str
     model_prices: str
     model_capabilities: str

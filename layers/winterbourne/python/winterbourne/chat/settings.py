@@ -113,6 +113,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of silence after which the provider's stream is given up, before its first byte too. A model that thinks
     long without a sign of it needs more.
     """
+    compaction: Literal["auto", "off"] = "auto"
+    """Whether a conversation that fills four fifths of its model's window has its oldest turns replaced by a summary,
+    for the model alone: auto, or off (one that is too long is answered with the error `context_length_exceeded`).
+    """
+    compaction_model: str = ""
+    """The model that writes those summaries: its id as the provider spells it, of a cheap one. Unset: the model of the
+    conversation. On Bedrock the function's role must allow it too (template parameter BedrockModels).
+    """
     model_extra_body: str = ""
     """JSON object that is merged into the body of every request to the provider, for options without a setting, such as
     `{"service_tier":"flex"}`; its fields win over the engine's. Unset: nothing is added.
@@ -257,8 +265,10 @@ class RequestSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     max_json_depth: Count = 64
     """Maximum nesting depth of the JSON in a request body."""
-    max_messages: Count = 500
-    """Maximum number of messages in one request, tool results included; more are answered with 413."""
+    max_messages: Count = 5000
+    """Maximum number of messages in one request, tool results included; more are answered with 413. Those of a kept
+    conversation that are not in the request do not count.
+    """
     max_message_chars: Count = 200_000
     """Maximum number of characters in one message, tool calls and results included, and in a request's system prompt;
     more are answered with 413. Images and documents do not count.

@@ -31,6 +31,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         cache: What of a request may be marked for its prompt cache: `tools`, `system`, `messages`; `1h` where an entry
             may live for an hour; `key` where a key may name the conversation instead.
         window: Tokens that fit into one request and its answer together.
+        compacts: Whether its provider summarises a conversation itself before it is too long.
     """
 
     options: frozenset[str] = BASIC_OPTIONS
@@ -46,3 +47,4 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     citations: bool = False
     cache: frozenset[str] = frozenset()
     window: int = 128_000
+    compacts: bool = False

@@ -35,12 +35,14 @@ from winterbourne.chat.errors import RequestRejected
 __all__ = [
     "DENIED_CALL_RESULT",
     "INTERRUPTED_CALL_RESULT",
+    "NATIVE_SUMMARY",
     "UNDECIDED_CALL_RESULT",
     "USED_DECISION_RESULT",
     "check_decisions",
     "in_stored_order",
     "is_blank",
     "is_placeholder",
+    "native_start",
     "new_messages",
     "normalize_history",
     "pending_calls",
@@ -65,6 +67,9 @@ USED_DECISION_RESULT: Final = (
     "The user's decision on this call was used before, so it is not run again. It is not known here how it ended then."
 )
 """The result of a call whose decision comes once more."""
+
+NATIVE_SUMMARY: Final = "compaction"
+"""`Opaque.field` of the part with which a provider has summarised what was said before it, and of its one field."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -142,6 +147,17 @@ def with_whole_text(parts: Iterable[AssistantPart]) -> list[AssistantPart]:
             text_at = len(whole) if isinstance(part, Text) else None
         whole.append(part)
     return whole
+
+
+def native_start(messages: Sequence[Message]) -> int:
+    """How many messages the newest summary stands for that a provider has made itself; 0 if there is none."""
+
+    def has_summary(message: Message) -> bool:
+        parts = message.parts if isinstance(message, AssistantMessage) else ()
+        opaque = (part.opaque for part in parts if isinstance(part, Reasoning))
+        return any(each and each.field == NATIVE_SUMMARY and each.fields for each in opaque)
+
+    return next((at for at in reversed(range(len(messages))) if has_summary(messages[at])), 0)
 
 
 def undecided_result(call: ToolCall, approval: Approval | UnsetType = UNSET) -> ToolMessage:

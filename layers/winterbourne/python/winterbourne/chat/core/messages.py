@@ -26,6 +26,7 @@ __all__ = [
     "Reasoning",
     "ReasoningEffort",
     "Source",
+    "Summary",
     "SystemMessage",
     "Text",
     "ToolCall",
@@ -262,6 +263,21 @@ class ToolMessage(msgspec.Struct, frozen=True, tag="tool", tag_field="role"):
 
 Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessage
 """A message of any kind."""
+
+
+class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A summary of the beginning of a history that is too long for its model.
+
+    Attributes:
+        digest: Of the messages that it stands for (`core.compaction.prefix_digests`): it fits no history without them.
+        text: What they said.
+        bare: How many of the messages after them lose their reasoning: some models accept it only after what they had
+            read when they wrote it.
+    """
+
+    digest: str
+    text: str
+    bare: int = 0
 
 
 def without_opaque_data(message: Message) -> Message:

@@ -3,6 +3,7 @@
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -13,6 +14,7 @@ import orjson
 
 from winterbourne.chat.core.documents import PDF, document_text
 from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.history import NATIVE_SUMMARY, native_start
 from winterbourne.chat.core.messages import (
     AssistantPart,
     Document,
@@ -41,6 +43,9 @@ __all__ = ["AnthropicParser", "AnthropicProvider", "make"]
 
 DEFAULT_MODEL: Final = "claude-haiku-4-5"
 _API_VERSION: Final = "2023-06-01"
+_COMPACTION_BETA: Final = "compact-2026-01-12"  # …/docs/en/build-with-claude/compaction-threshold
+_SUMMARY_FIELDS: Final = ("content", "encrypted_content")
+_MIN_TRIGGER_TOKENS: Final = 50_000
 _OFFICIAL_HOST: Final = "api.anthropic.com"
 _MARKABLE: Final = frozenset({"text", "image", "document", "tool_result"})
 
@@ -58,11 +63,25 @@ def _encode_block(part: UserPart | AssistantPart, *, cites: bool) -> dict[str, A
             return _encode_file(part, cites=cites)
         case ToolCall(id, name, arguments):
             return {"type": "tool_use", "id": id, "name": name, "input": orjson.Fragment(arguments)}
-        case Reasoning(_, _, redacted) if redacted:
-            return {"type": "redacted_thinking", "data": redacted}
-        case Reasoning(text, signature) if signature:
-            return {"type": "thinking", "thinking": text, "signature": signature}
-    return None  # reasoning of another provider
+        case Reasoning():
+            return _encode_reasoning(part)
+    return None
+
+
+def _encode_reasoning(part: Reasoning) -> dict[str, Any] | None:
+    if part.opaque and part.opaque.field == NATIVE_SUMMARY:
+        return _summary_block(part.opaque.fields)
+    if part.redacted:
+        return {"type": "redacted_thinking", "data": part.redacted}
+    return {"type": "thinking", "thinking": part.text, "signature": part.signature} if part.signature else None
+
+
+def _summary_block(fields: str) -> dict[str, Any] | None:
+    """A summary of the provider's own as it goes back; nothing else of the fields, because clients send them."""
+    with contextlib.suppress(ValueError):
+        kept = msgspec.json.decode(fields, type=dict[str, dict[str, str | None]])[NATIVE_SUMMARY]
+        return {"type": "compaction", **{name: kept.get(name) for name in _SUMMARY_FIELDS}}
+    return None
 
 
 def _encode_file(part: Image | Document, *, cites: bool) -> dict[str, Any]:
@@ -90,6 +109,11 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str, *, is_parallel: bool
 
 def _mark(blocks: Blocks, at: int, *, control: dict[str, str]) -> None:
     blocks[at]["cache_control"] = control
+
+
+def _context_management(compact_at: int) -> dict[str, Any]:
+    trigger = {"type": "input_tokens", "value": max(compact_at, _MIN_TRIGGER_TOKENS)}
+    return {"edits": [{"type": "compact_20260112", "trigger": trigger}]}
 
 
 class _Message(msgspec.Struct):
@@ -120,6 +144,8 @@ class _Block(msgspec.Struct):
 
 class _Delta(msgspec.Struct):
     type: str = ""
+    content: Any = None
+    encrypted_content: Any = None
     text: str = ""
     thinking: str = ""
     signature: str = ""
@@ -144,10 +170,15 @@ _decode: Final = msgspec.json.Decoder(_Event).decode
 _NO_DELTA: Final = _Delta()
 
 
+def _is_summary(iteration: Any) -> bool:
+    return isinstance(iteration, dict) and iteration.get("type") == "compaction"
+
+
 class AnthropicParser(StreamParser[bytes]):
     """Parses one streamed message into events."""
 
     _usage: dict[str, int] = msgspec.field(default_factory=dict)
+    _summaries: list[dict[str, Any]] = msgspec.field(default_factory=list)
     _block: _Block = msgspec.field(default_factory=_Block)
 
     @override
@@ -211,9 +242,13 @@ class AnthropicParser(StreamParser[bytes]):
             self._cite(delta.citation)
         if delta.signature and self._block.type == "thinking":
             self._block.signature += delta.signature
+        if delta.content and self._block.type == "compaction":  # the whole of it
+            summary = {name: getattr(delta, name) for name in _SUMMARY_FIELDS}
+            self.assembler.add_reasoning("", NATIVE_SUMMARY)
+            self.assembler.add_turn_fields({NATIVE_SUMMARY: summary})
 
     def _handle_block_stop(self, index: int) -> None:
-        if self._block.type in {"thinking", "redacted_thinking"}:
+        if self._block.type in {"thinking", "redacted_thinking", "compaction"}:
             self.assembler.end_reasoning(self._block.signature, self._block.data)
         self.assembler.mark_arguments_ended(index)
 
@@ -238,12 +273,16 @@ class AnthropicParser(StreamParser[bytes]):
         for name, value in (usage | (details if isinstance(details, dict) else {})).items():
             if (count := token_count(value)) is not None:
                 self._usage[name] = count
+            elif name == "iterations":
+                self._summaries = [*filter(_is_summary, value if isinstance(value, list) else ())]
         counts = self._usage.get
         cached, written = counts("cache_read_input_tokens", 0), counts("cache_creation_input_tokens", 0)
         input_tokens = counts("input_tokens", 0) + written + cached
-        self.assembler.usage = Usage(
-            input_tokens, counts("output_tokens", 0), cached, written, counts("thinking_tokens", 0)
-        )
+        output_tokens = counts("output_tokens", 0)
+        for each in self._summaries:  # not in the counts above
+            input_tokens += token_count(each.get("input_tokens")) or 0
+            output_tokens += token_count(each.get("output_tokens")) or 0
+        self.assembler.usage = Usage(input_tokens, output_tokens, cached, written, counts("thinking_tokens", 0))
 
 
 class AnthropicProvider(HttpProvider):
@@ -255,12 +294,23 @@ class AnthropicProvider(HttpProvider):
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
     output_lessons = frozenset({"output_config"})
-    lessons: ClassVar = {**HttpProvider.lessons, **dict.fromkeys(("thinking", "output_config"))}
+    lessons: ClassVar = {**HttpProvider.lessons, **dict.fromkeys(("thinking", "output_config", "context_management"))}
 
     @override
-    def _headers_for(self, model_id: str) -> Mapping[str, str]:
-        binds = self._family(model_id).binds
-        return {**self.headers, "anthropic-beta": BINDING_BETA} if binds else self.headers
+    def _headers_for(self, request: ModelRequest) -> Mapping[str, str]:
+        compacts = request.compact_at or native_start(request.messages)
+        wanted = {BINDING_BETA: self._family(request.model_id).binds, _COMPACTION_BETA: compacts}
+        betas = ",".join(beta for beta, is_wanted in wanted.items() if is_wanted)
+        return {**self.headers, "anthropic-beta": betas} if betas else self.headers
+
+    @override
+    def _fit_reasoning(self, request: ModelRequest) -> tuple[ModelRequest, dict[str, Any]]:
+        """Likewise, for what has been said since the newest summary of the provider's own."""
+        start = native_start(request.messages)
+        request, fields = super()._fit_reasoning(msgspec.structs.replace(request, messages=request.messages[start:]))
+        if start or request.compact_at:
+            fields = {"context_management": _context_management(request.compact_at), **fields}
+        return request, fields
 
     @override
     def _request_fields(

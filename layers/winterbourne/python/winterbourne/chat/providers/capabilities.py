@@ -142,6 +142,8 @@ _CHAT_COMPLETIONS: Final[_Rows] = (
     (r"\b(gpt-5\.[2-9]|gpt-6)", {"reasoning": _levels("none", "max", "minimal")}),
     (r"\b(gpt-5\.[5-9]|gpt-6)", {"thinks": True}),
     (r"\b(gpt-5\.[6-9]|gpt-6)", {"window": 1_050_000}),
+    # https://developers.openai.com/api/docs/guides/compaction
+    (r"api\.openai\.com .*\bgpt-(5\.[2-9]|6)", {"compacts": True}),
     (r"\b(gpt-6-astra|gpt-6\.1-sol|gpt-5\.1-codex)", {**_GPT_ALWAYS, "reasoning": _levels("low", "max")}),
     (r"\bgpt-5\.\d-pro", {**_GPT_ALWAYS, "reasoning": _levels("medium", "max")}),
     (r"\bgpt-5-pro", {"reasoning": ("high",)}),
@@ -187,6 +189,8 @@ _FAMILIES: Final[Mapping[str, _Rows]] = {
         (r"claude", {"documents": TEXT_TYPES | _PDF, "document_urls": True}),  # of others behind this API, few take any
         *_CLAUDE,
         (r"claude-opus-4-1", {"schema": True}),
+        # https://platform.claude.com/docs/en/build-with-claude/compaction-threshold
+        (r"api\.anthropic\.com claude-((opus|sonnet)-4-6|opus-4-[78]|[a-z]+-5\b|mythos-preview)", {"compacts": True}),
     ),
     "bedrock": (
         (_ANY, {"options": _CLAUDE_OPTIONS, "documents": _ALL_DOCUMENTS}),

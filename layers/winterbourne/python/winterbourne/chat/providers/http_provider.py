@@ -206,9 +206,9 @@ class HttpProvider(ABC):
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
 
-    def _headers_for(self, model_id: str) -> Mapping[str, str]:
+    def _headers_for(self, request: ModelRequest) -> Mapping[str, str]:
         """The headers of a request to a model, besides the key's."""
-        del model_id
+        del request
         return self.headers
 
     def _asks_elsewhere(self, status: int, path: str) -> bool:
@@ -323,7 +323,7 @@ class HttpProvider(ABC):
         return self._learned[model_id]
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        headers = self._headers_for(request.model_id)
+        headers = self._headers_for(request)
         request, data = take_out_data(request) if _has_files(request) else (request, [])
         path, content = self.encode(request)
         if Known.index.forms:

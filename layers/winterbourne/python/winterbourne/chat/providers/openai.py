@@ -406,7 +406,7 @@ class OpenAIProvider(HttpProvider):
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",
         **dict.fromkeys(("stream_options", "parallel_tool_calls", "reasoning_effort", "include", "effort", "summary")),
-        **dict.fromkeys(("response_format", "json_schema")),
+        **dict.fromkeys(("response_format", "json_schema", "context_management")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
 
@@ -427,7 +427,7 @@ class OpenAIProvider(HttpProvider):
         """What a model takes: by Responses fewer options than by Chat Completions."""
         known = super().capabilities(model_id)
         if not self._wants_responses:
-            return known
+            return msgspec.structs.replace(known, compacts=False)
         takes_urls = self._uses_responses and bool(known.documents)
         options = known.options & self._responses.OPTIONS
         return msgspec.structs.replace(known, options=options, document_urls=takes_urls)

@@ -14,6 +14,7 @@ import msgspec
 from winterbourne.chat.core.capabilities import BASIC_OPTIONS
 from winterbourne.chat.core.documents import PDF, document_type
 from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.history import NATIVE_SUMMARY, native_start
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -64,11 +65,16 @@ class _ReasoningItem(msgspec.Struct, frozen=True, omit_defaults=True, tag="reaso
     encrypted_content: str = ""
 
 
+class _SummaryItem(msgspec.Struct, frozen=True, tag="compaction"):
+    encrypted_content: str
+
+
 class _Carried(msgspec.Struct, frozen=True):
     """What a turn carries for the provider, in `Opaque.fields`. Clients send it back, so that no more of it is read."""
 
     reasoning_items: list[_ReasoningItem] = []
     phase: str = ""
+    compaction: _SummaryItem | None = None
 
 
 def request_fields(
@@ -78,6 +84,8 @@ def request_fields(
 
     `output` is what constrains its text, if anything does.
     """
+    request = msgspec.structs.replace(request, messages=request.messages[native_start(request.messages) :])
+    threshold = {"type": "compaction", "compact_threshold": request.compact_at}
     options = {"effort": effort, "summary": None if effort == "none" else "auto"}
     reasoning = {name: value for name, value in options.items() if value and effort and name not in learned}
     return {
@@ -86,6 +94,7 @@ def request_fields(
         "input": [item for message in fit_history(request, _IDS) for item in _encode_message(message)],
         "stream": True,
         "store": False,
+        "context_management": [threshold] if request.compact_at else None,
         "include": ["reasoning.encrypted_content"],
         "reasoning": reasoning or None,
         "text": {"format": output} if output else None,
@@ -150,7 +159,7 @@ def _encode_turn(parts: Sequence[AssistantPart]) -> list[dict[str, Any]]:
                 items.append({"type": "function_call", "call_id": id_, "name": name, "arguments": arguments})
             case Reasoning(opaque=opaque) if opaque:
                 carried = _read_carried(opaque)
-                items += msgspec.to_builtins(carried.reasoning_items)
+                items += msgspec.to_builtins([*filter(None, [carried.compaction]), *carried.reasoning_items])
                 if carried.phase and said and "phase" not in said and said is items[-1]:
                     said["phase"], said = carried.phase, {}
                 elif carried.phase:
@@ -277,6 +286,10 @@ class ResponsesParser(StreamParser[bytes]):
                     self.assembler.next_content_block()
             case "reasoning":
                 self._handle_reasoning(item)
+            case "compaction":
+                self.assembler.add_reasoning("", NATIVE_SUMMARY)
+                self.assembler.add_turn_fields({NATIVE_SUMMARY: {"encrypted_content": item.encrypted_content}})
+                self.assembler.end_reasoning()
             case "message" if item.phase:
                 self.assembler.add_turn_fields({"phase": item.phase})
                 self.assembler.end_reasoning()
