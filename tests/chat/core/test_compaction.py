@@ -28,6 +28,7 @@ from winterbourne.chat.core.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
+    VolatilePart,
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.core.usage import estimate_input, estimate_tokens
@@ -200,6 +201,12 @@ class TestDigest:
         )
         assert prefix_digests(carried) == prefix_digests(self.HISTORY)
 
+    def test_is_not_of_what_is_said_of_one_request_alone(self) -> None:
+        question, *others = self.HISTORY
+        assert isinstance(question, UserMessage)
+        told = UserMessage((*question.parts, VolatilePart("It is noon.")))
+        assert prefix_digests((told, *others)) == prefix_digests(self.HISTORY)
+
     @pytest.mark.parametrize("at", [0, 1, 2])
     def test_is_another_one_after_an_edit(self, at: int) -> None:
         edits: list[Message] = [
@@ -237,6 +244,12 @@ class TestRequestForASummary:
             "Result of tide: high at noon",
             "Assistant: At noon. [source: Tides https://tides.example]",
         ]
+
+    def test_leaves_out_what_is_said_of_one_request_alone(self) -> None:
+        assert "noon" not in self.prompt(history=(UserMessage((Text("Tide?"), VolatilePart("It is noon."))),))
+
+    def test_marks_nothing_for_a_prompt_cache_as_nobody_asks_it_again(self) -> None:
+        assert not summary_request(self.HISTORY, "", "", 100, 1e6, 9.0).cache
 
     def test_begins_with_the_summary_before(self) -> None:
         assert self.prompt(before="They sail.").startswith("Summary of what was before: They sail.\n\nUser: Tide?")

@@ -29,6 +29,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.providers import anthropic
 from winterbourne.chat.providers.factory import make_provider
+from winterbourne.chat.providers.reasoning import BINDING_BETA
 from winterbourne.chat.settings import Settings
 
 CLOSED = {**SCHEMA, "required": ["city"], "additionalProperties": False}
@@ -212,6 +213,12 @@ class TestCompaction:
             for tokens in (0, 60_000):
                 _ = [batch async for batch in provider.stream(request(self.QUESTION, compact_at=tokens))]
         assert [each.headers.get("anthropic-beta") for each in server.requests] == [None, "compact-2026-01-12"]
+
+    async def test_has_it_beside_that_of_a_model_whose_thinking_is_bound(self) -> None:
+        async with upstream(saying(transcripts.wire("anthropic", "text"))) as server:
+            provider = self.provider("claude-sonnet-5-5", url=server.url)
+            _ = [batch async for batch in provider.stream(request(self.QUESTION, compact_at=60_000))]
+        assert server.requests[0].headers["anthropic-beta"] == f"{BINDING_BETA},compact-2026-01-12"
 
     async def test_comes_as_a_part_that_goes_back_in_place_of_what_was_before(self) -> None:
         _, turn = await self.answer()

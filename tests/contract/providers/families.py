@@ -171,12 +171,6 @@ FAMILIES: Mapping[str, Family] = {
         thinks=_is_enabled,
         cache=lambda: PromptCache(min_tokens=1024),
     ),
-    "bedrock-nova": Family(
-        "bedrock",
-        _bedrock,
-        model_id="global.amazon.nova-2-lite-v1:0",
-        cache=lambda: PromptCache(min_tokens=1024, write=1, read=0.25),
-    ),
     "anthropic-adaptive": Family(
         "anthropic",
         _anthropic,
@@ -192,6 +186,12 @@ FAMILIES: Mapping[str, Family] = {
         reasoning="thinking",
         thinks=_is_adaptive,
         is_variant=True,
+    ),
+    "bedrock-nova": Family(
+        "bedrock",
+        _bedrock,
+        model_id="global.amazon.nova-2-lite-v1:0",
+        cache=lambda: PromptCache(min_tokens=1024, write=1, read=0.25),
     ),
     "bedrock-claude-thinking": Family(
         "bedrock",
