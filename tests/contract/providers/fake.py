@@ -6,9 +6,10 @@ It remembers what it gave out, such as signatures, and demands it back.
 import contextlib
 import itertools
 import json
+import math
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -50,6 +51,8 @@ class StrictProvider:
         requests: The bodies it has answered, parsed.
         refusals: What it has refused, one for each request.
         given: What it has given out.
+        plan: What the model says to the messages of a request, in place of the script.
+        dies_after: After how many bytes of its answers its connection breaks; it takes no request any more then.
     """
 
     name: str
@@ -58,6 +61,9 @@ class StrictProvider:
     requests: list[Mapping[str, Any]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     given: Given = field(default_factory=Given)
+    plan: Callable[[str], Answer] | None = None
+    dies_after: float = math.inf
+    sent: int = 0
     _count: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
@@ -84,13 +90,24 @@ class StrictProvider:
             await self._refuse(exchange, refusal)
             return
         self.requests.append(body)
-        answer = self.script.pop(0) if self.script else Answer("Fine.")
+        if self.sent >= self.dies_after:
+            exchange.cut()
+            return
+        if self.plan:
+            answer = self.plan(json.dumps(body["messages"]))
+        else:
+            answer = self.script.pop(0) if self.script else Answer("Fine.")
         content_type = "application/vnd.amazon.eventstream" if family.dialect == "bedrock" else "text/event-stream"
         await exchange.start(content_type=content_type)
         pieces = list(self._pieces(answer, request))
         if answer.cut:
             pieces = pieces[: max(1, len(pieces) // 2)]
-        await exchange.send(b"".join(pieces))
+        data = b"".join(pieces)
+        left = self.dies_after - self.sent
+        if len(data) >= left:
+            data, answer = data[: int(left)], replace(answer, cut=True)
+        self.sent += len(data)
+        await exchange.send(data)
         await (_cut(exchange) if answer.cut else exchange.end())
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:

@@ -24,10 +24,12 @@ from winterbourne.chat.core.events import (
     StopReason,
     TextDelta,
     ToolArgumentsDelta,
+    ToolCallDropped,
     ToolCallReady,
     ToolCallSigned,
     ToolCallStarted,
     TurnEnded,
+    TurnRetracted,
     TurnStarted,
     Usage,
 )
@@ -154,6 +156,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     log_fields: dict[str, object] = {}
     called_tools: list[str] = []
     has_text: bool = False
+    _failed: set[str] = set()
 
     async def run(self) -> None:
         """Answer the request.
@@ -187,7 +190,8 @@ class Conversation(msgspec.Struct, kw_only=True):
             turn = _ModelTurn(self, client_tools, model_request, usage, is_last=number >= self.max_turns)
             ended = await turn.run(history)
             before = (ended,)
-            usage = _add(usage, ended.usage)
+            usage = _add(turn.usage_before, ended.usage)
+            self.log_fields["answered_by"] = ended.model
             reason = turn.final_stop_reason
         self.log_fields["stop_reason"] = reason
         await self.emit((*before, ConversationEnded(reason, usage, number)))
@@ -241,6 +245,8 @@ class Conversation(msgspec.Struct, kw_only=True):
             conversation_id=request.conversation_id,
             **{name: getattr(request, name) for name in _OPTIONS},
             deadline=self.deadline,
+            retractable=request.retractable,
+            failed=self._failed,
         )
 
 
@@ -276,7 +282,10 @@ class TurnParts(msgspec.Struct):
             case SourceCited(source):
                 self._flush()
                 self._parts.append(source)
-            case ToolCallStarted() | ToolArgumentsDelta() | TurnEnded():
+            case TurnRetracted():
+                self.finish()
+                self._parts.clear()
+            case ToolCallStarted() | ToolArgumentsDelta() | ToolCallDropped() | TurnEnded():
                 pass
             case _:
                 assert_never(event)
@@ -311,7 +320,7 @@ class _ModelTurn(msgspec.Struct):
     _conversation: Conversation
     _client_tools: Collection[str]
     _request: ModelRequest
-    _usage_before: Usage
+    usage_before: Usage
     is_last: bool
     _parts: TurnParts = msgspec.field(default_factory=TurnParts)
     _ended: TurnEnded | None = None
@@ -376,6 +385,11 @@ class _ModelTurn(msgspec.Struct):
         match event:
             case TextDelta(text) | ReasoningDelta(text) | ToolArgumentsDelta(_, text):
                 self._output.append(text)
+            case TurnRetracted(failed) if failed:
+                lost = complete_usage(Usage(), self._request, self._output)
+                self._output.clear()
+                self.usage_before = _add(self.usage_before, lost)
+                self._conversation.on_usage(lost)
             case TurnEnded(reason, reported, model):
                 usage = complete_usage(reported, self._request, self._output)
                 self._ended = TurnEnded(reason, usage, model)
@@ -400,7 +414,7 @@ class _ModelTurn(msgspec.Struct):
             self._parts.set_on_call(call_id, approval=approval)
         if not (parts := self._parts.finish()):
             return
-        usage = _add(self._usage_before, self._ended.usage) if self._ended and self.final_stop_reason else UNSET
+        usage = _add(self.usage_before, self._ended.usage) if self._ended and self.final_stop_reason else UNSET
         turn = AssistantMessage(parts, self._conversation.request.message_id, self._ended is None, usage)
         messages: tuple[Message, ...] = (turn, *results)
         if not all(isinstance(part, Reasoning) for part in parts):

@@ -4,9 +4,11 @@ import functools
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, Message, ModelOptions, ToolChoice, ToolSchema
+from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, Message, ModelOptions, Retractable, ToolChoice, ToolSchema
 
 __all__ = ["ModelRequest", "Provider", "capabilities_of"]
 
@@ -23,6 +25,10 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
         model_id: The model that the request chose; empty for the provider's own choice.
         conversation_id: The same for all turns of a conversation, so that a provider can route them to one cache.
         deadline: When the answer ends, in seconds on the event loop's clock; retries never go past it.
+        retractable: What can be taken back of a turn that has begun.
+        retries: Whether an attempt that fails is repeated; not while there is another model to ask.
+        failed: The models that have failed in this answer, one set for all its turns: a provider that fails over adds
+            to it, and asks others first.
     """
 
     messages: tuple[Message, ...]
@@ -32,6 +38,9 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
     model_id: str = ""
     conversation_id: str = ""
     deadline: float = float("inf")
+    retractable: Retractable = "nothing"
+    retries: bool = True
+    failed: set[str] = msgspec.field(default_factory=set)
 
 
 @runtime_checkable

@@ -48,13 +48,14 @@ NAMESPACE: Final = "Winterbourne"
 SERVICE: Final = "chat"
 
 OutcomeMetric = Literal["ConversationsCut", "Errors", "Rejections", "Requests", "Stops", "StoreErrors"]
+ModelMetric = Literal["GuardrailInterventions", "ModelFailovers"]
 StreamMetric = Literal["Heartbeats", "InputTokens", "OutputTokens", "StreamDuration", "TimeToFirstToken"]
 ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "LoopStalls", "MemoryUsed", "ToolsLeftOut"]
 PoolMetric = Literal["PoolConnectionsIdle", "PoolConnectionsOpen", "PoolRequestsWaiting"]
 ToolMetric = Literal[
     "Approvals", "BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolStalls", "ToolTimeouts"
 ]
-Metric = Literal[OutcomeMetric, StreamMetric, ProcessMetric, PoolMetric, ToolMetric]
+Metric = Literal[OutcomeMetric, ModelMetric, StreamMetric, ProcessMetric, PoolMetric, ToolMetric]
 
 TOOL_METRICS: Final[tuple[str, ...]] = get_args(ToolMetric)
 METRICS: Final[tuple[str, ...]] = get_args(Metric)

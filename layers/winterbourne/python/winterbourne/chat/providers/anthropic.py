@@ -5,7 +5,6 @@ https://docs.anthropic.com/en/api/messages-streaming
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 import msgspec
 import orjson
@@ -22,13 +21,12 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.providers.errors import ErrorHints, raise_if_error
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import fit_thinking
-from winterbourne.chat.providers.provider_config import ApiKey
+from winterbourne.chat.providers.provider_config import configure
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments, token_count
 from winterbourne.chat.settings import ModelSettings
 from winterbourne.override import override
@@ -37,7 +35,6 @@ __all__ = ["AnthropicParser", "AnthropicProvider", "make"]
 
 DEFAULT_MODEL: Final = "claude-haiku-4-5"
 _API_VERSION: Final = "2023-06-01"
-_OFFICIAL_HOST: Final = "api.anthropic.com"
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -228,8 +225,5 @@ def make(settings: ModelSettings) -> AnthropicProvider:
     Raises:
         SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or Anthropic's own URL has no key.
     """
-    url = settings.anthropic_base_url
-    key = ApiKey(settings.anthropic_api_key, "ANTHROPIC_API_KEY", settings.model_api_key_secret_arn)
-    if not key.is_set and urlsplit(url).hostname == _OFFICIAL_HOST:
-        raise SettingsError("ANTHROPIC_API_KEY: needed for Anthropic; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    return AnthropicProvider(settings, key, ErrorHints(key.setting, "ANTHROPIC_BASE_URL"), url)
+    key, url, url_setting = configure("anthropic", settings)
+    return AnthropicProvider(settings, key, ErrorHints(key.setting, url_setting), url)

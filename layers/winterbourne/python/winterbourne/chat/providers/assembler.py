@@ -30,6 +30,7 @@ from winterbourne.chat.core.events import (
     ToolCallSigned,
     ToolCallStarted,
     TurnEnded,
+    TurnRetracted,
     Usage,
 )
 from winterbourne.chat.core.messages import Opaque
@@ -174,6 +175,14 @@ class TurnAssembler(msgspec.Struct):
         opaque = self._opaque(self._reasoning_field, {} if was_redacted else fields, always=bool(signature or redacted))
         self._events.append(ReasoningEnded("" if was_redacted else signature, redacted, opaque))
         self._in_reasoning, self._reasoning_field, self.signature = False, "", ""
+
+    def retract(self, kept: str) -> None:
+        """Take back what the turn has said but for this, its last text; not once a call is ready, which then runs."""
+        is_all = not self._has_text and "".join(self._pieces) == kept
+        if is_all or any(call.ready for call in self._all_calls):
+            return
+        self._switch_to(TextDelta, self._text_redactor)
+        self._events += [TurnRetracted(), TextDelta(redact(kept))]
 
     def start_tool_call(self, key: Hashable, call_id: str, name: str) -> None:
         """Start a call; `key` is how the provider refers to it from now on."""

@@ -120,6 +120,7 @@ class HttpProvider(ABC):
         request = fold_system_messages(request)
         if _has_opaque_data(request):
             request = drop_foreign(request, self._origin(request))
+        max_attempts = MAX_ATTEMPTS if request.retries else 1
         for attempt in itertools.count(1):
             has_output = False
             try:
@@ -130,7 +131,7 @@ class HttpProvider(ABC):
             except (ModelBusy, ModelUnreachable) as error:
                 pause_s = _pause_s(error, attempt)
                 resumes_at = asyncio.get_running_loop().time() + pause_s
-                if has_output or attempt == MAX_ATTEMPTS or resumes_at >= request.deadline:
+                if has_output or attempt == max_attempts or resumes_at >= request.deadline:
                     raise
                 _LOGGER.warning("retrying the model's provider in %.1f s: %s", pause_s, error)
             else:
@@ -168,7 +169,9 @@ class HttpProvider(ABC):
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         response = await self._open_stream(request)
         model = f"{self.name}:{request.model_id or self._model_id}"
-        parser = self.parser_type(TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model))
+        can_retract = request.retractable == "everything"
+        assembler = TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model)
+        parser = self.parser_type(assembler, can_retract=can_retract)
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:

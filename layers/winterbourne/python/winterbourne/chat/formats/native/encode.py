@@ -10,6 +10,8 @@
 
 The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out`, `cancelled` or
 `denied`; or it is `approval_requested`, and goes on in the answer to a request that has the decision.
+After `{"type":"retract"}`, which only clients get that ask for it, all `content` and `reasoning` since the last `start`
+or `tool_call` is void: it begins anew.
 The terminal frame is `done`, `error` (`code`, `message`, `request_id`) or `stopped` (`reason`).
 """
 
@@ -26,6 +28,7 @@ from winterbourne.chat.formats.json_text import single_line
 
 __all__ = ["NativeEncoder", "tool_call_frame_prefix", "tool_finished_frame"]
 
+RETRACT_FRAME: Final = b'data: {"type":"retract"}\n\n'
 DONE_FRAME: Final = (
     b'data: {"type":"done","stop_reason":"%b","usage":{"input":%d,"output":%d,"cached":%d},"turns":%d}\n\n'
 )
@@ -38,8 +41,13 @@ def tool_call_frame_prefix(name: str, status: str) -> bytes:
 
 
 class NativeEncoder(sse.SseResponse):
-    """Encodes events as native frames. Keeps the arguments of each call for its `started` frame."""
+    """Encodes events as native frames. Keeps the arguments of each call for its `started` frame.
 
+    Attributes:
+        can_retract: Whether the client drops what a turn has shown when it is told to.
+    """
+
+    can_retract: bool = False
     _arguments: dict[str, str] = msgspec.field(default_factory=dict)
 
     def encode(self, batch: e.EventBatch) -> bytes:
@@ -85,12 +93,12 @@ class NativeEncoder(sse.SseResponse):
                 return b'data: {"type":"stopped","reason":"%b"}\n\n' % reason.encode()
             case e.TurnStarted() | e.TurnEnded() | e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta():
                 return b""
-            case e.ToolCallSigned():
+            case e.ToolCallSigned() | e.ToolCallDropped():  # of a call that is not ready, nothing is shown
                 return b""
             case e.SourceCited():
                 return b""
             case e.TurnRetracted():
-                return b""
+                return RETRACT_FRAME if self.can_retract else b""  # else nothing was shown
             case _:
                 assert_never(event)
 

@@ -94,6 +94,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
         max_tokens=decoded.max_completion_tokens or decoded.max_tokens,
         tool_choice=_tool_choice(decoded.tool_choice),
         client_tools=tools,
+        retractable="nothing" if tools and decoded.stream else "calls" if decoded.stream else "everything",
     )
     return chat_request, _make_encoder(decoded, frozenset(tool.name for tool in tools))
 
