@@ -111,7 +111,7 @@ class NativeClient(Client):
         frames = response.frames
         turns = [""]
         for frame in frames:
-            if frame["type"] in {"tool_call", "retract"}:
+            if frame["type"] in {"turn", "retract"}:
                 turns = [*turns[: -1 if frame["type"] == "retract" else None], ""]
             turns[-1] += frame["delta"] if frame["type"] == "content" else ""
         text, last = "".join(turns), frames[-1]

@@ -21,7 +21,31 @@ from tests.contract.providers.rules import Refusal, refusals
 from tests.transcripts import event_stream_message
 from tests.upstream import Exchange, upstream
 
-__all__ = ["Answer", "StrictProvider", "strict_providers"]
+__all__ = ["GUARDRAIL_TRACE", "Answer", "StrictProvider", "strict_providers"]
+
+
+GUARDRAIL_TRACE: Mapping[str, Any] = {
+    "modelOutput": ["the secret course"],
+    "actionReason": "Guardrail blocked.",
+    "inputAssessment": {
+        "g1": {
+            "topicPolicy": {"topics": [{"name": "Smuggling", "type": "DENY", "action": "BLOCKED", "detected": True}]},
+            "wordPolicy": {"customWords": [{"match": "contraband", "action": "BLOCKED"}], "managedWordLists": []},
+            "contentPolicy": {"filters": [{"type": "INSULTS", "confidence": "LOW", "action": "NONE"}]},
+        }
+    },
+    "outputAssessments": {
+        "g1": [
+            {
+                "sensitiveInformationPolicy": {
+                    "piiEntities": [{"match": "ada@example.com", "type": "EMAIL", "action": "ANONYMIZED"}],
+                    "regexes": [{"name": "berth", "match": "B-12", "regex": "B-.*", "action": "BLOCKED"}],
+                }
+            }
+        ]
+    },
+}
+"""Of a guardrail that has found something: the words that it found are in `match` and `modelOutput`."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +57,14 @@ class Answer:
         calls: Name and arguments of each call; the arguments are JSON text, which may be broken.
         cut: Whether the connection breaks before the end.
         silent: Whether the model does not think this time, though it could.
+        blocked: What a guardrail says after or in place of the text, if one was asked for.
     """
 
     text: str = ""
     calls: tuple[tuple[str, str], ...] = ()
     cut: bool = False
     silent: bool = False
+    blocked: str = ""
 
 
 @dataclass
@@ -125,7 +151,8 @@ class StrictProvider:
             case "anthropic":
                 yield from self._anthropic(answer.text, thought, calls)
             case "bedrock":
-                yield from self._bedrock(answer.text, thought, calls)
+                blocked = answer.blocked if "guardrailConfig" in request.body else ""
+                yield from self._bedrock(answer.text, thought, calls, blocked)
             case _:
                 yield from self._chat(answer.text, thought, calls)
 
@@ -181,7 +208,9 @@ class StrictProvider:
 
     # ConverseStream.
 
-    def _bedrock(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+    def _bedrock(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], blocked: str = ""
+    ) -> Iterator[bytes]:
         yield event_stream_message("messageStart", {"role": "assistant", "p": "abc"})
         index = itertools.count()
         if thought:
@@ -190,9 +219,9 @@ class StrictProvider:
             for reasoning in ({"text": thought}, {"signature": signature}):
                 yield _converse_delta(at, {"reasoningContent": reasoning})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
-        if text:
+        if text or blocked:
             at = next(index)
-            for piece in _halves(text):
+            for piece in (*_halves(text), *([blocked] if blocked else [])):
                 yield _converse_delta(at, {"text": piece})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
         for call_id, name, arguments in calls:
@@ -202,9 +231,11 @@ class StrictProvider:
             for piece in _halves(arguments):
                 yield _converse_delta(at, {"toolUse": {"input": piece}})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
-        yield event_stream_message("messageStop", {"stopReason": "tool_use" if calls else "end_turn"})
+        reason = "guardrail_intervened" if blocked else "tool_use" if calls else "end_turn"
+        yield event_stream_message("messageStop", {"stopReason": reason})
         usage = {"inputTokens": 9, "outputTokens": 5, "totalTokens": 14}
-        yield event_stream_message("metadata", {"usage": usage, "metrics": {"latencyMs": 10}})
+        trace = {"trace": {"guardrail": GUARDRAIL_TRACE}} if blocked else {}
+        yield event_stream_message("metadata", {"usage": usage, "metrics": {"latencyMs": 10}, **trace})
 
     # Chat Completions.
 

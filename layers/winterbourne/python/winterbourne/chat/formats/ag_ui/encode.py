@@ -72,13 +72,14 @@ class AgUiEncoder(sse.SseEncoder):
     @override
     def encode(self, batch: e.EventBatch) -> bytes:
         """The frames of a batch, joined."""
-        self._events += batch
         if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
+            self._events.append(event)
             return self._text_delta(event.text)
         return b"".join([self._frames(event) for event in batch])
 
     @override
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
+        self._events.append(event)
         match event:
             case e.TextDelta(text):
                 return self._text_delta(text)

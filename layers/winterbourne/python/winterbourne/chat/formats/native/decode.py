@@ -91,7 +91,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
 
     With `store`, `messages` holds only new messages: none to regenerate the last answer, or to go on with it after
     `decisions`. Without, its last turn has the calls that are decided, each with its `approval`. `message_id` is the
-    answer that goes on. `retractions` says that the client knows the frame `retract`.
+    answer that goes on. `retractions` says that the client knows the frames `retract` and `turn`.
     """
     decoded = convert_body(body, _Body, _Message)
     chat_request = ChatRequest(
@@ -112,8 +112,8 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
     return chat_request, NativeEncoder(decoded.retractions)
 
 
-def _resume(_: ResumedAnswer) -> NativeEncoder:
-    return NativeEncoder(can_retract=True)
+def _resume(answer: ResumedAnswer) -> NativeEncoder:
+    return NativeEncoder(can_retract=answer.retractable == "everything")
 
 
 FORMAT: Final = Format("/chat", decode, encode_json_error, resume=_resume, numbers_frames=True)

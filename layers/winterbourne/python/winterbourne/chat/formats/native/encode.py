@@ -10,8 +10,8 @@
 
 The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out`, `cancelled` or
 `denied`; or it is `approval_requested`, and goes on in the answer to a request that has the decision.
-After `{"type":"retract"}`, which only clients get that ask for it, all `content` and `reasoning` since the last `start`
-or `tool_call` is void: it begins anew.
+Clients that ask for it also get `{"type":"turn"}` between two turns, and `{"type":"retract"}` where all `content` and
+`reasoning` since the last `start` or `turn` is void: another model begins it anew.
 The terminal frame is `done`, `error` (`code`, `message`, `request_id`) or `stopped` (`reason`).
 """
 
@@ -28,6 +28,7 @@ from winterbourne.chat.formats.json_text import single_line
 
 __all__ = ["NativeEncoder", "tool_call_frame_prefix", "tool_finished_frame"]
 
+TURN_FRAME: Final = b'data: {"type":"turn"}\n\n'
 RETRACT_FRAME: Final = b'data: {"type":"retract"}\n\n'
 DONE_FRAME: Final = (
     b'data: {"type":"done","stop_reason":"%b","usage":{"input":%d,"output":%d,"cached":%d},"turns":%d}\n\n'
@@ -91,7 +92,9 @@ class NativeEncoder(sse.SseResponse):
                 return b'data: {"type":"error","code":%b,"message":%b,"request_id":%b}\n\n' % fields
             case e.ConversationStopped(reason):
                 return b'data: {"type":"stopped","reason":"%b"}\n\n' % reason.encode()
-            case e.TurnStarted() | e.TurnEnded() | e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta():
+            case e.TurnStarted(turn):
+                return TURN_FRAME if self.can_retract and turn > 1 else b""
+            case e.TurnEnded() | e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta():
                 return b""
             case e.ToolCallSigned() | e.ToolCallDropped():  # of a call that is not ready, nothing is shown
                 return b""
