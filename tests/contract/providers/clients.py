@@ -20,7 +20,7 @@ from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.override import override
 
-__all__ = ["CLIENTS", "Client", "Reply", "Talk"]
+__all__ = ["CLIENTS", "AgUiClient", "AiSdkClient", "Client", "Reply", "Talk"]
 
 MEASURE = {"type": "object", "properties": {"what": {"type": "string"}}}
 """The parameters of `measure`, a tool that the client runs."""

@@ -14,8 +14,9 @@ from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 
-__all__ = ["CALLS", "FINAL", "OPENING", "Harbour", "Outcome", "harbour", "positions"]
+__all__ = ["CALLS", "FINAL", "OPENING", "QUESTION", "Harbour", "Outcome", "harbour", "positions"]
 
+QUESTION: Final = "1 + 2, and ships?"
 OPENING: Final = "Let me add. "
 FINAL: Final = "It is 3, and 3 ships."
 CALLS: Final = (("add", '{"a":1,"b":2}'), ("count_ships", '{"harbour":"Whitby"}'))
@@ -79,7 +80,7 @@ class Harbour:
         ran: list[str] = []
         asker = CLIENTS[client]() if isinstance(client, str) else client
         service = build(Settings.of(**self.settings), self.tools(ran), telemetry.make_logger())
-        asker.user("1 + 2, and ships?")
+        asker.user(QUESTION)
         response, body = RecordedResponse(), asker.body((), **options)
         await service.handle(event("POST", asker.path, body), cast("ResponseStream", response), FakeLambdaContext())
         reply = asker.read(response) if response.status == 200 else Reply(response.status, error="refused")
