@@ -120,9 +120,7 @@ def configure(provider: str, settings: ModelSettings) -> tuple[ApiKey, str, str]
         setting = setting if url else "BEDROCK_REGION"
         url = url or f"https://bedrock-runtime.{region}.amazonaws.com"
     if not key.is_set and official_host and urlsplit(url).hostname == official_host:
-        raise SettingsError(
-            f"{name}: needed for {official_host}; on AWS set {_ARN_SETTING} or {name}_SECRET_ARN instead"
-        )
+        raise SettingsError(f"{name}: needed for {official_host}; on AWS set {_ARN_SETTING} instead")
     return key, parse_base_url(url, setting), setting
 
 
