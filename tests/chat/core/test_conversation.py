@@ -340,6 +340,13 @@ class TestHistory:
         self.run(provider, REQUEST)
         assert provider.requests[1].messages == (HELLO,)
 
+    def test_has_a_paused_turn_once_that_says_the_same_again(self) -> None:
+        """To whoever reads it again, two equal turns of one answer are one and its copy."""
+        paused = [TurnEnded("pause")]
+        provider = FakeProvider([[TextDelta("so")], paused], [[TextDelta("so")], paused], answer("done"))
+        self.run(provider, REQUEST)
+        assert provider.requests[2].messages == (HELLO, AssistantMessage((Text("so"),), "m"))
+
     @jumping
     async def test_that_ends_with_an_answer_is_continued_by_the_user(self) -> None:
         provider = FakeProvider(answer("more"))
@@ -652,7 +659,7 @@ class TestCallThatWaitsForAPerson:
         chat = conversation(emitted, FakeProvider(), stored.append, request=self.deciding())
         chat.tools = AskingTools(asks_again=True)
         await chat.run()
-        assert emitted[-1] == ConversationEnded("approval", Usage(cost=0.0), 0)
+        assert emitted[-1] == ConversationEnded("approval", Usage(), 0)
         assert stored == [undecided_result(self.CALL, Approval("id2", 9))]
 
     @jumping

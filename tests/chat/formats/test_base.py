@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from tests.chat.formats.wire import attempt, read
 from tests.chat.request_bodies import bodies
-from winterbourne.chat.core.messages import ChatRequest
+from winterbourne.chat.core.messages import ChatRequest, Usage
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
-from winterbourne.chat.formats.base import Format
+from winterbourne.chat.formats.base import Format, encode_usage
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.settings import RequestSettings
 
@@ -59,3 +59,15 @@ def test_a_tool_name_that_no_provider_accepts_is_rejected(wire_format: Format, n
     outcome = attempt(lambda: read(wire_format, {"messages": [message], "tools": tools[wire_format.path]}))
     assert isinstance(outcome, RequestRejected)
     assert str(outcome).startswith("tools")
+
+
+def test_usage_in_words_that_two_formats_share_has_three_counts_always_and_the_rest_where_there_is_any() -> None:
+    assert encode_usage(Usage()) == {"inputTokens": 0, "outputTokens": 0, "cachedInputTokens": 0}
+    assert encode_usage(Usage(9, 4, 2, 3, 1, 0.25)) == {
+        "inputTokens": 9,
+        "outputTokens": 4,
+        "cachedInputTokens": 2,
+        "cacheWriteInputTokens": 3,
+        "reasoningTokens": 1,
+        "cost": 0.25,
+    }

@@ -103,6 +103,11 @@ class TestFrames:
             "turns": 2,
         }
 
+    def test_done_says_more_of_the_usage_where_there_is_more(self) -> None:
+        [frame] = data_of(frames(e.ConversationEnded("stop", e.Usage(9, 4, 2, 3, 1, 0.00123), 2)))
+        counts = {"input": 9, "output": 4, "cached": 2, "cache_write": 3, "reasoning": 1}
+        assert frame["usage"] == {**counts, "cost": 0.00123}
+
     def test_error_and_stopped_are_terminal_frames(self) -> None:
         failed = e.ConversationFailed("model_busy", "later", "r-1")
         error, stopped = data_of(frames(failed, e.ConversationStopped("user")))

@@ -99,6 +99,17 @@ class TestChunks:
         assert usage["usage"]["total_tokens"] == 13
         assert [chunk for chunk in chunks(ended)[:-1] if "usage" in chunk] == []
 
+    def test_usage_has_cache_writes_reasoning_and_the_cost_where_they_are_known(self) -> None:
+        ended = e.ConversationEnded("stop", e.Usage(9, 4, 2, 3, 1, 0.25), 1)
+        assert chunks(ended, stream_options={"include_usage": True})[-2]["usage"] == {
+            "prompt_tokens": 9,
+            "completion_tokens": 4,
+            "total_tokens": 13,
+            "prompt_tokens_details": {"cached_tokens": 2, "cache_write_tokens": 3},
+            "completion_tokens_details": {"reasoning_tokens": 1},
+            "cost": 0.25,
+        }
+
     def test_an_error_is_an_error_object(self) -> None:
         failed = e.ConversationFailed("model_busy", "later", "r-1", 503)
         _, error, done = chunks(e.TextDelta("Hel"), failed)

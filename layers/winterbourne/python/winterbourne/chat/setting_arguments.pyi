@@ -24,6 +24,7 @@ class SettingArguments(TypedDict, total=False):
     model_max_tokens: int
     model_idle_timeout: float
     model_extra_body: str
+    model_capabilities: str
     system_prompt: str
     system_prompt_from_request: bool
     scripted_words_per_second: float

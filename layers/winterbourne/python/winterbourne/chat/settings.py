@@ -120,6 +120,11 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """JSON object that is merged into the body of every request to the provider, for options without a setting, such as
     `{"reasoning_effort":"low"}`; its fields win over the engine's. Unset: nothing is added.
     """
+    model_capabilities: str = ""
+    """JSON object of what models take, where the engine does not know it: by patterns of their ids, the fields of
+    `Capabilities` that differ, such as `{"gemma*": {"tools": false, "window": 8192}}`. Unset: what is known of each
+    family of models, and what their refusals teach.
+    """
     system_prompt: str = ""
     """System prompt put before every conversation; the `instructions` of `Chat`. A request's own, if allowed, follows
     after a blank line.

@@ -23,7 +23,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         images: Whether it takes images.
         image_urls: Whether it takes them by URL, too.
         documents: The media types of documents that it takes as they are. Text of other types is sent as text.
-        reasoning: The levels that it has; empty for a model that does not think.
+        reasoning: The levels that it has; empty for a model that does not think, None if that is not known.
         schema: Whether it keeps to a JSON schema itself; else its answer is validated, and mended once.
         citations: Whether it can cite the documents it is given.
         window: Tokens that fit into one request and its answer together.
@@ -35,7 +35,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     images: bool = True
     image_urls: bool = False
     documents: frozenset[str] = frozenset()
-    reasoning: tuple[ReasoningEffort, ...] = ()
+    reasoning: tuple[ReasoningEffort, ...] | None = ()
     schema: bool = False
     citations: bool = False
     window: int = 128_000

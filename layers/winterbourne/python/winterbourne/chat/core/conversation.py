@@ -194,7 +194,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             self.log_fields["answered_by"] = ended.model
             reason = turn.final_stop_reason
         self.log_fields["stop_reason"] = reason
-        await self.emit((*before, ConversationEnded(reason, usage, number)))
+        await self.emit((*before, ConversationEnded(reason, usage if number else Usage(), number)))
 
     async def _decide(self, calls: Sequence[ToolCall], history: list[Message]) -> StopReason | None:
         """Run the calls that a person has allowed, and put all their results into `history`.
@@ -409,7 +409,10 @@ class _ModelTurn(msgspec.Struct):
             self._calls.start(call)
 
     def _append_to_history(self, history: list[Message], results: Sequence[ToolMessage]) -> None:
-        """Append the turn and its results. A turn of reasoning alone is only stored: `history` stays normalized."""
+        """Append the turn and its results; `history` stays normalized.
+
+        So a turn of reasoning alone is only stored, and so is one that says again what the paused turn before it said.
+        """
         for call_id, approval in self._calls.pending.items() if self._calls else ():
             self._parts.set_on_call(call_id, approval=approval)
         if not (parts := self._parts.finish()):
@@ -417,7 +420,7 @@ class _ModelTurn(msgspec.Struct):
         usage = _add(self.usage_before, self._ended.usage) if self._ended and self.final_stop_reason else UNSET
         turn = AssistantMessage(parts, self._conversation.request.message_id, self._ended is None, usage)
         messages: tuple[Message, ...] = (turn, *results)
-        if not all(isinstance(part, Reasoning) for part in parts):
+        if not all(isinstance(part, Reasoning) for part in parts) and history[-1:] != [*messages]:
             history += messages
         if on_message := self._conversation.on_message:
             for message in messages:

@@ -88,8 +88,8 @@ class Opaque(msgspec.Struct, frozen=True, omit_defaults=True):
     fields: str = ""
 
 
-class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Token counts, as reported or estimated.
+class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Token counts, as reported or estimated. As JSON it always has the first three; of the others, what there is.
 
     Attributes:
         input: All that was sent, from a cache or not.
@@ -100,9 +100,9 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         cost: What it cost, in dollars; None if the model's prices are not known.
     """
 
-    input: int = 0
-    output: int = 0
-    cached: int = 0
+    input: int = msgspec.field(default_factory=int)  # unlike a default, never omitted
+    output: int = msgspec.field(default_factory=int)
+    cached: int = msgspec.field(default_factory=int)
     cache_write: int = 0
     reasoning: int = 0
     cost: float | None = None

@@ -5,7 +5,7 @@ types and the small structs are for what decoders convert bodies to.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -198,9 +198,19 @@ def encode_text_error(status: int, _code: str, message: str, request_id: str) ->
     return "text/plain; charset=utf-8", text.encode(errors="replace")
 
 
-def encode_usage(usage: Usage) -> dict[str, int]:
-    """Token counts in the words that the AI SDK and AG-UI share."""
-    return {"inputTokens": usage.input, "outputTokens": usage.output, "cachedInputTokens": usage.cached}
+_USAGE_NAMES: Final = {
+    "input": "inputTokens",
+    "output": "outputTokens",
+    "cached": "cachedInputTokens",
+    "cache_write": "cacheWriteInputTokens",
+    "reasoning": "reasoningTokens",
+    "cost": "cost",
+}
+
+
+def encode_usage(usage: Usage) -> dict[str, float]:
+    """Token counts in the words that the AI SDK and AG-UI share; the cost, which both allow, in dollars."""
+    return {_USAGE_NAMES[name]: count for name, count in msgspec.to_builtins(usage).items()}
 
 
 def explain_failure(message: str, request_id: str) -> str:

@@ -14,13 +14,13 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar, Final, cast
+from urllib.parse import urlsplit
 
 import h11
 import httpx
 import msgspec
 import orjson
 
-from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.core.messages import AssistantMessage, Source, SystemMessage, Text, ToolCall
 from winterbourne.chat.core.provider import ModelRequest
@@ -36,6 +36,7 @@ from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
+from winterbourne.chat.providers.capabilities import Family, family_of, parse_capabilities
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
 from winterbourne.chat.providers.lessons import (
     FOR_EVERY_MODEL,
@@ -77,7 +78,7 @@ class HttpProvider(ABC):
         base_url: The provider's base URL.
 
     Raises:
-        SettingsError: The base URL is invalid, or MODEL_EXTRA_BODY is not a JSON object.
+        SettingsError: The base URL is invalid, MODEL_EXTRA_BODY is not a JSON object, or MODEL_CAPABILITIES is wrong.
     """
 
     name: str
@@ -100,16 +101,17 @@ class HttpProvider(ABC):
         self._settings = settings
         self._model_id = settings.model_id or self.default_model
         self._extra_body = parse_extra_body(settings.model_extra_body)
+        parse_capabilities(settings.model_capabilities)
         self._base_url = parse_base_url(base_url, error_hints.base_url)
+        self._host = urlsplit(self._base_url).hostname or ""
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
         self._learned: dict[str, Learned] = {}  # by model: those of `lessons` that it has taught
 
-    def capabilities(self, model_id: str) -> Capabilities:
+    def capabilities(self, model_id: str) -> Family:
         """What a model takes; `model_id` as in `ModelRequest`."""
-        del model_id
-        return Capabilities(image_urls=self.takes_image_urls)
+        return family_of(self.name, self._host, model_id or self._model_id, self._settings.model_capabilities)
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn. An attempt that fails before its first batch is repeated if that makes sense.

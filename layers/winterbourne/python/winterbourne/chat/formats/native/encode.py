@@ -8,6 +8,8 @@
     data: {"type":"tool_call","name":"pay","status":"approval_requested","id":"call_2","arguments":"{}","approval":{}}
     data: {"type":"done","stop_reason":"stop","usage":{"input":9,"output":4,"cached":0},"turns":2}
 
+`usage` also has `cache_write`, `reasoning` (tokens) and `cost` (dollars) where they are known and not 0.
+
 The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out`, `cancelled` or
 `denied`; or it is `approval_requested`, and goes on in the answer to a request that has the decision.
 Clients that ask for it also get `{"type":"turn"}` between two turns, and `{"type":"retract"}` where all `content` and
@@ -30,9 +32,6 @@ __all__ = ["NativeEncoder", "tool_call_frame_prefix", "tool_finished_frame"]
 
 TURN_FRAME: Final = b'data: {"type":"turn"}\n\n'
 RETRACT_FRAME: Final = b'data: {"type":"retract"}\n\n'
-DONE_FRAME: Final = (
-    b'data: {"type":"done","stop_reason":"%b","usage":{"input":%d,"output":%d,"cached":%d},"turns":%d}\n\n'
-)
 
 
 @functools.lru_cache(maxsize=512)
@@ -86,7 +85,8 @@ class NativeEncoder(sse.SseResponse):
                 ids = string(conversation_id), string(message_id), string(model)
                 return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % ids
             case e.ConversationEnded(stop_reason, usage, turns):
-                return DONE_FRAME % (stop_reason.encode(), usage.input, usage.output, usage.cached, turns)
+                end = stop_reason.encode(), msgspec.json.encode(usage), turns
+                return b'data: {"type":"done","stop_reason":"%b","usage":%b,"turns":%d}\n\n' % end
             case e.ConversationFailed(code, message, request_id):
                 fields = string(code), string(message), string(request_id)
                 return b'data: {"type":"error","code":%b,"message":%b,"request_id":%b}\n\n' % fields

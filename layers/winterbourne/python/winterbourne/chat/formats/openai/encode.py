@@ -268,12 +268,18 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
 
 
 def _usage(usage: e.Usage) -> dict[str, Any]:
-    return {
+    """With the fields that OpenAI's has; `cost`, in dollars, is that of OpenRouter."""
+    told: dict[str, Any] = {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
         "total_tokens": usage.input + usage.output,
         "prompt_tokens_details": {"cached_tokens": usage.cached},
     }
+    if usage.cache_write:
+        told["prompt_tokens_details"]["cache_write_tokens"] = usage.cache_write
+    if usage.reasoning:
+        told["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    return told if usage.cost is None else told | {"cost": usage.cost}
 
 
 def encode_error_response(status: int, code: str, message: str, request_id: str) -> tuple[str, bytes]:

@@ -1,0 +1,238 @@
+"""What each model takes: one table of model families, and what MODEL_CAPABILITIES says of models beside it. Pure.
+
+The rows are from the providers' documentation and from what public clients have found; what no row says, a refusal
+teaches (`lessons`). A row's pattern is searched for in `HOST MODEL`; of rows that match, the later ones win
+field by field. `refuses` takes names away from `options`.
+"""
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+import msgspec
+
+from winterbourne.chat.core.capabilities import BASIC_OPTIONS, Capabilities
+from winterbourne.chat.core.messages import ReasoningEffort
+from winterbourne.chat.errors import SettingsError
+
+__all__ = ["ALL_OPTIONS", "LEVELS", "Family", "Way", "family_of", "nearest_level", "parse_capabilities"]
+
+LEVELS: Final[tuple[ReasoningEffort, ...]] = get_args(ReasoningEffort)
+"""From no reasoning to the most."""
+
+_SAMPLING: Final = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
+_CLAUDE_OPTIONS: Final = BASIC_OPTIONS | {"top_p", "stop"}
+ALL_OPTIONS: Final = _SAMPLING | BASIC_OPTIONS | {"stop", "seed", "parallel_tool_calls"}
+"""Of Chat Completions."""
+
+
+Way: TypeAlias = Literal[
+    "", "effort", "nested", "adaptive", "between_tools", "budget", "switch", "deepseek", "qwen", "nova"
+]
+"""How reasoning is asked for, as in `reasoning.WAYS`; empty for no way."""
+
+
+class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the models of a family take, and how their provider is asked for it.
+
+    Attributes:
+        asks: How reasoning is asked for.
+        thinks: Whether it thinks unless it is told otherwise.
+        not_while_thinking: The names of the `ModelOptions` that it refuses while it thinks.
+        forces_tools: Whether it can be made to call a tool.
+        binds: Whether it refuses its thinking after anything before it has changed, unless it is told to drop it.
+        max_output: The most output tokens of one turn; 0 if that is not known.
+    """
+
+    asks: Way = ""
+    thinks: bool = False
+    not_while_thinking: frozenset[str] = frozenset()
+    forces_tools: bool = True
+    binds: bool = False
+    max_output: int = 0
+
+
+def _levels(first: ReasoningEffort, last: ReasoningEffort, *leave_out: ReasoningEffort) -> tuple[ReasoningEffort, ...]:
+    span = LEVELS[LEVELS.index(first) : LEVELS.index(last) + 1]
+    return tuple(level for level in span if level not in leave_out)
+
+
+_PDF: Final = frozenset({"application/pdf"})
+_OFFICE: Final = frozenset(
+    {
+        "application/msword",
+        "application/vnd.ms-excel",
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    }
+)
+_PLAIN: Final[dict[str, Any]] = {"reasoning": ()}
+_TEXT_ONLY: Final[dict[str, Any]] = {"images": False, "documents": frozenset()}
+_NO_SAMPLING: Final[dict[str, Any]] = {"refuses": _SAMPLING}
+_ALWAYS: Final[dict[str, Any]] = {"thinks": True, "asks": "", "reasoning": ("high",)}
+_GPT_ALWAYS: Final[dict[str, Any]] = {"refuses": _SAMPLING | {"stop"}, "thinks": True}
+_EFFORT: Final[dict[str, Any]] = {"asks": "effort"}
+
+_Rows: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
+
+# https://docs.anthropic.com/en/docs/about-claude/models/overview, …/build-with-claude/{effort,adaptive-thinking}
+_CLAUDE: Final[_Rows] = (
+    (r"claude-", {"reasoning": LEVELS, "asks": "budget", "documents": _PDF, "citations": True, "window": 200_000}),
+    (r"claude-", {"not_while_thinking": frozenset({"temperature", "top_p"}), "max_output": 64_000}),
+    (r"claude-(2|3-(5|opus|sonnet|haiku)|instant)", {**_PLAIN, "max_output": 8192}),
+    (r"claude-(2|3-(opus|sonnet|haiku)|instant)", {"max_output": 4096}),
+    (r"claude-(2|3-(opus|sonnet|haiku)|instant|3-5-haiku)", {"documents": frozenset(), "citations": False}),
+    (r"claude-opus-4(-[01]\b|-2025|$|@)", {"max_output": 32_000}),
+    (r"claude-((opus|sonnet)-4-[5-9]|haiku-4-5|[a-z]+-5\b)", {"schema": True}),
+    (
+        r"claude-((opus|sonnet)-4-[6-9]|[a-z]+-5\b|mythos-preview)",
+        {
+            "reasoning": _levels("none", "max", "minimal"),
+            "asks": "adaptive",
+            "window": 1_000_000,
+            "max_output": 128_000,
+        },
+    ),
+    (r"claude-(opus-4-[78]|[a-z]+-5\b)", _NO_SAMPLING),
+    (r"claude-((opus|sonnet|fable|mythos)-5\b|haiku-5-5|mythos-preview)", {"thinks": True}),
+    (r"claude-sonnet-5-5", {"asks": "between_tools"}),
+    (r"claude-((fable|mythos)-5|opus-5-5|mythos-preview)", {"reasoning": _levels("low", "max")}),
+    (r"claude-((fable|mythos)-5-[12]|(opus|sonnet)-5-5)", {"forces_tools": False}),
+    (r"claude-(fable-5-[12]|mythos-5-2|(opus|sonnet|haiku)-5-5)", {"binds": True}),
+)
+
+# Others on Bedrock, whose own fields for reasoning differ, and an unknown one is refused.
+# https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html
+_BEDROCK: Final[_Rows] = (
+    (r"nova", {"documents": _PDF | _OFFICE, "window": 300_000, "max_output": 10_000}),
+    # At `high`, Nova takes no limit of tokens: https://docs.aws.amazon.com/nova/latest/nova2-userguide/
+    (r"nova-2", {"asks": "nova", "reasoning": ("none", "low", "medium"), "max_output": 64_000}),
+    (r"nova-(2|premier)", {"window": 1_000_000}),
+    (r"nova-micro", {**_TEXT_ONLY, "window": 128_000}),
+    (r"(openai\.|glm|qwen3|deepseek|minimax|llama3-1|kimi-k2-)", _TEXT_ONLY),
+    (r"openai\.gpt-oss", {**_EFFORT, "thinks": True, "reasoning": _levels("low", "high")}),
+    (r"(openai\.gpt-[56]|xai\.)", {**_NO_SAMPLING, "asks": "nested", "thinks": True}),
+    (r"openai\.gpt-[56]", {"reasoning": _levels("none", "max", "minimal"), "window": 1_050_000}),
+    (r"(openai\.gpt-6-astra|openai\.gpt-6\.1-sol|xai\.)", {"reasoning": _levels("low", "max")}),
+    (r"qwen3(?!-coder)", {"asks": "qwen", "reasoning": ("none", "high"), "window": 262_144}),
+    (r"(deepseek\.v3\.2|zai\.glm)", {**_EFFORT, "reasoning": ("none", "high")}),
+    (r"zai\.glm-5\.3", {"thinks": True, "reasoning": _levels("low", "max")}),
+    (r"deepseek\.r1", {**_ALWAYS, "tools": False}),
+    (r"(llama|mistral|mixtral|jamba|command|palmyra|deepseek|qwen|gpt-oss)", {"forces_tools": False}),
+    (r"(titan-text|mistral-7b|mixtral)", {**_TEXT_ONLY, "tools": False, "system": False, "window": 32_000}),
+)
+
+_CHAT_COMPLETIONS: Final[_Rows] = (
+    (r"(api\.openai|azure)\.com ", {"documents": _PDF, "schema": True}),
+    (r"\b(gpt-(3\.5|4)|chatgpt|gpt-5-chat)", _PLAIN),
+    (r"\bgpt-4\.1", {"window": 1_047_576, "max_output": 32_768}),
+    # https://platform.openai.com/docs/guides/reasoning
+    (r"\bo[134]\b", {**_GPT_ALWAYS, "reasoning": _levels("low", "high"), "window": 200_000}),
+    (r"\bo[134]\b", {"refuses": _SAMPLING | {"stop", "parallel_tool_calls"}}),
+    (r"\bgpt-[56](?!-chat)", {"window": 400_000, "max_output": 128_000, "not_while_thinking": _SAMPLING}),
+    (r"\bgpt-5(?![.\d]|-chat)", {**_GPT_ALWAYS, "reasoning": _levels("minimal", "high")}),
+    (r"\bgpt-5\.1", {"reasoning": _levels("none", "high", "minimal")}),
+    (r"\b(gpt-5\.[2-9]|gpt-6)", {"reasoning": _levels("none", "max", "minimal")}),
+    (r"\b(gpt-5\.[5-9]|gpt-6)", {"thinks": True}),
+    (r"\b(gpt-5\.[6-9]|gpt-6)", {"window": 1_050_000}),
+    (r"\b(gpt-6-astra|gpt-6\.1-sol|gpt-5\.1-codex)", {**_GPT_ALWAYS, "reasoning": _levels("low", "max")}),
+    (r"\bgpt-5\.\d-pro", {**_GPT_ALWAYS, "reasoning": _levels("medium", "max")}),
+    (r"\bgpt-5-pro", {"reasoning": ("high",)}),
+    (r"\bgpt-5\.\d-chat", {**_GPT_ALWAYS, "reasoning": ("medium",)}),
+    (r"\bgpt-oss", {"thinks": True, "reasoning": _levels("low", "high")}),
+    # https://ai.google.dev/gemini-api/docs/openai#thinking
+    (r"\bgemini-", {"window": 1_048_576, "max_output": 65_536, "reasoning": _levels("low", "high")}),
+    (r"\bgemini-[23]", {"thinks": True}),
+    (r"\bgemini-2\.5-flash", {"reasoning": _levels("none", "high", "minimal")}),
+    (r"\bgemini-3(\.\d)?-flash(?<!3\.[78]-flash)", {"reasoning": _levels("minimal", "high")}),
+    (r"\bgemini-3-pro", {"reasoning": ("low", "high")}),
+    (r"\bgemini-(1|2\.0)", {**_PLAIN, "thinks": False}),
+    # https://api-docs.deepseek.com/guides/thinking_mode
+    (r"\bdeepseek-", _TEXT_ONLY),
+    (r"deepseek\.com ", {"asks": "deepseek", "thinks": True, "reasoning": ("none", "low", "high", "max")}),
+    (r"deepseek\.com .*deepseek-chat", {"thinks": False}),
+    (r"deepseek\.com .*deepseek-reasoner", _ALWAYS),
+    (r"deepseek\.com .*deepseek-v4", {"window": 1_000_000}),
+    # https://platform.kimi.ai/docs/guide/use-thinking-models
+    (r"moonshot\.\w+ ", {**_PLAIN, "forces_tools": False, "window": 262_144}),
+    (r"moonshot\.\w+ .*kimi-(k2\.7|k2-thinking|thinking)", _ALWAYS),
+    (r"moonshot\.\w+ .*kimi-k2\.[56]", {"asks": "switch", "thinks": True, "reasoning": ("none", "high")}),
+    (r"moonshot\.\w+ .*kimi-k3", {"thinks": True, "reasoning": ("low", "high", "max"), "window": 1_048_576}),
+    # https://docs.mistral.ai/capabilities/reasoning
+    (r"\b(mistral-(large|nemo|7b)|mixtral|codestral|devstral|ministral|pixtral)", _PLAIN),
+    (r"\bmagistral", _ALWAYS),
+    (r"\b(llama-?[23]|gemma-?[123]|phi-?[34]\b|qwen-?2)", _PLAIN),
+    (r"\bgemma-?[123]", {"tools": False}),
+    (r"\bgemma-?[12]", {"system": False, "window": 8192}),
+    # It finds the nearest level itself: https://openrouter.ai/docs/use-cases/reasoning-tokens
+    (r"openrouter\.ai ", {"asks": "nested", "reasoning": None}),
+)
+
+_ANY: Final = ""
+# A model that no other row knows is asked for reasoning in its API's first way.
+_FAMILIES: Final[Mapping[str, _Rows]] = {
+    "anthropic": (
+        (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}, "image_urls": True}),
+        (_ANY, {"reasoning": None, "asks": "budget"}),
+        *_CLAUDE,
+    ),
+    "bedrock": ((_ANY, {"options": _CLAUDE_OPTIONS}), *_CLAUDE, *_BEDROCK),
+    "openai": (
+        (_ANY, {"options": ALL_OPTIONS, "image_urls": True, "reasoning": None, "asks": "effort"}),
+        *_CHAT_COMPLETIONS,
+    ),
+}
+
+
+@lru_cache(maxsize=64)
+def family_of(provider: str, host: str, model_id: str, overrides: str = "") -> Family:
+    """What a model takes.
+
+    Args:
+        provider: The provider's name.
+        host: The server's host name.
+        model_id: The model's id as the provider spells it.
+        overrides: MODEL_CAPABILITIES, valid; its first pattern that matches wins over the table, field by field.
+    """
+    where = f"{host} {model_id}".lower()
+    fields: dict[str, Any] = {}
+    for pattern, values in _FAMILIES.get(provider, ()):
+        if re.search(pattern, where):
+            fields |= values
+    own = _parse(overrides)
+    matching = (own[each] for each in own if fnmatch.fnmatchcase(model_id, each))
+    fields["options"] = fields.get("options", BASIC_OPTIONS) - fields.pop("refuses", set())
+    return msgspec.convert(msgspec.to_builtins(fields) | next(matching, {}), Family)
+
+
+def parse_capabilities(text: str) -> str:
+    """Validate MODEL_CAPABILITIES: a JSON object of patterns, such as `claude-*`, each with fields of a `Family`.
+
+    Raises:
+        SettingsError: It is no such object; the message names the pattern, and the field or the value that is wrong.
+    """
+    try:
+        own = _parse(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError("MODEL_CAPABILITIES: expected a JSON object of objects, by patterns of models") from error
+    for pattern, fields in own.items():
+        try:
+            msgspec.convert(fields, Family)
+        except msgspec.ValidationError as error:
+            what = str(error).replace("`", "").replace(" - at $.", " in ")
+            raise SettingsError(f"MODEL_CAPABILITIES: {pattern}: {what[:1].lower()}{what[1:]}") from None
+    return text
+
+
+def _parse(text: str) -> dict[str, dict[str, Any]]:
+    return msgspec.json.decode(text or "{}", type=dict[str, dict[str, Any]])
+
+
+def nearest_level(level: ReasoningEffort, levels: Sequence[ReasoningEffort] | None) -> ReasoningEffort:
+    """The nearest level of those that a model has, the higher of two; the level itself if they are not known."""
+    if not levels or level in levels:
+        return level
+    at = LEVELS.index(level)
+    return min(levels, key=lambda each: (abs(LEVELS.index(each) - at), -LEVELS.index(each)))
