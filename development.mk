@@ -13,9 +13,10 @@ wheels = $(error this is the engine itself; a project has its wheel, and upgrade
 locks := layers/winterbourne/python/winterbourne/local/files/locks
 development := requirements-dev.txt
 clients := tests/contract/clients/requirements
+instructor := tests/contract/clients/instructor
 made := .bench .clients .coverage .pythons .mypy_cache .ruff_cache .hypothesis dist tests/artifacts
 
-.PHONY: source test-clients test-doors test-pythons coverage soak bench check format reference wheel layer locks
+.PHONY: source test-clients test-doors test-pythons coverage soak bench check format prices reference wheel layer locks
 source: ;
 .venv/run: $(locks)/chat.txt
 .venv/dev: $(development)
@@ -55,6 +56,9 @@ format: .venv/dev ## Format the code and fix what the linter can
 	$(bin)/ruff format .
 	$(bin)/ruff check --fix .
 
+prices: .venv/dev ## Make the table of models' prices anew from LiteLLM, as the clients' lock pins it, and print what has changed
+	@$(bin)/python -m tests.prices
+
 reference: .venv/dev ## Write the pages of docs/reference that are made from the code
 	$(bin)/python -m tests.reference
 
@@ -74,5 +78,6 @@ locks: .venv/uv
 	$(lock) $(distribution) --extra dev -c $(locks)/chat.txt -o $(locks)/dev.txt
 	$(lock) $(distribution) --extra dev --group pyproject.toml:dev -c $(locks)/dev.txt -o $(development)
 	$(lock) $(clients).in -o $(clients).txt
+	$(lock) $(instructor).in -o $(instructor).txt
 
 distribution := layers/winterbourne/pyproject.toml

@@ -18,6 +18,7 @@ from tests.transcripts import event_stream_message
 from winterbourne.chat.providers.anthropic import AnthropicParser
 from winterbourne.chat.providers.bedrock import BedrockParser
 from winterbourne.chat.providers.openai import OpenAIParser
+from winterbourne.chat.providers.openai_responses import ResponsesParser
 from winterbourne.chat.providers.stream_parser import StreamParser
 
 ENGINE = Path(__file__).parents[2] / "layers" / "winterbourne" / "python"
@@ -33,30 +34,60 @@ def figures() -> Iterable[Figure]:
         ("Bedrock", BedrockParser, _bedrock()),
     ):
         yield _parsing(name, parser, stream)
+    yield _responses_beside_chat()
     for provider, sdk in (("openai", "openai"), ("anthropic", "anthropic"), ("bedrock", "boto3")):
         yield _importing(provider, sdk)
 
 
 def _parsing(name: str, parser: Callable[[], StreamParser[Any]], stream: bytes) -> Figure:
-    reads = [stream[at : at + READ_BYTES] for at in range(0, len(stream), READ_BYTES)]
     events = [part.partition(b"data: ")[2] for part in stream.split(b"\n\n") if b"data: {" in part]
-
-    def ours() -> None:
-        feed = parser().feed
-        for read in reads:
-            feed(read)
 
     def bare() -> None:
         for event in events:
             orjson.loads(event)
 
-    parsing, loading, ratio = paired(ours, bare)
+    parsing, loading, ratio = paired(_feeding(parser, stream), bare)
     return Figure(
         name=f"{name}'s bytes to events, per token",
         ours=f"{parsing / TOKENS * 1e6:.2f} µs",
         beside=f"orjson.loads alone {loading / TOKENS * 1e6:.2f} µs" if events else "",
         ratio=ratio if events else None,
     )
+
+
+def _feeding(parser: Callable[[], StreamParser[Any]], stream: bytes) -> Callable[[], None]:
+    """Parses the stream, a packet at a time."""
+    reads = [stream[at : at + READ_BYTES] for at in range(0, len(stream), READ_BYTES)]
+
+    def feed_all() -> None:
+        feed = parser().feed
+        for read in reads:
+            feed(read)
+
+    return feed_all
+
+
+def _responses_beside_chat() -> Figure:
+    """OpenAI's newer API beside its older one; both have the same tokens."""
+    new, old, ratio = paired(_feeding(ResponsesParser, _responses()), _feeding(OpenAIParser, _openai()), rounds=15)
+    return Figure(
+        name="Responses' bytes to events, per token",
+        ours=f"{new / TOKENS * 1e6:.2f} µs",
+        beside=f"Chat Completions {old / TOKENS * 1e6:.2f} µs",
+        ratio=ratio,
+        bar="at most 1.20 of Chat Completions",
+        met=ratio <= 1.2,
+    )
+
+
+def _responses() -> bytes:
+    where = {"item_id": "msg_67ccd3acc8d48190a77525dc6de64b4104becb25c45c1d41", "output_index": 1, "content_index": 0}
+    kind = "response.output_text.delta"
+    events = (
+        {"type": kind, **where, "delta": text, "logprobs": [], "obfuscation": "aB3xY9kQw2Lm", "sequence_number": at}
+        for at, text in enumerate(_words())
+    )
+    return "".join(f"event: {kind}\ndata: {json.dumps(event)}\n\n" for event in events).encode()
 
 
 def _openai() -> bytes:

@@ -66,4 +66,4 @@ def test_the_parts_are_listed_and_an_unknown_one_is_one_sentence(capsys: pytest.
     assert "cost, frames, isolation, models, parsers, pool, resume, runtime, start, store, tools" in " ".join(
         printed.out.split()
     )
-    assert "there is no nosuch; there are cost, frames" in printed.err
+    assert "there is no nosuch; there are cache, cost, frames" in printed.err

@@ -35,6 +35,7 @@ WRONG: Final = {
     "providers=[len]": "providers, stores and auth_schemes: expected dicts",
     "stores={'x': 5}": "providers, stores and auth_schemes: expected dicts",
     "mcp_token='t'": "mcp_token: expected a function",
+    "context='noon'": "context: expected a function",
     "formats=native.FORMAT": "formats: expected a list of Format",
     "formats=['/x']": "formats: expected a list of Format",
     "formats=[msgspec.structs.replace(native.FORMAT, path='plain')]": "a format's path must be like /plain",
@@ -116,7 +117,7 @@ def test_building_imports_only_what_the_settings_select() -> None:
     code = """
     import os, sys
     from chat import app
-    unused = {"jwt", "boto3", "sqlite3", "cryptography", "winterbourne.chat.tool_runtime.mcp.servers"}
+    unused = {"jsonschema_rs", "jwt", "boto3", "sqlite3", "cryptography", "winterbourne.chat.tool_runtime.mcp.servers"}
     unused |= {f"winterbourne.chat.providers.{name}" for name in ("openai", "anthropic", "bedrock")}
     print(unused & set(sys.modules), "winterbourne.chat.providers.scripted" in sys.modules)
     """

@@ -35,7 +35,8 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The scripted provider at a readable pace, with practice data for its tools."""
     folder = tmp_path_factory.mktemp("chat")
     # No result is cached, so that tools take as long in every test as in the first.
-    settings = ("SCRIPTED_WORDS_PER_SECOND=200", "TOOL_CACHE_BYTES=1", "MCP_ENDPOINT=on")
+    prices = 'MODEL_PRICES={"*":{"input":3,"output":15}}'
+    settings = ("SCRIPTED_WORDS_PER_SECOND=200", "TOOL_CACHE_BYTES=1", "MCP_ENDPOINT=on", prices)
     flags = [flag for setting in settings for flag in ("--env", setting)]
     with local_server(folder, "--concurrency", "3", *flags) as server:
         yield server.url

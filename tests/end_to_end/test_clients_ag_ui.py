@@ -21,10 +21,12 @@ class TestFiveTools:
         assert scenario["first"]["first"]["threadId"] == scenario["threadId"]
         assert scenario["first"]["first"]["runId"] == "run-1"
 
-    def test_it_finishes_and_counts_its_tokens(self, outcome: Any) -> None:
+    def test_it_finishes_and_counts_its_tokens_and_what_they_cost(self, outcome: Any) -> None:
         last = outcome["fiveToolsAndASecondTurn"]["first"]["last"]
         assert (last["type"], last["outcome"]) == ("RUN_FINISHED", {"type": "success"})
-        assert last["usage"][0]["outputTokens"] > 0
+        (usage,) = last["usage"]
+        assert usage["outputTokens"] > 0
+        assert last["result"]["cost"] == pytest.approx((usage["inputTokens"] * 3 + usage["outputTokens"] * 15) / 1e6)
 
     def test_the_client_keeps_one_message_per_turn_and_one_per_result(self, outcome: Any) -> None:
         messages = outcome["fiveToolsAndASecondTurn"]["messages"]

@@ -29,10 +29,11 @@ class TestFiveTools:
         assert answer["errors"] == []
         assert answer["chunks"].count("tool-output-available") == 5
 
-    def test_the_message_counts_its_tokens(self, outcome: Any) -> None:
+    def test_the_message_counts_its_tokens_and_what_they_cost(self, outcome: Any) -> None:
         usage = outcome["fiveToolsAndASecondTurn"]["first"]["message"]["metadata"]["usage"]
         assert usage["inputTokens"] > 0
         assert usage["outputTokens"] > 0
+        assert usage["cost"] == pytest.approx((usage["inputTokens"] * 3 + usage["outputTokens"] * 15) / 1e6)
 
     def test_the_sdk_converts_it_to_model_messages(self, outcome: Any) -> None:
         messages = outcome["fiveToolsAndASecondTurn"]["modelMessages"]

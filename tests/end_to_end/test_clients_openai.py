@@ -88,6 +88,7 @@ class TestPython:
         assert len(chunks) > 20
         assert last.usage
         assert last.usage.total_tokens > 0
+        assert last.usage.to_dict()["cost"] > 0  # type: ignore[operator]
 
     def test_an_answer_can_be_a_single_response(self, client: OpenAI) -> None:
         completion = client.chat.completions.create(model=MODEL, messages=user_message("the weather in Paris"))

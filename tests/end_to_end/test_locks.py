@@ -16,7 +16,8 @@ RUNTIME, CHAT, DEV = (f"{FILES}/{name}.txt" for name in ("runtime", "chat", "dev
 DEVELOPMENT = "requirements-dev.txt"
 DEPENDENCIES = "layers/dependencies/requirements.txt"
 CLIENTS = "tests/contract/clients/requirements.txt"
-LOCKS = (RUNTIME, CHAT, DEV, DEVELOPMENT, DEPENDENCIES, CLIENTS)
+INSTRUCTOR = "tests/contract/clients/instructor.txt"
+LOCKS = (RUNTIME, CHAT, DEV, DEVELOPMENT, DEPENDENCIES, CLIENTS, INSTRUCTOR)
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -62,7 +63,11 @@ class TestEveryLock:
 @pytest.mark.slow
 def test_make_lock_makes_these_very_files(tmp_path: Path) -> None:
     """With `UPGRADE=` it keeps the versions, so the files are unchanged unless a name was added by hand."""
-    declared = (ENGINE, "pyproject.toml", *(lock.replace(".txt", ".in") for lock in (DEPENDENCIES, CLIENTS)))
+    declared = (
+        ENGINE,
+        "pyproject.toml",
+        *(lock.replace(".txt", ".in") for lock in (DEPENDENCIES, CLIENTS, INSTRUCTOR)),
+    )
     inputs = ("Makefile", "development.mk", *declared)
     for name in (*LOCKS, *inputs):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

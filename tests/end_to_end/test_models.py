@@ -65,6 +65,7 @@ FIXTURES: list[dict[str, Any]] = [
 
 SETTINGS: dict[str, Callable[[str], dict[str, str]]] = {
     "openai": lambda url: {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "sk-test-12345678"},
+    "openai responses": lambda url: {**SETTINGS["openai"](url), "OPENAI_API": "responses"},
     "anthropic": lambda url: {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": "sk-test-12345678"},
     "bedrock": lambda url: {"BEDROCK_BASE_URL": url, "AWS_BEARER_TOKEN_BEDROCK": "sk-test-12345678"},
 }
@@ -75,7 +76,7 @@ def chat(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """The URL of the chat with one provider."""
     folder = tmp_path_factory.mktemp(request.param)
     with aimock(folder, FIXTURES) as provider:
-        settings = {"MODEL_PROVIDER": request.param, **SETTINGS[request.param](provider)}
+        settings = {"MODEL_PROVIDER": request.param.split()[0], **SETTINGS[request.param](provider)}
         flags = [flag for name, value in settings.items() for flag in ("--env", f"{name}={value}")]
         with local_server(folder, *flags) as server:
             yield f"{server.url}/chat"

@@ -163,7 +163,11 @@ CHOICES = {
     "KEEP": "always",
     "LOG_MESSAGES": "true",
     "MCP_ENDPOINT": "off",
+    "MODEL_CACHE": "1h",
+    "MODEL_REASONING": "low",
     "ON_DISCONNECT": "run",
+    "OPENAI_API": "chat",
+    "SHOW_REASONING": "false",
     "SYSTEM_PROMPT_FROM_REQUEST": "false",
 }
 
@@ -458,16 +462,16 @@ class TestDashboardAndAlarms:
         assert plain
         for _, name, *dimensions in plain:
             assert name in telemetry.METRICS
-            assert name not in telemetry.TOOL_METRICS
+            assert name not in {*telemetry.TOOL_METRICS, *telemetry.MODEL_METRICS}
             assert dimensions[:2] == ["service", variables(stack)["SERVICE_NAME"]]
 
-    def test_every_search_is_for_a_metric_of_tools(self, stack: Stack) -> None:
-        assert {
-            name for name, service in searched_metrics(stack) if service == variables(stack)["SERVICE_NAME"]
-        } == set(telemetry.TOOL_METRICS)
+    def test_every_search_is_for_a_metric_of_tools_or_models(self, stack: Stack) -> None:
+        service = variables(stack)["SERVICE_NAME"]
+        of_tools = {(name, "tool", service) for name in telemetry.TOOL_METRICS}
+        assert set(searched_metrics(stack)) == of_tools | {(name, "model", service) for name in telemetry.MODEL_METRICS}
 
     def test_every_metric_that_is_emitted_is_shown(self, stack: Stack) -> None:
-        names = {m[1] for m in shown_metrics(stack)} | {name for name, _ in searched_metrics(stack)}
+        names = {m[1] for m in shown_metrics(stack)} | {name for name, *_ in searched_metrics(stack)}
         assert set(telemetry.METRICS) <= names
 
     def test_every_declared_metric_is_measured_somewhere(self) -> None:
@@ -512,10 +516,11 @@ def shown_metrics(stack: Stack) -> list[list[Any]]:
     return [m for w in widgets(stack) for m in w.get("metrics", []) if not isinstance(m[0], dict)]
 
 
-def searched_metrics(stack: Stack) -> list[tuple[str, str]]:
+def searched_metrics(stack: Stack) -> list[tuple[str, str, str]]:
+    """Name, dimension and service of each metric that is searched for."""
     expressions = [m[0]["expression"] for w in widgets(stack) for m in w.get("metrics", []) if isinstance(m[0], dict)]
-    pattern = r"SEARCH\('\{Winterbourne,service,tool\} MetricName=\"(\w+)\" service=\"([\w-]+)\"', '\w+', 300\)"
-    return [match.groups() for e in expressions if (match := re.fullmatch(pattern, e))]  # type: ignore[misc]  # the pattern has two groups
+    pattern = r"SEARCH\('\{Winterbourne,service,(tool|model)\} MetricName=\"(\w+)\" service=\"([\w-]+)\"', '\w+', 300\)"
+    return [(found[2], found[1], found[3]) for e in expressions if (found := re.fullmatch(pattern, e))]
 
 
 def watched_metrics(alarm: dict[str, Any]) -> list[tuple[str, str, dict[str, str]]]:

@@ -74,7 +74,7 @@ def _lines(
 
 def _kind(line: Line) -> str:
     if "_aws" in line:
-        return "metrics of a tool" if "tool" in line else "metrics of a request"
+        return next((f"metrics of a {kind}" for kind in ("tool", "model") if kind in line), "metrics of a request")
     if line["message"] == "request":
         return "request"
     if "tool_status" in line:

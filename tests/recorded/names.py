@@ -72,10 +72,12 @@ def _differences_of(name: str, before: Names, now: Names, where: str) -> Iterato
 
 def _metrics() -> Names:
     units = {name: telemetry.UNITS.get(name, "Count") for name in telemetry.METRICS}
+    of_others = {*telemetry.TOOL_METRICS, *telemetry.MODEL_METRICS}
     return {
         "namespace": telemetry.NAMESPACE,
-        "of a request": {name: unit for name, unit in units.items() if name not in telemetry.TOOL_METRICS},
-        "of a tool": {name: unit for name, unit in units.items() if name in telemetry.TOOL_METRICS},
+        "of a request": {name: unit for name, unit in units.items() if name not in of_others},
+        "of a tool": {name: units[name] for name in telemetry.TOOL_METRICS},
+        "of a model": {name: units[name] for name in telemetry.MODEL_METRICS},
     }
 
 

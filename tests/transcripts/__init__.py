@@ -24,6 +24,7 @@ from winterbourne.chat.core.events import (
 __all__ = ["event_stream_message", "expected", "format_events", "names", "wire"]
 
 HOME = Path(__file__).parent
+DETAILS = ("cache_write", "reasoning")  # of usage, where there are any
 
 
 def names(provider: str) -> list[str]:
@@ -88,8 +89,9 @@ def _labelled(events: Iterable[ModelEvent], made_ids: dict[str, str]) -> Iterato
                 yield "text:", _escaped(text)
             case ReasoningDelta(text):
                 yield "reasoning:", _escaped(text)
-            case ReasoningEnded(signature, redacted):
-                yield "reasoning ended", f"signature={signature} redacted={redacted}"
+            case ReasoningEnded(signature, redacted, opaque):
+                fields = f" fields={opaque.fields}" if opaque and opaque.fields else ""
+                yield "reasoning ended", f"signature={signature} redacted={redacted}{fields}"
             case ToolCallStarted(id, name):
                 yield "call", f"{stable_id(id)} {name}"
             case ToolArgumentsDelta(id, piece):
@@ -97,7 +99,8 @@ def _labelled(events: Iterable[ModelEvent], made_ids: dict[str, str]) -> Iterato
             case ToolCallReady(id, name, arguments):
                 yield "ready", f"{stable_id(id)} {name} {_escaped(arguments)}"
             case TurnEnded(reason, usage):
-                yield "ended", f"{reason} input={usage.input} output={usage.output} cached={usage.cached}"
+                details = "".join(f" {name}={count}" for name in DETAILS if (count := getattr(usage, name)))
+                yield "ended", f"{reason} input={usage.input} output={usage.output} cached={usage.cached}{details}"
 
 
 def _escaped(text: str) -> str:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from tests.chat.conversations import histories
 from tests.chat.fakes import FakeProvider, RecordingEmit, SleepingTools, SleepingTurn, Step, answer, calls_tools, pause
@@ -23,6 +24,7 @@ from winterbourne.chat.core.events import (
     ModelEvent,
     ReasoningDelta,
     ReasoningEnded,
+    StopReason,
     TextDelta,
     ToolArgumentsDelta,
     ToolCallReady,
@@ -41,16 +43,18 @@ from winterbourne.chat.core.messages import (
     ChatRequest,
     Decision,
     Message,
+    OutputSchema,
     Reasoning,
     Text,
     ToolCall,
     ToolMessage,
     ToolSchema,
     UserMessage,
+    VolatilePart,
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.core.usage import estimate_input
-from winterbourne.chat.errors import ModelBusy, ModelError, ModelStreamTruncated, RateLimitExceeded
+from winterbourne.chat.errors import InvalidOutput, ModelBusy, ModelError, ModelStreamTruncated, RateLimitExceeded
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
 from winterbourne.override import override
@@ -83,6 +87,39 @@ class NoTools:
     """Tools of which none may be called."""
 
     schemas = ()
+
+
+class TestThePrompt:
+    """Each request of a conversation begins like the one before it, so that a provider can cache it."""
+
+    @jumping
+    async def test_has_the_tools_by_their_names(self) -> None:
+        client_tools = tuple(ToolSchema(name, "", {}) for name in ("zoom", "ask"))
+        provider = FakeProvider(answer("hi"))
+        request = msgspec.structs.replace(REQUEST, client_tools=client_tools)
+        await conversation(RecordingEmit(), provider, request=request).run()
+        names = [tool.name for tool in provider.requests[0].tools]
+        assert names == sorted(names)
+        assert {"ask", "zoom"} < {*names}
+
+    @jumping
+    async def test_has_what_changes_at_the_end_of_the_newest_question_and_keeps_none_of_it(self) -> None:
+        kept: list[Message] = []
+        provider = FakeProvider(calls_tools(("a", "sleep", "0")), answer("hi"))
+        older = (UserMessage((Text("Hello?"),)), AssistantMessage((Text("Yes."),)))
+        request = msgspec.structs.replace(REQUEST, messages=(*older, HELLO), context="It is noon.")
+        await conversation(RecordingEmit(), provider, kept.append, request=request).run()
+        told = UserMessage((Text("hello"), VolatilePart("\n\nIt is noon.")))
+        assert [each.messages[:3] for each in provider.requests] == [(*older, told)] * 2
+        assert "noon" not in str(kept)
+
+    @jumping
+    @pytest.mark.parametrize(("is_named", "expected"), [(True, "c"), (False, "")])
+    async def test_is_of_the_conversation_that_its_client_names(self, expected: str, *, is_named: bool) -> None:
+        chat = conversation(RecordingEmit(), provider := FakeProvider(answer("hi")))
+        chat.is_named = is_named
+        await chat.run()
+        assert (provider.requests[0].conversation_id, provider.requests[0].cache) == (expected, True)
 
 
 class TestAnswerWithoutTools:
@@ -314,6 +351,110 @@ def turns(draw: st.DrawFn) -> list[Step]:
     return [[*said, *calls, ended]] if draw(st.booleans()) else [*([event] for event in (*said, *calls)), [ended]]
 
 
+JSON = '{"a": 1}'
+ASKS_FOR_JSON = ChatRequest(
+    messages=(HELLO,), conversation_id="c", message_id="m", output=OutputSchema(schema={"required": ["a"]})
+)
+
+
+class TestStructuredOutput:
+    @jumping
+    async def test_is_sent_whole_at_the_end_of_its_turn(self) -> None:
+        emitted, stored = RecordingEmit(), list[Message]()
+        provider = FakeProvider([[TextDelta('{"a":')], [TextDelta(" 1}")], [TurnEnded("stop", Usage(2, 3))]])
+        await conversation(emitted, provider, stored.append, request=ASKS_FOR_JSON).run()
+        assert emitted[2:] == [
+            TextDelta(JSON),
+            TurnEnded("stop", Usage(2, 3)),
+            ConversationEnded("stop", Usage(2, 3), 1),
+        ]
+        assert stored == [AssistantMessage((Text(JSON),), "m", usage=Usage(2, 3))]
+
+    @jumping
+    async def test_does_not_contain_what_is_said_before_tools_run(self) -> None:
+        emitted, stored = RecordingEmit(), list[Message]()
+        provider = FakeProvider([[TextDelta("Let me see.")], *calls_tools(("a", "sleep", "0"))], answer(JSON))
+        await conversation(emitted, provider, stored.append, request=ASKS_FOR_JSON).run()
+        assert [event for event in emitted if isinstance(event, TextDelta)] == [TextDelta(JSON)]
+        assert [message.text for message in stored if isinstance(message, AssistantMessage)] == ["", JSON]
+
+    @jumping
+    async def test_is_mended_once_by_a_model_that_sees_what_was_wrong(self) -> None:
+        emitted, stored = RecordingEmit(), list[Message]()
+        provider = FakeProvider(answer("{}"), answer(JSON))
+        await conversation(emitted, provider, stored.append, max_turns=1, request=ASKS_FOR_JSON).run()
+        assert [event for event in emitted if isinstance(event, TextDelta)] == [TextDelta(JSON)]
+        said, asked = provider.requests[1].messages[-2:]
+        assert said == AssistantMessage((Text("{}"),))
+        assert '"a" is a required property' in repr(asked)
+        assert provider.requests[1].tool_choice == "none"
+        assert stored == [AssistantMessage((Text(JSON),), "m", usage=Usage(4, 6))]
+
+    @jumping
+    async def test_that_stays_invalid_is_an_error_and_is_never_seen(self) -> None:
+        emitted, stored = RecordingEmit(), list[Message]()
+        with pytest.raises(InvalidOutput):
+            await conversation(
+                emitted, FakeProvider(answer("No."), answer("No!")), stored.append, request=ASKS_FOR_JSON
+            ).run()
+        assert not any(isinstance(event, TextDelta) for event in emitted)
+        assert stored == []
+
+    @pytest.mark.parametrize("reason", ["max_tokens", "refusal", "content_filter"])
+    def test_that_is_cut_refused_or_filtered_is_an_error_that_says_so(self, reason: StopReason) -> None:
+        provider = FakeProvider([[TextDelta('{"a": ')], [TurnEnded(reason)]])
+        with pytest.raises(InvalidOutput, match=reason):
+            asyncio.run(conversation(RecordingEmit(), provider, request=ASKS_FOR_JSON).run())
+
+    @jumping
+    async def test_without_a_turn_left_to_answer_in_is_an_error(self) -> None:
+        provider = FakeProvider(calls_tools(("a", "sleep", "0")))
+        with pytest.raises(InvalidOutput, match="max_turns"):
+            await conversation(RecordingEmit(), provider, max_turns=1, request=ASKS_FOR_JSON).run()
+
+    @jumping
+    async def test_is_no_matter_for_a_turn_that_calls_a_tool_of_the_clients(self) -> None:
+        emitted = RecordingEmit()
+        request = msgspec.structs.replace(ASKS_FOR_JSON, client_tools=(ToolSchema("ask_user", "", {}),))
+        provider = FakeProvider([[TextDelta("Hm.")], *calls_tools(("a", "ask_user", "{}"))])
+        await conversation(emitted, provider, request=request).run()
+        assert emitted[-1] == ConversationEnded("tool_calls", Usage(1, 1), 1)
+        assert not any(isinstance(event, TextDelta) for event in emitted)
+
+
+class TestOneCallATurn:
+    @jumping
+    async def test_is_the_first_whatever_the_model_does(self) -> None:
+        emitted, stored = RecordingEmit(), list[Message]()
+        provider = FakeProvider(calls_tools(("a", "sleep", "0"), ("b", "sleep", "0")), answer("done"))
+        request = msgspec.structs.replace(REQUEST, parallel_tool_calls=False)
+        await conversation(emitted, provider, stored.append, request=request).run()
+        assert [event.id for event in emitted if isinstance(event, ToolCallStarted | ToolFinished)] == ["a", "a"]
+        assert [type(message) for message in stored] == [AssistantMessage, ToolMessage, AssistantMessage]
+
+
+class TestForcedCallOfTheClients:
+    """For the client, `required` means one of its own tools."""
+
+    def choices(self, *client_tools: str, max_turns: int) -> list[str]:
+        turns = [calls_tools((str(number), "sleep", "0")) for number in range(max_turns)]
+        provider, tools = FakeProvider(*turns), tuple(ToolSchema(name, "", {}) for name in client_tools)
+        request = ChatRequest(messages=(HELLO,), tool_choice="required", client_tools=tools)
+
+        @jumping
+        async def run() -> None:
+            await conversation(RecordingEmit(), provider, max_turns=max_turns, request=request).run()
+
+        run()
+        return [request.tool_choice for request in provider.requests]
+
+    def test_is_demanded_until_it_comes(self) -> None:
+        assert self.choices("one", "two", max_turns=3) == ["required", "required", "required"]
+
+    def test_is_of_its_only_tool_in_the_last_turn(self) -> None:
+        assert self.choices("final_result", max_turns=2) == ["required", "final_result"]
+
+
 class TestHistory:
     """What a provider is sent is normalized: it repairs nothing."""
 
@@ -452,6 +593,43 @@ class TestFailedTurn:
         await conversation(emitted, provider, request=request, on_usage=usages.append).run()
         assert usages == [used]
         assert emitted[-2:] == [TurnEnded("stop", used), ConversationEnded("stop", used, 1)]
+
+    @jumping
+    async def test_of_each_turn_is_priced_by_its_model_and_summed_up(self) -> None:
+        emitted, stored, usages = RecordingEmit(), list[Message](), list[Usage]()
+        first: list[Step] = [*calls_tools(("a", "sleep", "0"))[:-1], [TurnEnded("tool_calls", Usage(9, 1), "one:m")]]
+        provider = FakeProvider(first, [[TextDelta("b")], [TurnEnded("stop", Usage(9, 2))]])
+        chat = conversation(emitted, provider, stored.append, on_usage=usages.append)
+        chat.price = lambda model, usage: msgspec.structs.replace(usage, cost={"one:m": 0.1, "script:": 0.2}[model])
+        await chat.run()
+        assert usages == [Usage(9, 1, cost=0.1), Usage(9, 2, cost=0.2)]
+        assert emitted[-1] == ConversationEnded("stop", Usage(18, 3, cost=0.3), 2)
+        assert [each.usage for each in stored if isinstance(each, AssistantMessage)] == [UNSET, Usage(18, 3, cost=0.3)]
+
+    @jumping
+    async def test_costs_nothing_known_if_the_price_of_one_turn_is_not(self) -> None:
+        emitted = RecordingEmit()
+        chat = conversation(emitted, FakeProvider(calls_tools(("a", "sleep", "0")), answer("b")))
+        costs = iter([0.1, None])
+        chat.price = lambda _, usage: msgspec.structs.replace(usage, cost=next(costs))
+        await chat.run()
+        assert isinstance(emitted[-1], ConversationEnded)
+        assert emitted[-1].usage.cost is None
+
+    @jumping
+    async def test_of_a_turn_that_failed_is_priced_as_that_of_the_model_that_was_asked(self) -> None:
+        priced: list[tuple[str, Usage]] = []
+        request = msgspec.structs.replace(REQUEST, model_id="large")
+        chat = conversation(RecordingEmit(), FakeProvider([[TextDelta("x" * 40)], ModelBusy("busy")]), request=request)
+
+        def price(model: str, usage: Usage) -> Usage:
+            priced.append((model, usage))
+            return usage
+
+        chat.price = price
+        with pytest.raises(ModelError):
+            await chat.run()
+        assert [(model, usage.output) for model, usage in priced] == [("script:large", 10)]
 
     async def test_before_each_turn_its_request_can_be_refused(self) -> None:
         """By a token limit, for one."""

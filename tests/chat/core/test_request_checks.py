@@ -13,6 +13,7 @@ from winterbourne.chat.core.messages import (
     Decision,
     Image,
     Message,
+    OutputSchema,
     SystemMessage,
     Text,
     ToolCall,
@@ -21,7 +22,7 @@ from winterbourne.chat.core.messages import (
     UnusablePart,
     UserMessage,
 )
-from winterbourne.chat.core.request_checks import available_models, check_request
+from winterbourne.chat.core.request_checks import available_models, check_request, images_of
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import Settings
 
@@ -85,6 +86,49 @@ def test_a_value_beyond_its_limit_is_rejected_with_the_limit(options: dict[str, 
     assert (rejection.value.status, rejection.value.code) == (400, code)
 
 
+class TestOptions:
+    def check(self, capabilities: Capabilities, **options: object) -> ChatRequest:
+        return check_request(
+            request_with(**options),
+            SETTINGS.request,
+            SETTINGS.model,
+            (),
+            lambda _: capabilities,
+            field_of=lambda name: f"their {name}",
+        )
+
+    @pytest.mark.parametrize("name", ["top_p", "stop", "seed", "presence_penalty", "frequency_penalty"])
+    def test_that_the_model_does_not_have_are_rejected_by_their_names(self, name: str) -> None:
+        with pytest.raises(RequestRejected, match=f"their {name}: ") as raised:
+            self.check(Capabilities(), **{name: 0.5})
+        assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
+
+    def test_that_it_has_are_passed_on(self) -> None:
+        assert self.check(Capabilities(options=frozenset({"stop", "max_tokens"})), stop=("a",)).stop == ("a",)
+
+    def test_that_ask_for_what_the_model_does_anyway_are_passed_over(self) -> None:
+        nothing = {"temperature": 1.0, "top_p": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+        assert self.check(Capabilities(options=frozenset({"max_tokens"})), **nothing) == self.check(Capabilities())
+
+    def test_of_the_settings_that_the_model_does_not_have_are_left_out(self) -> None:
+        capabilities, settings = Capabilities(options=frozenset({"max_tokens"})), Settings.of(model_temperature=0.5)
+        chat = check_request(REQUEST, settings.request, settings.model, (), lambda _: capabilities)
+        assert chat.temperature is None
+
+    def test_one_call_a_turn_is_kept_for_every_model(self) -> None:
+        assert self.check(Capabilities(), parallel_tool_calls=False).parallel_tool_calls is False
+
+    def test_a_schema_that_is_none_is_rejected_before_the_model_is_asked(self) -> None:
+        with pytest.raises(RequestRejected, match="their output: ") as raised:
+            self.check(Capabilities(schema=True), output=OutputSchema(schema={"type": "text"}))
+        assert (raised.value.status, raised.value.code) == (400, "invalid_schema")
+
+    def test_a_model_that_cannot_be_constrained_is_told_the_schema(self) -> None:
+        output = OutputSchema(schema={"type": "object"})
+        assert '{"type": "object"}' in (self.check(Capabilities(), output=output).system or "")
+        assert self.check(Capabilities(schema=True), output=output).system == ""
+
+
 @pytest.mark.parametrize("request_", [request_with(system="x"), request_with(messages=(SystemMessage("x"), *HELLO))])
 def test_instructions_from_requests_can_be_forbidden(request_: ChatRequest) -> None:
     with pytest.raises(RequestRejected, match="accepts no instructions"):
@@ -101,6 +145,39 @@ def test_a_tool_that_does_not_exist_cannot_be_chosen() -> None:
     with pytest.raises(RequestRejected, match="get_wether") as rejection:
         check(request_with(tool_choice="get_wether"), Settings())
     assert (rejection.value.status, rejection.value.code) == (400, "unknown_tool")
+
+
+class TestReasoning:
+    @staticmethod
+    def level(capabilities: Capabilities, settings: Settings = SETTINGS, **options: object) -> str | None:
+        request = request_with(**options)
+        return check_request(request, settings.request, settings.model, (), lambda _: capabilities).reasoning
+
+    def test_is_the_requests_else_the_settings_else_the_models_own(self) -> None:
+        thinks, settings = Capabilities(reasoning=("low", "high")), Settings.of(model_reasoning="medium")
+        assert self.level(thinks) is None
+        assert self.level(thinks, settings) == "medium"
+        assert self.level(thinks, settings, reasoning="none") == "none"
+        assert self.level(thinks, settings, reasoning="max") == "max"
+
+    def test_of_a_model_that_cannot_think_is_none_or_rejected(self) -> None:
+        plain = Capabilities(reasoning=())
+        assert self.level(plain, reasoning="none") == "none"
+        assert self.level(plain, Settings.of(model_reasoning="high")) == "high"  # the provider leaves it out
+        with pytest.raises(RequestRejected, match="reasoning_effort") as raised:
+            self.level(plain, reasoning="minimal")
+        assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
+
+    def test_is_passed_on_where_nobody_knows(self) -> None:
+        assert self.level(Capabilities(reasoning=None), reasoning="max") == "max"
+
+    def test_an_option_that_the_model_does_not_take_while_it_thinks_is_rejected_by_its_name(self) -> None:
+        thinks = Capabilities(reasoning=("low",), not_while_thinking=frozenset({"temperature"}))
+        assert self.level(thinks, reasoning="none", temperature=0.5) == "none"
+        assert self.level(thinks, Settings.of(model_temperature=0.5), reasoning="low") == "low"
+        with pytest.raises(RequestRejected, match=r"^temperature: ") as raised:
+            self.level(thinks, reasoning="low", temperature=0.5)
+        assert raised.value.code == "unsupported_parameter"
 
 
 class TestImageUrl:
@@ -207,6 +284,20 @@ class TestLimits:
         checked = check(ChatRequest(messages=messages), Settings.of(max_images=2)).messages
         assert checked[1:] == messages[1:]
         assert checked[0] == UserMessage((Text("0"), Text("[an older image that is not shown any more]")), "u0")
+
+    def test_older_images_go_in_batches_so_that_most_questions_change_no_older_message(self) -> None:
+        image = Image("image/png", "aGk=")
+        messages = [UserMessage((Text(str(n)), image), f"u{n}") for n in range(12)]
+        shown = []
+        for count in range(1, 13):
+            checked = check(ChatRequest(messages=tuple(messages[:count])), Settings.of(max_images=6)).messages
+            shown.append(len(images_of(checked)))
+        assert shown == [1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6]
+
+    def test_the_context_is_as_long_as_a_message_at_most(self) -> None:
+        request = ChatRequest(messages=(HI,), context="x" * 9)
+        assert check(request, Settings.of(max_message_chars=9)).context == "x" * 9
+        assert rejection(request, Settings.of(max_message_chars=8)) == (413, "message_too_long")
 
     def test_client_tools_are_limited_in_number_and_have_unique_names(self) -> None:
         tools = tuple(ToolSchema(name, "", {}) for name in ("a", "b", "b"))

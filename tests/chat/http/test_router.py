@@ -16,6 +16,7 @@ ROUTER = Router(
         ("POST", "/chat/{id}/stop"): "stop",
         ("GET", "/conversations/{id}"): "show",
         ("DELETE", "/conversations/{id}"): "delete",
+        ("GET", "/models/{id+}"): "model",
     }
 )
 
@@ -32,11 +33,16 @@ def test_a_path_parameter_is_percent_decoded() -> None:
     assert ROUTER.match("GET", "/conversations/a%2Fb%20c%25") == ("show", {"id": "a/b c%"})
 
 
+@pytest.mark.parametrize("path", ["/models/a/b%20c", "/models/a%2Fb%20c"])
+def test_a_parameter_with_a_plus_is_the_rest_of_the_path(path: str) -> None:
+    assert ROUTER.match("GET", path) == ("model", {"id": "a/b c"})
+
+
 def test_head_is_routed_as_get() -> None:
     assert ROUTER.match("HEAD", "/conversations/c-1") == ("show", {"id": "c-1"})
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/chat/", "/chat//stop", "//", "", "/chat/a/b/stop"])
+@pytest.mark.parametrize("path", ["/nowhere", "/chat/", "/chat//stop", "//", "", "/chat/a/b/stop", "/models/"])
 def test_an_unknown_path_is_404(path: str) -> None:
     with pytest.raises(RequestRejected) as rejected:
         ROUTER.match("GET", path)

@@ -295,6 +295,19 @@ class TestUsage:
         assert (line["input_tokens"], line["output_tokens"], line["turns"]) == (30, 2, 1)
 
     @jumping
+    async def test_of_the_title_costs_too(self, caplog: pytest.LogCaptureFixture) -> None:
+        async with chat(SUNNY, TITLED, model_prices='{"dear": {"input": 1, "output": 1}}') as one:
+            assert (await one.ask()).frames[-1]["usage"]["cost"] == 11e-6
+        assert line_of_first_request(caplog)["cost_usd"] == pytest.approx(32e-6)
+
+    @jumping
+    async def test_of_the_title_is_in_the_callers_limit_of_dollars(self) -> None:
+        prices = '{"dear": {"input": 1, "output": 1}}'
+        async with chat(SUNNY, TITLED, SUNNY, limit_dollars_per_day=32e-6, model_prices=prices) as one:
+            await one.ask()
+            assert (await one.ask("And in Rome?")).status == 429
+
+    @jumping
     async def test_of_the_title_is_the_callers(self) -> None:
         async with chat(SUNNY, TITLED, SUNNY, limit_tokens_per_day=32) as one:
             await one.ask()

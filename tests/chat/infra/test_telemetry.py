@@ -66,6 +66,17 @@ class TestRequest:
         durations = {blob["tool"]: blob["ToolDuration"] for blob in metrics(output_lines(capsys)) if "tool" in blob}
         assert durations == {"get_weather": [12.0, 56.0], "calculate": [34.0]}
 
+    def test_gives_each_model_an_object_of_its_own_and_sums_up_what_they_cost(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
+            for cost, model in ((0.1, "openai:a"), (0.2, "openai:a"), (0.4, "bedrock:b")):
+                telemetry.measure("CostUsd", cost, model=model)
+        line, *blobs = output_lines(capsys)
+        assert line["cost_usd"] == 0.7
+        costs = {blob["model"]: blob["CostUsd"] for blob in metrics(blobs) if "model" in blob}
+        assert costs == {"openai:a": [pytest.approx(0.3)], "bedrock:b": [0.4]}
+
     def test_counts_the_first_token_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             telemetry.note_first_token()

@@ -9,15 +9,38 @@ from tests import transcripts
 from tests.chat.providers.provider_helpers import PNG, SCHEMA, TOOLS, body_of, folded, request
 from tests.upstream import saying, upstream
 from winterbourne.chat.core.events import ToolCallReady
-from winterbourne.chat.core.messages import AssistantMessage, Image, Message, Reasoning, Text, UserMessage
+from winterbourne.chat.core.messages import AssistantMessage, Image, Message, OutputSchema, Reasoning, Text, UserMessage
 from winterbourne.chat.providers import anthropic
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.settings import Settings
+
+CLOSED = {**SCHEMA, "required": ["city"], "additionalProperties": False}
 
 
 class TestRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
         return body_of(anthropic, folded(*messages, **options))
+
+    def test_contains_every_option_of_this_api(self) -> None:
+        body = self.body(top_p=0.5, stop=("END",), parallel_tool_calls=False, tools=TOOLS)
+        assert (body["top_p"], body["stop_sequences"]) == (0.5, ["END"])
+        assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
+
+    def test_constrains_the_output_of_models_that_can_be(self) -> None:
+        output = OutputSchema(schema=CLOSED)
+        config = {"format": {"type": "json_schema", "schema": CLOSED}}
+        for model in ("claude-haiku-4-5", "claude-opus-4-1-20250805", "claude-sonnet-5-5", "claude-fable-5"):
+            assert self.body(output=output, model_id=model)["output_config"] == config
+        for model in ("claude-3-5-sonnet-latest", "claude-sonnet-4-20250514", "claude-opus-4-0"):
+            body = self.body(output=output, model_id=model)
+            assert "output_config" not in body
+            assert '"city"' in body["system"]
+
+    def test_keeps_the_effort_beside_the_outputs_schema(self) -> None:
+        output, extra = OutputSchema(schema=CLOSED), {"effort": "low"}
+        asked = request(output=output, model_id="claude-opus-4-6")
+        body = body_of(anthropic, asked, extra_body={"output_config": extra})
+        assert body["output_config"].keys() == {"effort", "format"}
 
     def test_contains_the_whole_history(self) -> None:
         assert self.body()["messages"] == [

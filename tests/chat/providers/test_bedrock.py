@@ -6,23 +6,41 @@ import json
 from typing import Any
 
 import boto3
+import orjson
 import pytest
 from botocore.config import Config
 
 from tests import transcripts
 from tests.chat.providers.provider_helpers import PNG, SCHEMA, TOOLS, body_of, folded, request
 from tests.upstream import saying, upstream
-from winterbourne.chat.core.messages import Image, Message, Text, UserMessage
+from winterbourne.chat.core.messages import Image, Message, OutputSchema, Text, UserMessage
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.http_provider import fold_system_messages
 from winterbourne.chat.settings import Settings
 
+CLOSED = {**SCHEMA, "required": ["city"], "additionalProperties": False}
+
 
 class TestRequest:
     def body(self, *messages: Message, **options: Any) -> dict[str, Any]:
         return body_of(bedrock, folded(*messages, **options))
+
+    def test_contains_every_option_of_this_api(self) -> None:
+        body = self.body(top_p=0.5, stop=("END",))
+        assert body["inferenceConfig"].items() >= {"topP": 0.5, "stopSequences": ["END"]}.items()
+
+    def test_constrains_the_output_of_models_that_can_be(self) -> None:
+        """By a schema that is a string."""
+        output = OutputSchema(schema=CLOSED)
+        told = self.body(output=output, model_id="eu.anthropic.claude-haiku-4-5-20251001-v1:0")["outputConfig"]
+        assert told["textFormat"]["type"] == "json_schema"
+        assert orjson.loads(told["textFormat"]["structure"]["jsonSchema"]["schema"]) == output.schema
+        for model in ("amazon.nova-pro-v1:0", "anthropic.claude-opus-4-1-20250805-v1:0", "anthropic.claude-fable-5"):
+            body = self.body(output=output, model_id=model)
+            assert "outputConfig" not in body
+            assert '"city"' in body["system"][0]["text"]
 
     def test_contains_the_whole_history(self) -> None:
         body = self.body()

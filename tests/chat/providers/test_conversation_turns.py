@@ -62,7 +62,9 @@ async def test_reasoning_of_anthropic_goes_back_unchanged_before_the_results() -
         {"type": "thinking", "thinking": "Let me think.", "signature": "EqQB"},
         {"type": "redacted_thinking", "data": "b3BhcXVl"},
     ]
-    assert results["content"] == [{"type": "tool_result", "tool_use_id": "toolu_a", "content": "2", "is_error": False}]
+    (result,) = results["content"]
+    assert result.pop("cache_control") == {"type": "ephemeral"}
+    assert result == {"type": "tool_result", "tool_use_id": "toolu_a", "content": "2", "is_error": False}
 
 
 async def test_a_paused_turn_is_resumed_with_its_text() -> None:

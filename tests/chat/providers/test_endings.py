@@ -88,8 +88,19 @@ def bedrock_ending(reason: str, arguments: str | None) -> bytes:
     )
 
 
+def responses_ending(reason: str, arguments: str | None) -> bytes:
+    item = {"type": "function_call", "call_id": "k", "name": "f", "arguments": ""}
+    kind = "function_call_arguments" if arguments else "output_text"
+    return sse(
+        {"type": "response.output_item.added", "output_index": 0, "item": item if arguments else {"type": "message"}},
+        {"type": f"response.{kind}.delta", "output_index": 0, "delta": arguments or "Hi"},
+        {"type": "response.incomplete", "response": {"incomplete_details": {"reason": reason}}},
+    )
+
+
 FAMILIES: dict[str, Callable[[str, str | None], bytes]] = {
     "openai": openai_ending,
+    "openai_responses": responses_ending,
     "anthropic": anthropic_ending,
     "bedrock": bedrock_ending,
 }
@@ -373,6 +384,9 @@ class TestShapes:
             assert parse("openai", sse(chunk("Hi", "stop", usage=usage)) + DONE)[1] is None
             ended = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}
             assert parse("anthropic", sse({"type": "message_start", "message": {"usage": usage}}, ended))[1] is None
+            said = {"type": "response.output_text.delta", "delta": "Hi"}
+            completed = {"type": "response.completed", "response": {"status": "completed", "usage": usage}}
+            assert parse("openai_responses", sse(said, completed))[1] is None
             events = bedrock(("messageStop", {"stopReason": "end_turn"}), ("metadata", {"usage": usage}))
             assert parse("bedrock", events)[1] is None
 
@@ -409,6 +423,43 @@ ANTHROPIC: tuple[Any, ...] = (
     {"type": "message", "content": [{"type": "text", "text": "a"}], "stop_reason": "end_turn"},
     {"type": "error", "error": {"type": "a", "message": "b"}},
 )
+RESPONSES: tuple[Any, ...] = (
+    {
+        "type": "response.output_item.done",
+        "output_index": 0,
+        "item": {
+            "type": "function_call",
+            "id": "i",
+            "call_id": "k",
+            "name": "f",
+            "arguments": "{}",
+            "status": "completed",
+        },
+    },
+    {
+        "type": "response.output_item.done",
+        "output_index": 1,
+        "item": {"type": "reasoning", "summary": [{"text": "a"}], "content": [{"text": "a"}], "encrypted_content": "e"},
+    },
+    {
+        "type": "response.output_item.done",
+        "item": {"type": "message", "phase": "commentary", "content": [{"text": "a"}]},
+    },
+    {"type": "response.output_text.delta", "output_index": 0, "delta": "a"},
+    {"type": "response.reasoning_summary_part.added", "summary_index": 1},
+    {
+        "type": "response.completed",
+        "response": {
+            "status": "completed",
+            "output": [{"type": "message", "content": [{"refusal": "a"}]}],
+            "usage": {"input_tokens": 1, "input_tokens_details": {"cached_tokens": 1}, "output_tokens_details": {}},
+            "error": None,
+            "incomplete_details": {"reason": "a"},
+        },
+    },
+    {"type": "error", "code": "a", "message": "b"},
+    {"object": "response", "status": "completed", "output": [], "error": {"code": "a", "message": "b"}},
+)
 BEDROCK: tuple[tuple[str, Any], ...] = (
     ("contentBlockStart", {"contentBlockIndex": 0, "start": {"toolUse": {"toolUseId": "k", "name": "f"}}}),
     ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": "{}"}, "text": "a"}}),
@@ -417,6 +468,14 @@ BEDROCK: tuple[tuple[str, Any], ...] = (
     ("metadata", {"usage": {"inputTokens": 1}}),
     ("!validationException", {"message": "a"}),
 )
+
+
+FRAMES: dict[str, tuple[tuple[str, Any], ...]] = {
+    "openai": tuple(("", frame) for frame in OPENAI),
+    "openai_responses": tuple(("", frame) for frame in RESPONSES),
+    "anthropic": tuple(("", frame) for frame in ANTHROPIC),
+    "bedrock": BEDROCK,
+}
 
 
 def paths(value: Any) -> list[tuple[Any, ...]]:
@@ -437,12 +496,7 @@ def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 @settings(max_examples=400)
 def test_any_value_in_any_field_is_read_skipped_or_an_error_of_the_provider(data: st.DataObject) -> None:
     family = data.draw(st.sampled_from(sorted(FAMILIES)))
-    kinds = (
-        BEDROCK
-        if family == "bedrock"
-        else tuple(("", frame) for frame in (OPENAI if family == "openai" else ANTHROPIC))
-    )
-    kind, frame = data.draw(st.sampled_from(kinds))
+    kind, frame = data.draw(st.sampled_from(FRAMES[family]))
     changed = replaced(frame, data.draw(st.sampled_from(paths(frame))), data.draw(JSON))
     wire = transcripts.event_stream_message(kind, changed) if kind else sse(changed, changed)
     events, failure = parse(family, wire)

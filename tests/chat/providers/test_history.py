@@ -31,7 +31,7 @@ from winterbourne.chat.settings import ModelSettings, Settings
 HI = UserMessage((Text("Hi"),))
 BYE = UserMessage((Text("Bye"),))
 MISTRAL = Settings.of(openai_base_url="https://api.mistral.ai/v1").model
-OFFICIAL = Settings.of(openai_base_url="https://api.openai.com/v1").model
+OFFICIAL = Settings.of(openai_base_url="https://api.openai.com/v1", openai_api="chat").model
 
 
 @pytest.mark.parametrize("module", [openai, anthropic, bedrock])

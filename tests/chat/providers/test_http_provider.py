@@ -34,6 +34,7 @@ from winterbourne.chat.core.events import TextDelta, TurnEnded
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Image,
+    OutputSchema,
     Text,
     ToolCall,
     ToolMessage,
@@ -761,6 +762,27 @@ class TestRefusedParameters:
         async with upstream(failing(status, json.dumps(body).encode()), saying(TEXT)) as server:
             first, *others = await self.sent(server, model_extra_body='{"parallel_tool_calls":false}')
         assert others == [first - {name}] * 2 != [first] * 2
+
+    async def test_one_that_the_request_chose_is_named_to_its_caller(self) -> None:
+        refusal = failing(400, b'{"error":{"message":"Unsupported parameter: stop is not supported with this model"}}')
+        async with upstream(refusal) as server:
+            request = msgspec.structs.replace(self.REQUEST, stop=("END",))
+            with pytest.raises(ModelRefused) as raised:
+                await collect_events(openai_provider(server), request)
+        assert raised.value.public_message == "The model does not accept this request: it refuses stop."
+
+    async def test_of_the_output_it_is_told_in_words_instead(self) -> None:
+        refusal = failing(400, b'{"error":{"message":"response_format: json_schema is not supported by this model"}}')
+        schema = {"type": "object", "properties": {}, "additionalProperties": False}
+        request = msgspec.structs.replace(self.REQUEST, output=OutputSchema(schema=schema))
+        async with upstream(refusal, saying(TEXT)) as server:
+            provider = openai_provider(server, model_capabilities='{"*": {"schema": true}}')
+            assert await collect_events(provider, request)
+            first, second = (json.loads(sent.body) for sent in server.requests)
+        assert [message["role"] for message in first["messages"]] == ["user"]
+        assert "response_format" in first
+        assert "response_format" not in second
+        assert json.dumps(schema) in second["messages"][0]["content"]
 
     async def test_two_are_learned_in_one_request(self) -> None:
         one, other = (

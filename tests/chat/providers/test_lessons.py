@@ -28,7 +28,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelImageRefused
-from winterbourne.chat.providers.lessons import FOR_EVERY_MODEL, apply_lessons, refused_for
+from winterbourne.chat.providers.lessons import FOR_EVERY_MODEL, apply_lessons, max_tokens_allowed, refused_for
 from winterbourne.chat.providers.openai import OpenAIProvider
 
 NO_TOOLS = [
@@ -300,3 +300,58 @@ def test_any_lessons_leave_a_normalized_history(names: set[str], choice: str, ca
         len(message.tool_calls) <= 1 for message in changed.messages if isinstance(message, AssistantMessage)
     )
     assert "tools" not in names or not changed.tools
+
+
+class TestMostTokens:
+    """The most tokens of an answer that a model takes, in the words of the refusals."""
+
+    @pytest.mark.parametrize(
+        ("message", "sent", "allowed"),
+        [
+            ("max_tokens: 100000 > 64000, which is the maximum for m-4-5", 100_000, 64_000),
+            ("max_tokens is too large: 99999. This model supports at most 16384 tokens", 99_999, 16_384),
+            ("Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", 9_000, 8192),
+            ("The maximum tokens you requested exceeds the limit of 4096. Try a value lower than 4096.", 8192, 4095),
+            ("max_tokens must be less than or equal to `8192`", 9000, 8192),
+            ("maxOutputTokens of 70000, the range is from 1 (inclusive) to 65537 (exclusive)", 70_000, 65_536),
+            ("'max_tokens' is too large: 8192. The context length is 4096 tokens and there are 100 input", 8192, 3996),
+            ("context length is 4096 tokens. You asked 108 in the messages, 8192 in the completion", 8192, 3988),
+            ("Unsupported parameter: 'max_tokens' is not supported with gpt-5", 8192, None),
+            ("`max_tokens` must be greater than `thinking.budget_tokens`: 2000", 8192, None),
+            ("prompt is too long: 210000 tokens > 200000 maximum", 8192, None),
+            ("max_tokens: 100000 > 64000, which is the maximum", None, None),
+        ],
+    )
+    def test_is_read(self, message: str, sent: int | None, allowed: int | None) -> None:
+        assert max_tokens_allowed(refusal(message), sent) == (allowed and str(allowed))
+
+    async def test_a_model_is_asked_again_with_it_and_later_requests_keep_to_it(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        refuses = failing(400, refusal("max_tokens is too large: 9000. This model supports at most 4096 tokens"))
+        async with upstream(refuses, saying(TEXT)) as server:
+            provider = openai_provider(server)
+            for _ in range(2):
+                assert await collect_events(provider, msgspec.structs.replace(HELLO, max_tokens=9000))
+        assert [json.loads(request.body)["max_tokens"] for request in server.requests] == [9000, 4096, 4096]
+        assert sum("the most tokens" in record.message for record in caplog.records) == 1
+
+    async def test_a_lower_one_is_learned_later(self) -> None:
+        def refuses(limit: int) -> Any:
+            return failing(400, refusal(f"max_tokens is too large. This model supports at most {limit} tokens"))
+
+        async with upstream(refuses(4096), saying(TEXT), refuses(2048), saying(TEXT)) as server:
+            provider = openai_provider(server)
+            for _ in range(2):
+                assert await collect_events(provider, msgspec.structs.replace(HELLO, max_tokens=9000))
+        assert [json.loads(request.body)["max_tokens"] for request in server.requests] == [9000, 4096, 4096, 2048]
+
+
+class TestReasoningThatIsRefused:
+    async def test_is_left_out_and_later_too(self) -> None:
+        refuses = failing(400, refusal("Unrecognized request argument supplied: reasoning_effort"))
+        async with upstream(refuses, saying(TEXT)) as server:
+            provider = openai_provider(server, model_id="some-model")
+            for _ in range(2):
+                assert await collect_events(provider, msgspec.structs.replace(HELLO, reasoning="high"))
+        assert ["reasoning_effort" in json.loads(request.body) for request in server.requests] == [True, False, False]

@@ -372,7 +372,7 @@ class TestReasoningContent:
 
     def sent(self, *history: Message, **options: Any) -> list[dict[str, Any]]:
         request = ModelRequest(messages=(ASKED, *history))
-        settings = ModelSettings(openai_base_url=options.pop("url", "http://127.0.0.1"))
+        settings = ModelSettings(openai_base_url=options.pop("url", "http://127.0.0.1"), openai_api="chat")
         body = body_of(openai, request, settings, **options)
         return [message for message in body["messages"] if message["role"] == "assistant"]
 

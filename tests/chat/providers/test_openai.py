@@ -9,6 +9,7 @@ from winterbourne.chat.core.messages import (
     AssistantMessage,
     Image,
     Message,
+    OutputSchema,
     Text,
     ToolCall,
     ToolMessage,
@@ -16,6 +17,8 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.providers import openai
 from winterbourne.chat.settings import ModelSettings
+
+CLOSED = {**SCHEMA, "required": ["city"], "additionalProperties": False}
 
 
 class TestRequest:
@@ -51,12 +54,34 @@ class TestRequest:
         assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 7)
 
     def test_to_openai_itself_has_max_completion_tokens(self) -> None:
-        body = body_of(openai, request(max_tokens=7), ModelSettings())
+        body = body_of(openai, request(max_tokens=7), ModelSettings(openai_api="chat"))
         assert body["max_completion_tokens"] == 7
         assert "max_tokens" not in body
 
     def test_omits_what_is_not_set(self) -> None:
         assert set(self.body()) == {"model", "messages", "stream", "stream_options"}
+
+    def test_contains_every_option(self) -> None:
+        options: dict[str, Any] = {"top_p": 0.5, "seed": 1, "presence_penalty": 0.1, "frequency_penalty": 0.2}
+        body = self.body(**options, stop=("END",), parallel_tool_calls=False, tools=TOOLS)
+        assert body.items() >= {**options, "stop": ["END"], "parallel_tool_calls": False}.items()
+
+    def test_says_nothing_of_parallel_calls_without_tools(self) -> None:
+        assert "parallel_tool_calls" not in self.body(parallel_tool_calls=False)
+
+    def test_constrains_the_output_at_openai_itself_only(self) -> None:
+        output = OutputSchema(schema=CLOSED, name="place", strict=True)
+        described = {"name": "place", "schema": CLOSED, "strict": True}
+        body = body_of(openai, request(output=output), ModelSettings(openai_api="chat"))
+        assert body["response_format"] == {"type": "json_schema", "json_schema": described}
+        elsewhere = self.body(output=output)
+        assert "response_format" not in elsewhere
+        assert '"city"' in elsewhere["messages"][0]["content"]
+
+    def test_asks_openai_for_any_object_with_the_word_that_it_demands(self) -> None:
+        body = body_of(openai, request(output=OutputSchema()), ModelSettings(openai_api="chat"))
+        assert body["response_format"] == {"type": "json_object"}
+        assert "JSON" in body["messages"][0]["content"]
 
     def test_contains_an_image_by_its_url(self) -> None:
         body = self.body(UserMessage((Image("image/png", url="https://example.com/a.png"),)))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import orjson
 import pytest
@@ -22,6 +23,7 @@ from winterbourne.chat.core.events import (
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Message,
+    OutputSchema,
     Text,
     ToolCall,
     ToolMessage,
@@ -310,6 +312,12 @@ class TestCommands:
         assert isinstance(events[0], ReasoningDelta)
         assert ReasoningEnded() in events
 
+    @pytest.mark.parametrize(("level", "thinks"), [("none", False), ("high", True)])
+    async def test_a_request_may_say_whether_it_thinks(self, level: str, *, thinks: bool) -> None:
+        assert ScriptedProvider().capabilities("").reasoning == ("none", "high")
+        for prompt in ("think, then say hello", "hello"):
+            assert (ReasoningEnded() in await turn(prompt, reasoning=level)) == thinks
+
     async def test_fail_halfway_fails_after_part_of_the_answer(self) -> None:
         events: list[ModelEvent] = []
 
@@ -337,6 +345,46 @@ class TestSpeed:
         assert isinstance(provider, ScriptedProvider)
         await turn("count to 39", provider=provider)
         assert loop.time() - began == pytest.approx(10, abs=0.2)
+
+
+class TestOptions:
+    PLACE: ClassVar = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "kind": {"enum": ["port", "city"]},
+            "boats": {"type": "array", "items": {"$ref": "#/$defs/Boat"}, "minItems": 1},
+            "note": {"anyOf": [{"type": "null"}, {"type": "string"}]},
+            "version": {"const": 2},
+        },
+        "required": ["name", "kind", "boats", "note", "version"],
+        "$defs": {"Boat": {"type": "object", "properties": {"is_red": {"type": "boolean"}}, "required": ["is_red"]}},
+    }
+
+    async def test_an_answer_by_a_schema_is_an_example_of_it(self) -> None:
+        events = await turn("Whitby", output=OutputSchema(schema=self.PLACE))
+        place = {"name": "Whitby", "kind": "port", "boats": [{"is_red": True}], "note": None, "version": 2}
+        assert orjson.loads(text(events)) == place
+
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            {"type": "array", "minItems": 10**9, "items": True},
+            {"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"type": "object", "required": ["a"]}]}}},
+            {"$ref": "#/$defs/A", "$defs": {"A": {"anyOf": [{"$ref": "#/$defs/A"}]}}},
+        ],
+        ids=str,
+    )
+    async def test_a_schema_of_any_kind_is_answered(self, schema: dict[str, Any]) -> None:
+        assert isinstance((await turn("x", output=OutputSchema(schema=schema)))[-1], TurnEnded)
+
+    async def test_an_answer_ends_before_a_stop_text(self) -> None:
+        assert text(await turn("count to 9", stop=("4", "x"))) == "1 2 3 "
+
+    def test_all_of_them_are_taken(self) -> None:
+        capabilities = ScriptedProvider().capabilities("")
+        assert capabilities.schema
+        assert capabilities.options >= {"stop", "seed", "top_p", "presence_penalty", "frequency_penalty"}
 
 
 class TestATitle:

@@ -15,10 +15,12 @@ from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
 from winterbourne.chat.providers.anthropic import AnthropicParser
 from winterbourne.chat.providers.bedrock import BedrockParser
 from winterbourne.chat.providers.openai import OpenAIParser
+from winterbourne.chat.providers.openai_responses import ResponsesParser
 from winterbourne.chat.providers.stream_parser import StreamParser
 
 PARSERS: dict[str, Callable[[], StreamParser[Any]]] = {
     "openai": OpenAIParser,
+    "openai_responses": ResponsesParser,
     "anthropic": AnthropicParser,
     "bedrock": BedrockParser,
 }
@@ -101,6 +103,7 @@ def test_a_damaged_transcript_ends_or_fails(case: tuple[str, str], noise: bytes,
         ),
         ("openai", '{"choices":[],"error":%s}'),
         ("anthropic", '{"type":"error","error":%s}'),
+        ("openai_responses", '{"type":"response.failed","response":{"error":%s}}'),
         (
             "anthropic",
             '{"type":"content_block_start","content_block":{"type":"tool_use","id":"a","name":"f","input":%s}}',
@@ -132,7 +135,7 @@ def test_an_error_in_damaged_json_is_a_failure(provider: str, frame: str, damage
     assert isinstance(parser.failure, ModelBusy)
 
 
-@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("provider", ["openai", "openai_responses", "anthropic"])
 def test_an_endless_event_is_a_failure(provider: str) -> None:
     parser = PARSERS[provider]()
     parser.feed(b"data: " + b"x" * MAX_EVENT_BYTES)

@@ -1,4 +1,4 @@
-"""Rate limits: requests per minute and tokens per day of each caller, in fixed windows shared by all environments."""
+"""Rate limits of callers: requests per minute, tokens and dollars per day, in windows shared by all environments."""
 
 import asyncio
 import multiprocessing
@@ -21,8 +21,10 @@ from winterbourne.chat.storage.rate_limits import (
     OTHER_REQUESTS_FACTOR,
     RESERVED_RETRY_S,
     SLOT_S,
+    Budget,
     RateLimiter,
-    TokenReservation,
+    Reservation,
+    Spending,
 )
 from winterbourne.override import override
 
@@ -81,75 +83,100 @@ class TestRequestsPerMinute:
             await limiter.count_request(ALICE)
 
 
-async def use(store: Store, used: int, *, reserve: int = 0, limit: int = 100) -> None:
+def of_micro_dollars(limit: int) -> Budget:
+    return Budget.of_dollars(limit / 1e6)
+
+
+BUDGETS = {"tokens": Budget.of_tokens, "micro_dollars": of_micro_dollars}
+"""What makes a limit of each unit of `Spending`."""
+
+
+class Reserving:
+    """The reservation of a request whose caller has one limit, of 100 as a rule."""
+
+    def __init__(self, store: Store, caller_id: str, unit: str, limit: int = 100) -> None:
+        self.unit, self.reservation = unit, Reservation(store, caller_id, [BUDGETS[unit](limit)])
+
+    async def extend(self, wanted: int, used: int = 0) -> None:
+        await self.reservation.extend(Spending(**{self.unit: wanted}), Spending(**{self.unit: used}))
+
+    async def settle(self, used: int) -> None:
+        await self.reservation.settle(Spending(**{self.unit: used}))
+
+
+async def use(store: Store, unit: str, used: int, *, reserve: int = 0) -> None:
     """A request that is let in and ends."""
-    reservation = TokenReservation(store, ALICE, limit)
+    reservation = Reserving(store, ALICE, unit)
     await reservation.extend(reserve or used)
     await reservation.settle(used)
 
 
-async def try_to_reserve(store: Store, tokens: int, limit: int) -> bool:
+async def try_to_reserve(store: Store, unit: str, amount: int, limit: int) -> bool:
     try:
-        await TokenReservation(store, ALICE, limit).extend(tokens)
+        await Reserving(store, ALICE, unit, limit).extend(amount)
     except RateLimitExceeded:
         return False
     return True
 
 
-def reserve_in_a_process(path: str) -> int:
-    """How many of 20 requests at once are let in; each reserves 10 tokens of 200."""
+def reserve_in_a_process(path: str, unit: str) -> int:
+    """How many of 20 requests at once are let in; each reserves 10 of 200."""
 
     async def run() -> int:
         store = make_store(f"file:{path}")
         try:
-            return sum(await asyncio.gather(*(try_to_reserve(store, 10, 200) for _ in range(20))))
+            return sum(await asyncio.gather(*(try_to_reserve(store, unit, 10, 200) for _ in range(20))))
         finally:
             await store.close()
 
     return asyncio.run(run())
 
 
-class TestTokensPerDay:
-    async def test_requests_are_rejected_until_midnight_once_they_are_used_up(self, store: Store) -> None:
-        await use(store, 60)
-        await use(store, 40)
+@pytest.mark.parametrize("unit", BUDGETS)
+class TestPerDay:
+    async def test_requests_are_rejected_until_midnight_once_they_are_used_up(self, store: Store, unit: str) -> None:
+        await use(store, unit, 60)
+        await use(store, unit, 40)
         with pytest.raises(RateLimitExceeded) as refused:
-            await use(store, 1)
+            await use(store, unit, 1)
         assert refused.value.retry_after_s == DAY_S - 30
-        assert str(refused.value) == "rate limit exceeded: 100 tokens per day"
-        await TokenReservation(store, BOB, 100).extend(1)
+        told = {"tokens": "100 tokens", "micro_dollars": "0.0001 dollars"}[unit]
+        assert str(refused.value) == f"rate limit exceeded: {told} per day"
+        await Reserving(store, BOB, unit).extend(1)
 
-    async def test_the_request_that_crosses_the_limit_is_answered_in_full(self, store: Store) -> None:
-        await use(store, 99)
-        await use(store, 50, reserve=1000)
+    async def test_the_request_that_crosses_the_limit_is_answered_in_full(self, store: Store, unit: str) -> None:
+        await use(store, unit, 99)
+        await use(store, unit, 50, reserve=1000)
         with pytest.raises(RateLimitExceeded):
-            await use(store, 1)
+            await use(store, unit, 1)
 
-    async def test_the_next_day_is_a_new_window(self, store: Store, clock: Clock) -> None:
-        await use(store, 100)
+    async def test_the_next_day_is_a_new_window(self, store: Store, clock: Clock, unit: str) -> None:
+        await use(store, unit, 100)
         clock.time_s += DAY_S
-        await use(store, 100)
+        await use(store, unit, 100)
 
-    async def test_what_was_reserved_is_replaced_by_what_was_used(self, store: Store) -> None:
+    async def test_what_was_reserved_is_replaced_by_what_was_used(self, store: Store, unit: str) -> None:
         for _ in range(10):
-            await use(store, 10, reserve=90)
+            await use(store, unit, 10, reserve=90)
 
     @pytest.mark.parametrize("at_once", [40, 300])
-    async def test_requests_at_once_are_let_in_exactly_as_many_as_fit(self, store: Store, at_once: int) -> None:
-        let_in = await asyncio.gather(*(try_to_reserve(store, 7, 200) for _ in range(at_once)))
-        assert sum(let_in) == 29  # 28 have 7 tokens each, one the 4 that are left
+    async def test_requests_at_once_are_let_in_exactly_as_many_as_fit(
+        self, store: Store, at_once: int, unit: str
+    ) -> None:
+        let_in = await asyncio.gather(*(try_to_reserve(store, unit, 7, 200) for _ in range(at_once)))
+        assert sum(let_in) == 29  # 28 have 7 each, one the 4 that are left
 
-    async def test_the_rest_that_is_reserved_is_told_from_the_rest_that_is_used(self, store: Store) -> None:
-        running = TokenReservation(store, ALICE, 100)
+    async def test_the_rest_that_is_reserved_is_told_from_the_rest_that_is_used(self, store: Store, unit: str) -> None:
+        running = Reserving(store, ALICE, unit)
         await running.extend(100)
         with pytest.raises(RateLimitExceeded) as refused:
-            await use(store, 1)
+            await use(store, unit, 1)
         assert refused.value.retry_after_s == RESERVED_RETRY_S
         await running.settle(10)
-        await use(store, 90)
+        await use(store, unit, 90)
 
-    async def test_the_turns_of_one_request_add_up(self, store: Store) -> None:
-        request = TokenReservation(store, ALICE, 100)
+    async def test_the_turns_of_one_request_add_up(self, store: Store, unit: str) -> None:
+        request = Reserving(store, ALICE, unit)
         await request.extend(50)
         await request.extend(40 + 50, used=40)
         await request.extend(80 + 50, used=80)  # 20 are left of 50
@@ -158,51 +185,53 @@ class TestTokensPerDay:
         assert refused.value.retry_after_s == DAY_S - 30
         await request.settle(110)
         with pytest.raises(RateLimitExceeded):
-            await use(store, 1)
+            await use(store, unit, 1)
 
     async def test_a_request_that_ends_after_midnight_belongs_to_the_day_of_its_begin(
-        self, store: Store, clock: Clock
+        self, store: Store, clock: Clock, unit: str
     ) -> None:
         clock.time_s += DAY_S - 60
-        request = TokenReservation(store, ALICE, 100)
+        request = Reserving(store, ALICE, unit)
         await request.extend(100)
         clock.time_s += 60
-        await use(store, 100)
+        await use(store, unit, 100)
         await request.settle(100)
 
     @pytest.mark.parametrize("later_s", [0, SLOT_S - 1])
     async def test_reservations_count_in_the_slot_after_theirs(
-        self, store: Store, clock: Clock, later_s: float
+        self, store: Store, clock: Clock, later_s: float, unit: str
     ) -> None:
         clock.time_s += SLOT_S - 31
-        first = TokenReservation(store, ALICE, 100)
+        first = Reserving(store, ALICE, unit)
         await first.extend(60)
         clock.time_s += 1 + later_s
-        second = TokenReservation(store, ALICE, 100)
+        second = Reserving(store, ALICE, unit)
         await second.extend(30)
         with pytest.raises(RateLimitExceeded):
             await first.extend(60 + 50, used=60 + 10)
         await second.settle(0)
         await first.extend(60 + 50, used=60 + 10)
 
-    async def test_what_a_killed_process_has_reserved_expires(self, store: Store, clock: Clock) -> None:
-        await TokenReservation(store, ALICE, 100).extend(100)
+    async def test_what_a_killed_process_has_reserved_expires(self, store: Store, clock: Clock, unit: str) -> None:
+        await Reserving(store, ALICE, unit).extend(100)
         clock.time_s += 2 * SLOT_S
-        await use(store, 100)
+        await use(store, unit, 100)
 
-    def test_processes_that_share_a_file_share_the_limit(self, tmp_path: Path) -> None:
+    def test_processes_that_share_a_file_share_the_limit(self, tmp_path: Path, unit: str) -> None:
         path = str(tmp_path / "items.db")
         with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
-            assert sum(pool.map(reserve_in_a_process, [path] * 3)) == 20
+            assert sum(pool.map(reserve_in_a_process, [path] * 3, [unit] * 3)) == 20
 
-    @given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 60), st.booleans()), max_size=30))
-    def test_whatever_runs_at_once_only_one_turn_exceeds_the_limit(self, calls: list[tuple[int, int, bool]]) -> None:
+    @given(calls=st.lists(st.tuples(st.integers(1, 60), st.integers(0, 60), st.booleans()), max_size=30))
+    def test_whatever_runs_at_once_only_one_turn_exceeds_the_limit(
+        self, unit: str, calls: list[tuple[int, int, bool]]
+    ) -> None:
         """Each call reserves, and uses no more than that; some end, some run on."""
 
         async def run() -> None:
             store, total, promised = Store(MemoryBackend, threads=0, is_shared=True), 0, 0
             for reserved, used, ends in calls:
-                reservation = TokenReservation(store, ALICE, 100)
+                reservation = Reserving(store, ALICE, unit)
                 try:
                     await reservation.extend(reserved)
                 except RateLimitExceeded:
@@ -219,6 +248,15 @@ class TestTokensPerDay:
         asyncio.run(run())
 
 
+async def test_what_an_earlier_version_has_counted_and_reserved_counts_on(clock: Clock) -> None:
+    async with open_store("memory", Path(), clock) as store:
+        for counter, window_s in (("tokens", DAY_S), ("reserved", SLOT_S)):
+            window = int(clock.time_s // window_s)
+            await store.increment("limits#key:alice", f"{counter}#{window}", 50, (window + 2) * window_s)
+        with pytest.raises(RateLimitExceeded, match="running requests have reserved"):
+            await use(store, "tokens", 1)
+
+
 async def test_a_failure_while_reserving_leaves_nothing_reserved(clock: Clock) -> None:
     class FlakyBackend(MemoryBackend):
         fails = True
@@ -231,19 +269,19 @@ async def test_a_failure_while_reserving_leaves_nothing_reserved(clock: Clock) -
 
     backend = FlakyBackend()
     store = Store(lambda: backend, threads=0, is_shared=True, now=clock)
-    request = TokenReservation(store, ALICE, 100)
+    request = Reserving(store, ALICE, "tokens")
     with pytest.raises(StorageUnavailable):
         await request.extend(100)
     backend.fails = False
     await request.settle(0)
-    await use(store, 100)
+    await use(store, "tokens", 100)
 
 
 async def test_without_limits_nothing_is_counted(clock: Clock) -> None:
     async with open_store("memory", Path(), clock) as store:
         limiter = RateLimiter(store, LimitSettings())
         await limiter.count_request(ALICE)
-        assert limiter.token_reservation(ALICE) is None
+        assert limiter.reservation(ALICE) is None
         assert await store.query_partition("limits#key:alice") == []
 
 
@@ -273,4 +311,4 @@ async def test_limits_fail_closed_if_the_store_is_unavailable() -> None:
     with pytest.raises(StorageUnavailable):
         await RateLimiter(store, LimitSettings(limit_requests_per_minute=1)).count_request(ALICE)
     with pytest.raises(StorageUnavailable):
-        await TokenReservation(store, ALICE, 100).extend(1)
+        await Reserving(store, ALICE, "micro_dollars").extend(1)

@@ -12,7 +12,9 @@ from tests.provider import Provider, provider
 def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of a chat with the scripted provider and practice data."""
     folder = tmp_path_factory.mktemp("chat")
-    with local_server(folder, "--concurrency", "3", "--env", "SCRIPTED_WORDS_PER_SECOND=0") as server:
+    prices = 'MODEL_PRICES={"*":{"input":3,"output":15}}'
+    settings = [flag for each in ("SCRIPTED_WORDS_PER_SECOND=0", prices) for flag in ("--env", each)]
+    with local_server(folder, "--concurrency", "3", *settings) as server:
         yield server.url
 
 

@@ -1,4 +1,4 @@
-"""The virtual environment of other people's clients and suites, installed once from the lock beside this file."""
+"""The virtual environments of other people's clients and suites, installed once from the locks beside this file."""
 
 import fcntl
 import hashlib
@@ -15,10 +15,10 @@ HOME = ROOT / ".clients"
 LOCK = Path(__file__).with_name("requirements.txt")
 
 
-def python() -> Path:
-    """The environment's Python. Parallel test workers wait for the first one, which installs it."""
-    wanted = hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    home, stamp = HOME / "python", HOME / "python" / ".installed"
+def python(lock_file: Path = LOCK, name: str = "python") -> Path:
+    """An environment's Python. Parallel test workers wait for the first one, which installs it."""
+    wanted = hashlib.sha256(lock_file.read_bytes()).hexdigest()
+    home, stamp = HOME / name, HOME / name / ".installed"
     HOME.mkdir(exist_ok=True)
     with (HOME / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -34,7 +34,7 @@ def python() -> Path:
                 home / "bin/python",
                 "--require-hashes",
                 "-r",
-                LOCK,
+                lock_file,
             ]
             subprocess.run(install, check=True)
             stamp.write_text(wanted)

@@ -12,15 +12,19 @@ from tests.provider import Provider
 
 pytestmark = pytest.mark.clients
 
+__all__ = ["run"]
+
 CLIENTS = ("openai_sdk", "langchain", "pydantic_ai_agent", "litellm_client")
 
 
-def run(script: str, *arguments: str) -> Any:
+def run(script: str, *arguments: str, python: Path | None = None) -> Any:
     """What a script of this folder prints, as JSON; LiteLLM prints lines of its own before it."""
-    path = Path(__file__).parent / "scripts" / f"{script}.py"
-    done = subprocess.run(
-        [environment.python(), path, *arguments], capture_output=True, text=True, timeout=100, check=False
-    )
+    command: list[str | Path] = [
+        python or environment.python(),
+        Path(__file__).parent / "scripts" / f"{script}.py",
+        *arguments,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout.splitlines()[-1])
 

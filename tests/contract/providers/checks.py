@@ -4,6 +4,7 @@ import base64
 import binascii
 import functools
 import itertools
+import json
 import math
 import re
 from collections import Counter
@@ -14,6 +15,7 @@ import botocore.session
 from botocore.model import Shape
 from botocore.validate import ParamValidator
 
+from tests.contract.providers.prompt_cache import Block, blocks_of
 from tests.contract.providers.requests import Call, Request, Turn
 
 __all__ = ["Check"]
@@ -290,6 +292,89 @@ def odd_property(request: Request) -> str | None:
     return first(f"{tool}: {name}" for tool, name in names if not re.fullmatch(r"[a-zA-Z0-9_.-]{1,64}", name))
 
 
+# The schema of an answer.
+
+NOT_CLOSED_WORDS = {
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+    "minLength",
+    "maxLength",
+}
+NOT_CLOSED_WORDS |= {"maxItems", "not", "if", "patternProperties", "prefixItems", "dependentRequired"}
+NOT_STRICT_WORDS = {"minLength", "maxLength", "patternProperties", "uniqueItems", "contains", "allOf", "oneOf", "not"}
+NOT_STRICT_WORDS |= {"if", "default", "dependentRequired", "dependentSchemas"}
+
+
+def _output_schema(request: Request) -> Any:
+    """The schema that the answer is constrained by, as Anthropic and Bedrock get it."""
+    if "outputConfig" in request.body:
+        return json.loads(request.body["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"])
+    return ((request.body.get("output_config") or {}).get("format") or {}).get("schema")
+
+
+def any_output_schema(request: Request) -> str | None:
+    return first("outputConfig" for _ in (request.body.get("outputConfig"),) if _)
+
+
+def _subschemas(schema: Any) -> Iterator[dict[str, Any]]:
+    """The schema and all within it."""
+    if not isinstance(schema, dict):
+        return
+    yield schema
+    for word in ("properties", "$defs", "definitions"):
+        for part in schema.get(word, {}).values():
+            yield from _subschemas(part)
+    for word in ("items", "additionalProperties"):
+        yield from _subschemas(schema.get(word))
+    for word in ("anyOf", "allOf", "oneOf"):
+        for part in schema.get(word, []):
+            yield from _subschemas(part)
+
+
+def _leads_back(schema: dict[str, Any], root: dict[str, Any], seen: tuple[str, ...] = ()) -> bool:
+    for part in _subschemas(schema):
+        if target := part.get("$ref"):
+            *_, kind, name = target.split("/") if "/" in target else ("", "", "")
+            if target in seen or target == "#" or _leads_back(root[kind][name], root, (*seen, target)):
+                return True
+    return False
+
+
+def open_output_schema(request: Request) -> str | None:
+    """Anthropic's rules, which are Converse's for Claude."""
+    root = _output_schema(request)
+    parts = list(_subschemas(root))
+    objects = [part for part in parts if "object" in str(part.get("type"))]
+    optional = sum(len(part.get("properties", {})) - len(part.get("required", [])) for part in objects)
+    unions = sum("anyOf" in part or isinstance(part.get("type"), list) for part in parts)
+    found = {word for part in parts for word in part if word in NOT_CLOSED_WORDS}
+    found |= {"additionalProperties" for part in objects if part.get("additionalProperties") is not False}
+    found |= {"too complex" for _ in range(optional > 24 or unions > 16)}
+    found |= {"recursive" for _ in range(bool(root) and _leads_back(root, root))}
+    return first(sorted(found))
+
+
+def odd_strict_schema(request: Request) -> str | None:
+    """OpenAI's rules for strict mode; without it, the root has to be an object."""
+    described = (request.body.get("response_format") or {}).get("json_schema")
+    described = described or (request.body.get("text") or {}).get("format")
+    if not described or "schema" not in described:
+        return None
+    root = described["schema"]
+    if root.get("type") != "object":
+        return "type"
+    parts = list(_subschemas(root)) if described["strict"] else []
+    objects = [part for part in parts if "object" in str(part.get("type"))]
+    found = {word for part in parts for word in part if word in NOT_STRICT_WORDS}
+    found |= {"additionalProperties" for part in objects if part.get("additionalProperties") is not False}
+    found |= {"required" for part in objects if part["properties"].keys() != set(part.get("required", []))}
+    found |= {"$ref" for part in parts if "$ref" in part and len(part) > 1}
+    return first(sorted(found))
+
+
 # Thinking.
 
 
@@ -377,6 +462,88 @@ def signed_id_changed(request: Request) -> str | None:
     return first(turn.calls[0].name for turn in _open_turns(request) if turn.calls[0].id not in request.given.ids)
 
 
+# Marks for a prompt cache.
+
+
+def _marked(request: Request) -> list[Block]:
+    dialect = "bedrock" if request.family.startswith("bedrock") else "anthropic"
+    return [block for block in blocks_of(dialect, request.body) if block.ttl]
+
+
+def many_marks(request: Request) -> str | None:
+    count = len(_marked(request))
+    return str(count) if count > 4 else None
+
+
+def marks_on(*kinds: str, place: str = "") -> Check:
+    """Marks that a provider does not take on blocks of these kinds; with a place, only there."""
+
+    def check(request: Request) -> str | None:
+        return first(f"{b.place}.{b.kind}" for b in _marked(request) if b.kind in kinds and place in {"", b.place})
+
+    return check
+
+
+def long_mark(request: Request) -> str | None:
+    return first(block.place for block in _marked(request) if block.ttl == "1h")
+
+
+def long_after_short_mark(request: Request) -> str | None:
+    pairs = itertools.pairwise(_marked(request))
+    return first(after.place for before, after in pairs if before.ttl == "5m" and after.ttl == "1h")
+
+
+# How much it thinks.
+
+
+def thinking_fields(request: Request) -> dict[str, Any]:
+    """Where the fields for reasoning are: on Bedrock among those of the model."""
+    fields: dict[str, Any] = request.body.get("additionalModelRequestFields") or dict(request.body)
+    return fields
+
+
+def thinking_of(*kinds: str) -> Check:
+    def check(request: Request) -> str | None:
+        kind = (thinking_fields(request).get("thinking") or {}).get("type")
+        return kind if kind in kinds else None
+
+    return check
+
+
+def newer_thinking(request: Request) -> str | None:
+    """Adaptive thinking, or an effort."""
+    return thinking_of("adaptive")(request) or (thinking_fields(request).get("output_config") or {}).get("effort")
+
+
+def sampling(request: Request) -> str | None:
+    fields = {**request.body, **(request.body.get("inferenceConfig") or {})}
+    return first(name for name in ("temperature", "top_p", "topP", "top_k") if fields.get(name) is not None)
+
+
+def forced_call(request: Request) -> str | None:
+    return request.choice if request.choice not in {"", "auto", "none"} else None
+
+
+def other_levels(*levels: str) -> Check:
+    """A level that is none of these, in any of the fields that have one."""
+
+    def check(request: Request) -> str | None:
+        fields = thinking_fields(request)
+        nested = (fields.get(name) or {} for name in ("reasoning", "output_config", "reasoningConfig"))
+        named = (each.get(name) for each in nested for name in ("effort", "maxReasoningEffort"))
+        asked = (fields.get("reasoning_effort"), fields.get("reasoning_config"), *named)
+        return first(level for level in asked if level is not None and level not in levels)
+
+    return check
+
+
+def unknown_model_fields(*known: str) -> Check:
+    """Fields that the model behind Converse does not know."""
+    return lambda request: first(
+        name for name in request.body.get("additionalModelRequestFields") or () if name not in known
+    )
+
+
 # Fields and limits.
 
 
@@ -425,6 +592,76 @@ def unknown_message_fields(known: Collection[str]) -> Check:
 
 def old_max_tokens(request: Request) -> str | None:
     return "max_tokens" if "max_tokens" in request.body else None
+
+
+# Responses.
+
+MESSAGE_FIELDS = {"type", "role", "content", "phase"}
+ITEM_FIELDS = {
+    "message": MESSAGE_FIELDS,
+    "reasoning": {"type", "id", "summary", "content", "encrypted_content", "status"},
+    "function_call": {"type", "id", "call_id", "name", "arguments", "status"},
+    "function_call_output": {"type", "id", "call_id", "output", "status"},
+}
+
+
+def items(request: Request) -> Iterator[tuple[str, str, Any]]:
+    """Where each item of the input is, its type, and the item."""
+    for at, item in enumerate(request.body.get("input") or ()):
+        yield f"input[{at}]", item.get("type", "message"), item
+
+
+def unknown_item_fields(request: Request) -> str | None:
+    return first(f"{at}.{name}" for at, kind, item in items(request) for name in item if name not in ITEM_FIELDS[kind])
+
+
+def item_ids(request: Request) -> str | None:
+    """Nothing is stored, so that no id is known."""
+    return first(item["id"] for _, _, item in items(request) if "id" in item)
+
+
+def reasoning_without_successor(request: Request) -> str | None:
+    """Reasoning that neither a message nor a call of the model follows."""
+    kinds = [kind if item.get("role") != "user" else "user" for _, kind, item in items(request)]
+    pairs = itertools.zip_longest(kinds, kinds[1:])
+    found = (str(at) for at, (one, two) in enumerate(pairs) if one == "reasoning" and two in {None, "user"})
+    return first([*found, *_reasoning_before_results(kinds)])
+
+
+def _reasoning_before_results(kinds: list[str]) -> Iterator[str]:
+    for at, (one, two) in enumerate(itertools.pairwise(kinds)):
+        if (one, two) == ("reasoning", "function_call_output"):
+            yield str(at)
+
+
+def reasoning_without_summary(request: Request) -> str | None:
+    return first(f"{at}.summary" for at, kind, item in items(request) if kind == "reasoning" and "summary" not in item)
+
+
+def inputs_of_the_assistant(request: Request) -> str | None:
+    found = (part["type"] for _, _, item in items(request) if item.get("role") == "assistant" for part in _parts(item))
+    return first(kind for kind in found if kind.startswith("input_"))
+
+
+def _parts(item: Any) -> list[Any]:
+    return item["content"] if isinstance(item["content"], list) else []
+
+
+def wrapped_tools(request: Request) -> str | None:
+    """Tools in the shape of Chat Completions, whose name is within."""
+    return first(f"tools[{at}].name" for at, tool in enumerate(request.body.get("tools") or ()) if "name" not in tool)
+
+
+def loose_tools(request: Request) -> str | None:
+    """Tools that are strict, as they are unless they say otherwise, with a schema that is not."""
+    tools = [tool for tool in request.body.get("tools") or () if tool.get("strict") is not False]
+    schemas = ((tool.get("name", ""), dict(tool.get("parameters") or {})) for tool in tools)
+    return first(name for name, schema in schemas if schema.get("additionalProperties") is not False)
+
+
+def few_output_tokens(request: Request) -> str | None:
+    tokens = request.body.get("max_output_tokens")
+    return str(tokens) if tokens is not None and tokens < 16 else None
 
 
 def new_max_tokens(request: Request) -> str | None:

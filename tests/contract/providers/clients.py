@@ -60,6 +60,10 @@ class Client:
     def body(self, tools: Sequence[tuple[str, Any]], **options: Any) -> dict[str, Any]:
         raise NotImplementedError
 
+    def wants(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """The options that ask for an answer by a schema."""
+        return {"schema": schema}
+
     def user(self, text: str, *images: str) -> None:
         """Add a message of the user; images are base64 of a PNG."""
         raise NotImplementedError
@@ -252,8 +256,13 @@ class AgUiClient(Client):
     def body(self, tools: Sequence[tuple[str, Any]], **options: Any) -> dict[str, Any]:
         offered = [{"name": name, "description": name, "parameters": schema} for name, schema in tools]
         ids = {"threadId": "t-1", "runId": self.new_id("run"), "protocolVersion": "1.0"}
+        props = options.get("forwardedProps", {})
         self._asked = len(self.history)
-        return {**ids, "messages": self.history, "tools": offered, "context": [], "state": {}, "forwardedProps": {}}
+        return {**ids, "messages": self.history, "tools": offered, "context": [], "state": {}, "forwardedProps": props}
+
+    @override
+    def wants(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return {"forwardedProps": {"schema": schema}}
 
     @override
     def system(self, text: str) -> None:
@@ -349,6 +358,11 @@ class OpenAiClient(Client):
         offered = [{"type": "function", "function": function} for function in functions]
         fields: dict[str, Any] = {"tools": offered} if offered else {}
         return {"messages": self.history, "stream": self.streams, **fields, **options}
+
+    @override
+    def wants(self, schema: dict[str, Any]) -> dict[str, Any]:
+        described = {"name": "depth", "schema": schema, "strict": True}
+        return {"response_format": {"type": "json_schema", "json_schema": described}}
 
     @override
     def user(self, text: str, *images: str) -> None:

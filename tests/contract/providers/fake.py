@@ -16,12 +16,13 @@ import orjson
 import pytest
 
 from tests.contract.providers.families import FAMILIES, Family
+from tests.contract.providers.prompt_cache import PromptCache, Reading, blocks_of
 from tests.contract.providers.requests import Given, Request, read_request
 from tests.contract.providers.rules import Refusal, refusals
 from tests.transcripts import event_stream_message
 from tests.upstream import Exchange, upstream
 
-__all__ = ["GUARDRAIL_TRACE", "Answer", "StrictProvider", "strict_providers"]
+__all__ = ["GUARDRAIL_TRACE", "Answer", "ResponseEvents", "StrictProvider", "strict_providers"]
 
 
 GUARDRAIL_TRACE: Mapping[str, Any] = {
@@ -79,6 +80,7 @@ class StrictProvider:
         given: What it has given out.
         plan: What the model says to the messages of a request, in place of the script.
         dies_after: After how many bytes of its answers its connection breaks; it takes no request any more then.
+        cache: Its prompt cache, if it reports one.
     """
 
     name: str
@@ -90,7 +92,11 @@ class StrictProvider:
     plan: Callable[[str], Answer] | None = None
     dies_after: float = math.inf
     sent: int = 0
+    cache: PromptCache | None = None
     _count: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.cache = self.family.cache and self.family.cache()
 
     @property
     def family(self) -> Family:
@@ -110,6 +116,7 @@ class StrictProvider:
         """Answer one request, or refuse it."""
         body = orjson.loads(exchange.body)  # as strict as any: half surrogates are no JSON
         family = self.family
+        assert self.family.dialect != "responses" or exchange.head.startswith("POST /v1/responses ")
         request = read_request(self.name, family.dialect, body, self.given, thinks=family.thinks(body))
         if refusal := next(refusals(request), None):
             self.refusals.append(refusal)
@@ -120,12 +127,15 @@ class StrictProvider:
             exchange.cut()
             return
         if self.plan:
-            answer = self.plan(json.dumps(body["messages"]))
+            answer = self.plan(json.dumps(body.get("messages", body.get("input"))))
         else:
             answer = self.script.pop(0) if self.script else Answer("Fine.")
         content_type = "application/vnd.amazon.eventstream" if family.dialect == "bedrock" else "text/event-stream"
         await exchange.start(content_type=content_type)
-        pieces = list(self._pieces(answer, request))
+        reading = Reading(0, 0, 9, 9)
+        if self.cache:
+            reading = self.cache.use(blocks_of(family.dialect, body), body.get("prompt_cache_key", ""))
+        pieces = list(self._pieces(answer, request, reading))
         if answer.cut:
             pieces = pieces[: max(1, len(pieces) // 2)]
         data = b"".join(pieces)
@@ -143,18 +153,21 @@ class StrictProvider:
         await exchange.send(orjson.dumps(family.error_body(status, refusal.message)))
         await exchange.end()
 
-    def _pieces(self, answer: Answer, request: Request) -> Iterator[bytes]:
+    def _pieces(self, answer: Answer, request: Request, reading: Reading) -> Iterator[bytes]:
         calls = [(self._call_id(name), name, arguments) for name, arguments in answer.calls]
         self.given.ids |= {call_id for call_id, _, _ in calls}
         thought = f"Thought {next(self._count)}." if request.thinks and not answer.silent else ""
         match self.family.dialect:
             case "anthropic":
-                yield from self._anthropic(answer.text, thought, calls)
+                yield from self._anthropic(answer.text, thought, calls, reading, is_omitted=is_omitted(request))
             case "bedrock":
                 blocked = answer.blocked if "guardrailConfig" in request.body else ""
-                yield from self._bedrock(answer.text, thought, calls, blocked)
+                omits = is_omitted(request)
+                yield from self._bedrock(answer.text, thought, calls, reading, blocked, is_omitted=omits)
+            case "responses":
+                yield from self._responses(answer.text, thought, calls, reading)
             case _:
-                yield from self._chat(answer.text, thought, calls)
+                yield from self._chat(answer.text, thought, calls, reading)
 
     def _call_id(self, name: str) -> str:
         """An id in the family's shape."""
@@ -181,17 +194,21 @@ class StrictProvider:
 
     # Messages API.
 
-    def _anthropic(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
-        usage = {"input_tokens": 9, "output_tokens": 1}
+    def _anthropic(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading, *, is_omitted: bool
+    ) -> Iterator[bytes]:
+        cached = {"cache_read_input_tokens": reading.read, "cache_creation_input_tokens": reading.written}
+        usage = {"input_tokens": reading.fresh, **cached, "output_tokens": 1}
         yield _event("message_start", message={"id": "msg_1", "role": "assistant", "usage": usage})
         index = itertools.count()
         if thought:
             signature = f"sig/{thought}=="
-            self.given.thinking.append({"type": "thinking", "thinking": thought, "signature": signature})
+            told = "" if is_omitted else thought
+            self.given.thinking.append({"type": "thinking", "thinking": told, "signature": signature})
             self.given.thinking.append({"type": "redacted_thinking", "data": f"opaque {thought}"})
             block = {"type": "thinking", "thinking": "", "signature": ""}
             deltas = [
-                *({"type": "thinking_delta", "thinking": piece} for piece in _halves(thought)),
+                *({"type": "thinking_delta", "thinking": piece} for piece in _halves(told)),
                 {"type": "signature_delta", "signature": signature},
             ]
             yield from _block(next(index), block, deltas)
@@ -209,14 +226,22 @@ class StrictProvider:
     # ConverseStream.
 
     def _bedrock(
-        self, text: str, thought: str, calls: list[tuple[str, str, str]], blocked: str = ""
+        self,
+        text: str,
+        thought: str,
+        calls: list[tuple[str, str, str]],
+        reading: Reading,
+        blocked: str = "",
+        *,
+        is_omitted: bool,
     ) -> Iterator[bytes]:
         yield event_stream_message("messageStart", {"role": "assistant", "p": "abc"})
         index = itertools.count()
         if thought:
             at, signature = next(index), f"sig/{thought}=="
-            self.given.thinking.append({"reasoningText": {"text": thought, "signature": signature}})
-            for reasoning in ({"text": thought}, {"signature": signature}):
+            told = "" if is_omitted else thought
+            self.given.thinking.append({"reasoningText": {"text": told, "signature": signature}})
+            for reasoning in ({"text": told}, {"signature": signature}):
                 yield _converse_delta(at, {"reasoningContent": reasoning})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
         if text or blocked:
@@ -233,13 +258,32 @@ class StrictProvider:
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
         reason = "guardrail_intervened" if blocked else "tool_use" if calls else "end_turn"
         yield event_stream_message("messageStop", {"stopReason": reason})
-        usage = {"inputTokens": 9, "outputTokens": 5, "totalTokens": 14}
+        cached = {"cacheReadInputTokens": reading.read, "cacheWriteInputTokens": reading.written}
+        usage = {"inputTokens": reading.fresh, **cached, "outputTokens": 5, "totalTokens": reading.total + 5}
         trace = {"trace": {"guardrail": GUARDRAIL_TRACE}} if blocked else {}
         yield event_stream_message("metadata", {"usage": usage, "metrics": {"latencyMs": 10}, **trace})
 
+    # Responses.
+
+    def _responses(
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading
+    ) -> Iterator[bytes]:
+        """Reasoning, a message and calls; what is encrypted is whole in the last event of its item only."""
+        events = ResponseEvents()
+        yield from events.opening()
+        if thought:
+            encrypted = f"gAAAA/{thought}=="
+            self.given.thinking.append(encrypted)
+            yield from events.reasoning(thought, encrypted)
+        if text:
+            yield from events.message(text, "commentary" if calls else "final_answer")
+        for call in calls:
+            yield from events.call(*call)
+        yield events.ending(reading)
+
     # Chat Completions.
 
-    def _chat(self, text: str, thought: str, calls: list[tuple[str, str, str]]) -> Iterator[bytes]:
+    def _chat(self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading) -> Iterator[bytes]:
         yield _chunk({"role": "assistant", "content": ""})
         details = self._openrouter_details(thought, calls) if self.family.reasoning == "reasoning_details" else []
         for delta in self._reasoning(thought):
@@ -252,7 +296,9 @@ class StrictProvider:
             for fragment in self._call_fragments(number, *call, is_signed=bool(thought) and number == 0):
                 yield _chunk({"tool_calls": [fragment]})
         yield _chunk({}, "tool_calls" if calls else "stop")
-        usage = {"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14}
+        cached = {"cached_tokens": reading.read, "cache_write_tokens": reading.written}
+        counts = {"prompt_tokens": reading.total, "completion_tokens": 5, "total_tokens": reading.total + 5}
+        usage = {**counts, "prompt_tokens_details": cached}
         yield b"data: %b\n\n" % orjson.dumps(
             {"id": "c1", "object": "chat.completion.chunk", "choices": [], "usage": usage}
         )
@@ -303,6 +349,87 @@ class StrictProvider:
             case _:
                 yield {"index": number, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
                 yield from ({"index": number, "function": {"arguments": piece}} for piece in _halves(arguments))
+
+
+def is_omitted(request: Request) -> bool:
+    """Whether a request wants Claude's thinking without its text, as a signature alone."""
+    fields = request.body.get("additionalModelRequestFields") or request.body
+    return (fields.get("thinking") or {}).get("display") == "omitted"
+
+
+class ResponseEvents:
+    """The events of one response, as openai's package has their types: numbered, and each item announced."""
+
+    def __init__(self) -> None:
+        self.output: list[dict[str, Any]] = []
+        self._numbers = itertools.count()
+
+    def opening(self) -> Iterator[bytes]:
+        """What comes before the first item."""
+        response = {**self._response("in_progress"), "usage": None}
+        yield self._event("response.created", response=response)
+        yield self._event("response.in_progress", response=response)
+
+    def reasoning(self, thought: str, encrypted: str) -> Iterator[bytes]:
+        """An item of reasoning with a summary of one part."""
+        item: dict[str, Any] = {"id": f"rs_{len(self.output)}", "type": "reasoning", "summary": []}
+        yield self._item("added", {**item, "encrypted_content": encrypted[:6]})
+        place = {"item_id": item["id"], "output_index": len(self.output), "summary_index": 0}
+        part = {"type": "summary_text", "text": ""}
+        yield self._event("response.reasoning_summary_part.added", **place, part=part)
+        for piece in _halves(thought):
+            yield self._event("response.reasoning_summary_text.delta", **place, delta=piece)
+        part = {**part, "text": thought}
+        yield self._event("response.reasoning_summary_text.done", **place, text=thought)
+        yield self._event("response.reasoning_summary_part.done", **place, part=part)
+        yield self._done({**item, "summary": [part], "encrypted_content": encrypted})
+
+    def message(self, text: str, phase: str) -> Iterator[bytes]:
+        """A message of one text."""
+        item = {"id": f"msg_{len(self.output)}", "type": "message", "role": "assistant", "phase": phase}
+        yield self._item("added", {**item, "status": "in_progress", "content": []})
+        place = {"item_id": item["id"], "output_index": len(self.output), "content_index": 0}
+        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+        yield self._event("response.content_part.added", **place, part=part)
+        for piece in _halves(text):
+            yield self._event("response.output_text.delta", **place, delta=piece, logprobs=[])
+        part = {**part, "text": text}
+        yield self._event("response.output_text.done", **place, text=text, logprobs=[])
+        yield self._event("response.content_part.done", **place, part=part)
+        yield self._done({**item, "status": "completed", "content": [part]})
+
+    def call(self, call_id: str, name: str, arguments: str) -> Iterator[bytes]:
+        """A function call."""
+        item = {"id": f"fc_{len(self.output)}", "type": "function_call", "call_id": call_id, "name": name}
+        yield self._item("added", {**item, "status": "in_progress", "arguments": ""})
+        place = {"item_id": item["id"], "output_index": len(self.output)}
+        for piece in _halves(arguments):
+            yield self._event("response.function_call_arguments.delta", **place, delta=piece)
+        yield self._event("response.function_call_arguments.done", **place, name=name, arguments=arguments)
+        yield self._done({**item, "status": "completed", "arguments": arguments})
+
+    def ending(self, reading: Reading | None = None) -> bytes:
+        """The last event, with all items once more."""
+        return self._event("response.completed", response=self._response("completed", reading))
+
+    def _response(self, status: str, reading: Reading | None = None) -> dict[str, Any]:
+        total, cached, stored = (reading.total, reading.read, reading.written) if reading else (9, 2, 3)
+        read, written = {"cached_tokens": cached, "cache_write_tokens": stored}, {"reasoning_tokens": 1}
+        usage = {"input_tokens": total, "input_tokens_details": read, "output_tokens": 5, "total_tokens": total + 5}
+        head = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": status, "error": None}
+        fields = {"parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "incomplete_details": None}
+        return {**head, **fields, "output": [*self.output], "usage": {**usage, "output_tokens_details": written}}
+
+    def _done(self, item: dict[str, Any]) -> bytes:
+        event = self._item("done", item)
+        self.output.append(item)
+        return event
+
+    def _item(self, what: str, item: dict[str, Any]) -> bytes:
+        return self._event(f"response.output_item.{what}", output_index=len(self.output), item=item)
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        return _event(kind, **fields, sequence_number=next(self._numbers))
 
 
 async def _cut(exchange: Exchange) -> None:

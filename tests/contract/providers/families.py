@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.contract.providers.prompt_cache import PromptCache
+
 __all__ = ["FAMILIES", "Family"]
 
 ErrorBody = Callable[[int, str], Any]
@@ -16,7 +18,7 @@ class Family:
     """One provider, or one kind of server.
 
     Attributes:
-        dialect: The API that it speaks: anthropic, bedrock or chat.
+        dialect: The API that it speaks: anthropic, bedrock, chat or responses.
         error_body: Its way to word a refusal.
         base_url: The URL under which it is known; its host leads to the fake. Empty for servers that run anywhere.
         path: The path of the base URL.
@@ -25,6 +27,9 @@ class Family:
         reasoning: How reasoning is sent and demanded back; empty if the model does not think.
         thinks: Whether a request is answered with thinking.
         has_tools: Whether the model can call tools.
+        is_variant: Whether it differs from another family in its model alone: conversations are told to that one.
+        others: Further settings of a chat that uses it.
+        cache: Makes its prompt cache; None if it reports none.
     """
 
     dialect: str
@@ -36,12 +41,15 @@ class Family:
     reasoning: str = ""
     thinks: Callable[[Mapping[str, Any]], bool] = lambda _: False
     has_tools: bool = True
+    is_variant: bool = False
+    others: Mapping[str, object] = field(default_factory=dict)
+    cache: Callable[[], PromptCache] | None = None
 
     def settings(self, port: int) -> dict[str, object]:
         """The settings of a chat that uses the fake at this port."""
         host = self.base_url or "127.0.0.1"
         root = f"http://{host}:{port}"
-        provider = {"anthropic": "anthropic", "bedrock": "bedrock", "chat": "openai"}[self.dialect]
+        provider = self.dialect if self.dialect in {"anthropic", "bedrock"} else "openai"
         return {
             "model_provider": provider,
             "model_id": self.model_id,
@@ -53,6 +61,7 @@ class Family:
             "aws_bearer_token_bedrock": "sk-test",
             "openai_base_url": root + self.path,
             "openai_api_key": "sk-test",
+            **self.others,
         }
 
 
@@ -132,12 +141,23 @@ def _is_not_disabled(body: Mapping[str, Any]) -> bool:
     return (body.get("thinking") or {}).get("type") != "disabled"
 
 
+def _is_adaptive(body: Mapping[str, Any]) -> bool:
+    """Of Claude 5, which thinks unless it is told not to."""
+    return (body.get("thinking") or {}).get("type") not in {"disabled", "between_tools"}
+
+
 def _bedrock_thinks(body: Mapping[str, Any]) -> bool:
     return _is_enabled(body.get("additionalModelRequestFields") or {})
 
 
+def _implicit_cache() -> PromptCache:
+    return PromptCache(min_tokens=1024, write=1, needs_marks=False)
+
+
 FAMILIES: Mapping[str, Family] = {
-    "anthropic": Family("anthropic", _anthropic, model_id="claude-haiku-4-5"),
+    "anthropic": Family(
+        "anthropic", _anthropic, model_id="claude-haiku-4-5", cache=lambda: PromptCache(min_tokens=4096)
+    ),
     "anthropic-thinking": Family(
         "anthropic",
         _anthropic,
@@ -145,8 +165,30 @@ FAMILIES: Mapping[str, Family] = {
         extra_body=BUDGET,
         reasoning="thinking",
         thinks=_is_enabled,
+        cache=lambda: PromptCache(min_tokens=1024),
     ),
-    "bedrock-nova": Family("bedrock", _bedrock, model_id="global.amazon.nova-2-lite-v1:0"),
+    "bedrock-nova": Family(
+        "bedrock",
+        _bedrock,
+        model_id="global.amazon.nova-2-lite-v1:0",
+        cache=lambda: PromptCache(min_tokens=1024, write=1, read=0.25),
+    ),
+    "anthropic-adaptive": Family(
+        "anthropic",
+        _anthropic,
+        model_id="claude-opus-4-7",
+        reasoning="thinking",
+        thinks=_is_enabled,
+        is_variant=True,
+    ),
+    "anthropic-bound": Family(
+        "anthropic",
+        _anthropic,
+        model_id="claude-sonnet-5-5",
+        reasoning="thinking",
+        thinks=_is_adaptive,
+        is_variant=True,
+    ),
     "bedrock-claude-thinking": Family(
         "bedrock",
         _bedrock,
@@ -154,9 +196,39 @@ FAMILIES: Mapping[str, Family] = {
         extra_body={"additionalModelRequestFields": BUDGET},
         reasoning="thinking",
         thinks=_bedrock_thinks,
+        cache=lambda: PromptCache(min_tokens=1024),
     ),
-    "openai": Family("chat", _openai, "api.openai.com", model_id="gpt-5.4-mini"),
-    "azure": Family("chat", _openai, "harbour.openai.azure.com", "/openai/v1", "gpt-5"),
+    "bedrock-claude-adaptive": Family(
+        "bedrock",
+        _bedrock,
+        model_id="us.anthropic.claude-opus-4-7-v1:0",
+        reasoning="thinking",
+        thinks=_bedrock_thinks,
+        is_variant=True,
+    ),
+    "bedrock-gpt-oss": Family("bedrock", _bedrock, model_id="openai.gpt-oss-120b-1:0", is_variant=True),
+    "bedrock-qwen": Family("bedrock", _bedrock, model_id="qwen.qwen3-32b-v1:0", is_variant=True),
+    "openai": Family(
+        "responses",
+        _openai,
+        "api.openai.com",
+        model_id="gpt-5.4-mini",
+        reasoning="encrypted_content",
+        thinks=lambda _: True,
+        cache=_implicit_cache,
+    ),
+    "openai-chat": Family(
+        "chat", _openai, "api.openai.com", model_id="gpt-5.4-mini", others={"openai_api": "chat"}, cache=_implicit_cache
+    ),
+    "openai-astra": Family(
+        "chat",
+        _openai,
+        "api.openai.com",
+        model_id="gpt-6-astra",
+        others={"openai_api": "chat"},
+        is_variant=True,
+    ),
+    "azure": Family("chat", _openai, "harbour.openai.azure.com", "/openai/v1", "gpt-5", cache=_implicit_cache),
     "deepseek": Family(
         "chat",
         _deepseek,
@@ -172,6 +244,24 @@ FAMILIES: Mapping[str, Family] = {
         model_id="kimi-k2.5",
         reasoning="reasoning_content",
         thinks=_is_not_disabled,
+    ),
+    "deepseek-efforts": Family(
+        "chat",
+        _deepseek,
+        "api.deepseek.com",
+        model_id="deepseek-v4-pro",
+        reasoning="reasoning_content",
+        thinks=_is_not_disabled,
+        is_variant=True,
+    ),
+    "kimi-efforts": Family(
+        "chat",
+        _kimi,
+        "api.moonshot.ai",
+        model_id="kimi-k3",
+        reasoning="reasoning_content",
+        thinks=lambda _: True,
+        is_variant=True,
     ),
     "gemini": Family(
         "chat",

@@ -1,4 +1,4 @@
-"""A request to a provider as its fake reads it: the same view of Messages, Converse and Chat Completions bodies."""
+"""A request to a provider as its fake reads it: one view of Messages, Converse, Chat Completions and Responses."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -103,7 +103,10 @@ class Request:
 
 def read_request(family: str, dialect: str, body: Mapping[str, Any], given: Given, *, thinks: bool) -> Request:
     """Read a body. A shape that cannot be read at all is an error of the test, not a refusal."""
-    turns = [READERS[dialect](message) for message in body.get("messages") or ()]
+    if dialect == "responses":
+        turns = _response_turns(body.get("input") or ())
+    else:
+        turns = [READERS[dialect](message) for message in body.get("messages") or ()]
     return Request(
         family=family,
         body=body,
@@ -197,6 +200,36 @@ def _chat_image(url: str) -> Image:
     return Image(head.removeprefix("data:").removesuffix(";base64"), data)
 
 
+def _response_turns(items: Sequence[Mapping[str, Any]]) -> list[Turn]:
+    """The turns that the items of Responses make up: adjacent ones of the model are one."""
+    turns: list[Turn] = []
+    for item in items:
+        kind = item.get("type", "message")
+        role = "tool" if kind == "function_call_output" else item.get("role", "assistant")
+        if role != "assistant" or not turns or turns[-1].role != "assistant":
+            turns.append(Turn(role, item))
+        _read_item(turns[-1], kind, item)
+    return turns
+
+
+def _read_item(turn: Turn, kind: str, item: Mapping[str, Any]) -> None:
+    turn.kinds.append(kind)
+    match kind:
+        case "function_call":
+            turn.calls.append(Call(item["call_id"], item["name"], _json(item["arguments"]), item))
+        case "function_call_output":
+            turn.results.append(Result(item["call_id"], item.get("output")))
+        case "reasoning":
+            turn.thinking.append(item.get("encrypted_content"))
+        case "message":
+            content: Any = item["content"]
+            for part in [{"text": content}] if isinstance(content, str) else content:
+                if "image_url" in part:
+                    turn.images.append(_chat_image(part["image_url"]))
+                else:
+                    turn.texts.append(part.get("text", ""))
+
+
 def _json(text: Any) -> Any:
     try:
         return json.loads(text)
@@ -204,7 +237,11 @@ def _json(text: Any) -> Any:
         return text
 
 
-SCHEMA_FIELDS: Mapping[str, str] = {"anthropic": "input_schema", "chat": "parameters"}
+SCHEMA_FIELDS: Mapping[str, str] = {
+    "anthropic": "input_schema",
+    "chat": "parameters",
+    "responses": "parameters",
+}
 READERS: Mapping[str, Any] = {"anthropic": _anthropic_turn, "bedrock": _bedrock_turn, "chat": _chat_turn}
 
 
@@ -219,10 +256,12 @@ def _tools(dialect: str, body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]
 
 def _tool(dialect: str, tool: Mapping[str, Any]) -> Tool:
     schema = tool["inputSchema"].get("json") if dialect == "bedrock" else tool.get(SCHEMA_FIELDS[dialect])
-    return Tool(tool["name"], tool.get("description"), schema)
+    return Tool(tool.get("name", ""), tool.get("description"), schema)
 
 
 def _system(dialect: str, body: Mapping[str, Any], turns: Sequence[Turn]) -> list[str]:
+    if dialect == "responses":
+        return [body["instructions"]] if "instructions" in body else []
     if dialect == "chat":
         return [text for turn in turns if turn.role in {"system", "developer"} for text in turn.texts or [""]]
     system: Any = body.get("system") or ()
@@ -240,4 +279,4 @@ def _choice(dialect: str, body: Mapping[str, Any]) -> str:
         kind = next(iter(choice), "")
         return {"any": "required", "tool": str(choice.get("tool", {}).get("name"))}.get(kind, kind)
     choice = body.get("tool_choice") or ""
-    return str(choice["function"]["name"]) if isinstance(choice, Mapping) else str(choice)
+    return str((choice.get("function") or choice)["name"]) if isinstance(choice, Mapping) else str(choice)

@@ -13,16 +13,19 @@ from tests.contract.providers.requests import Request
 
 __all__ = ["RULES", "Refusal", "Rule", "refusals"]
 
-CLAUDE = "anthropic anthropic-thinking"
-CONVERSE = "bedrock-nova bedrock-claude-thinking"
+NEW_CLAUDE = "anthropic-adaptive anthropic-bound bedrock-claude-adaptive"
+OLD_CLAUDE = "anthropic anthropic-thinking bedrock-claude-thinking"
+CLAUDE = "anthropic anthropic-thinking anthropic-adaptive anthropic-bound"
+CONVERSE = "bedrock-nova bedrock-claude-thinking bedrock-claude-adaptive bedrock-gpt-oss bedrock-qwen"
 LITELLM = "litellm-claude"
-OPENAI = "openai azure"
+OPENAI = "openai-chat openai-astra azure"
+RESPONSES = "openai"
 GEMINI = "gemini openrouter-gemini litellm-gemini"
 TEMPLATES = "vllm-mistral llama-server"
 THINKING_CLAUDE = "anthropic-thinking bedrock-claude-thinking litellm-claude"
 CHAT_WITH_TOOLS = (
-    "openai azure deepseek kimi gemini mistral openrouter-gemini litellm-claude litellm-gemini vllm-mistral vllm-llama "
-    "ollama llama-server"
+    "openai openai-chat openai-astra azure deepseek deepseek-efforts kimi kimi-efforts gemini mistral "
+    "openrouter-gemini litellm-claude litellm-gemini vllm-mistral vllm-llama ollama llama-server"
 )
 EVERYONE = f"{CLAUDE} {CONVERSE} {CHAT_WITH_TOOLS} vllm-gemma ollama-gemma"
 
@@ -87,6 +90,39 @@ OPENAI_FIELDS = [
     "user",
     "verbosity",
     "web_search_options",
+]
+RESPONSES_FIELDS = [
+    "background",
+    "context_management",
+    "conversation",
+    "include",
+    "input",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "model",
+    "moderation",
+    "parallel_tool_calls",
+    "previous_response_id",
+    "prompt",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "stream",
+    "stream_options",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "truncation",
+    "user",
 ]
 MISTRAL_FIELDS = [
     "frequency_penalty",
@@ -188,6 +224,39 @@ def refusals(request: Request) -> Iterator[Refusal]:
             yield Refusal(rule, template.replace("{found}", found))
 
 
+OPENAI_REASONING = "https://platform.openai.com/docs/guides/reasoning"
+LEVELS = (
+    ("GPT-5.4", "openai", "none low medium high xhigh", OPENAI_REASONING),
+    ("GPT-6 Astra", "openai-astra", "low medium high xhigh", OPENAI_REASONING),
+    ("GPT-5", "azure", "minimal low medium high", OPENAI_REASONING),
+    ("Claude", NEW_CLAUDE, "low medium high xhigh max", "https://docs.anthropic.com/en/docs/build-with-claude/effort"),
+    ("Gemini 3 Flash", "gemini", "minimal low medium high", "https://ai.google.dev/gemini-api/docs/thinking"),
+    ("DeepSeek V4", "deepseek-efforts", "low high max", "https://api-docs.deepseek.com/guides/thinking_mode"),
+    ("Kimi K3", "kimi-efforts", "low high max", "https://platform.kimi.ai/docs/guide/use-reasoning-effort"),
+    ("Kimi K2.5", "kimi", "", "https://platform.kimi.ai/docs/guide/use-thinking-models"),
+    ("Mistral Large", "mistral", "", "https://docs.mistral.ai/capabilities/reasoning"),
+    (
+        "Nova 2, with a limit of tokens,",
+        "bedrock-nova",
+        "low medium",
+        "https://docs.aws.amazon.com/nova/latest/nova2-userguide/using-converse-api.html",
+    ),
+    (
+        "a model behind Converse",
+        "bedrock-gpt-oss",
+        "low medium high",
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-openai.html",
+    ),
+)
+"""Who, its families, the levels that it has, and where that is said."""
+MODEL_FIELDS = (
+    ("Claude", "bedrock-claude-thinking bedrock-claude-adaptive", "thinking output_config anthropic_beta top_k"),
+    ("Nova", "bedrock-nova", "reasoningConfig inferenceConfig"),
+    ("gpt-oss", "bedrock-gpt-oss", "reasoning_effort"),
+    ("Qwen", "bedrock-qwen", "reasoning_config"),
+)
+"""Who, its families, and the fields that it knows."""
+
 CALL_NAME = r"[a-zA-Z0-9_-]{1,64}"
 
 RULES: tuple[Rule, ...] = (
@@ -246,7 +315,8 @@ RULES: tuple[Rule, ...] = (
         "a temperature other than 1, by reasoning models",
         {
             OPENAI: "Unsupported value: 'temperature' does not support {found} with this model. "
-            "Only the default (1) value is supported."
+            "Only the default (1) value is supported.",
+            RESPONSES: "Unsupported parameter: 'temperature' is not supported with this model.",
         },
         checks.any_temperature,
         "https://platform.openai.com/docs/guides/reasoning",
@@ -326,6 +396,7 @@ RULES: tuple[Rule, ...] = (
             CLAUDE: "messages: at least one message is required",
             CONVERSE: "A conversation must start with a user message. Try again with a conversation that starts with "
             "a user message.",
+            RESPONSES: "Missing required parameter: 'input'.",
             f"{OPENAI} deepseek kimi": "Invalid 'messages': empty array. Expected an array with minimum length 1, but "
             "got an empty array instead.",
             GEMINI: "* GenerateContentRequest.contents: contents is not specified",
@@ -494,6 +565,7 @@ RULES: tuple[Rule, ...] = (
             f"{CLAUDE} {LITELLM}": "messages: `tool_use` ids were found without `tool_result` blocks immediately "
             "after: {found}. Each `tool_use` block must have a corresponding `tool_result` block in the next message.",
             CONVERSE: "Expected toolResult blocks for the following Ids: {found}",
+            RESPONSES: "No tool output found for function call {found}.",
             f"{OPENAI} deepseek kimi": "An assistant message with 'tool_calls' must be followed by tool messages "
             "responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: {found}",
             TEMPLATES: "Not the same number of function calls and responses",
@@ -519,6 +591,7 @@ RULES: tuple[Rule, ...] = (
             f"{CLAUDE} {LITELLM}": "messages: unexpected `tool_use_id` found in `tool_result` blocks: {found}. Each "
             "`tool_result` block must have a corresponding `tool_use` block in the previous message.",
             CONVERSE: "The number of toolResult blocks exceeds the number of toolUse blocks of previous turn: {found}",
+            RESPONSES: "No tool call found for function call output with call_id {found}.",
             f"{OPENAI} deepseek": "Messages with role 'tool' must be a response to a preceding message with "
             "'tool_calls'",
             "kimi": "tool_call_id {found} is not found",
@@ -572,6 +645,7 @@ RULES: tuple[Rule, ...] = (
         "a result without content",
         {
             "bedrock-nova": "The content field of the toolResult {found} is empty",
+            RESPONSES: "Missing required parameter: 'input[2].output'.",
             f"{OPENAI} deepseek kimi mistral ollama": "tool message {found}: content is required",
         },
         checks.missing_result_text,
@@ -604,6 +678,8 @@ RULES: tuple[Rule, ...] = (
             "'^[a-zA-Z0-9_-]{1,64}$': {found}",
             CONVERSE: "1 validation error detected: Value {found} at 'toolUse.name' failed to satisfy constraint: "
             "Member must satisfy regular expression pattern: [a-zA-Z0-9_-]+",
+            RESPONSES: "Invalid 'input[1].name': string does not match pattern. Expected a string that matches the "
+            "pattern '^[a-zA-Z0-9_-]+$': {found}",
             f"{OPENAI} deepseek": "Invalid 'messages[1].tool_calls[0].function.name': string does not match pattern. "
             "Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$': {found}",
             "mistral vllm-mistral": "Function name was {found} but must be a-z, A-Z, 0-9, or contain underscores and "
@@ -713,7 +789,7 @@ RULES: tuple[Rule, ...] = (
         {
             f"{CLAUDE} {LITELLM}": "tool_choice: Tool '{found}' not found in provided tools",
             CONVERSE: "The provided tool choice {found} is not in toolConfig.tools",
-            f"{OPENAI} deepseek": "Tool choice '{found}' not found in 'tools' parameter",
+            f"{OPENAI} {RESPONSES} deepseek": "Tool choice '{found}' not found in 'tools' parameter",
         },
         checks.choice_of_unknown_tool,
         "https://platform.openai.com/docs/api-reference/chat/create",
@@ -744,8 +820,8 @@ RULES: tuple[Rule, ...] = (
             f"{CLAUDE} {LITELLM}": "tools.0.custom.input_schema.type: Input should be 'object': {found}",
             CONVERSE: "The value at toolConfig.tools.0.toolSpec.inputSchema.json.type must be one of the following: "
             "object: {found}",
-            f"{OPENAI} deepseek kimi": "Invalid schema for function '{found}': schema must be a JSON Schema of 'type: "
-            '"object"\'',
+            f"{OPENAI} {RESPONSES} deepseek kimi": "Invalid schema for function '{found}': schema must be a JSON "
+            "Schema of 'type: \"object\"'",
             GEMINI: "* function_declarations[0].parameters: schema of {found} should be of type OBJECT",
         },
         checks.no_object_schema,
@@ -765,8 +841,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "the same, `enum` or `not`, by OpenAI",
         {
-            OPENAI: "Invalid schema for function '{found}': schema must have type 'object' and not have "
-            "'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
+            f"{OPENAI} {RESPONSES}": "Invalid schema for function '{found}': schema must have type 'object' and not "
+            "have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
         },
         checks.combined_schema(),
         "https://github.com/makenotion/notion-mcp-server/issues/340",
@@ -883,6 +959,259 @@ RULES: tuple[Rule, ...] = (
         checks.signed_id_changed,
         "https://github.com/BerriAI/litellm/pull/16895",
         "takes ids back as it gave them out, however long",
+    ),
+    # The schema of an answer.
+    Rule(
+        "a schema of the answer, by a model that cannot be constrained",
+        {"bedrock-nova": "outputConfig is not supported by this model: {found}"},
+        checks.any_output_schema,
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html",
+        "tells the model the schema, and validates the answer",
+        inferred=True,
+    ),
+    Rule(
+        "a schema of the answer that is open, recursive, too large or limits values",
+        {
+            f"{CLAUDE} bedrock-claude-thinking": "output_config.format.schema: For 'object' type, "
+            "'additionalProperties' must be explicitly set to false: {found}"
+        },
+        checks.open_output_schema,
+        "https://docs.claude.com/en/docs/build-with-claude/structured-outputs",
+        "leaves limits out of it, and tells the model; tells it the whole schema where it cannot be expressed so",
+    ),
+    Rule(
+        "a schema of the answer that strict mode does not take, or that is no object",
+        {f"{OPENAI} {RESPONSES}": "Invalid schema for 'response': {found} is not permitted."},
+        checks.odd_strict_schema,
+        "https://platform.openai.com/docs/guides/structured-outputs",
+        "leaves limits out of it, and tells the model; sends it without `strict` where it cannot be expressed so",
+    ),
+    # How much it thinks.
+    Rule(
+        "a thinking budget, by Claude since 4.7",
+        {NEW_CLAUDE: "thinking.type.{found}: this model takes adaptive thinking only"},
+        checks.thinking_of("enabled"),
+        "https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking",
+        "asks for an effort",
+    ),
+    Rule(
+        "adaptive thinking or an effort, by Claude before 4.6",
+        {OLD_CLAUDE: "adaptive thinking is not supported on this model: {found}"},
+        checks.newer_thinking,
+        "https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking",
+        "asks with a budget",
+    ),
+    Rule(
+        "temperature or top_p, by Claude since 4.7",
+        {NEW_CLAUDE: "{found}: not supported by this model"},
+        checks.sampling,
+        "https://docs.anthropic.com/en/docs/build-with-claude/adaptive-thinking",
+        "sends none",
+    ),
+    Rule(
+        "thinking that is disabled, by Sonnet 5.5",
+        {"anthropic-bound": "thinking.type: use 'between_tools' in the place of '{found}'"},
+        checks.thinking_of("disabled"),
+        "https://github.com/pydantic/pydantic-ai/blob/main/pydantic_ai_slim/pydantic_ai/profiles/anthropic.py",
+        "asks for `between_tools`",
+    ),
+    Rule(
+        "a forced call, by Sonnet 5.5, Kimi and the smaller models of Bedrock",
+        {
+            "anthropic-bound": "tool_choice.{found} is not supported by this model",
+            "kimi kimi-efforts": "tool_choice '{found}' is not supported",
+            "bedrock-gpt-oss bedrock-qwen": "This model doesn't support the toolConfig.toolChoice.{found} field.",
+        },
+        checks.forced_call,
+        "https://github.com/pydantic/pydantic-ai/blob/main/pydantic_ai_slim/pydantic_ai/providers/bedrock.py",
+        "leaves the choice to the model",
+    ),
+    Rule(
+        "a forced call, by DeepSeek V4 while it thinks",
+        {"deepseek-efforts": "Thinking mode does not support this tool_choice: {found}"},
+        checks.forced_call_while_thinking,
+        "https://api-docs.deepseek.com/guides/thinking_mode",
+        "leaves the choice to the model",
+    ),
+    Rule(
+        "calls without `reasoning_content` while thinking, by DeepSeek V4 and Kimi K3",
+        {"deepseek-efforts kimi-efforts": "The reasoning_content in the thinking mode must be passed back: {found}"},
+        checks.reasoning_content_missing,
+        "https://api-docs.deepseek.com/guides/thinking_mode",
+        "sends it back, or an empty one",
+    ),
+    *(
+        Rule(
+            f"a level of reasoning that {who} does not have",
+            {families: "Unsupported value: '{found}' is not supported with this model."},
+            checks.other_levels(*levels.split()),
+            source,
+            "asks for the nearest",
+        )
+        for who, families, levels, source in LEVELS
+    ),
+    *(
+        Rule(
+            f"fields of the model that {who} on Bedrock does not know",
+            {families: "extraneous key [{found}] is not permitted"},
+            checks.unknown_model_fields(*fields.split()),
+            "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html",
+            "asks in that model's words",
+        )
+        for who, families, fields in MODEL_FIELDS
+    ),
+    # Responses.
+    Rule(
+        "fields that Responses does not know",
+        {RESPONSES: "Unknown parameter: '{found}'."},
+        checks.unknown_fields(RESPONSES_FIELDS),
+        "https://platform.openai.com/docs/api-reference/responses/create",
+        "sends the documented ones",
+    ),
+    Rule(
+        "fields of an item that Responses does not know",
+        {RESPONSES: "Unknown parameter: '{found}'."},
+        checks.unknown_item_fields,
+        "https://platform.openai.com/docs/api-reference/responses/create",
+        "sends the documented ones",
+    ),
+    Rule(
+        "the id of an item that is not stored",
+        {
+            RESPONSES: "Item with id '{found}' not found. Items are not persisted when `store` is set to false. Try "
+            "again with `store` set to true, or remove this item from your input."
+        },
+        checks.item_ids,
+        "https://github.com/can1357/oh-my-pi/issues/41, https://github.com/anomalyco/opencode/issues/8987",
+        "sends items without their ids, and reasoning encrypted",
+        status=404,
+    ),
+    Rule(
+        "reasoning that neither a message nor a call follows",
+        {RESPONSES: "Item '{found}' of type 'reasoning' was provided without its required following item."},
+        checks.reasoning_without_successor,
+        "https://github.com/openai/openai-node/issues/1567, https://github.com/vercel/ai/issues/7099",
+        "sends back what reasoning led to behind it, or leaves it out",
+    ),
+    Rule(
+        "reasoning without its `summary`",
+        {RESPONSES: "Missing required parameter: '{found}'."},
+        checks.reasoning_without_summary,
+        "https://github.com/newo-ether/Agora/issues/141",
+        "sends the summary, even if it is empty",
+    ),
+    Rule(
+        "encrypted reasoning of another account, or changed",
+        {RESPONSES: "The encrypted content {found} could not be verified."},
+        checks.changed_thinking,
+        "https://github.com/openai/codex/issues/8145, https://github.com/Wei-Shaw/sub2api/issues/3038",
+        "sends it back as it came, and only to the model that it came from; asks again without any reasoning",
+        may_be_learned=True,
+    ),
+    Rule(
+        "an assistant's message in the parts of a user's",
+        {RESPONSES: "Invalid value: '{found}'. Supported values are: 'output_text' and 'refusal'."},
+        checks.inputs_of_the_assistant,
+        "https://github.com/sunwu51/TabPilot/pull/46",
+        "sends it as text",
+    ),
+    Rule(
+        "a tool in the shape of Chat Completions",
+        {RESPONSES: "Missing required parameter: '{found}'."},
+        checks.wrapped_tools,
+        "https://platform.openai.com/docs/guides/migrate-to-responses",
+        "sends it flat",
+    ),
+    Rule(
+        "a tool that does not say `strict: false`, with a schema that is not strict",
+        {
+            RESPONSES: "Invalid schema for function '{found}': In context=(), 'additionalProperties' is required to be "
+            "supplied and to be false."
+        },
+        checks.loose_tools,
+        "https://github.com/open-webui/open-webui/pull/30046, https://github.com/letta-ai/letta/issues/3137",
+        "says it",
+    ),
+    Rule(
+        "fewer than 16 output tokens",
+        {
+            RESPONSES: "Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got "
+            "{found} instead."
+        },
+        checks.few_output_tokens,
+        "https://github.com/vectorize-io/hindsight/issues/58",
+        "asks for 16",
+    ),
+    Rule(
+        "a call's id over 64 long",
+        {
+            RESPONSES: "Invalid 'input[1].call_id': string too long. Expected a string with maximum length 64, but "
+            "got a longer one: {found}"
+        },
+        checks.misfit(r"(?s:.{1,64})", "call ids"),
+        "https://github.com/AnswerDotAI/fastllm/issues/45, https://github.com/decolua/9router/issues/393",
+        "rewrites it in the request, for the call and its result",
+    ),
+    # Marks for a prompt cache.
+    Rule(
+        "more than four cache marks",
+        {
+            CLAUDE: "A maximum of 4 blocks with cache_control may be provided. Found {found}.",
+            CONVERSE: "The number of cachePoint blocks exceeds the limit of 4: {found}",
+        },
+        checks.many_marks,
+        "https://github.com/tghamm/Anthropic.SDK/issues/50",
+        "sets four at most",
+    ),
+    Rule(
+        "a cache mark on thinking",
+        {CLAUDE: "{found}.cache_control: Extra inputs are not permitted"},
+        checks.marks_on("thinking", "redacted_thinking"),
+        "https://github.com/Wei-Shaw/sub2api/issues/225",
+        "marks what users and tools say",
+    ),
+    Rule(
+        "a mark of an hour after one of five minutes",
+        {
+            f"{CLAUDE} {CONVERSE}": "{found}.cache_control.ttl: a ttl='1h' cache_control block must not come after a "
+            "ttl='5m' cache_control block"
+        },
+        checks.long_after_short_mark,
+        "https://github.com/karthink/gptel/issues/977",
+        "gives all marks of a request one lifetime",
+    ),
+    Rule(
+        "a cache point that is the first of its list, or follows a document or a video",
+        {CONVERSE: "{found}: cachePoint is not supported here"},
+        checks.marks_on("nothing", "document", "video", "reasoningContent"),
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html",
+        "puts it after what users say and tools answer",
+        inferred=True,
+    ),
+    Rule(
+        "a cache point among the tools of Nova",
+        {"bedrock-nova": "Malformed input request: #/toolConfig/tools/1: extraneous key [cachePoint] is not permitted"},
+        checks.marks_on("toolSpec", place="tools"),
+        "https://github.com/NousResearch/hermes-agent/issues/97281",
+        "sets none; where another model refuses one, asks again without those in that place and remembers it",
+    ),
+    Rule(
+        "a cache point after a result or an image, by Nova",
+        {
+            "bedrock-nova": "Malformed input request: #/messages/6/content/1: extraneous key [cachePoint] is not "
+            "permitted ({found})"
+        },
+        checks.marks_on("toolResult", "image", "toolUse"),
+        "https://github.com/aws-samples/bedrock-engineer/pull/71, "
+        "https://github.com/aws-samples/generative-ai-use-cases/pull/1077",
+        "sets them after a user's text alone",
+    ),
+    Rule(
+        "a cache point of an hour, by Nova",
+        {"bedrock-nova": "cachePoint.ttl in {found} is not supported"},
+        checks.long_mark,
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html",
+        "sets no other than of five minutes",
     ),
     # Images.
     Rule(

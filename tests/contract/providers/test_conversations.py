@@ -21,6 +21,8 @@ CASES = [
 
 
 def is_possible(scenario: str, family: str) -> bool:
+    if FAMILIES[family].is_variant:
+        return False
     if scenario in NEEDS_TOOLS and not FAMILIES[family].has_tools:
         return False
     return scenario not in NEEDS_IMAGES or family != "deepseek"

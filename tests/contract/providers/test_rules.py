@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.providers.families import FAMILIES
 from tests.contract.providers.requests import Given, read_request
-from tests.contract.providers.rules import RULES, Rule, refusals
+from tests.contract.providers.rules import LEVELS, MODEL_FIELDS, RULES, Rule, refusals
 
 PAGE = Path(__file__).parents[3] / "docs/reference/providers.md"
 PNG = "iVBORw0KGgo="
@@ -49,6 +49,12 @@ def body_of(
         config = {"tools": specs, **({"toolChoice": kinds.get(choice, {"tool": {"name": choice}})} if choice else {})}
         body = {"messages": messages, "toolConfig": config if specs or choice else None}
         body |= {"system": [{"text": text} for text in system or ()] or None, "inferenceConfig": {"maxTokens": 8192}}
+    elif dialect == "responses":
+        flat = [
+            {"type": "function", "name": n, "description": d, "parameters": s, "strict": False} for n, d, s in tools
+        ]
+        body = {"model": "m", "stream": True, "store": False, "input": messages, "tools": flat, "tool_choice": choice}
+        body |= {"instructions": "\n".join(system or ()) or None}
     else:
         functions = [{"name": n, "description": d, "parameters": s} for n, d, s in tools]
         offered = [{"type": "function", "function": function} for function in functions]
@@ -103,8 +109,22 @@ def _chat(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
     return messages
 
 
+def _responses(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
+    results = ({"type": "function_call_output", "call_id": i, "output": text} for i, text, _ in turn.get("results", ()))
+    items = [{name: value for name, value in result.items() if value is not None} for result in results]
+    urls = [url if url.startswith("https:") else f"data:{kind};base64,{url}" for kind, url in turn.get("images", ())]
+    if urls or "text" in turn:
+        images = [{"type": "input_image", "image_url": url} for url in urls]
+        items.append({"role": turn["role"], "content": images or turn["text"]})
+    items += [
+        {"type": "function_call", "call_id": i, "name": n, "arguments": orjson.dumps(a).decode()}
+        for i, n, a in turn.get("calls", ())
+    ]
+    return [*items, *turn.get("items", ())]
+
+
 THOUGHT: dict[str, Any] = {}
-WRITERS = {"anthropic": _anthropic, "bedrock": _bedrock, "chat": _chat}
+WRITERS = {"anthropic": _anthropic, "bedrock": _bedrock, "chat": _chat, "responses": _responses}
 
 
 def loop(call: Any = CALL, result: Any = RESULT) -> dict[str, Any]:
@@ -123,9 +143,36 @@ def picture(kind: str, data: str) -> dict[str, Any]:
     return said({"role": "user", "images": [(kind, data)]})
 
 
+def asks(**fields: Any) -> dict[str, Any]:
+    return {**fields, "additionalModelRequestFields": fields, **said(QUESTION)}
+
+
+def item(**fields: Any) -> dict[str, Any]:
+    """A conversation with this item of Responses before the last question."""
+    return said(QUESTION, {"role": "assistant", "items": [fields]}, QUESTION)
+
+
 FOREIGN = {
     "anthropic": {"type": "thinking", "thinking": "?", "signature": "x"},
     "bedrock": {"reasoningText": {"text": "?", "signature": "x"}},
+}
+
+OUTPUT: Mapping[str, Any] = {
+    "anthropic": lambda schema: {"output_config": {"format": {"type": "json_schema", "schema": schema}}},
+    "bedrock": lambda schema: {
+        "outputConfig": {
+            "textFormat": {
+                "type": "json_schema",
+                "structure": {"jsonSchema": {"schema": orjson.dumps(schema).decode()}},
+            }
+        }
+    },
+    "responses": lambda schema: {
+        "text": {"format": {"type": "json_schema", "name": "r", "schema": schema, "strict": True}}
+    },
+    "chat": lambda schema: {
+        "response_format": {"type": "json_schema", "json_schema": {"name": "r", "schema": schema, "strict": True}}
+    },
 }
 
 BAD: Mapping[str, Mapping[str, Any]] = {
@@ -201,6 +248,49 @@ BAD: Mapping[str, Mapping[str, Any]] = {
     "calls of the loop under way without their `thought_signature`": said(*LOOP),
     "the same, without `reasoning_details`": said(*LOOP),
     "the same, where the id carries the signature": said(*LOOP),
+    "a schema of the answer, by a model that cannot be constrained": {"output": SCHEMA},
+    "a schema of the answer that is open, recursive, too large or limits values": {"output": SCHEMA},
+    "a schema of the answer that strict mode does not take, or that is no object": {"output": SCHEMA},
+    "a thinking budget, by Claude since 4.7": asks(thinking={"type": "enabled", "budget_tokens": 2000}),
+    "adaptive thinking or an effort, by Claude before 4.6": asks(output_config={"effort": "high"}),
+    "temperature or top_p, by Claude since 4.7": {"temperature": 0.5},
+    "thinking that is disabled, by Sonnet 5.5": asks(thinking={"type": "disabled"}),
+    "a forced call, by Sonnet 5.5, Kimi and the smaller models of Bedrock": {"choice": "required"},
+    "a forced call, by DeepSeek V4 while it thinks": {"choice": "required"},
+    "calls without `reasoning_content` while thinking, by DeepSeek V4 and Kimi K3": said(*LOOP),
+    **{
+        f"a level of reasoning that {who} does not have": asks(
+            reasoning_effort="extreme", output_config={"effort": "extreme"}
+        )
+        for who, *_ in LEVELS
+    },
+    **{f"fields of the model that {who} on Bedrock does not know": asks(depth=1) for who, *_ in MODEL_FIELDS},
+    "fields that Responses does not know": {"reasoning_effort": "low"},
+    "fields of an item that Responses does not know": item(role="assistant", content="3.", tool_calls=[]),
+    "the id of an item that is not stored": item(type="reasoning", id="rs_1", summary=[]),
+    "reasoning that neither a message nor a call follows": item(type="reasoning", summary=[]),
+    "reasoning without its `summary`": item(type="reasoning", encrypted_content="gAAAA"),
+    "encrypted reasoning of another account, or changed": item(type="reasoning", summary=[], encrypted_content="gAAAA"),
+    "an assistant's message in the parts of a user's": item(
+        role="assistant", content=[{"type": "input_text", "text": "3."}]
+    ),
+    "a tool in the shape of Chat Completions": {
+        "tools": [],
+        "fields": {"tools": [{"type": "function", "function": {"name": "add", "parameters": SCHEMA}}]},
+    },
+    "a tool that does not say `strict: false`, with a schema that is not strict": {
+        "tools": [],
+        "fields": {"tools": [{"type": "function", "name": "add", "parameters": SCHEMA}]},
+    },
+    "fewer than 16 output tokens": {"max_output_tokens": 15},
+    "a call's id over 64 long": loop(("x" * 65, "add", {})),
+    "more than four cache marks": {"marks": ["tools", "system", *["user"] * 3]},
+    "a cache mark on thinking": {"marks": ["thinking"]},
+    "a mark of an hour after one of five minutes": {"marks": ["tools", "system 1h"]},
+    "a cache point that is the first of its list, or follows a document or a video": {"marks": ["first"]},
+    "a cache point among the tools of Nova": {"marks": ["tools"]},
+    "a cache point after a result or an image, by Nova": {"marks": ["result"]},
+    "a cache point of an hour, by Nova": {"marks": ["system 1h"]},
     "an image of another type": picture("image/bmp", PNG),
     "an image that is not base64": picture("image/png", "?"),
     "an image by its URL": picture("image/png", "https://a.example/b.png"),
@@ -208,8 +298,33 @@ BAD: Mapping[str, Mapping[str, Any]] = {
 """By the name of a rule, a request that breaks it."""
 
 
+def marked(family: str, *places: str) -> dict[str, Any]:
+    """A request with marks after `tools`, `system`, `user`, `thinking` or `result`; `first` is before a message."""
+    dialect = FAMILIES[family].dialect
+    thought = FOREIGN[dialect] if dialect == "anthropic" else {"reasoningContent": FOREIGN[dialect]}
+    turns: list[dict[str, Any]] = [QUESTION, {"role": "assistant", "first": [thought]}, QUESTION, ANSWER, *LOOP]
+    body = body_of(family, turns, system=["Be brief."])
+    messages: list[list[Any]] = [message["content"] for message in body["messages"]]
+    tools = body["toolConfig"]["tools"] if dialect == "bedrock" else body["tools"]
+    lists = {"tools": tools, "system": body["system"], "thinking": messages[1], "result": messages[-1]}
+    users = iter([messages[0], messages[2], messages[4]])
+    for place, _, ttl in (each.partition(" ") for each in places):
+        blocks = next(users) if place in {"user", "first"} else lists[place]
+        mark = {"ttl": ttl} if ttl else {}
+        if dialect == "anthropic":
+            blocks[-1]["cache_control"] = {"type": "ephemeral", **mark}
+        else:
+            blocks.insert(0 if place == "first" else len(blocks), {"cachePoint": {"type": "default", **mark}})
+    return body
+
+
 def broken(rule: Rule, family: str) -> dict[str, Any]:
     fields = dict(BAD[rule.name])
+    if output := fields.pop("output", None):
+        fields = OUTPUT[FAMILIES[family].dialect](output)
+    others: dict[str, Any] = fields.pop("fields", {})
+    if "marks" in fields:
+        return marked(family, *fields["marks"])
     if fields.pop("empty", False):
         body = body_of(family, [QUESTION], [])
         return body | ({"toolConfig": {"tools": []}} if FAMILIES[family].dialect == "bedrock" else {"tools": []})
@@ -224,7 +339,7 @@ def broken(rule: Rule, family: str) -> dict[str, Any]:
         fields = said(QUESTION, turn, QUESTION)
     if family == "bedrock-nova" and "inferenceConfig" in fields:
         fields.pop("max_tokens", None)
-    return body_of(family, **fields)
+    return body_of(family, **fields) | others
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

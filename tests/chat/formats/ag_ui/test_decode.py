@@ -26,10 +26,11 @@ class TestBodies:
         chat = read(FORMAT, body({"id": "1", "role": "user", "content": "Hi"}, tools=[tool]))
         assert chat.client_tools == (ToolSchema("ask", "Ask", {"type": "object", "properties": {}}),)
 
-    def test_the_context_comes_first(self) -> None:
+    def test_the_context_is_no_message(self) -> None:
         context = [{"description": "The user's name", "value": "Ada"}, {"description": "Plan", "value": "free"}]
         chat = read(FORMAT, body({"id": "1", "role": "user", "content": "Hi"}, context=context))
-        assert chat.messages[0] == UserMessage((Text("The user's name: Ada\nPlan: free"),))
+        assert chat.context == "The user's name: Ada\nPlan: free"
+        assert chat.messages == (UserMessage((Text("Hi"),), "1"),)
 
     def test_a_late_result_is_moved_to_its_call(self) -> None:
         call = {"id": "c1", "type": "function", "function": {"name": "x", "arguments": "{}"}}

@@ -97,6 +97,11 @@ class TestEvents:
             },
         ]
 
+    def test_what_an_answer_cost_is_in_its_result_too_where_clients_keep_it(self) -> None:
+        last = encoded(STARTED, e.ConversationEnded("stop", e.Usage(9, 4, 2, cost=0.25), 1))[-1]
+        assert last["usage"] == [{"inputTokens": 9, "outputTokens": 4, "cachedInputTokens": 2, "cost": 0.25}]
+        assert last["result"] == {"stopReason": "stop", "cost": 0.25}
+
     def test_calls_belong_to_the_message_of_their_turn(self) -> None:
         events = encoded(STARTED, e.TurnStarted(2), e.ToolCallStarted("c1", "x"), e.ToolArgumentsDelta("c1", "{}"))
         assert events[2:] == [

@@ -1,12 +1,15 @@
 """Chat endpoint: streaming, redaction, stored conversations, stop requests, rate limits and the log line."""
 
 import asyncio
+import json
+from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import pytest
 
+from tests import emf
 from tests.chat.fakes import FakeProvider, SleepingTools, Step, answer, calls_tools, pause
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from tests.chat.secrets_known import forget_secrets
@@ -16,6 +19,7 @@ from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import TextDelta, TurnEnded, Usage
 from winterbourne.chat.core.provider import capabilities_of
+from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import ModelBusy, ModelInputTooLong, ToolError
 from winterbourne.chat.formats import native, openai
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint
@@ -27,7 +31,7 @@ from winterbourne.chat.infra import redaction, telemetry
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import make_store
-from winterbourne.chat.storage.rate_limits import RateLimiter, TokenReservation
+from winterbourne.chat.storage.rate_limits import RateLimiter, Reservation
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.override import override
 
@@ -38,6 +42,7 @@ class ServiceFixture:
     def __init__(self, *turns: list[Step], **overrides: Any) -> None:
         self.provider = FakeProvider(*turns)
         self.store = store = overrides.pop("store", None) or make_store("memory")
+        context = overrides.pop("context", None)
         settings = Settings.of(auth="none", **overrides)
         conversations = ConversationStore(store, settings.storage)
         stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
@@ -53,8 +58,10 @@ class ServiceFixture:
             SleepingTools(),
             conversations,
             limiter,
+            Prices(settings.model, must_know=settings.limits.limit_dollars_per_day > 0),
             stop_signals,
             streams,
+            context=context,
         )
         conversations_endpoint = ConversationsEndpoint(conversations, stop_signals)
         encode_error = native.FORMAT.encode_error
@@ -129,6 +136,29 @@ class TestWhatIsKept:
             fixture = ServiceFixture(answer("hello"), keep=keep)
             await fixture.chat("hi", **fields)
             assert bool((await fixture.send("GET", "/conversations")).json["conversations"]) is is_kept
+
+
+class TestPromptCache:
+    @jumping
+    async def test_what_is_told_of_a_request_is_asked_for_its_caller(self) -> None:
+        fixture = ServiceFixture(answer("hello"), context=lambda caller_id: f"For {caller_id}.")
+        await fixture.chat("hi")
+        assert "For anonymous." in str(fixture.provider.requests[0].messages[-1])
+
+    @jumping
+    async def test_only_an_id_that_the_client_names_is_told_to_the_provider(self) -> None:
+        fixture = ServiceFixture(answer("hello"), answer("hello"))
+        await fixture.chat("hi")
+        await fixture.chat("hi", conversation_id="c-1")
+        assert [request.conversation_id for request in fixture.provider.requests] == ["", "c-1"]
+
+    @jumping
+    async def test_what_was_read_and_written_is_measured(self, capsys: pytest.CaptureFixture[str]) -> None:
+        ended = TurnEnded("stop", Usage(9, 4, cached=5, cache_write=3))
+        await ServiceFixture([[TextDelta("hi"), ended]]).chat("hi")
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if '"CachedInputTokens":[' in line)
+        assert '"CachedInputTokens":[5.0]' in line
+        assert '"CacheWriteTokens":[3.0]' in line
 
 
 class TestChat:
@@ -291,6 +321,23 @@ class TestStopping:
         assert fixture.provider.open == 0
 
 
+DOLLAR_A_MILLION = '{"*": {"input": 1, "output": 1}}'
+
+Limit: TypeAlias = Callable[[int], dict[str, Any]]
+
+
+def of_tokens(tokens: int) -> dict[str, Any]:
+    return {"limit_tokens_per_day": tokens}
+
+
+def of_their_cost(tokens: int) -> dict[str, Any]:
+    return {"limit_dollars_per_day": tokens / 1e6, "model_prices": DOLLAR_A_MILLION}
+
+
+EITHER_LIMIT = pytest.mark.parametrize("limit", [of_tokens, of_their_cost])
+"""What is promised of a limit of tokens holds for one of dollars, too."""
+
+
 class TestRateLimits:
     @jumping
     async def test_requests_beyond_the_limit_are_429_before_any_model_call(self) -> None:
@@ -301,24 +348,27 @@ class TestRateLimits:
         assert int(rejected.headers["retry-after"]) > 0
         assert len(fixture.provider.requests) == 1
 
+    @EITHER_LIMIT
     @jumping
-    async def test_tokens_are_counted_when_the_answer_has_ended(self) -> None:
-        fixture = ServiceFixture(answer("a"), answer("b"), limit_tokens_per_day=5)
+    async def test_tokens_are_counted_when_the_answer_has_ended(self, limit: Limit) -> None:
+        fixture = ServiceFixture(answer("a"), answer("b"), **limit(5))
         assert (await fixture.chat("one")).frames[-1]["type"] == "done"
         assert (await fixture.chat("two")).status == 429
 
+    @EITHER_LIMIT
     @jumping
-    async def test_tokens_of_a_stopped_request_are_counted(self) -> None:
-        fixture = ServiceFixture([[TextDelta("x" * 400)], pause(60)], answer("b"), limit_tokens_per_day=100)
+    async def test_tokens_of_a_stopped_request_are_counted(self, limit: Limit) -> None:
+        fixture = ServiceFixture([[TextDelta("x" * 400)], pause(60)], answer("b"), **limit(100))
         streaming = asyncio.create_task(fixture.chat("one", conversation_id="c-1"))
         await asyncio.sleep(1)
         await fixture.send("POST", "/chat/c-1/stop")
         assert (await streaming).frames[-1]["type"] == "stopped"
         assert (await fixture.chat("two")).status == 429
 
+    @EITHER_LIMIT
     @jumping
-    async def test_tokens_are_counted_when_the_environment_shuts_down_mid_stream(self) -> None:
-        fixture = ServiceFixture([[TextDelta("x" * 400)], pause(60)], answer("b"), limit_tokens_per_day=100)
+    async def test_tokens_are_counted_when_the_environment_shuts_down_mid_stream(self, limit: Limit) -> None:
+        fixture = ServiceFixture([[TextDelta("x" * 400)], pause(60)], answer("b"), **limit(100))
         streaming = asyncio.create_task(fixture.chat("one"))
         await asyncio.sleep(1)
         streaming.cancel()
@@ -326,10 +376,11 @@ class TestRateLimits:
             await streaming
         assert (await fixture.chat("two")).status == 429
 
+    @EITHER_LIMIT
     @jumping
-    async def test_of_requests_at_once_only_as_many_are_answered_as_can_be_paid_for(self) -> None:
+    async def test_of_requests_at_once_only_as_many_are_answered_as_can_be_paid_for(self, limit: Limit) -> None:
         """MODEL_MAX_TOKENS is 8192, so one of them may use all that there is."""
-        fixture = ServiceFixture(*(answer("a") for _ in range(40)), limit_tokens_per_day=8000)
+        fixture = ServiceFixture(*(answer("a") for _ in range(40)), **limit(8000))
         responses = await asyncio.gather(*(fixture.chat(str(number)) for number in range(40)))
         assert sorted(response.status for response in responses) == [200] + [429] * 39
         refused = next(response for response in responses if response.status == 429)
@@ -337,27 +388,30 @@ class TestRateLimits:
         assert int(refused.headers["retry-after"]) <= 10
         assert (await fixture.chat("later")).status == 200
 
+    @EITHER_LIMIT
     @jumping
-    async def test_what_is_left_when_few_tokens_are_needed_is_for_others(self) -> None:
-        fixture = ServiceFixture(*(answer("a") for _ in range(40)), limit_tokens_per_day=1000, model_max_tokens=50)
+    async def test_what_is_left_when_few_tokens_are_needed_is_for_others(self, limit: Limit) -> None:
+        fixture = ServiceFixture(*(answer("a") for _ in range(40)), **limit(1000), model_max_tokens=50)
         responses = await asyncio.gather(*(fixture.chat("hi") for _ in range(40)))
         assert 5 < [response.status for response in responses].count(200) < 20
 
+    @EITHER_LIMIT
     @jumping
-    async def test_a_loop_of_turns_ends_at_the_limit_with_an_error(self) -> None:
+    async def test_a_loop_of_turns_ends_at_the_limit_with_an_error(self, limit: Limit) -> None:
         """What it has used is reported, and what it has said is valid."""
         ended: Step = [TurnEnded("tool_calls", Usage(300, 100))]
         turns = [[*calls_tools((str(number), "sleep", "0"))[:-1], ended] for number in range(10)]
-        fixture = ServiceFixture(*turns, limit_tokens_per_day=1000)
+        fixture = ServiceFixture(*turns, **limit(1000))
         response = await fixture.chat("one")
         assert response.frames[-1]["type"] == "error"
         assert response.frames[-1]["code"] == "rate_limited"
         assert len(fixture.provider.requests) == 3
         assert (await fixture.chat("two")).status == 429
 
+    @EITHER_LIMIT
     @jumping
-    async def test_a_request_that_was_not_answered_gives_back_what_it_has_reserved(self) -> None:
-        fixture = ServiceFixture([ModelBusy("busy")], [pause(60)], answer("b"), limit_tokens_per_day=1000)
+    async def test_a_request_that_was_not_answered_gives_back_what_it_has_reserved(self, limit: Limit) -> None:
+        fixture = ServiceFixture([ModelBusy("busy")], [pause(60)], answer("b"), **limit(1000))
         assert (await fixture.chat("fails")).frames[-1]["type"] == "error"
         running = asyncio.create_task(fixture.chat("one", conversation_id="c-1", store=True))
         await asyncio.sleep(1)
@@ -365,6 +419,45 @@ class TestRateLimits:
         await fixture.send("POST", "/chat/c-1/stop")
         await running
         assert (await fixture.chat("three")).status == 200
+
+    @jumping
+    async def test_in_dollars_are_told_as_such(self) -> None:
+        fixture = ServiceFixture(answer("a"), answer("b"), limit_dollars_per_day=5e-6, model_prices=DOLLAR_A_MILLION)
+        assert (await fixture.chat("one")).frames[-1]["usage"]["cost"] == 5e-6
+        refused = await fixture.chat("two")
+        assert (refused.status, refused.headers["x-error-code"]) == (429, "rate_limited")
+        assert refused.json["error"]["message"] == "rate limit exceeded: 5e-06 dollars per day"
+
+    @jumping
+    async def test_in_dollars_count_nothing_for_a_model_without_a_price(self, caplog: pytest.LogCaptureFixture) -> None:
+        fixture = ServiceFixture(answer("a"), answer("b"), limit_dollars_per_day=1e-6)
+        for question in ("one", "two"):
+            done = (await fixture.chat(question)).frames[-1]
+            assert (done["type"], "cost" in done["usage"]) == ("done", False)
+        assert caplog.text.count("the price of script: is not known") == 1
+
+    @jumping
+    async def test_in_dollars_and_tokens_hold_side_by_side(self) -> None:
+        """Whichever is used up first; and what is reserved of the other is given back."""
+        both = {"limit_tokens_per_day": 9000, "limit_dollars_per_day": 5e-6, "model_prices": DOLLAR_A_MILLION}
+        fixture = ServiceFixture(answer("a"), answer("b"), **both)
+        assert (await fixture.chat("one")).status == 200
+        assert (await fixture.chat("two")).status == 429
+        counted = {item.sk: item.number for item in await fixture.store.query_partition("limits#anonymous")}
+        assert [number for key, number in counted.items() if key.startswith("reserved")] == [0, 0]
+        assert sorted(number for key, number in counted.items() if not key.startswith("reserved")) == [5, 5]
+
+    @jumping
+    async def test_in_dollars_are_exceeded_by_one_reservation_at_most(self) -> None:
+        """Forty at once, each of which uses all that it has reserved: 3 dollars of input, 15 of output a million."""
+        prices = '{"*": {"input": 3, "output": 15, "cached": 0.3, "cache_write": 3.75}}'
+        ends: Step = [TurnEnded("stop", Usage(30, 100, 0, 30))]
+        turns: list[list[Step]] = [[[TextDelta("a")], pause(1), ends] for _ in range(40)]
+        fixture = ServiceFixture(*turns, limit_dollars_per_day=0.01, model_prices=prices, model_max_tokens=100)
+        responses = await asyncio.gather(*(fixture.chat(str(number)) for number in range(40)))
+        costs = [response.frames[-1]["usage"]["cost"] for response in responses if response.status == 200]
+        reservation = max(costs)
+        assert 0.01 - reservation <= sum(costs) <= 0.01 + reservation
 
     @jumping
     async def test_an_answer_is_not_broken_off_because_the_store_is_unavailable(self) -> None:
@@ -389,7 +482,7 @@ class TestRateLimits:
             frame_types.extend(frame["type"] for frame in response.frames)
             await asyncio.sleep(3600)
 
-        monkeypatch.setattr(TokenReservation, "settle", hang)
+        monkeypatch.setattr(Reservation, "settle", hang)
         fixture, response = ServiceFixture(answer("a"), limit_tokens_per_day=100), RecordedResponse()
         started_at = asyncio.get_running_loop().time()
         body = {"messages": [{"role": "user", "content": "hi"}]}
@@ -530,6 +623,25 @@ class TestDraft:
 
 
 class TestLogLine:
+    @jumping
+    async def test_has_what_the_answer_cost_which_is_measured_by_model(
+        self, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The same as its caller is told: the sum of its turns, also of different models."""
+        prices = '{"dear": {"input": 3, "output": 15, "cached": 0.3}, "cheap": {"input": 1, "output": 2}}'
+        ends: Step = [TurnEnded("tool_calls", Usage(90, 4, 50), "x:dear")]
+        calls = [*calls_tools(("a", "sleep", "0"))[:-1], ends]
+        fixture = ServiceFixture(calls, [[TurnEnded("stop", Usage(100, 1), "y:cheap")]], model_prices=prices)
+        done = (await fixture.chat("hi")).frames[-1]
+        costs = {"x:dear": (40 * 3 + 50 * 0.3 + 4 * 15) / 1e6, "y:cheap": 0.000102}
+        assert done["usage"] == {"input": 190, "output": 5, "cached": 50, "cost": 0.000297}
+        line = next(vars(record) for record in caplog.records if record.name == "winterbourne.chat.request")
+        assert line["cost_usd"] == pytest.approx(sum(costs.values()))
+        written = [json.loads(each) for each in capsys.readouterr().out.splitlines()]
+        assert {blob["model"]: blob["CostUsd"] for blob in emf.checked(written) if "model" in blob} == {
+            model: [pytest.approx(cost)] for model, cost in costs.items()
+        }
+
     @jumping
     async def test_has_the_usage_of_the_request(self, caplog: pytest.LogCaptureFixture) -> None:
         await ServiceFixture(answer("hello")).chat("hi", conversation_id="c-1")

@@ -18,6 +18,7 @@ from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import ConversationStarted, EventBatch, TextDelta, TurnEnded, TurnRetracted
 from winterbourne.chat.core.messages import ChatRequest, Message
 from winterbourne.chat.core.provider import capabilities_of
+from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import ModelBusy
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Encoder, Format, ResumedAnswer
@@ -63,6 +64,7 @@ class Chat:
             SleepingTools(),
             conversations,
             limiter,
+            Prices(settings.model),
             self.stop_signals,
             streams,
         )

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -21,6 +21,7 @@ from winterbourne import before_snapshot, on_shutdown, on_startup, retire, strea
 from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import SCHEMES, AuthFactory, make_authenticator
 from winterbourne.chat.core.provider import capabilities_of
+from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.ai_sdk.history import encode_history
@@ -32,7 +33,7 @@ from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.endpoints.mcp import McpEndpoint, describe_authorization
 from winterbourne.chat.http.endpoints.mcp import encode_error as encode_mcp_error
-from winterbourne.chat.http.endpoints.models import list_models
+from winterbourne.chat.http.endpoints.models import describe_model, list_models
 from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.router import Router
@@ -76,6 +77,7 @@ class OwnParts(msgspec.Struct, frozen=True):
     stores: Mapping[str, StoreFactory] = {}
     auth_schemes: Mapping[str, AuthFactory] = {}
     mcp_token: "McpToken | None" = None
+    context: Callable[[str], str] | None = None
 
 
 class Chat:
@@ -86,6 +88,9 @@ class Chat:
             typed function with a docstring, or several of these. What cannot be used is left out; the log says why.
         instructions: The system prompt, as text, or as the `pathlib.Path` of a file with it, in UTF-8; the same setting
             as `system_prompt`.
+        context: What the model is told in each request alone, such as the time or the user's name: a function of the
+            caller's id that returns text, and must not block. It is put after the newest question, and is not kept;
+            what changes does not belong into the instructions, as it would keep all that follows from being cached.
         title: The name of the chat, on its page.
         greeting: What the page says before the first question: a heading and, after a blank line, a paragraph.
         suggestions: Questions that the page offers before the first one.
@@ -120,6 +125,7 @@ class Chat:
         *,
         tools: ToolSource | Iterable[ToolSource] = (),
         instructions: str | Path = "",
+        context: Callable[[str], str] | None = None,
         title: str = "Chat",
         greeting: str = "",
         suggestions: Sequence[str] = (),
@@ -132,8 +138,8 @@ class Chat:
         mcp_token: "McpToken | None" = None,
         **settings: "Unpack[SettingArguments]",
     ) -> None:
-        _check_kinds(instructions, mcp_token, formats, providers, stores, auth_schemes)
-        own = OwnParts(providers or {}, formats, stores or {}, auth_schemes or {}, mcp_token)
+        _check_kinds(instructions, mcp_token, formats, context, providers, stores, auth_schemes)
+        own = OwnParts(providers or {}, formats, stores or {}, auth_schemes or {}, mcp_token, context)
         arguments = _with_instructions(settings, instructions)
         page = PageOptions(title=title, greeting=greeting, suggestions=suggestions, accent=accent, logo=str(logo))
         self.settings, logger = set_up_process(os.environ, arguments)
@@ -145,11 +151,12 @@ class Chat:
         self.asgi = AsgiApplication(service, self.settings.request.max_body_bytes)
 
 
-def _check_kinds(instructions: object, mcp_token: object, formats: object, *factories: Any) -> None:
+def _check_kinds(instructions: object, mcp_token: object, formats: object, context: object, *factories: Any) -> None:
     """A wrong kind of argument is an error with a name here, not one of Python's further on."""
     is_table = (isinstance(each or {}, Mapping) and all(map(callable, (each or {}).values())) for each in factories)
     checks = {
         "mcp_token: expected a function": mcp_token is None or callable(mcp_token),
+        "context: expected a function": context is None or callable(context),
         "instructions: expected text or a pathlib.Path": isinstance(instructions, str | Path),
         "formats: expected a list of Format": isinstance(formats, list | tuple)
         and all(isinstance(each, Format) for each in formats),
@@ -204,9 +211,14 @@ def build(
     servers = _make_mcp_servers(settings.tools, executor, records, own.mcp_token)
     conversations = ConversationStore(store, settings.storage)
     rate_limiter = RateLimiter(store, settings.limits)
+    is_limited, writes_long = (
+        settings.limits.limit_dollars_per_day > 0,
+        settings.model.model_cache == "1h",
+    )
+    prices = Prices(settings.model, own.providers, writes_long=writes_long, must_know=is_limited)
     streams = StreamEndpoint(settings.stream, conversations)
     title_model = settings.storage.title_model
-    titles = Titles(provider, conversations, rate_limiter, title_model, settings.model.model_max_tokens)
+    titles = Titles(provider, conversations, rate_limiter, prices, title_model, settings.model.model_max_tokens)
     chat = ChatEndpoint(
         request_settings=settings.request,
         model_settings=settings.model,
@@ -217,14 +229,17 @@ def build(
         tools=executor,
         conversations=conversations,
         rate_limiter=rate_limiter,
+        prices=prices,
         stop_signals=stop_signals,
         streams=streams,
         titles=None if title_model == "off" else titles,
+        context=own.context,
     )
     health = HealthEndpoint(provider, executor)
-    stored = ConversationsEndpoint(conversations, stop_signals, settings.request)
+    formats, show = _shown((*FORMATS, *own.formats), settings.model)
+    stored = ConversationsEndpoint(conversations, stop_signals, settings.request, show)
     routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
-    chats = ChatsEndpoint(conversations, executor, encode_history)
+    chats = ChatsEndpoint(conversations, executor, encode_history, show)
     routes["GET", "/api/chat"] = Endpoint(chats.list_page, ai_sdk.FORMAT.encode_error)
     routes["GET", "/api/chat/{id}"] = Endpoint(chats.get, ai_sdk.FORMAT.encode_error)
     wanted, auth = settings.tools.mcp_endpoint, settings.auth
@@ -237,8 +252,8 @@ def build(
             describe = Endpoint(partial(describe_authorization, auth), encode_mcp_error, is_public=True)
             routes.update({("GET", f"/.well-known/oauth-protected-resource{path}"): describe for path in ("", "/mcp")})
     connect = servers.connect if servers else None
-    for each in (*FORMATS, *own.formats):
-        if each in own.formats:
+    for each in formats:
+        if any(each.path == one.path for one in own.formats):
             _check_path(each.path, routes)
         answer = partial(chat.handle, each)
         routes["POST", each.path] = Endpoint(answer, each.encode_error, is_chat=True, prepare=connect)
@@ -255,6 +270,15 @@ def build(
     encode_error, service_name = native.FORMAT.encode_error, settings.log.service_name
     after_request = partial(executor.retire_if_stuck, retire)
     return Service(Router(routes), authenticator, rate_limiter, encode_error, logger, service_name, after_request)
+
+
+def _shown(formats: tuple[Format, ...], settings: ModelSettings) -> tuple[tuple[Format, ...], Callable[[Any], Any]]:
+    """The formats as they answer, and what shows a kept message: without what a model thinks, if that is hidden."""
+    if settings.show_reasoning:
+        return formats, lambda message: message
+    from winterbourne.chat.formats import hidden_reasoning  # noqa: PLC0415 - only if it is hidden
+
+    return tuple(map(hidden_reasoning.hide_reasoning, formats)), hidden_reasoning.without_reasoning_text
 
 
 def _check_path(path: str, routes: Routes) -> None:
@@ -281,6 +305,7 @@ def _routes(
 ) -> Routes:
     """The routes besides the chats'. Error responses are in the native format, those of OpenAI's paths in OpenAI's."""
     endpoint = partial(Endpoint, encode_error=native.FORMAT.encode_error)
+    like_openai = partial(Endpoint, encode_error=openai.FORMAT.encode_error)
     return {
         ("GET", "/"): endpoint(page.serve, is_public=True),
         ("GET", "/web/{version}/{name}"): endpoint(page.serve, is_public=True),
@@ -291,7 +316,8 @@ def _routes(
         ("GET", "/conversations/{id}"): endpoint(conversations.get),
         ("PATCH", "/conversations/{id}"): endpoint(conversations.rename),
         ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
-        ("GET", "/v1/models"): Endpoint(partial(list_models, openai.models_body(settings)), openai.FORMAT.encode_error),
+        ("GET", "/v1/models"): like_openai(partial(list_models, openai.models_body(settings))),
+        ("GET", "/v1/models/{id+}"): like_openai(partial(describe_model, partial(openai.model_body, settings))),
     }
 
 

@@ -21,7 +21,8 @@ ChatError
 │   ├── ModelUnreachable      no connection, or it broke before any of the response arrived
 │   ├── ModelGarbled          the provider violated its own format
 │   ├── ModelStreamTruncated  the stream ended without the end marker of its format
-│   └── ModelSilent           nothing arrived for MODEL_IDLE_TIMEOUT seconds
+│   ├── ModelSilent           nothing arrived for MODEL_IDLE_TIMEOUT seconds
+│   └── InvalidOutput         the answer is not the JSON that was asked for, and could not be mended
 ├── DeadlineReached           Lambda's deadline is near; the stream gets its terminal event before it
 └── ToolError                 shown to the model as written; the conversation goes on
     ├── InputRequired         a call cannot go on before a person has filled in a form
@@ -45,6 +46,7 @@ __all__ = [
     "DeadlineReached",
     "InputRequired",
     "InvalidHistory",
+    "InvalidOutput",
     "InvalidToolDeclaration",
     "ModelBusy",
     "ModelContentRefused",
@@ -274,6 +276,21 @@ class ModelSilent(ModelError):
     status = 504
     public_message = "The model took too long to answer."
     is_transient = True
+
+
+class InvalidOutput(ModelError):
+    """The answer is not the JSON that the request asked for, and none of it is shown.
+
+    Args:
+        message: What happened.
+        reason: Why the model stopped, as in `StopReason`; `stop` if it thought to have answered.
+    """
+
+    code = "invalid_output"
+
+    def __init__(self, message: str, reason: str = "stop") -> None:
+        super().__init__(message)
+        self.public_message = f"The model's answer is not the JSON that was asked for (it ended with: {reason})."
 
 
 class DeadlineReached(ChatError):

@@ -8,6 +8,7 @@ class SettingArguments(TypedDict, total=False):
     model_choices: str
     model_fallback: str
     openai_base_url: str
+    openai_api: Literal["auto", "chat", "responses"]
     anthropic_base_url: str
     bedrock_base_url: str
     openai_api_key: str
@@ -22,9 +23,13 @@ class SettingArguments(TypedDict, total=False):
     model_temperature: float | None
     model_temperature_max: float
     model_max_tokens: int
+    model_reasoning: Literal["", "none", "minimal", "low", "medium", "high", "max"]
+    show_reasoning: bool
     model_idle_timeout: float
     model_extra_body: str
+    model_prices: str
     model_capabilities: str
+    model_cache: Literal["auto", "off", "1h"]
     system_prompt: str
     system_prompt_from_request: bool
     scripted_words_per_second: float
@@ -71,6 +76,7 @@ class SettingArguments(TypedDict, total=False):
     jwt_clock_skew: float
     limit_requests_per_minute: int
     limit_tokens_per_day: int
+    limit_dollars_per_day: float
     store: str
     keep: Literal["request", "always"]
     title_model: str

@@ -68,7 +68,11 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     openai_base_url: str = "https://api.openai.com/v1"
     """Base URL of OpenAI or of a compatible server, with its version, such as `http://localhost:11434/v1`:
-    `/chat/completions` is added.
+    `/responses` or `/chat/completions` is added.
+    """
+    openai_api: Literal["auto", "chat", "responses"] = "auto"
+    """Which API of OpenAI is asked: chat (Chat Completions), responses (Responses; Chat Completions if the server has
+    none), auto (responses for OpenAI itself unless MODEL_EXTRA_BODY has fields that only chat has, else chat).
     """
     anthropic_base_url: str = "https://api.anthropic.com"
     """Base URL of Anthropic or of a compatible server, without a version: `/v1/messages` is added."""
@@ -112,18 +116,37 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Maximum number of output tokens of one model turn. A request may set less; more is rejected with 400. It must not
     exceed what the model itself allows.
     """
+    model_reasoning: Literal["", "none", "minimal", "low", "medium", "high", "max"] = ""
+    """How much a model thinks before it answers, unless a request says it: the nearest level that the model has; one
+    that cannot think ignores it. Unset: what the model does by itself.
+    """
+    show_reasoning: bool = True
+    """Whether callers are shown what a model thinks. With false its text is in no answer and no conversation that is
+    read; it is kept with stored ones, and goes back to the provider.
+    """
     model_idle_timeout: Seconds = 60.0
     """Seconds of silence after which the provider's stream is given up, before its first byte too. A model that thinks
     long without a sign of it needs more.
     """
     model_extra_body: str = ""
     """JSON object that is merged into the body of every request to the provider, for options without a setting, such as
-    `{"reasoning_effort":"low"}`; its fields win over the engine's. Unset: nothing is added.
+    `{"service_tier":"flex"}`; its fields win over the engine's. Unset: nothing is added.
+    """
+    model_prices: str = ""
+    """Prices of models, in dollars per million tokens, before those the engine knows: JSON, by the model's id or a
+    pattern of it, such as `{"my-llama-*": {"input": 0.2, "output": 0.6, "cached": 0.1, "cache_write": 0.2}}`; of input
+    read from a cache or written to it, what is not named costs as other input. Unset: the list prices of OpenAI,
+    Anthropic, Bedrock, DeepSeek, Gemini, Groq, Mistral and xAI; what another server's models cost is not known.
     """
     model_capabilities: str = ""
     """JSON object of what models take, where the engine does not know it: by patterns of their ids, the fields of
     `Capabilities` that differ, such as `{"gemma*": {"tools": false, "window": 8192}}`. Unset: what is known of each
     family of models, and what their refusals teach.
+    """
+    model_cache: Literal["auto", "off", "1h"] = "auto"
+    """How a provider's prompt cache is asked for, so that what a conversation repeats in each request costs a fraction:
+    auto (marks for Claude and Nova, which live for five minutes, and a key for OpenAI), off, 1h (marks that live for an
+    hour where the model has that; writing them costs more). What MODEL_EXTRA_BODY says of the cache wins over this.
     """
     system_prompt: str = ""
     """System prompt put before every conversation; the `instructions` of `Chat`. A request's own, if allowed, follows
@@ -303,6 +326,10 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     limit_tokens_per_day: Limit = 0
     """Token limit: input plus output tokens per caller and day (UTC); 0 is no limit. It needs a STORE that all
     processes share.
+    """
+    limit_dollars_per_day: Annotated[float, Meta(ge=0)] = 0.0
+    """Limit of what the models' tokens cost, in dollars per caller and day (UTC); 0 is no limit. A model whose price is
+    not known costs nothing here: MODEL_PRICES has it. It needs a STORE that all processes share.
     """
 
 

@@ -53,7 +53,7 @@ def user_settings(environ: Mapping[str, str], named: Iterable[str]) -> dict[str,
 
 def local_settings(scratch: Path) -> dict[str, str]:
     """What differs from a deployment: the scripted model, no authentication, no limits, one store for all processes."""
-    return dict(zip(SET_LOCALLY, ("scripted", "none", f"file:{scratch / 'store.sqlite3'}", "0", "0"), strict=True))
+    return dict(zip(SET_LOCALLY, ("scripted", "none", f"file:{scratch / 'store.sqlite3'}", "0", "0", "0"), strict=True))
 
 
 def signing_key(folder: Path) -> str:

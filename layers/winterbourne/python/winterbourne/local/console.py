@@ -19,7 +19,14 @@ from winterbourne.local.metrics import Metrics
 
 __all__ = ["SET_LOCALLY", "FunctionLog", "LineWriter", "open_log"]
 
-SET_LOCALLY: Final = ("MODEL_PROVIDER", "AUTH", "STORE", "LIMIT_REQUESTS_PER_MINUTE", "LIMIT_TOKENS_PER_DAY")
+SET_LOCALLY: Final = (
+    "MODEL_PROVIDER",
+    "AUTH",
+    "STORE",
+    "LIMIT_REQUESTS_PER_MINUTE",
+    "LIMIT_TOKENS_PER_DAY",
+    "LIMIT_DOLLARS_PER_DAY",
+)
 """The settings of a chat that this server sets, whatever the chat's own code says."""
 
 MAX_QUEUED_LINES: Final = 1000

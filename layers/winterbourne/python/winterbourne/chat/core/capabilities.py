@@ -18,6 +18,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         options: The names of the `ModelOptions` that it has. Those that are not among them are rejected with 400, but
             for `reasoning` and `output`, which have fields of their own here.
+        not_while_thinking: The names of those that it does not take while it thinks.
         tools: Whether it can call tools; else it is offered none.
         system: Whether it takes a system prompt; else that is the beginning of the first question.
         images: Whether it takes images.
@@ -26,10 +27,13 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         reasoning: The levels that it has; empty for a model that does not think, None if that is not known.
         schema: Whether it keeps to a JSON schema itself; else its answer is validated, and mended once.
         citations: Whether it can cite the documents it is given.
+        cache: What of a request may be marked for its prompt cache: `tools`, `system`, `messages`; `1h` where an entry
+            may live for an hour; `key` where a key may name the conversation instead.
         window: Tokens that fit into one request and its answer together.
     """
 
     options: frozenset[str] = BASIC_OPTIONS
+    not_while_thinking: frozenset[str] = frozenset()
     tools: bool = True
     system: bool = True
     images: bool = True
@@ -38,4 +42,5 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: tuple[ReasoningEffort, ...] | None = ()
     schema: bool = False
     citations: bool = False
+    cache: frozenset[str] = frozenset()
     window: int = 128_000

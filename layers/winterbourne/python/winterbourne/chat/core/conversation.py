@@ -7,7 +7,7 @@ as its call is complete, while the model is still streaming. Independent of wire
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any, Final, Protocol, assert_never
+from typing import Any, Final, Protocol, assert_never, cast
 
 import msgspec
 from msgspec import UNSET
@@ -50,16 +50,20 @@ from winterbourne.chat.core.messages import (
     Decision,
     Message,
     ModelOptions,
+    OutputSchema,
     Reasoning,
     Text,
     ToolCall,
+    ToolChoice,
     ToolMessage,
     ToolSchema,
     UserMessage,
+    VolatilePart,
 )
-from winterbourne.chat.core.provider import ModelRequest, Provider
+from winterbourne.chat.core.output import REPAIR_REQUEST, find_json
+from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.core.usage import complete_usage
-from winterbourne.chat.errors import ModelError, ModelStreamTruncated
+from winterbourne.chat.errors import InvalidOutput, ModelError, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
 
 __all__ = ["Conversation", "Tools", "TurnParts", "TurnToolCalls"]
@@ -69,6 +73,10 @@ CONTINUE_REQUEST: Final = "Continue."
 
 _OPTIONS: Final = ModelOptions.__struct_fields__
 _COUNTS: Final = ("input", "output", "cached", "cache_write", "reasoning")
+
+_CALL_EVENTS: Final = (ToolCallStarted, ToolArgumentsDelta, ToolCallReady, ToolCallSigned, ToolCallDropped)
+_NOT_FINAL: Final = frozenset({None, "tool_calls", "approval"})
+"""How turns end whose text is not the answer."""
 
 TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without tools."
 
@@ -131,12 +139,14 @@ class Conversation(msgspec.Struct, kw_only=True):
         emit: Receives the events.
         on_usage: Called with the usage of each turn as soon as the provider has ended it, or it has failed; an
             estimate of what the provider did not report.
+        price: Gives the usage of a turn its cost; the model is named as in `TurnEnded`. None for no costs.
         before_turn: Awaited with the request for each turn before it is sent; if it raises, the conversation fails.
         on_message: Called with each complete message, and the incomplete one of a turn that failed. Must not block.
         max_turns: Maximum number of model turns.
         deadline: On the event loop's clock, in seconds; passed to the provider and the tools.
         request_id: The invocation's id, passed to the tools.
         caller_id: Who asks, passed to the tools.
+        is_named: Whether the client knows the conversation's id, and so will name it again.
         log_fields: Receives `stop_reason`, for the request's log line.
         called_tools: Receives the name of each tool that the model calls, for the request's log line.
         has_text: Whether the answer has begun.
@@ -147,12 +157,14 @@ class Conversation(msgspec.Struct, kw_only=True):
     tools: Tools
     emit: Emit
     on_usage: Callable[[Usage], None]
+    price: Callable[[str, Usage], Usage] | None = None
     before_turn: Callable[[ModelRequest], Awaitable[None]] | None = None
     on_message: Callable[[Message], None] | None = None
     max_turns: int
     deadline: float = float("inf")
     request_id: str = ""
     caller_id: str = ""
+    is_named: bool = True
     log_fields: dict[str, object] = {}
     called_tools: list[str] = []
     has_text: bool = False
@@ -164,8 +176,8 @@ class Conversation(msgspec.Struct, kw_only=True):
         Emits every event from ConversationStarted to ConversationEnded.
 
         Raises:
-            ModelError: The provider failed. What was emitted stays valid; emitting the terminal event is up to whoever
-                called `run`.
+            ModelError: The provider failed, or the answer is not what `output` asks for. What was emitted stays valid;
+                emitting the terminal event is up to whoever called `run`.
 
         Cancellation:
             Closes the upstream response, cancels every running tool and waits for both.
@@ -175,8 +187,9 @@ class Conversation(msgspec.Struct, kw_only=True):
             history.append(UserMessage((Text(CONTINUE_REQUEST),)))  # models reject a turn of their own as the last
         client_tools = frozenset(tool.name for tool in request.client_tools)
         tools = (*(tool for tool in self.tools.schemas if tool.name not in client_tools), *request.client_tools)
+        tools = tuple(sorted(tools, key=lambda tool: tool.name))  # those of MCP servers come in any order
         before: EventBatch = (ConversationStarted(request.conversation_id, request.message_id, self.provider.name),)
-        number, reason = 0, None
+        number, reason, problem = 0, None, ""
         if request.decisions:
             await self.emit(before)
             calls = [call for call in pending_calls(history) if call.name not in client_tools]
@@ -184,15 +197,20 @@ class Conversation(msgspec.Struct, kw_only=True):
         while not reason:
             number += 1
             await self.emit((*before, TurnStarted(number)))
-            model_request = self._model_request(history, tools, number)
+            model_request = self._model_request(history, tools, number, mends=bool(problem))
             if self.before_turn:
                 await self.before_turn(model_request)
             turn = _ModelTurn(self, client_tools, model_request, usage, is_last=number >= self.max_turns)
             ended = await turn.run(history)
-            before = (ended,)
+            before = (TextDelta(turn.answer), ended) if turn.answer else (ended,)
             usage = _add(turn.usage_before, ended.usage)
             self.log_fields["answered_by"] = ended.model
             reason = turn.final_stop_reason
+            if turn.problem:
+                if problem or reason != "stop":
+                    raise InvalidOutput(f"the answer, which ended with {reason}, is not valid", reason or "stop")
+                reason, problem = None, turn.problem
+                history += _ask_again(turn.text, problem)
         self.log_fields["stop_reason"] = reason
         await self.emit((*before, ConversationEnded(reason, usage if number else Usage(), number)))
 
@@ -233,25 +251,53 @@ class Conversation(msgspec.Struct, kw_only=True):
             approvals=self.request.approvals,
         )
 
-    def _model_request(self, history: list[Message], tools: tuple[ToolSchema, ...], number: int) -> ModelRequest:
+    def _model_request(
+        self, history: list[Message], tools: tuple[ToolSchema, ...], number: int, *, mends: bool
+    ) -> ModelRequest:
         request = self.request
         return ModelRequest(
-            messages=tuple(history),
+            messages=_with_context(history, request.context),
             tools=tools,
-            # Forcing a call in every turn would never let the model answer, so only the first turn is forced.
-            tool_choice=request.tool_choice if number == 1 or request.tool_choice == "none" else TOOL_CHOICE_AUTO,
+            tool_choice="none" if mends else self._tool_choice(number),
             system=request.system or "",
             model_id=request.model_id or "",
-            conversation_id=request.conversation_id,
+            conversation_id=request.conversation_id if self.is_named else "",
+            cache=True,
             **{name: getattr(request, name) for name in _OPTIONS},
             deadline=self.deadline,
             retractable=request.retractable,
             failed=self._failed,
         )
 
+    def _tool_choice(self, number: int) -> ToolChoice:
+        """The choice in a turn. Forcing a call in every turn would never let the model answer.
+
+        So only the first turn is forced, unless a call of a tool of the client's ends the conversation: for clients,
+        `required` means one of those.
+        """
+        choice, theirs = self.request.tool_choice, self.request.client_tools
+        if choice == "required" and theirs and number == self.max_turns:
+            return theirs[0].name if len(theirs) == 1 else choice
+        return choice if number == 1 or choice == "none" or (choice == "required" and theirs) else TOOL_CHOICE_AUTO
+
+
+def _ask_again(text: str, problem: str) -> tuple[Message, Message]:
+    """What is said after an answer that is not valid: only the model sees it."""
+    return AssistantMessage((Text(text or " "),)), UserMessage((Text(REPAIR_REQUEST.format(problem)),))
+
+
+def _with_context(history: Sequence[Message], context: str) -> tuple[Message, ...]:
+    """The messages, with what changes from request to request in the newest question: the same in a whole tool loop."""
+    questions = [at for at, message in enumerate(history) if isinstance(message, UserMessage)]
+    if not context.strip() or not questions:
+        return tuple(history)
+    question = cast("UserMessage", history[at := questions[-1]])
+    parts = (*question.parts, VolatilePart(f"\n\n{context}"))
+    return (*history[:at], msgspec.structs.replace(question, parts=parts), *history[at + 1 :])
+
 
 def _add(one: Usage, other: Usage) -> Usage:
-    cost = None if one.cost is None or other.cost is None else one.cost + other.cost
+    cost = None if one.cost is None or other.cost is None else round(one.cost + other.cost, 12)
     return Usage(**{name: getattr(one, name) + getattr(other, name) for name in _COUNTS}, cost=cost)
 
 
@@ -315,13 +361,27 @@ class TurnParts(msgspec.Struct):
 
 
 class _ModelTurn(msgspec.Struct):
-    """One model turn with its tool calls; builds the assistant message from the events while passing them on."""
+    """One model turn with its tool calls; builds the assistant message from the events while passing them on.
+
+    If the answer has to be JSON, no text is passed on: whether it is the answer, and valid, shows at the turn's end.
+
+    Attributes:
+        is_last: Whether no turn may follow it.
+        answer: The valid JSON; empty if the turn has none, or need not have any.
+        problem: What is wrong with its text, which should have been JSON; empty for nothing.
+        text: That text.
+    """
 
     _conversation: Conversation
     _client_tools: Collection[str]
     _request: ModelRequest
     usage_before: Usage
     is_last: bool
+    answer: str = ""
+    problem: str = ""
+    text: str = ""
+    _first_call: str = ""
+    _is_shown: bool = False
     _parts: TurnParts = msgspec.field(default_factory=TurnParts)
     _ended: TurnEnded | None = None
     _calls: TurnToolCalls | None = None  # of the server's tools; made with the first call
@@ -335,6 +395,8 @@ class _ModelTurn(msgspec.Struct):
                 ended = await self._consume_stream(stack)
                 if self._calls:
                     await self._calls.results()
+                if self._request.output:
+                    self._check_output(self._request.output)
         finally:  # also of calls that were cancelled, because the turn failed
             self._append_to_history(history, await self._calls.results() if self._calls else ())
         return ended
@@ -352,6 +414,15 @@ class _ModelTurn(msgspec.Struct):
             return "max_turns" if self.is_last else None
         return "stop" if reason == "tool_calls" else reason  # "tool_calls" without any call
 
+    def _check_output(self, output: OutputSchema) -> None:
+        if self.final_stop_reason not in _NOT_FINAL:
+            self.text = "".join(part.text for part in self._parts.finish() if isinstance(part, Text))
+            self.answer, self.problem = find_json(output, self.text)
+
+    @property
+    def _is_answer(self) -> bool:
+        return bool(self.final_stop_reason and not self.problem)
+
     async def _consume_stream(self, stack: AsyncExitStack) -> TurnEnded:
         try:
             async with aclosing(self._conversation.provider.stream(self._request)) as batches:
@@ -361,12 +432,14 @@ class _ModelTurn(msgspec.Struct):
             # A turn that ended before its usage was reported: an estimate, unless the provider failed before sending
             # anything.
             if self._ended is None and (self._output or not isinstance(sys.exception(), ModelError)):
-                self._conversation.on_usage(complete_usage(Usage(), self._request, self._output))
+                self._account(Usage())
         if self._ended is None:
             raise ModelStreamTruncated("the model's stream ended before the model had finished")
         return self._ended
 
     async def _handle_batch(self, batch: Sequence[ModelEvent], stack: AsyncExitStack) -> None:
+        if self._request.parallel_tool_calls is False:
+            batch = [event for event in batch if self._is_of_first_call(event)]
         for event in batch:
             self._handle_event(event)
             if isinstance(event, ToolCallReady):
@@ -375,10 +448,26 @@ class _ModelTurn(msgspec.Struct):
         if not conversation.has_text and any(isinstance(event, TextDelta) for event in batch):
             conversation.has_text = True
             telemetry.note_first_token()
-        if self._ended is None:
+        if self._ended:  # emitted once the turn's tools have finished
+            batch = batch[:-1]
+        if self._request.output:
+            batch = self._without_text(batch)
+        if batch:
             await conversation.emit(batch)
-        elif len(batch) > 1:  # TurnEnded is emitted once the turn's tools have finished
-            await conversation.emit(batch[:-1])
+
+    def _without_text(self, batch: Sequence[ModelEvent]) -> Sequence[ModelEvent]:
+        """What is shown where text is not: nothing is taken back of which nothing was shown."""
+        hidden = TextDelta if self._is_shown else TextDelta | TurnRetracted
+        shown = [event for event in batch if not isinstance(event, hidden)]
+        self._is_shown = self._is_shown or bool(shown)
+        return shown
+
+    def _is_of_first_call(self, event: ModelEvent) -> bool:
+        """Whether an event is not of a call after the first: not every provider can forbid those."""
+        if not isinstance(event, _CALL_EVENTS):
+            return True
+        self._first_call = self._first_call or event.id
+        return event.id == self._first_call
 
     def _handle_event(self, event: ModelEvent) -> None:
         self._parts.add(event)
@@ -386,14 +475,20 @@ class _ModelTurn(msgspec.Struct):
             case TextDelta(text) | ReasoningDelta(text) | ToolArgumentsDelta(_, text):
                 self._output.append(text)
             case TurnRetracted(failed) if failed:
-                lost = complete_usage(Usage(), self._request, self._output)
+                self.usage_before = _add(self.usage_before, self._account(Usage(), failed))
                 self._output.clear()
-                self.usage_before = _add(self.usage_before, lost)
-                self._conversation.on_usage(lost)
+                self._first_call = ""
             case TurnEnded(reason, reported, model):
-                usage = complete_usage(reported, self._request, self._output)
-                self._ended = TurnEnded(reason, usage, model)
-                self._conversation.on_usage(usage)  # at once: billed even if the tools are cancelled
+                self._ended = TurnEnded(reason, self._account(reported, model), model)
+
+    def _account(self, reported: Usage, model: str = "") -> Usage:
+        """The usage, complete and with its cost; told at once, since it is billed even if the tools are cancelled."""
+        conversation = self._conversation
+        usage = complete_usage(reported, self._request, self._output)
+        if conversation.price:
+            usage = conversation.price(model or model_name(conversation.provider, self._request), usage)
+        conversation.on_usage(usage)
+        return usage
 
     async def _handle_call(self, call: ToolCall, stack: AsyncExitStack) -> None:
         conversation = self._conversation
@@ -403,7 +498,7 @@ class _ModelTurn(msgspec.Struct):
             return
         if self._calls is None:
             self._calls = await stack.enter_async_context(conversation.start_tool_calls())
-        if conversation.request.tool_choice == "none":  # some providers lack that, and models may ignore it
+        if self._request.tool_choice == "none":  # some providers lack that, and models may ignore it
             self._calls.refuse(call, TOOLS_DISABLED_MESSAGE)
         else:
             self._calls.start(call)
@@ -415,9 +510,12 @@ class _ModelTurn(msgspec.Struct):
         """
         for call_id, approval in self._calls.pending.items() if self._calls else ():
             self._parts.set_on_call(call_id, approval=approval)
-        if not (parts := self._parts.finish()):
+        parts = self._parts.finish()
+        if self._request.output:
+            parts = (*(part for part in parts if not isinstance(part, Text)), *map(Text, filter(None, [self.answer])))
+        if not parts:
             return
-        usage = _add(self.usage_before, self._ended.usage) if self._ended and self.final_stop_reason else UNSET
+        usage = _add(self.usage_before, self._ended.usage) if self._ended and self._is_answer else UNSET
         turn = AssistantMessage(parts, self._conversation.request.message_id, self._ended is None, usage)
         messages: tuple[Message, ...] = (turn, *results)
         if not all(isinstance(part, Reasoning) for part in parts) and history[-1:] != [*messages]:

@@ -37,6 +37,7 @@ __all__ = [
     "Usage",
     "UserMessage",
     "UserPart",
+    "VolatilePart",
     "without_opaque_data",
 ]
 
@@ -54,6 +55,13 @@ class UnusablePart(Text, frozen=True, tag="text"):
     """
 
     refusal: str
+
+
+class VolatilePart(Text, frozen=True, tag="text"):
+    """What is said of this request alone, such as the time: the end of its newest question, which is not kept.
+
+    A provider caches the prompt up to here.
+    """
 
 
 class Image(msgspec.Struct, frozen=True, tag="image"):
@@ -358,6 +366,7 @@ class ChatRequest(ModelOptions, frozen=True, kw_only=True):
             `replace_from`, is dropped, and `messages` may be empty. With `store` only.
         reconnects: Whether the client asks for no new answer but for the one that the conversation has, from its start.
         system: The request's own system prompt.
+        context: What changes from request to request, such as what the user looks at; it goes last, and is not kept.
         model_id: The model that the client named.
         tool_choice: `auto`, `none`, `required`, or the name of one tool.
         client_tools: The client's own tools: the model may call them, the server does not run them, and the
@@ -375,6 +384,7 @@ class ChatRequest(ModelOptions, frozen=True, kw_only=True):
     regenerate: bool = False
     reconnects: bool = False
     system: str | None = None
+    context: str = ""
     model_id: str | None = None
     tool_choice: ToolChoice = TOOL_CHOICE_AUTO
     client_tools: tuple[ToolSchema, ...] = ()

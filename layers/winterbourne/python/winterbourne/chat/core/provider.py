@@ -10,7 +10,7 @@ from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, Message, ModelOptions, Retractable, ToolChoice, ToolSchema
 
-__all__ = ["ModelRequest", "Provider", "capabilities_of"]
+__all__ = ["ModelRequest", "Provider", "capabilities_of", "model_name"]
 
 
 class ModelRequest(ModelOptions, frozen=True, kw_only=True):
@@ -23,7 +23,9 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
         tool_choice: `auto`, `none`, `required`, or the name of one tool.
         system: The system prompt; empty for none.
         model_id: The model that the request chose; empty for the provider's own choice.
-        conversation_id: The same for all turns of a conversation, so that a provider can route them to one cache.
+        conversation_id: The same for all turns of a conversation, so that a provider can route them to one cache; empty
+            if its client does not name it.
+        cache: Whether later requests begin like this one, up to a `VolatilePart`, so that a prompt cache pays.
         deadline: When the answer ends, in seconds on the event loop's clock; retries never go past it.
         retractable: What can be taken back of a turn that has begun.
         retries: Whether an attempt that fails is repeated; not while there is another model to ask.
@@ -37,6 +39,7 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
     system: str = ""
     model_id: str = ""
     conversation_id: str = ""
+    cache: bool = False
     deadline: float = float("inf")
     retractable: Retractable = "nothing"
     retries: bool = True
@@ -80,3 +83,9 @@ def capabilities_of(provider: Provider) -> Callable[[str], Capabilities]:
         return Capabilities(image_urls=provider.takes_image_urls)
 
     return functools.cache(getattr(provider, "capabilities", least))
+
+
+def model_name(provider: Provider, request: ModelRequest) -> str:
+    """The model of a request, as `TurnEnded` names it: that of a provider's `model_of`, if it has such a function."""
+    named: Callable[[ModelRequest], str] | None = getattr(provider, "model_of", None)
+    return named(request) if named else f"{provider.name}:{request.model_id}"

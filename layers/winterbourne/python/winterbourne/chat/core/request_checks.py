@@ -1,7 +1,9 @@
 """Checks a decoded request against the settings: its history, its limits, its options and its choice of model. Pure."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -13,6 +15,8 @@ from winterbourne.chat.core.messages import (
     Document,
     Image,
     Message,
+    ModelOptions,
+    ReasoningEffort,
     Source,
     SystemMessage,
     Text,
@@ -23,11 +27,18 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
+from winterbourne.chat.core.output import check_schema, with_instructions
 from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
-__all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images"]
+__all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images", "resolve_model"]
+
+
+_ALWAYS_TAKEN: Final = frozenset({"reasoning", "output", "parallel_tool_calls"})
+"""Options that no capability's `options` decides: the last one is kept by the conversation if the model does not."""
+_NEUTRAL: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
+"""What is passed over where the model does not have the option: it is what the model does anyway."""
 
 
 def check_request(
@@ -36,6 +47,9 @@ def check_request(
     model: ModelSettings,
     tools: Iterable[ToolSchema],
     capabilities_of: Callable[[str], Capabilities],
+    *,
+    field_of: Callable[[str], str] = str,
+    limits_tokens: bool = False,
 ) -> ChatRequest:
     """The request as the conversation takes it: with a normalized history, and no option left out.
 
@@ -48,16 +62,19 @@ def check_request(
         model: The models on offer; limits and defaults of the options. SYSTEM_PROMPT is put before the request's own.
         tools: The server's tools; `tool_choice` may name one of these or one of the request's own.
         capabilities_of: What the model takes, by its id in a `ModelRequest`.
+        field_of: The field of an option in the request's format.
+        limits_tokens: Whether `max_tokens` above the limit becomes the limit, instead of being rejected.
 
     Raises:
-        RequestRejected: 400 for no messages, an option beyond its limit, an unknown tool, a tool name that is used
-            twice or a system prompt that the settings do not allow; if the newest message is blank, or has a part that
-            no model can use or an image URL that the provider does not accept. 404 for a model that is not offered. 409
-            for decisions on calls that do not wait. 413 for more or longer messages, more images or more tools than the
-            limits allow.
+        RequestRejected: 400 for no messages, an option beyond its limit or that the model does not have, an invalid
+            schema, an unknown tool, a tool name that is used twice or a system prompt that the settings do not allow;
+            if the newest message is blank, or has a part that no model can use or an image URL that the provider does
+            not accept. 404 for a model that is not offered. 409 for decisions on calls that do not wait. 413 for more
+            or longer messages, more images or more tools than the limits allow.
     """
-    model_id = _resolve_model(request.model_id, model)
+    model_id = resolve_model(request.model_id, model)
     capabilities = capabilities_of(model_id or "")
+    request = _with_known_options(request, capabilities, field_of)
     newest = _newest_question(request.messages)
     if newest:
         _check_question(newest, takes_image_urls=capabilities.image_urls)
@@ -69,20 +86,22 @@ def check_request(
     messages = limit_older_images(messages, limits.max_images, takes_image_urls=capabilities.image_urls)
     if not messages and not (request.store and (request.regenerate or request.decisions)):  # they are in the store
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
-    _check_messages(messages, request.system or "", limits)
+    _check_messages(messages, (request.system or "", request.context), limits)
     _require_at_most(limits.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
     _require_at_most(limits.max_messages, len(request.decisions), "too_many_decisions", "decisions")
     _require_unique("tools: the name", [tool.name for tool in request.client_tools])
     _require_known_tool(request.tool_choice, (*tools, *request.client_tools))
-    return msgspec.structs.replace(
+    checked = msgspec.structs.replace(
         request,
         messages=messages,
         model_id=model_id,
         system=_system_prompt(request, model),
-        temperature=_temperature(request.temperature, model),
-        max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens),
-        client_tools=tuple(portable_tools(request.client_tools)),
+        temperature=_temperature(request.temperature, model) if "temperature" in capabilities.options else None,
+        max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens, limits_tokens=limits_tokens),
+        reasoning=_reasoning(request, model, capabilities),
+        client_tools=tuple(portable_tools(request.client_tools)) if request.client_tools else (),
     )
+    return with_instructions(checked) if request.output and not capabilities.schema else checked
 
 
 def available_models(model: ModelSettings) -> tuple[str, ...]:
@@ -110,8 +129,12 @@ def images_of(messages: Iterable[Message]) -> list[Image]:
     return [part for message in users for part in message.parts if isinstance(part, Image)]
 
 
-def _resolve_model(requested: str | None, model: ModelSettings) -> str | None:
-    """The model to request from the provider, or None for the default."""
+def resolve_model(requested: str | None, model: ModelSettings) -> str | None:
+    """The model to request from the provider, or None for the default.
+
+    Raises:
+        RequestRejected: 404 for a model that is not on offer.
+    """
     default, *others = models = available_models(model)
     if not requested or requested == default:
         return None
@@ -142,11 +165,16 @@ def _check_question(message: UserMessage, *, takes_image_urls: bool) -> None:
 def limit_older_images(
     messages: Sequence[Message], max_images: int, *, takes_image_urls: bool = True
 ) -> tuple[Message, ...]:
-    """The messages, with a line of text for each image that is one too many or cannot be sent; the newest ones stay."""
-    if not images_of(messages):
+    """The messages, with a line of text for each image that is one too many or cannot be sent; the newest ones stay.
+
+    Several go at once, half as many as there may be: what changes old messages costs the prompt cache what follows.
+    """
+    if not (images := images_of(messages)):
         return tuple(messages)
     newest = _newest_question(messages)
-    free = max_images - len(images_of([newest] if newest else []))
+    count, step = sum(takes_image_urls or not image.url for image in images), max(max_images // 2, 1)
+    dropped = math.ceil(max(count - max_images, 0) / step) * step
+    free = count - dropped - len(images_of([newest] if newest else []))
 
     def fitting(part: UserPart) -> UserPart:
         nonlocal free
@@ -167,10 +195,10 @@ def limit_older_images(
     return tuple(reversed(limited))
 
 
-def _check_messages(messages: Sequence[Message], system: str, limits: RequestSettings) -> None:
+def _check_messages(messages: Sequence[Message], texts: Iterable[str], limits: RequestSettings) -> None:
     if len(messages) > limits.max_messages:
         raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
-    longest = max([len(system), *map(count_chars, messages)])
+    longest = max([*map(len, texts), *map(count_chars, messages)])
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
     _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")
 
@@ -198,6 +226,19 @@ def _system_prompt(request: ChatRequest, model: ModelSettings) -> str:
     return "\n\n".join(filter(None, (model.system_prompt, request.system)))
 
 
+def _with_known_options(
+    request: ChatRequest, capabilities: Capabilities, field_of: Callable[[str], str]
+) -> ChatRequest:
+    unknown = {name for name in ModelOptions.__struct_fields__ if getattr(request, name) is not None}
+    unknown -= capabilities.options | _ALWAYS_TAKEN
+    for name in sorted(unknown):
+        if getattr(request, name) != _NEUTRAL.get(name):
+            raise RequestRejected(400, "unsupported_parameter", f"{field_of(name)}: this model does not have it")
+    if request.output:
+        check_schema(request.output, field_of("output"))
+    return msgspec.structs.replace(request, **dict.fromkeys(unknown)) if unknown else request
+
+
 def _temperature(requested: float | None, model: ModelSettings) -> float | None:
     if requested is None:
         return model.model_temperature
@@ -207,9 +248,26 @@ def _temperature(requested: float | None, model: ModelSettings) -> float | None:
     return requested
 
 
-def _max_tokens(requested: int | None, limit: int) -> int:
+def _max_tokens(requested: int | None, limit: int, *, limits_tokens: bool) -> int:
     if requested is None:
+        return limit
+    if limits_tokens and requested > limit:
         return limit
     if not 1 <= requested <= limit:
         raise RequestRejected(400, "max_tokens_not_allowed", f"max_tokens: from 1 to {limit}")
     return requested
+
+
+def _reasoning(request: ChatRequest, model: ModelSettings, capabilities: Capabilities) -> ReasoningEffort | None:
+    """The level to ask for; a setting that the model cannot follow counts for nothing."""
+    asked = request.reasoning
+    if asked in {None, "none"}:
+        return asked or model.model_reasoning or None
+    if capabilities.reasoning == ():
+        text = "reasoning, or reasoning_effort: this model cannot think, so that it takes none alone"
+        raise RequestRejected(400, "unsupported_parameter", text)
+    for name in request.options().keys() & capabilities.not_while_thinking:
+        raise RequestRejected(
+            400, "unsupported_parameter", f"{name}: this model takes none while it thinks (reasoning)"
+        )
+    return asked

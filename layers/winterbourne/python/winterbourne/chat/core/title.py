@@ -7,7 +7,7 @@ from typing import Final
 
 from winterbourne.chat.core.events import ModelEvent, ReasoningDelta, TextDelta, TurnEnded, Usage
 from winterbourne.chat.core.messages import AssistantMessage, Message, Text, UserMessage
-from winterbourne.chat.core.provider import ModelRequest, Provider
+from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.core.usage import complete_usage
 from winterbourne.chat.errors import ModelError
 from winterbourne.chat.infra.redaction import redact
@@ -65,13 +65,19 @@ def title_request(messages: Sequence[Message], model_id: str, max_tokens: int, d
     return ModelRequest(messages=prompt, system=INSTRUCTIONS, model_id=model_id, max_tokens=tokens, deadline=deadline)
 
 
-async def ask_for_title(provider: Provider, request: ModelRequest, on_usage: Callable[[Usage], None]) -> str:
+async def ask_for_title(
+    provider: Provider,
+    request: ModelRequest,
+    on_usage: Callable[[Usage], None],
+    price: Callable[[str, Usage], Usage] = lambda _, usage: usage,
+) -> str:
     """The title that the model writes, as it may be kept; empty if it wrote none.
 
     Args:
         provider: Asks the model.
         request: As `title_request` makes it.
         on_usage: Called with the tokens used, also if that fails; an estimate of what the provider did not report.
+        price: Gives that its cost, as for `Conversation`.
 
     Raises:
         ModelError: The provider failed.
@@ -85,7 +91,8 @@ async def ask_for_title(provider: Provider, request: ModelRequest, on_usage: Cal
         ended = next((event for event in events if isinstance(event, TurnEnded)), TurnEnded("pause"))
         output = (event.text for event in events if isinstance(event, TextDelta | ReasoningDelta))
         if events or not isinstance(sys.exception(), ModelError):  # else it failed before it sent anything
-            on_usage(complete_usage(ended.usage, request, output))
+            usage = complete_usage(ended.usage, request, output)
+            on_usage(price(ended.model or model_name(provider, request), usage))
     text = "".join(event.text for event in events if isinstance(event, TextDelta))
     return _clean(text) if ended.stop_reason == "stop" else ""
 

@@ -1,14 +1,21 @@
-"""Estimates token usage where the provider reports none, and before a request is sent. Pure.
+"""What model turns use, estimated where the provider reports none, and before a request is sent; and what that costs.
 
-The estimate keeps the token limit and the spending alarm effective: some servers report no usage, or a part of it, and
-a caller who stops each answer just before its end would otherwise never be charged.
+The estimate keeps the limits and the spending alarm effective: some servers report no usage, or a part of it, and a
+caller who stops each answer just before its end would otherwise never be charged. The table of list prices is imported
+when the first turn ends; nothing of it at cold start.
 """
 
+import functools
+import logging
 import math
-from collections.abc import Iterable, Iterator
-from typing import Final
+import re
+from collections.abc import Container, Iterable, Iterator
+from fnmatch import fnmatchcase
+from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Meta
 
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
@@ -22,8 +29,19 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.settings import ModelSettings
 
-__all__ = ["TOKENS_PER_IMAGE", "complete_usage", "estimate_input", "estimate_tokens"]
+__all__ = [
+    "TOKENS_PER_IMAGE",
+    "Price",
+    "Prices",
+    "complete_usage",
+    "estimate_input",
+    "estimate_tokens",
+    "family",
+    "micro_dollars",
+]
 
 TOKENS_PER_IMAGE: Final = 1000
 """For each image, whatever its size: providers scale large ones down to about this."""
@@ -58,6 +76,23 @@ _UNITS: Final = """
     EE EF  18  full-width forms
     F0 F4  40  emoji
 """
+
+Dollars = Annotated[float, Meta(ge=0)]
+
+SECTIONS: Final = {
+    "api.anthropic.com": "anthropic",
+    "api.deepseek.com": "deepseek",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral",
+    "api.openai.com": "openai",
+    "api.x.ai": "xai",
+    "generativelanguage.googleapis.com": "gemini",
+}
+"""The parts of the table, by the hosts whose prices they are. What another server charges is not known."""
+
+_VERSION: Final = re.compile(r"(-20\d{6}|-20\d\d-\d\d-\d\d)?(-v\d+:\d+)?$")
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 def _units_by_byte() -> bytes:
@@ -104,6 +139,108 @@ def complete_usage(reported: Usage, request: ModelRequest, output: Iterable[str]
     )
 
 
+class Price(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The price of a model, in dollars per million tokens.
+
+    Attributes:
+        input: Of input that no cache has to do with.
+        output: Of output, reasoning included.
+        cached: Of input that is read from a cache; None for that of all input.
+        cache_write: Of input that is written to it; likewise.
+    """
+
+    input: Dollars
+    output: Dollars
+    cached: Dollars | None = None
+    cache_write: Dollars | None = None
+
+    def dollars(self, usage: Usage) -> float:
+        """What a turn costs."""
+        cached = min(usage.cached, usage.input)
+        written = min(usage.cache_write, usage.input - cached)
+        return (
+            (usage.input - cached - written) * self.input
+            + cached * (self.input if self.cached is None else self.cached)
+            + written * (self.input if self.cache_write is None else self.cache_write)
+            + usage.output * self.output
+        ) / 1e6
+
+
+class Prices:
+    """The prices of all models.
+
+    Args:
+        settings: MODEL_PRICES, and the base URLs: a compatible server has prices only if it is known.
+        own_providers: The names of providers that are not ours; only MODEL_PRICES has prices of them.
+        writes_long: Whether caches are written for long, which costs more.
+        must_know: Whether to warn of models whose prices are not known, since there is a limit in dollars.
+
+    Raises:
+        SettingsError: MODEL_PRICES is not valid.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        own_providers: Container[str] = (),
+        *,
+        writes_long: bool = False,
+        must_know: bool = False,
+    ) -> None:
+        try:
+            self._own = msgspec.json.decode(settings.model_prices or "{}", type=dict[str, Price])
+        except msgspec.MsgspecError as error:
+            raise SettingsError(f"MODEL_PRICES: {str(error).replace('`', '')}") from None
+        self._urls = {"openai": settings.openai_base_url, "anthropic": settings.anthropic_base_url}
+        self._own_providers = own_providers
+        self._must_know = must_know
+        self._writes_long = writes_long
+        self._tiers = functools.lru_cache(maxsize=64)(self._find)
+
+    def cost(self, model: str, usage: Usage) -> float | None:
+        """What a turn costs, in dollars; None if that is not known. `model` is as in `TurnEnded`."""
+        prices = [price for above, price in self._tiers(model) if usage.input > above]
+        return prices[-1].dollars(usage) if prices else None
+
+    def highest(self, model: str, input_tokens: int, output_tokens: int) -> float:
+        """The most that a turn costs, in dollars, if all of its input is written to the cache; 0 if not known."""
+        usages = (Usage(input_tokens, output_tokens, cache_write=written) for written in (0, input_tokens))
+        return max(self.cost(model, usage) or 0.0 for usage in usages)
+
+    def priced(self, model: str, usage: Usage) -> Usage:
+        """The usage of a turn with its cost, which is measured; without one if that is not known."""
+        from winterbourne.chat.infra.telemetry import measure  # noqa: PLC0415 - with Powertools; providers import us
+
+        if (cost := self.cost(model, usage)) is None:
+            return usage
+        measure("CostUsd", cost, model=model)
+        return msgspec.structs.replace(usage, cost=round(cost, 12))
+
+    def _find(self, model: str) -> tuple[tuple[float, Price], ...]:
+        """The prices of a model, each with the input above which it holds."""
+        provider, _, model_id = model.partition(":")
+        for pattern, price in self._own.items():
+            if fnmatchcase(model_id, pattern) or fnmatchcase(model, pattern):
+                return ((-1, price),)
+        host = urlsplit(self._urls.get(provider, "")).hostname
+        section = "bedrock" if provider == "bedrock" else SECTIONS.get(host or "")
+        row = _row(section, model_id) if section and provider not in self._own_providers else ()
+        if self._must_know and not row:
+            _LOGGER.warning("the price of %s is not known: it counts as nothing in LIMIT_DOLLARS_PER_DAY", model)
+        tiers = filter(None, [(-1.0, *row[:5]), row[5:]] if row else [])
+        return tuple((above, Price(r[0], r[1], r[2], r[4 if self._writes_long else 3])) for above, *r in tiers)
+
+
+def family(model_id: str) -> str:
+    """The id of a model without the date or version at its end."""
+    return _VERSION.sub("", model_id)
+
+
+def micro_dollars(dollars: float) -> int:
+    """The same in whole millionths, rounded up, but not for what the sum of some floats is off by."""
+    return math.ceil(round(dollars * 1e6, 3))
+
+
 def _texts(message: Message) -> Iterator[str]:
     match message:
         case UserMessage(parts) | AssistantMessage(parts):
@@ -116,3 +253,15 @@ def _texts(message: Message) -> Iterator[str]:
             yield text
         case _:
             yield message.text
+
+
+def _row(section: str, model_id: str) -> tuple[float, ...]:
+    """The numbers of a model's line in the table; none if it is not there."""
+    from winterbourne.chat.core.price_table import TABLE  # noqa: PLC0415 - when the first turn ends
+
+    lines = [line.partition(": ") for line in TABLE.splitlines() if line.startswith(f"{section} ")]
+    for name in (model_id, family(model_id)):
+        for head, _, names in lines:
+            if name in names.split():
+                return tuple(map(float, head.split()[1:]))
+    return ()

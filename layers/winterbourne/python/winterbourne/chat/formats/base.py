@@ -5,7 +5,7 @@ types and the small structs are for what decoders convert bodies to.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -16,15 +16,20 @@ from winterbourne.chat.core.messages import (
     ChatRequest,
     Message,
     Opaque,
+    OutputSchema,
     Reasoning,
+    ReasoningEffort,
     Retractable,
     ToolCall,
     ToolSchema,
     Usage,
 )
+from winterbourne.chat.core.messages import ModelOptions as CoreOptions
 from winterbourne.chat.formats.json_text import dumps
+from winterbourne.override import override
 
 __all__ = [
+    "CamelOptions",
     "ClientTool",
     "Encoder",
     "Format",
@@ -39,16 +44,22 @@ __all__ = [
     "Temperature",
     "TextPart",
     "ToolName",
+    "camel_case",
     "encode_json_error",
     "encode_text_error",
     "encode_usage",
     "explain_failure",
 ]
 
+_OPTIONS: Final = CoreOptions.__struct_fields__
+
 Id = Annotated[str, Meta(max_length=200)]
 ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]  # accepted by every provider
 Temperature = Annotated[float, Meta(ge=0, le=2)]
 MaxTokens = Annotated[int, Meta(ge=1)]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+StopText = Annotated[str, Meta(min_length=1)]
 
 
 class TextPart(msgspec.Struct, frozen=True, tag="text"):
@@ -81,6 +92,50 @@ class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
     model: Id | None = None
     temperature: Temperature | None = None
     max_tokens: MaxTokens | None = None
+    reasoning: ReasoningEffort | None = None
+    top_p: Probability | None = None
+    stop: StopText | tuple[StopText, ...] | None = None
+    seed: int | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    parallel_tool_calls: bool | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The options of a `ChatRequest`; None for those that are not set or that the format has no field for."""
+        values = {name: getattr(self, name, None) for name in _OPTIONS}
+        schema, stop = getattr(self, "schema", None), (self.stop,) if isinstance(self.stop, str) else self.stop or None
+        return {**values, "stop": stop, "output": None if schema is None else OutputSchema(schema=schema)}
+
+
+class _ResponseFormat(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    type: Literal["text", "json"]
+    schema: dict[str, Any] | None = None
+    name: ToolName = "response"
+    description: str = ""
+
+
+class CamelOptions(ModelOptions, frozen=True, kw_only=True, rename="camel"):
+    """The same, in the words of the AI SDK."""
+
+    max_tokens: MaxTokens | None = None
+    max_output_tokens: MaxTokens | None = None
+    top_p: Probability | None = None
+    stop_sequences: tuple[StopText, ...] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: _ResponseFormat | None = None
+    schema: dict[str, Any] | None = None
+
+    @override
+    def options(self) -> dict[str, Any]:
+        """As `ModelOptions.options`."""
+        options, wanted = super().options(), self.response_format
+        options["max_tokens"] = self.max_tokens or self.max_output_tokens
+        options["stop"] = options["stop"] or self.stop_sequences or None
+        if wanted and wanted.type == "json" and not options["output"]:
+            options["output"] = OutputSchema(schema=wanted.schema, name=wanted.name, description=wanted.description)
+        return options
 
 
 class Function(msgspec.Struct, frozen=True):
@@ -173,6 +228,8 @@ class Format(msgspec.Struct, frozen=True):
             in the shape that this format's clients expect.
         resume: Makes an encoder for an answer that is sent again, at `GET {path}/{id}/stream`; None if the format
             cannot do that. It has the headers and frames that the first encoder had.
+        field_of: The field of a body in which a client sends an option of a `ChatRequest`, for what it is told of it.
+        limits_tokens: Whether the deployment's limit takes the place of a larger `max_tokens`, which is else rejected.
         numbers_frames: Whether the frames of such a stream are numbered by an SSE `id:`, one for each event that
             `encode` returns bytes for, and a client may ask for those after the last it has.
         shows_history: Whether such a stream begins with what was kept before the answer; of a kept answer that has
@@ -183,8 +240,16 @@ class Format(msgspec.Struct, frozen=True):
     decode: Callable[[dict[str, Any]], tuple[ChatRequest, Encoder]]
     encode_error: Callable[[int, str, str, str], tuple[str, bytes]]
     resume: Callable[[ResumedAnswer], Encoder] | None = None
+    field_of: Callable[[str], str] = str
+    limits_tokens: bool = False
     numbers_frames: bool = False
     shows_history: bool = False
+
+
+def camel_case(option: str) -> str:
+    """An option's field in the words of the AI SDK."""
+    first, *others = ("response_format" if option == "output" else option).split("_")
+    return "".join([first, *(word.capitalize() for word in others)])
 
 
 def encode_json_error(_status: int, code: str, message: str, request_id: str) -> tuple[str, bytes]:

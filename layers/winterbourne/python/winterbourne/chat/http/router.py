@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Router(Generic[T]):
-    """A routing table of paths like `/conversations/{id}`. No URL may match two of them.
+    """A routing table of paths like `/conversations/{id}`, or `/files/{path+}` for the rest. No URL may match two.
 
     Args:
         routes: (method, path) → endpoint. A GET route also answers HEAD.
@@ -51,5 +51,5 @@ class Router(Generic[T]):
 
 
 def _compile(path: str) -> re.Pattern[str]:
-    """A pattern with a group for each parameter, which is one segment and not empty."""
-    return re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", path))
+    """A pattern with a group for each parameter, which is one segment, or with a + one or more, and not empty."""
+    return re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", re.sub(r"{(\w+)\+}", r"(?P<\1>.+)", path)))

@@ -5,13 +5,13 @@ import contextlib
 
 import msgspec
 
-from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Message
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.title import ask_for_title, title_request
-from winterbourne.chat.core.usage import estimate_input
+from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import RateLimitExceeded
 from winterbourne.chat.http.service import RequestContext
+from winterbourne.chat.http.usage_meter import TOKEN_METRICS, UsageMeter
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.storage.conversation_items import derive_title
 from winterbourne.chat.storage.conversations import ConversationStore
@@ -27,6 +27,7 @@ class Titles(msgspec.Struct, frozen=True):
         provider: Asks the model.
         conversations: Stores the conversations.
         rate_limiter: Enforces each caller's limits.
+        prices: What models cost.
         model_id: The model; empty for the provider's own choice.
         max_tokens: The most that it may be asked for.
     """
@@ -34,6 +35,7 @@ class Titles(msgspec.Struct, frozen=True):
     provider: Provider
     conversations: ConversationStore
     rate_limiter: RateLimiter
+    prices: Prices
     model_id: str
     max_tokens: int
 
@@ -60,19 +62,15 @@ class Titles(msgspec.Struct, frozen=True):
                     await self.conversations.set_title(caller_id, conversation_id, title, if_title=summary.title)
 
     async def _ask(self, request: ModelRequest, caller_id: str) -> str:
-        """The title. Its tokens count as the request's and its caller's, also if the model fails."""
-        reservation = self.rate_limiter.token_reservation(caller_id)
-        usages: list[Usage] = []
+        """The title. What it uses counts as the request's and its caller's, also if the model fails."""
+        meter = UsageMeter(self.provider, self.prices, self.rate_limiter.reservation(caller_id))
         try:
-            if reservation:
-                await reservation.extend(estimate_input(request) + (request.max_tokens or 0))
-            return await ask_for_title(self.provider, request, usages.append)
+            await meter.reserve(request)
+            return await ask_for_title(self.provider, request, meter.usages.append, self.prices.priced)
         finally:
-            for used in usages:
-                measure("InputTokens", used.input)
-                measure("OutputTokens", used.output)
-            if reservation:
-                await reservation.settle(sum(used.input + used.output for used in usages))
+            for metric, name in TOKEN_METRICS:
+                measure(metric, sum(getattr(used, name) for used in meter.usages))
+            await meter.settle()
 
 
 def _is_answer(message: Message) -> bool:

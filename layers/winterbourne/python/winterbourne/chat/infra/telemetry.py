@@ -27,6 +27,7 @@ from winterbourne.logs import format_logs, redact_logs
 
 __all__ = [
     "METRICS",
+    "MODEL_METRICS",
     "NAMESPACE",
     "SERVICE",
     "TOOL_METRICS",
@@ -48,18 +49,25 @@ NAMESPACE: Final = "Winterbourne"
 SERVICE: Final = "chat"
 
 OutcomeMetric = Literal["ConversationsCut", "Errors", "Rejections", "Requests", "Stops", "StoreErrors"]
-ModelMetric = Literal["GuardrailInterventions", "ModelFailovers"]
-StreamMetric = Literal["Heartbeats", "InputTokens", "OutputTokens", "StreamDuration", "TimeToFirstToken"]
+FailureMetric = Literal["GuardrailInterventions", "ModelFailovers"]
+StreamMetric = Literal["Heartbeats", "StreamDuration", "TimeToFirstToken"]
+TokenMetric = Literal["CachedInputTokens", "CacheWriteTokens", "InputTokens", "OutputTokens"]
 ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "LoopStalls", "MemoryUsed", "ToolsLeftOut"]
 PoolMetric = Literal["PoolConnectionsIdle", "PoolConnectionsOpen", "PoolRequestsWaiting"]
 ToolMetric = Literal[
     "Approvals", "BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolStalls", "ToolTimeouts"
 ]
-Metric = Literal[OutcomeMetric, ModelMetric, StreamMetric, ProcessMetric, PoolMetric, ToolMetric]
+ModelMetric = Literal["CostUsd"]
+Metric = Literal[
+    OutcomeMetric, FailureMetric, StreamMetric, TokenMetric, ProcessMetric, PoolMetric, ToolMetric, ModelMetric
+]
 
 TOOL_METRICS: Final[tuple[str, ...]] = get_args(ToolMetric)
+MODEL_METRICS: Final[tuple[str, ...]] = get_args(ModelMetric)
 METRICS: Final[tuple[str, ...]] = get_args(Metric)
-"""Every metric that can be emitted. Tool metrics have the dimension `tool` in addition to `service`."""
+"""Every metric that can be emitted. Those of tools have the dimension `tool` in addition to `service`, those of models
+`model`.
+"""
 
 TOOL_TASK: Final = "tool "
 """What the name of a tool's task begins with; the tool's name follows."""
@@ -67,6 +75,15 @@ TOOL_TASK: Final = "tool "
 DURATIONS: Final = ("InitDuration", "StreamDuration", "TimeToFirstToken", "ToolDuration")
 UNITS: Final[Mapping[str, str]] = {**dict.fromkeys(DURATIONS, "Milliseconds"), "MemoryUsed": "Megabytes"}
 """Units of the metrics that are not counts."""
+
+SUMS: Final = {
+    "input_tokens": "InputTokens",
+    "output_tokens": "OutputTokens",
+    "cached_input_tokens": "CachedInputTokens",
+    "cache_write_tokens": "CacheWriteTokens",
+    "cost_usd": "CostUsd",
+}
+"""Fields of a request's log line that sum up a metric."""
 
 LOGGERS: Final = ("winterbourne.chat", "chat", "tool_worker")
 """The engine's logger, and the parent loggers of the modules in `functions/`."""
@@ -82,7 +99,7 @@ class RequestRecord(msgspec.Struct):
         service: The metric dimension that distinguishes deployments.
         fields: The fields of its log line.
         tools: The tools that the model called, for the log line.
-        measurements: (metric, value, tool); the tool is empty for metrics of the request.
+        measurements: (metric, value, tool or model); the last is empty for metrics of the request.
         has_first_token: Whether the time to the first token is measured.
         ended_at: When its response ended, if something was done after that; on the same clock.
     """
@@ -161,10 +178,10 @@ def count_left_out() -> None:
     _ColdStart.left_out += 1
 
 
-def measure(name: Metric, value: float = 1, *, tool: str = "") -> None:
+def measure(name: Metric, value: float = 1, *, tool: str = "", model: str = "") -> None:
     """Add one value of a metric to the current request. Durations are in milliseconds, memory in megabytes."""
     if record := _current_record.get():
-        record.measurements.append((name, value, tool))
+        record.measurements.append((name, value, tool or model))
 
 
 def note(**fields: object) -> None:
@@ -244,9 +261,9 @@ def _record_end(record: RequestRecord) -> None:
     duration_ms = round(((record.ended_at or time.monotonic()) - record.started_at) * 1000)
     init_ms, _ColdStart.init_ms = _ColdStart.init_ms, None
     left_out, _ColdStart.left_out = _ColdStart.left_out, 0
-    for field, metric in (("input_tokens", "InputTokens"), ("output_tokens", "OutputTokens")):
+    for field, metric in SUMS.items():
         if counts := [value for name, value, _ in record.measurements if name == metric]:
-            record.fields[field] = sum(counts)
+            record.fields[field] = round(sum(counts), 9)
     if left_out:
         record.measurements.append(("ToolsLeftOut", left_out, ""))
     if init_ms is not None:
@@ -258,22 +275,23 @@ def _record_end(record: RequestRecord) -> None:
 
 
 def _write_metrics(record: RequestRecord, request_id: str) -> None:
-    """Write one EMF object for the request and one for each tool: durations one by one, counts summed."""
-    providers: dict[str, AmazonCloudWatchEMFProvider] = {}
-    counts: dict[tuple[Metric, str], float] = {}
-    for name, value, tool in record.measurements:
-        if tool not in providers:
-            providers[tool] = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)
-            if tool:
-                providers[tool].add_dimension("tool", tool)
+    """Write one EMF object for the request and one for each tool and model: durations one by one, counts summed."""
+    providers: dict[tuple[str, str], AmazonCloudWatchEMFProvider] = {}
+    counts: dict[tuple[Metric, tuple[str, str]], float] = {}
+    for name, value, subject in record.measurements:
+        of = ("model" if name in MODEL_METRICS else "tool", subject)
+        if of not in providers:
+            providers[of] = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)
+            if subject:
+                providers[of].add_dimension(*of)
             else:
-                providers[tool].add_metadata("request_id", request_id)
+                providers[of].add_metadata("request_id", request_id)
         if name in UNITS:
-            providers[tool].add_metric(name, UNITS[name], value)
+            providers[of].add_metric(name, UNITS[name], value)
         else:
-            counts[name, tool] = counts.get((name, tool), 0) + value
-    for (name, tool), total in counts.items():
-        providers[tool].add_metric(name, "Count", total)
+            counts[name, of] = counts.get((name, of), 0) + value
+    for (name, of), total in counts.items():
+        providers[of].add_metric(name, "Count", total)
     for provider in providers.values():
         if provider.metric_set:  # empty if Powertools has just flushed: it does so at 100 values of a metric
             provider.flush_metrics()

@@ -3,7 +3,8 @@
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -21,12 +22,13 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.providers.caching import Blocks, mark_prompt, split_system
 from winterbourne.chat.providers.errors import ErrorHints, raise_if_error
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
-from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.providers.provider_config import configure
+from winterbourne.chat.providers.reasoning import BINDING_BETA
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments, token_count
 from winterbourne.chat.settings import ModelSettings
 from winterbourne.override import override
@@ -35,6 +37,7 @@ __all__ = ["AnthropicParser", "AnthropicProvider", "make"]
 
 DEFAULT_MODEL: Final = "claude-haiku-4-5"
 _API_VERSION: Final = "2023-06-01"
+_MARKABLE: Final = frozenset({"text", "image", "document", "tool_result"})
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -58,10 +61,17 @@ def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
     return None  # reasoning of another provider
 
 
-def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
-    kinds = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
+def _encode_tools(tools: Sequence[ToolSchema], choice: str, *, is_parallel: bool | None) -> dict[str, Any]:
+    kinds: dict[str, dict[str, Any]] = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}
     specs = [{"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools]
-    return {"tools": specs, "tool_choice": kinds.get(choice, {"type": "tool", "name": choice})}
+    chosen = kinds.get(choice, {"type": "tool", "name": choice})
+    if is_parallel is False and choice != "none":
+        chosen["disable_parallel_tool_use"] = True
+    return {"tools": specs, "tool_choice": chosen}
+
+
+def _mark(blocks: Blocks, at: int, *, control: dict[str, str]) -> None:
+    blocks[at]["cache_control"] = control
 
 
 class _Message(msgspec.Struct):
@@ -184,13 +194,17 @@ class AnthropicParser(StreamParser[bytes]):
 
     def _update_usage(self, usage: Any) -> None:
         """Merge new token counts. Counts are cumulative, and those that did not change are not repeated."""
-        for name, value in usage.items() if isinstance(usage, dict) else ():
+        usage = usage if isinstance(usage, dict) else {}
+        details = usage.get("output_tokens_details")
+        for name, value in (usage | (details if isinstance(details, dict) else {})).items():
             if (count := token_count(value)) is not None:
                 self._usage[name] = count
         counts = self._usage.get
-        cached = counts("cache_read_input_tokens", 0)
-        input_tokens = counts("input_tokens", 0) + counts("cache_creation_input_tokens", 0) + cached
-        self.assembler.usage = Usage(input_tokens, counts("output_tokens", 0), cached)
+        cached, written = counts("cache_read_input_tokens", 0), counts("cache_creation_input_tokens", 0)
+        input_tokens = counts("input_tokens", 0) + written + cached
+        self.assembler.usage = Usage(
+            input_tokens, counts("output_tokens", 0), cached, written, counts("thinking_tokens", 0)
+        )
 
 
 class AnthropicProvider(HttpProvider):
@@ -201,20 +215,41 @@ class AnthropicProvider(HttpProvider):
     parser_type = AnthropicParser
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
+    output_lessons = frozenset({"output_config"})
+    lessons: ClassVar = {**HttpProvider.lessons, **dict.fromkeys(("thinking", "output_config"))}
 
     @override
-    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
-        del learned  # it is all about fields, which `encode` omits
-        request, extra_body = fit_thinking(request, self._extra_body)
-        tools = offered_tools(request)
+    def _headers_for(self, model_id: str) -> Mapping[str, str]:
+        binds = self._family(model_id).binds
+        return {**self.headers, "anthropic-beta": BINDING_BETA} if binds else self.headers
+
+    @override
+    def _request_fields(
+        self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
+    ) -> tuple[str, dict[str, Any]]:
+        schema = self._output(request, learned)[1] if request.output else None
+        if schema:
+            config = {**extra_body.get("output_config", {}), "format": {"type": "json_schema", "schema": schema}}
+            extra_body = {**extra_body, "output_config": config}
+        offered, choice = offered_tools(request), request.tool_choice if request.tools else "none"
+        tools = _encode_tools(offered, choice, is_parallel=request.parallel_tool_calls) if offered else {}
+        messages = to_alternating_messages(request, _encode_block, _encode_tool_result)
+        system: str | Blocks = request.system
+        own_system = self._settings.system_prompt
+        if places := self._cache_places(request, learned):
+            system = [{"type": "text", "text": text} for text in split_system(request.system, own_system)]
+            mark = partial(_mark, control={"type": "ephemeral", **({"ttl": "1h"} if "1h" in places else {})})
+            mark_prompt(request, (tools.get("tools", []), system, messages), places, mark, _MARKABLE)
         return "/v1/messages", {
             "model": request.model_id or self._model_id,
             "max_tokens": request.max_tokens or self._settings.model_max_tokens,
             "stream": True,
-            "system": request.system or None,
-            "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
+            "system": system or None,
+            "messages": messages,
             "temperature": request.temperature,
-            **(_encode_tools(tools, request.tool_choice if request.tools else "none") if tools else {}),
+            "top_p": request.top_p,
+            "stop_sequences": request.stop,
+            **tools,
             **extra_body,
         }
 

@@ -31,12 +31,13 @@ from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.infra.telemetry import measure
+from winterbourne.chat.providers.caching import Blocks, mark_prompt, split_system
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_body
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.lessons import Learned
-from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.providers.provider_config import configure, parse_guardrail
+from winterbourne.chat.providers.reasoning import BINDING_BETA, fit_reasoning, has_binding
 from winterbourne.chat.providers.stream_parser import (
     FrameDecoder,
     StreamParser,
@@ -51,6 +52,7 @@ __all__ = ["BedrockParser", "BedrockProvider", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
 _ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
+_MARKABLE: Final = frozenset({"text", "image", "toolResult"})  # not after a document; for Nova only after text
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 _MAX_TRACE_DEPTH: Final = 8
@@ -95,6 +97,15 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
 def _encode_tool_spec(tool: ToolSchema) -> dict[str, Any]:
     fields = {"name": tool.name, "inputSchema": {"json": tool.parameters}}
     return {**fields, "description": tool.description} if tool.description else fields
+
+
+def _mark(blocks: Blocks, at: int, *, point: dict[str, str]) -> None:
+    blocks.insert(at + 1, {"cachePoint": point})
+
+
+def _encode_output(schema: dict[str, Any]) -> dict[str, Any]:
+    text = orjson.dumps(schema).decode()  # a string in this API
+    return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": {"schema": text, "name": "response"}}}}
 
 
 class _ToolUse(msgspec.Struct, rename="camel"):
@@ -198,9 +209,9 @@ class BedrockParser(StreamParser[EventStreamMessage]):
         """Handle the last event of the stream."""
         if isinstance(usage, dict):
             counts = {name: token_count(value) or 0 for name, value in usage.items()}.get
-            cached = counts("cacheReadInputTokens", 0)
-            input_tokens = counts("inputTokens", 0) + cached + counts("cacheWriteInputTokens", 0)
-            self.assembler.usage = Usage(input_tokens, counts("outputTokens", 0), cached)
+            cached, written = counts("cacheReadInputTokens", 0), counts("cacheWriteInputTokens", 0)
+            input_tokens = counts("inputTokens", 0) + cached + written
+            self.assembler.usage = Usage(input_tokens, counts("outputTokens", 0), cached, written)
         if self.assembler.stop_reason:
             self.assembler.finish()
 
@@ -233,26 +244,48 @@ class BedrockProvider(HttpProvider):
     takes_image_urls = False
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
+    output_lessons = frozenset({"outputConfig"})
+    lessons: ClassVar = {**HttpProvider.lessons, "outputConfig": None}
 
     @override
-    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
-        extra_body = self._extra_body
-        if isinstance(options := extra_body.get(_MODEL_OPTIONS), dict):
-            request, options = fit_thinking(request, options)
-            extra_body = {**extra_body, _MODEL_OPTIONS: options}
+    def _fit_reasoning(self, request: ModelRequest) -> tuple[ModelRequest, dict[str, Any]]:
+        """Likewise, where the fields of the model are."""
+        options = self._extra_body.get(_MODEL_OPTIONS, {})
+        if not isinstance(options, dict):
+            return request, self._extra_body
+        request, options = fit_reasoning(request, self._family(request.model_id), options, self._settings)
+        if has_binding(options):
+            options = {"anthropic_beta": [BINDING_BETA], **options}
+        return request, {**self._extra_body, _MODEL_OPTIONS: options or None}
+
+    @override
+    def _request_fields(
+        self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
+    ) -> tuple[str, dict[str, Any]]:
+        schema = self._output(request, learned)[1] if request.output else None
         max_tokens = request.max_tokens or self._settings.model_max_tokens
-        limits = {"maxTokens": max_tokens, "temperature": request.temperature}
+        limits: dict[str, Any] = {"maxTokens": max_tokens, "temperature": request.temperature}
+        limits |= {"topP": request.top_p, "stopSequences": request.stop}
         limits = {name: value for name, value in limits.items() if value is not None and name not in learned}
         # There is no tool choice `none`: the tools are left out instead, unless the history has calls, which require
         # them. If the model calls one all the same, the conversation does not run it.
         tools = offered_tools(request) if request.tool_choice != "none" or tool_call_ids(request) else ()
         choice = "" if "tool_choice" in learned else request.tool_choice
         guardrail = parse_guardrail(self._settings.bedrock_guardrail)
+        tool_config = _encode_tools(tools, choice) if tools else {}
+        messages = to_alternating_messages(request, _encode_block, _encode_tool_result)
+        system: Blocks = [{"text": request.system}] if request.system else []
+        if places := self._cache_places(request, learned):
+            system = [{"text": text} for text in split_system(request.system, self._settings.system_prompt)]
+            mark = partial(_mark, point={"type": "default", **({"ttl": "1h"} if "1h" in places else {})})
+            kinds = {"text"} if "nova" in (request.model_id or self._model_id) else _MARKABLE
+            mark_prompt(request, (tool_config.get("tools", []), system, messages), places, mark, kinds)
         return f"/model/{quote(request.model_id or self._model_id, safe='')}/converse-stream", {
-            "messages": to_alternating_messages(request, _encode_block, _encode_tool_result),
-            "system": [{"text": request.system}] if request.system else None,
+            "messages": messages,
+            "system": system or None,
             "inferenceConfig": limits,
-            "toolConfig": _encode_tools(tools, choice) if tools else None,
+            "toolConfig": tool_config or None,
+            "outputConfig": _encode_output(schema) if schema else None,
             "guardrailConfig": guardrail and {**guardrail, "trace": "enabled"},
             **extra_body,
         }

@@ -29,9 +29,9 @@ ALL_OPTIONS: Final = _SAMPLING | BASIC_OPTIONS | {"stop", "seed", "parallel_tool
 
 
 Way: TypeAlias = Literal[
-    "", "effort", "nested", "adaptive", "between_tools", "budget", "switch", "deepseek", "qwen", "nova"
+    "", "effort", "openai", "nested", "adaptive", "between_tools", "budget", "switch", "deepseek", "qwen", "nova"
 ]
-"""How reasoning is asked for, as in `reasoning.WAYS`; empty for no way."""
+"""How reasoning is asked for, in `reasoning`; empty for no way."""
 
 
 class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,16 +40,17 @@ class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True
     Attributes:
         asks: How reasoning is asked for.
         thinks: Whether it thinks unless it is told otherwise.
-        not_while_thinking: The names of the `ModelOptions` that it refuses while it thinks.
-        forces_tools: Whether it can be made to call a tool.
+        forces_tools: Whether it can be made to call a tool; not while it thinks, if `not_while_thinking` has
+            `tool_choice`.
+        echoes: Whether it wants `reasoning_content` back in each turn that called a tool, be it empty.
         binds: Whether it refuses its thinking after anything before it has changed, unless it is told to drop it.
         max_output: The most output tokens of one turn; 0 if that is not known.
     """
 
     asks: Way = ""
     thinks: bool = False
-    not_while_thinking: frozenset[str] = frozenset()
     forces_tools: bool = True
+    echoes: bool = False
     binds: bool = False
     max_output: int = 0
 
@@ -103,9 +104,19 @@ _CLAUDE: Final[_Rows] = (
     (r"claude-(fable-5-[12]|mythos-5-2|(opus|sonnet|haiku)-5-5)", {"binds": True}),
 )
 
+_MARKS: Final = frozenset({"tools", "system", "messages", "1h"})
+# https://docs.aws.amazon.com/bedrock/latest/userguide/prompt-caching.html: other models refuse every cache point.
+_CACHE_POINTS: Final[_Rows] = (
+    (r"anthropic\.claude-", {"cache": _MARKS}),
+    (r"claude-(3-|\w+-4-(1-)?\d{8})", {"cache": _MARKS - {"1h"}}),
+    (r"claude-(v2|instant|3-(opus|sonnet|haiku)|3-5-sonnet-20240620)", {"cache": frozenset()}),
+    (r"nova-(?!canvas|reel|sonic)", {"cache": _MARKS - {"tools", "1h"}}),
+)
+
 # Others on Bedrock, whose own fields for reasoning differ, and an unknown one is refused.
 # https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html
 _BEDROCK: Final[_Rows] = (
+    (r"claude-fable-5", {"schema": False}),
     (r"nova", {"documents": _PDF | _OFFICE, "window": 300_000, "max_output": 10_000}),
     # At `high`, Nova takes no limit of tokens: https://docs.aws.amazon.com/nova/latest/nova2-userguide/
     (r"nova-2", {"asks": "nova", "reasoning": ("none", "low", "medium"), "max_output": 64_000}),
@@ -125,7 +136,7 @@ _BEDROCK: Final[_Rows] = (
 )
 
 _CHAT_COMPLETIONS: Final[_Rows] = (
-    (r"(api\.openai|azure)\.com ", {"documents": _PDF, "schema": True}),
+    (r"(api\.openai|azure)\.com ", {"documents": _PDF, "schema": True, "cache": frozenset({"key"})}),
     (r"\b(gpt-(3\.5|4)|chatgpt|gpt-5-chat)", _PLAIN),
     (r"\bgpt-4\.1", {"window": 1_047_576, "max_output": 32_768}),
     # https://platform.openai.com/docs/guides/reasoning
@@ -150,16 +161,18 @@ _CHAT_COMPLETIONS: Final[_Rows] = (
     (r"\bgemini-3-pro", {"reasoning": ("low", "high")}),
     (r"\bgemini-(1|2\.0)", {**_PLAIN, "thinks": False}),
     # https://api-docs.deepseek.com/guides/thinking_mode
-    (r"\bdeepseek-", _TEXT_ONLY),
+    (r"\bdeepseek-(chat|reasoner|r1|v[23]|v4-pro)", _TEXT_ONLY),
     (r"deepseek\.com ", {"asks": "deepseek", "thinks": True, "reasoning": ("none", "low", "high", "max")}),
+    (r"deepseek\.com ", {"echoes": True, "not_while_thinking": frozenset({"tool_choice"})}),
     (r"deepseek\.com .*deepseek-chat", {"thinks": False}),
     (r"deepseek\.com .*deepseek-reasoner", _ALWAYS),
     (r"deepseek\.com .*deepseek-v4", {"window": 1_000_000}),
     # https://platform.kimi.ai/docs/guide/use-thinking-models
     (r"moonshot\.\w+ ", {**_PLAIN, "forces_tools": False, "window": 262_144}),
+    (r"moonshot\.\w+ .*kimi-(k2\.|k3|k2-thinking|thinking)", {"echoes": True}),
     (r"moonshot\.\w+ .*kimi-(k2\.7|k2-thinking|thinking)", _ALWAYS),
     (r"moonshot\.\w+ .*kimi-k2\.[56]", {"asks": "switch", "thinks": True, "reasoning": ("none", "high")}),
-    (r"moonshot\.\w+ .*kimi-k3", {"thinks": True, "reasoning": ("low", "high", "max"), "window": 1_048_576}),
+    (r"moonshot\.\w+ .*kimi-k3", {**_EFFORT, "thinks": True, "reasoning": ("low", "high", "max")}),
     # https://docs.mistral.ai/capabilities/reasoning
     (r"\b(mistral-(large|nemo|7b)|mixtral|codestral|devstral|ministral|pixtral)", _PLAIN),
     (r"\bmagistral", _ALWAYS),
@@ -175,29 +188,32 @@ _ANY: Final = ""
 _FAMILIES: Final[Mapping[str, _Rows]] = {
     "anthropic": (
         (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}, "image_urls": True}),
-        (_ANY, {"reasoning": None, "asks": "budget"}),
+        (_ANY, {"reasoning": None, "asks": "budget", "not_while_thinking": frozenset({"temperature", "top_p"})}),
+        (r"(^api\.anthropic\.com |claude)", {"cache": _MARKS}),  # other servers may refuse them
         *_CLAUDE,
+        (r"claude-opus-4-1", {"schema": True}),
     ),
-    "bedrock": ((_ANY, {"options": _CLAUDE_OPTIONS}), *_CLAUDE, *_BEDROCK),
+    "bedrock": ((_ANY, {"options": _CLAUDE_OPTIONS}), *_CLAUDE, *_BEDROCK, *_CACHE_POINTS),
     "openai": (
-        (_ANY, {"options": ALL_OPTIONS, "image_urls": True, "reasoning": None, "asks": "effort"}),
+        (_ANY, {"options": ALL_OPTIONS, "reasoning": None, "asks": "openai"}),
         *_CHAT_COMPLETIONS,
     ),
 }
 
 
 @lru_cache(maxsize=64)
-def family_of(provider: str, host: str, model_id: str, overrides: str = "") -> Family:
+def family_of(provider: str, host: str, model_id: str, overrides: str = "", *, image_urls: bool = False) -> Family:
     """What a model takes.
 
     Args:
         provider: The provider's name.
         host: The server's host name.
         model_id: The model's id as the provider spells it.
+        image_urls: Whether the provider takes images by URL.
         overrides: MODEL_CAPABILITIES, valid; its first pattern that matches wins over the table, field by field.
     """
     where = f"{host} {model_id}".lower()
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = {"image_urls": image_urls}
     for pattern, values in _FAMILIES.get(provider, ()):
         if re.search(pattern, where):
             fields |= values
@@ -231,8 +247,7 @@ def _parse(text: str) -> dict[str, dict[str, Any]]:
 
 
 def nearest_level(level: ReasoningEffort, levels: Sequence[ReasoningEffort] | None) -> ReasoningEffort:
-    """The nearest level of those that a model has, the higher of two; the level itself if they are not known."""
-    if not levels or level in levels:
-        return level
+    """The nearest level of those that a model has, the higher of two. One that is not known has all but `max`."""
+    levels = LEVELS[:-1] if levels is None else levels
     at = LEVELS.index(level)
     return min(levels, key=lambda each: (abs(LEVELS.index(each) - at), -LEVELS.index(each)))

@@ -31,7 +31,7 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     TurnRetracted,
 )
-from winterbourne.chat.core.provider import ModelRequest, Provider, capabilities_of
+from winterbourne.chat.core.provider import ModelRequest, Provider, capabilities_of, model_name
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import (
     ChatError,
@@ -98,9 +98,10 @@ class _Said(msgspec.Struct):
 
     def can_be_undone(self, request: ModelRequest) -> bool:
         """Whether the answer can go on if the model fails here."""
-        if not self.kinds or ToolCallReady in self.kinds or request.retractable == "everything":
+        shown = self.kinds - {TextDelta} if request.output else self.kinds  # text is held back till it is checked
+        if not shown or ToolCallReady in shown or request.retractable == "everything":
             return True
-        return request.retractable == "calls" and not self.kinds & _VISIBLE
+        return request.retractable == "calls" and not shown & _VISIBLE
 
     def undo(self, failed: str) -> list[ModelEvent]:
         """What is emitted then: nothing if nothing was said."""
@@ -141,6 +142,10 @@ class FailoverProvider:
     def capabilities(self, model_id: str) -> Capabilities:
         """Those of the chosen model: what others lack is left out for them."""
         return capabilities_of(self._chosen)(model_id)
+
+    def model_of(self, request: ModelRequest) -> str:
+        """The model that is asked first, as in `TurnEnded`."""
+        return self._models(request)[0].name
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn, of the first model that does not fail.
@@ -185,7 +190,8 @@ class FailoverProvider:
         """The models to ask, in order: those that have failed in this answer, or keep failing, only if all have."""
         chosen = request.model_id or self._default_model
         others = self._fallbacks.get(chosen, self._fallbacks.get("", ()))
-        models = [_Model(f"{self.name}:{chosen}", lambda: self._chosen)]
+        named = msgspec.structs.replace(request, model_id=chosen)
+        models = [_Model(model_name(self._chosen, named), lambda: self._chosen)]
         models += [_Model(f"{name}:{model_id}", partial(self._make, name), model_id) for name, model_id in others]
         models = [model for model in models if model.name not in request.failed] or models
         ready = [model for model in models if not self._breakers[model.name].remaining_open_s(self._now())]

@@ -5,6 +5,7 @@ It does the I/O, timeouts and retries; each provider's format is in its request 
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 import logging
@@ -28,6 +29,7 @@ from winterbourne.chat.errors import (
     ModelBusy,
     ModelError,
     ModelGarbled,
+    ModelRefused,
     ModelSilent,
     ModelStreamTruncated,
     ModelUnreachable,
@@ -36,17 +38,20 @@ from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
-from winterbourne.chat.providers.capabilities import Family, family_of, parse_capabilities
+from winterbourne.chat.providers.capabilities import ALL_OPTIONS, Family, family_of, parse_capabilities
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
 from winterbourne.chat.providers.lessons import (
     FOR_EVERY_MODEL,
-    NOTHING_LEARNED,
+    MAX_TOKENS,
     Learned,
     apply_lessons,
+    max_tokens_allowed,
     refused_for,
 )
-from winterbourne.chat.providers.opaque import drop_foreign, origin_of
+from winterbourne.chat.providers.opaque import drop_foreign, drop_reasoning, origin_of
+from winterbourne.chat.providers.output_format import closed_output
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
+from winterbourne.chat.providers.reasoning import fit_reasoning
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
 
@@ -59,6 +64,7 @@ _MAX_RESPONSE_BYTES: Final = 64 * 1024 * 1024  # of one response on the wire, so
 _DRAIN_TIMEOUT_S: Final = 0.05
 _MAX_ADAPTATIONS: Final = 6  # how often one request is changed because the model refuses it
 _TELLING_STATUSES: Final = frozenset({400, 404, 422, 500, 501})  # those of servers that refuse what is sent
+_CACHE_FIELDS: Final = ("cache_control", "cachePoint", "prompt_cache")
 _DOCUMENT_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{[<]")
 _TERMINAL_STATES: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
 # Private attributes: httpx and httpcore have no public access to the parser. Their versions are locked and a test
@@ -94,8 +100,14 @@ class HttpProvider(ABC):
     """The headers of every request, besides the key's."""
     key_header = ("authorization", "Bearer ")
     """The name of the key's header, and what comes before the key."""
+    signs_reasoning = True
+    """Whether only signed reasoning counts where a tool loop has to begin with it."""
     lessons: ClassVar[Learned] = FOR_EVERY_MODEL
     """What refusals may teach."""
+    output_lessons: ClassVar[frozenset[str]] = frozenset()
+    """What a refusal names if the output cannot be constrained: the field for that."""
+    constrain = staticmethod(closed_output)
+    """How that is told: see `output_format`."""
 
     def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         self._settings = settings
@@ -107,11 +119,18 @@ class HttpProvider(ABC):
         self._api_key = api_key
         self._error_hints = error_hints
         self._idle_timeout_s = settings.model_idle_timeout
-        self._learned: dict[str, Learned] = {}  # by model: those of `lessons` that it has taught
+        self._family = functools.cache(self.capabilities)
+        self._parsers: dict[str, type[StreamParser[Any]]] = {}  # by the end of the path, where it is another one
+        self._learned: dict[str, Learned] = {}  # by model: those of `lessons` that are known, or that it has taught
 
     def capabilities(self, model_id: str) -> Family:
         """What a model takes; `model_id` as in `ModelRequest`."""
-        return family_of(self.name, self._host, model_id or self._model_id, self._settings.model_capabilities)
+        own, takes = self._settings.model_capabilities, self.takes_image_urls
+        return family_of(self.name, self._host, model_id or self._model_id, own, image_urls=takes)
+
+    def model_of(self, request: ModelRequest) -> str:
+        """The model of a request, as in `TurnEnded`."""
+        return f"{self.name}:{request.model_id or self._model_id}"
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn. An attempt that fails before its first batch is repeated if that makes sense.
@@ -140,16 +159,29 @@ class HttpProvider(ABC):
                 return
             await asyncio.sleep(pause_s)
 
+    def _fit_reasoning(self, request: ModelRequest) -> tuple[ModelRequest, dict[str, Any]]:
+        """The request as its model takes it, and MODEL_EXTRA_BODY with the fields that ask for its reasoning."""
+        family = self._family(request.model_id)
+        takes_all = family.options >= ALL_OPTIONS and family.max_output >= (request.max_tokens or 0)
+        if takes_all and not (request.reasoning or self._extra_body or family.thinks):
+            return request, {}
+        return fit_reasoning(request, family, self._extra_body, self._settings, is_signed=self.signs_reasoning)
+
     @abstractmethod
-    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
+    def _request_fields(
+        self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
+    ) -> tuple[str, dict[str, Any]]:
         """The path after the base URL, and the fields of the JSON body.
 
         `encode` leaves out those that are None, and omits or renames those in `learned`. There are no system messages
         in the history any more.
         """
 
-    def encode(self, request: ModelRequest, learned: Learned = NOTHING_LEARNED) -> tuple[str, bytes]:
-        """The path after the base URL, and the JSON body as a model takes it that has taught this."""
+    def encode(self, request: ModelRequest, learned: Learned | None = None) -> tuple[str, bytes]:
+        """The path after the base URL, and the JSON body as a model takes it that has taught this, or what is known."""
+        learned = self._lessons_of(request.model_id) if learned is None else learned
+        if request.output:
+            request, _ = self._output(request, learned)
         if learned:
             request, learned = apply_lessons(request, learned)
         try:
@@ -158,22 +190,45 @@ class HttpProvider(ABC):
             return self._encode(with_whole_characters(request), learned)
 
     def _encode(self, request: ModelRequest, learned: Learned) -> tuple[str, bytes]:
-        path, fields = self._request_fields(request, learned)
+        path, fields = self._request_fields(*self._fit_reasoning(request), learned)
         names = {name: learned.get(name, name) for name, value in fields.items() if value is not None}
         return path, orjson.dumps({key: fields[name] for name, key in names.items() if key})
 
+    def _output(self, request: ModelRequest, learned: Learned) -> tuple[ModelRequest, dict[str, Any] | None]:
+        """The request with what its provider is told of the output in words, and the rest of it for a field."""
+        is_native = self.capabilities(request.model_id).schema and self.output_lessons.isdisjoint(learned)
+        return self.constrain(request, is_native=is_native)
+
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
+
+    def _headers_for(self, model_id: str) -> Mapping[str, str]:
+        """The headers of a request to a model, besides the key's."""
+        del model_id
+        return self.headers
+
+    def _asks_elsewhere(self, status: int, path: str) -> bool:
+        """Whether `encode` has another path from now on, because a server has refused this one with this status."""
+        del status, path
+        return False
+
+    def _cache_places(self, request: ModelRequest, learned: Learned) -> frozenset[str]:
+        """Which of `Capabilities.cache` a request makes use of."""
+        setting, own = self._settings.model_cache, self._settings.model_extra_body
+        if not request.cache or setting == "off" or "cache" in learned or any(name in own for name in _CACHE_FIELDS):
+            return frozenset()
+        unwanted = {"1h"} if setting == "auto" else set()
+        refused = {name.removeprefix("cache_") for name in learned}
+        return self.capabilities(request.model_id).cache - unwanted - refused
 
     def _origin(self, request: ModelRequest) -> str:
         return origin_of(self.name, self._base_url, request.model_id or self._settings.model_id)
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[Sequence[ModelEvent], None]:
         response = await self._open_stream(request)
-        model = f"{self.name}:{request.model_id or self._model_id}"
-        can_retract = request.retractable == "everything"
-        assembler = TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=model)
-        parser = self.parser_type(assembler, can_retract=can_retract)
+        make_parser = self._parsers.get(response.request.url.path.rpartition("/")[2], self.parser_type)
+        assembler = TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=self.model_of(request))
+        parser = make_parser(assembler, can_retract=request.retractable == "everything")
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:
@@ -210,7 +265,7 @@ class HttpProvider(ABC):
         After a 401, try once more if there is a newer key; after a refusal that teaches something, as it was taught.
         """
         key = self._api_key.value or (await self._api_key.read() if self._api_key.is_set else "")
-        before = self._learned.get(request.model_id, {})
+        before = self._lessons_of(request.model_id)
         adaptations = 0
         while True:
             response = await self._send(request, key)
@@ -221,37 +276,58 @@ class HttpProvider(ABC):
             if response.status_code == 401:
                 can_repeat = bool(new_key := await self._api_key.refresh(key))
                 key = new_key or key
+            elif self._asks_elsewhere(response.status_code, response.request.url.path):
+                can_repeat = True
+            elif "encrypted_content" in refused_for(body) and (rest := drop_reasoning(request)) != request:
+                request, can_repeat = rest, True  # not a lesson: other histories have what the model can read
             else:
-                can_repeat = response.status_code in _TELLING_STATUSES and self._learn_from(request, body)
+                is_telling = response.status_code in _TELLING_STATUSES or b"prompt caching" in body  # Bedrock: with 403
+                can_repeat = is_telling and self._learn_from(request, body)
             if not can_repeat or adaptations == _MAX_ADAPTATIONS:
                 break
             adaptations += 1
         did_not_help = set(refused_for(body)) - before.keys()
-        learned = self._learned.get(request.model_id, {})
+        learned = self._lessons_of(request.model_id)
         self._learned[request.model_id] = {name: learned[name] for name in learned if name not in did_not_help}
-        raise error_for_status(response.status_code, response.headers, body, self._error_hints)
+        error = error_for_status(response.status_code, response.headers, body, self._error_hints)
+        if type(error) is ModelRefused and (named := request.options().keys() & refused_for(body)):
+            error.public_message = f"The model does not accept this request: it refuses {min(named)}."
+        raise error
 
     def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
         """Whether a refusal tells how to change the request. That model's requests are changed so from now on."""
-        known = self._learned.get(request.model_id, {})
+        known = self._lessons_of(request.model_id)
         sent = self.encode(request, known)
-        for name in refused_for(body):
-            learned = {**known, name: self.lessons.get(name)}
-            if name in self.lessons and name not in known and self.encode(request, learned) != sent:
+        limit = max_tokens_allowed(body, request.max_tokens)
+        lessons = {**self.lessons, MAX_TOKENS: limit} if limit else self.lessons
+        for name in (*([MAX_TOKENS] if limit else ()), *refused_for(body)):
+            learned = {**known, name: lessons.get(name)}
+            is_new = name in lessons and (name not in known or name == MAX_TOKENS)
+            if is_new and self.encode(request, learned) != sent:
                 self._learned[request.model_id] = learned
                 _LOGGER.warning("the model refuses a request because of %s: it is changed, as later ones are", name)
                 return True
         return False
 
+    def _lessons_of(self, model_id: str) -> Learned:
+        """What is to be changed for a model: at first what is known of its family."""
+        if model_id not in self._learned:
+            family = self._family(model_id)
+            takes = {"tools": family.tools, "system": family.system, "images": family.images}
+            takes["tool_choice"] = family.forces_tools
+            self._learned[model_id] = {name: None for name, is_taken in takes.items() if not is_taken}
+        return self._learned[model_id]
+
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        path, content = self.encode(request, self._learned.get(request.model_id, {}))
+        headers = self._headers_for(request.model_id)
+        path, content = self.encode(request)
         if Known.index.forms:
             content = redact_json(content)
         client = http_pool.client()
         connect_s = min(self._idle_timeout_s, client.timeout.connect or self._idle_timeout_s)
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
         url = self._base_url + path
-        http_request = client.build_request("POST", url, content=content, headers=self.headers, timeout=timeout)
+        http_request = client.build_request("POST", url, content=content, headers=headers, timeout=timeout)
         http_request.extensions.update(http_retry.NO_RETRIES)  # those of a turn are `stream`'s
         if key:
             name, prefix = self.key_header

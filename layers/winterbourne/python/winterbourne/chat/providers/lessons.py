@@ -6,7 +6,6 @@ the field to send instead, if any, or one of the names below, for what is no fie
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -26,16 +25,35 @@ from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.core.request_checks import limit_older_images
 from winterbourne.chat.providers.errors import any_of, parse_body, parse_error_object
 
-__all__ = ["FOR_EVERY_MODEL", "NOTHING_LEARNED", "Learned", "apply_lessons", "refused_for"]
+__all__ = [
+    "FOR_EVERY_MODEL",
+    "MAX_TOKENS",
+    "Learned",
+    "apply_lessons",
+    "max_tokens_allowed",
+    "refused_for",
+]
 
 Learned = Mapping[str, str | None]
 
-NOTHING_LEARNED: Final[Learned] = MappingProxyType({})
-
 FOR_EVERY_MODEL: Final[Learned] = dict.fromkeys(
-    ("tools", "tool_choice", "single_calls", "system", "images", "temperature")
+    (
+        *("tools", "tool_choice", "single_calls", "system", "images", "temperature"),
+        *("cache", "cache_1h", "cache_tools", "cache_system", "cache_messages"),
+    )
 )
-"""The lessons that `apply_lessons` knows, and the field that some models of every provider refuse."""
+"""The lessons that `apply_lessons` knows, a field that some models of every provider refuse, and marks for a cache."""
+
+MAX_TOKENS: Final = "the most tokens of an answer"
+"""The lesson that is a number: the most that `max_tokens` may be."""
+
+_TOO_MANY_TOKENS: Final = r"""
+    max\w*[ _]?tokens.*(too large|at most|maximum|exceed|range|less than|> \d)
+    maximum tokens.*exceed
+    \d+ in the completion
+"""
+_ROOM_LEFT: Final = r"context (?:length|window)\D{1,20}(\d+).*?(\d+) (?:input|in the messages)"
+_LEAST_LIMIT: Final = 16  # less is another number of the text, such as a version
 
 _MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what the provider sends
 _UNSUPPORTED: Final = r"""
@@ -46,7 +64,14 @@ _UNSUPPORTED: Final = r"""
 """
 _OPAQUE: Final = r"(reasoning(_content|_details)?|thinking_blocks|extra_content|provider_specific_fields)\b"
 _TOOL_USE: Final = r"['\"`]?(tools?|(tool|function).?(use|usage|call(s|ing)?))\b(?!.?choice|[\[.])"
+_CACHE: Final = r"(prompt.?)?cach(e|ing).?(control|point|key)?"
 _REASONS: Final = {  # not compiled at the start of the process: most processes never see a refusal
+    "cache_1h": rf"{_CACHE}.{{0,60}}\bttl\b|\bttl\b.{{0,60}}{_CACHE}",
+    **{
+        f"cache_{place}": rf"\b{place}[./\[]\d.{{0,60}}cache.?(control|point)"
+        for place in ("tools", "system", "messages")
+    },
+    "cache": r"cache.?(control|point|key)|prompt.?cach",
     "single_calls": r"single tool.?calls? at once",
     "call_ids": r"tool call ids? .*length( of)? 9|roles must alternate|unexpected role",
     "system": r"""
@@ -74,6 +99,8 @@ _REASONS: Final = {  # not compiled at the start of the process: most processes 
         (unsupported|unknown|additional propert).{{0,80}}\b{_OPAQUE}
         \b{_OPAQUE}.{{0,80}}(unsupported|extra input)
     """,
+    "include": r"encrypted content is not supported",
+    "encrypted_content": r"encrypted.content.{0,200}(not be |invalid)|invalid_encrypted_content",
     "reasoning_content": r"reasoning_content",
     "reasoning_details": r"reasoning.details",
     "thought_signature": r"thought_?signature",
@@ -94,6 +121,18 @@ def refused_for(body: bytes) -> list[str]:
     return [*reasons, *(word for word in words if word != "tools")]
 
 
+def max_tokens_allowed(body: bytes, sent: int | None) -> str | None:
+    """The most tokens of an answer that a refusal of more allows; None if it is about something else."""
+    text = " ".join(parse_error_object(parse_body(body)))[:_MAX_SEARCHED_CHARS]
+    if not sent or not any_of(_TOO_MANY_TOKENS).search(text):
+        return None
+    room = any_of(_ROOM_LEFT).search(text)
+    numbers = [int(room[1]) - int(room[2])] if room else [int(number) for number in re.findall(r"\d+", text)]
+    is_beyond = bool(any_of(r"exclusive|(lower|less) than(?! or)").search(text))
+    allowed = [number - is_beyond for number in numbers if _LEAST_LIMIT <= number < sent]
+    return str(max(allowed)) if allowed else None
+
+
 def apply_lessons(request: ModelRequest, learned: Learned) -> tuple[ModelRequest, Learned]:
     """A request as a model takes it that has taught this, and what of it is left for the encoder."""
     messages = request.messages
@@ -107,6 +146,8 @@ def apply_lessons(request: ModelRequest, learned: Learned) -> tuple[ModelRequest
     if "tools" in learned:
         request = msgspec.structs.replace(request, tools=(), tool_choice=TOOL_CHOICE_AUTO)
         messages = tuple(map(_told_as_text, messages))
+    if limit := learned.get(MAX_TOKENS):
+        request = msgspec.structs.replace(request, max_tokens=min(request.max_tokens or int(limit), int(limit)))
     if request.tool_choice == "none":  # another choice was refused, while this one may be taken
         learned = {name: learned[name] for name in learned if name != "tool_choice"}
     elif "tool_choice" in learned:

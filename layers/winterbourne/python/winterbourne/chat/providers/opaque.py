@@ -31,7 +31,15 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 
-__all__ = ["UNSIGNED_CALL", "call_fields", "drop_foreign", "fit_thinking", "origin_of", "turn_fields"]
+__all__ = [
+    "UNSIGNED_CALL",
+    "call_fields",
+    "drop_foreign",
+    "drop_reasoning",
+    "fit_thinking",
+    "origin_of",
+    "turn_fields",
+]
 
 # The only fields that a history can add to a request: clients send it.
 _TEXT_FIELDS: Final = ("reasoning_content", "reasoning")
@@ -90,9 +98,9 @@ def fit_thinking(
     budgets = (value.get("budget_tokens") for value in thinking)
     is_too_short = any(isinstance(tokens, int) and tokens >= (request.max_tokens or math.inf) for tokens in budgets)
     if "enabled" in kinds and (is_too_short or _lacks_reasoning(request.messages, is_signed=is_signed)):
-        messages = tuple(map(_without_reasoning, request.messages))
+        request = drop_reasoning(request)
         others = {name: value for name, value in options.items() if name not in _THINKING_OPTIONS}
-        return msgspec.structs.replace(request, messages=messages), others
+        return request, others
     if request.tool_choice != "none" and not {"enabled", "adaptive"}.isdisjoint(kinds):
         request = msgspec.structs.replace(request, tool_choice=TOOL_CHOICE_AUTO)
     if is_signed and not {"enabled", "adaptive"}.isdisjoint(kinds):
@@ -111,7 +119,14 @@ def _lacks_reasoning(messages: Sequence[Message], *, is_signed: bool) -> bool:
         elif isinstance(message, UserMessage) and loop:
             break
     reasoning = [part for turn in loop[-1:] for part in turn.parts if isinstance(part, Reasoning)]
-    return bool(loop) and not any(part.signature or part.redacted or not is_signed for part in reasoning)
+    return bool(loop) and not any(
+        part.signature or part.redacted or (part.text and not is_signed) for part in reasoning
+    )
+
+
+def drop_reasoning(request: ModelRequest) -> ModelRequest:
+    """The request without any reasoning in its history."""
+    return msgspec.structs.replace(request, messages=tuple(map(_without_reasoning, request.messages)))
 
 
 def _without_reasoning(message: Message) -> Message:

@@ -1,11 +1,13 @@
-"""Provider for streamed OpenAI Chat Completions and compatible servers: vLLM, Ollama, llama.cpp, Groq, LiteLLM, ...
+"""Provider for OpenAI and compatible servers, such as vLLM, Ollama, Groq and LiteLLM, by streamed Chat Completions.
 
 https://platform.openai.com/docs/api-reference/chat-streaming
+OpenAI itself is asked by its Responses API, which is in `openai_responses`.
 Compatible servers differ in small ways; `OpenAIParser` accepts the known differences, each with a comment.
 """
 
+import logging
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
@@ -28,12 +30,15 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.providers.caching import cache_key
+from winterbourne.chat.providers.capabilities import Family
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, raise_if_error
 from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
-from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, fit_thinking, turn_fields
-from winterbourne.chat.providers.provider_config import configure
+from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, turn_fields
+from winterbourne.chat.providers.output_format import openai_output
+from winterbourne.chat.providers.provider_config import ApiKey, configure
 from winterbourne.chat.providers.stream_parser import (
     StreamParser,
     decode_leniently,
@@ -52,6 +57,12 @@ _OPENAI_HOSTS: Final = ("openai.com", "azure.com")
 _OPENAI_IDS: Final = IdRule(re.compile(r".{1,40}", re.DOTALL), 40)
 _MISTRAL_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9]{9}"), 9)
 _UNANSWERED: Final = "(no answer)"
+_LOGGER: Final = logging.getLogger(__name__)
+_CHAT_ONLY: Final = """
+    audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages
+    modalities n prediction presence_penalty reasoning_effort response_format seed stop verbosity web_search_options
+"""
+"""The fields of a request that Chat Completions has, and Responses has not."""
 _MISTRAL: Final = re.compile(r"(mis|mix|minis|magis|codes|devs|pix|vox)tral", re.IGNORECASE)
 
 
@@ -128,6 +139,12 @@ def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
         "tools": [{"type": "function", "function": function} for function in functions],
         "tool_choice": {"type": "function", "function": {"name": choice}} if is_named_tool else choice,
     }
+
+
+def _response_format(output: dict[str, Any] | None) -> dict[str, Any] | None:
+    if not output or output["type"] == "json_object":
+        return output
+    return {"type": "json_schema", "json_schema": {name: output[name] for name in output if name != "type"}}
 
 
 class _Function(msgspec.Struct):
@@ -351,44 +368,119 @@ def _raise_if_error(chunk: _Chunk, frame: bytes) -> None:
 
 def _to_usage(usage: Any) -> Usage:
     usage = usage if isinstance(usage, dict) else {}
-    details = usage.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else None
-    counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
-    return Usage(*(token_count(count) or 0 for count in counts))
+    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
+    written = _detail(usage, "prompt_tokens_details", "cache_write_tokens")
+    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
+    counts = {"input": usage.get("prompt_tokens"), "output": usage.get("completion_tokens")}
+    counts |= {"cached": cached, "cache_write": written, "reasoning": reasoning}
+    return Usage(**{name: token_count(count) or 0 for name, count in counts.items()})
+
+
+def _detail(usage: dict[str, Any], group: str, name: str) -> Any:
+    return details.get(name) if isinstance(details := usage.get(group), dict) else None
+
+
+def _wants_responses(settings: ModelSettings, extra_body: Mapping[str, Any]) -> bool:
+    """Whether to ask by Responses: as OPENAI_API says, else OpenAI itself, if MODEL_EXTRA_BODY was written for it."""
+    is_official = urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST
+    if settings.openai_api != "auto" or not is_official:
+        return settings.openai_api == "responses"
+    if chat_only := ", ".join(filter(extra_body.__contains__, _CHAT_ONLY.split())):
+        _LOGGER.warning("OpenAI is asked by Chat Completions, because MODEL_EXTRA_BODY has %s", chat_only)
+    return not chat_only
 
 
 class OpenAIProvider(HttpProvider):
-    """Calls Chat Completions through the shared connection pool."""
+    """Calls Responses or Chat Completions through the shared connection pool."""
 
     name = "openai"
     default_model = DEFAULT_MODEL
     parser_type = OpenAIParser
+    signs_reasoning = False
     lessons: ClassVar = {
         **HttpProvider.lessons,
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",
-        **dict.fromkeys(("stream_options", "parallel_tool_calls")),
+        **dict.fromkeys(("stream_options", "parallel_tool_calls", "reasoning_effort", "include", "effort", "summary")),
+        **dict.fromkeys(("response_format", "json_schema")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
 
+    output_lessons = frozenset({"response_format", "json_schema"})
+    constrain = staticmethod(openai_output)
+
+    def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
+        super().__init__(settings, api_key, error_hints, base_url)
+        self._wants_responses = self._uses_responses = _wants_responses(settings, self._extra_body)
+        if self._wants_responses:
+            from winterbourne.chat.providers import openai_responses  # noqa: PLC0415 - only if it is asked
+
+            self._responses = openai_responses
+            self._parsers["responses"] = openai_responses.ResponsesParser
+
     @override
-    def _request_fields(self, request: ModelRequest, learned: Learned) -> tuple[str, dict[str, Any]]:
-        """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
-        settings, extra_body = self._settings, self._extra_body
+    def capabilities(self, model_id: str) -> Family:
+        """What a model takes: by Responses fewer options than by Chat Completions."""
+        known = super().capabilities(model_id)
+        if not self._wants_responses:
+            return known
+        return msgspec.structs.replace(known, options=known.options & self._responses.OPTIONS)
+
+    @override
+    def _asks_elsewhere(self, status: int, path: str) -> bool:
+        """Whether Chat Completions are asked from now on, because the server has no Responses.
+
+        If Chat Completions are not found either, it is not for that.
+        """
+        if status not in {404, 405} or not self._wants_responses:
+            return False
+        self._uses_responses = not path.endswith(self._responses.PATH)
+        if not self._uses_responses:
+            _LOGGER.warning("the server has no Responses (HTTP %d): it is asked by Chat Completions", status)
+        return not self._uses_responses
+
+    @override
+    def _request_fields(
+        self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
+    ) -> tuple[str, dict[str, Any]]:
         model = request.model_id or self._model_id
+        output = self._output(request, learned)[1] if request.output else None
+        if self._uses_responses:
+            effort = extra_body.pop("reasoning_effort", None)
+            fields = self._responses.request_fields(request, model, learned, output, effort)
+            return self._responses.PATH, {**fields, **self._key(request, learned), **extra_body}
+        fields = self._chat_fields(request, extra_body, model, learned, output)
+        return "/chat/completions", {**self._key(request, learned), **fields}
+
+    def _key(self, request: ModelRequest, learned: Learned) -> dict[str, str]:
+        """What leads alike requests to one cache."""
+        has_key = request.conversation_id and "key" in self._cache_places(request, learned)
+        return {"prompt_cache_key": cache_key(request.conversation_id)} if has_key else {}
+
+    def _chat_fields(
+        self,
+        request: ModelRequest,
+        extra_body: dict[str, Any],
+        model: str,
+        learned: Learned,
+        output: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
+        settings = self._settings
         host = urlsplit(settings.openai_base_url).hostname or ""
         is_official = host == _OFFICIAL_HOST
         demanded = set(learned)
         if _has_reasoning_content(request.messages):
             demanded.add("reasoning_content")
-        if isinstance(thinking := extra_body.get("thinking"), dict):
-            if thinking.get("type") == "enabled":
-                demanded.add("reasoning_content")
-            request, extra_body = fit_thinking(request, extra_body, is_signed=False)
+        family = self._family(request.model_id)
+        thinking = extra_body.get("thinking", self._extra_body.get("thinking"))
+        kind = thinking.get("type") if isinstance(thinking, dict) else None
+        if kind == "enabled" or (family.echoes and kind != "disabled" and (family.thinks or request.reasoning)):
+            demanded.add("reasoning_content")
         encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
         is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))
-        return "/chat/completions", {
+        return {
             "model": model,
             "messages": [
                 *([{"role": "system", "content": request.system}] if request.system else ()),
@@ -397,6 +489,13 @@ class OpenAIProvider(HttpProvider):
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": request.temperature,
+            "top_p": request.top_p,
+            "stop": request.stop,
+            "seed": request.seed,
+            "presence_penalty": request.presence_penalty,
+            "frequency_penalty": request.frequency_penalty,
+            "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
+            "response_format": _response_format(output),
             "max_completion_tokens" if is_official else "max_tokens": request.max_tokens,
             **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
             **extra_body,

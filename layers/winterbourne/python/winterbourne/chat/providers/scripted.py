@@ -4,7 +4,7 @@ A table, `scripted.toml`, says which words call which tool with which arguments,
 run in parallel, their arguments streamed in pieces as real models do, and the answer comes word by word at a set pace.
 Some phrases trigger what tests and demos need: `count to 500` gives a long answer, `think` adds reasoning,
 `fail halfway` raises the error of an overloaded provider in mid-answer, and the name of any tool makes it call that
-tool.
+tool. An answer by a JSON schema is an example of it. Nothing is sampled, so that options about that change nothing.
 """
 
 import asyncio
@@ -12,13 +12,14 @@ import contextlib
 import itertools
 import re
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import msgspec
 import orjson
 
+from winterbourne.chat.core.capabilities import BASIC_OPTIONS, Capabilities
 from winterbourne.chat.core.events import (
     ModelEvent,
     ReasoningDelta,
@@ -116,6 +117,7 @@ _THINK: Final = re.compile(r"\bthink\b", re.IGNORECASE)
 _FAIL: Final = re.compile(r"\bfail halfway\b", re.IGNORECASE)
 _SIGNS: Final = str.maketrans({"\N{MULTIPLICATION SIGN}": "*", "\N{DIVISION SIGN}": "/", "^": "**"})
 _ARGUMENTS_DELTA_CHARS: Final = 8
+_OPTIONS: Final = BASIC_OPTIONS | {"top_p", "stop", "seed", "presence_penalty", "frequency_penalty"}
 
 
 def make(settings: ModelSettings) -> "ScriptedProvider":
@@ -135,6 +137,11 @@ class ScriptedProvider:
 
     def __init__(self, words_per_second: float = 0) -> None:
         self._pause_s = 1 / words_per_second if words_per_second else 0.0
+
+    def capabilities(self, model_id: str) -> Capabilities:
+        """What the script takes, whatever the model is called: it can think, or not."""
+        del model_id
+        return Capabilities(options=_OPTIONS, image_urls=True, schema=True, reasoning=("none", "high"))
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn, one word or one piece of arguments per batch.
@@ -157,16 +164,22 @@ def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
     earlier = [call for turn in request.messages if isinstance(turn, AssistantMessage) for call in turn.tool_calls]
     wanted = [] if results else _wanted_calls(prompt, earlier)
     calls = [] if results else _allowed_calls(request, prompt, wanted, first_number=len(earlier) + 1)
-    if results:
+    if results and not request.output:
         answer = _tell(earlier, results)
     elif calls:
         answer = "Let me look that up.\n\n"
+    elif request.output:
+        schema, answer = request.output.schema or {"type": "object"}, ""
+        with contextlib.suppress(RecursionError):  # it leads back to itself
+            answer = orjson.dumps(_example(schema, schema, prompt)).decode()
     elif count := _COUNT.search(prompt):
         answer = " ".join(str(number) for number in range(1, int(count[1]) + 1))
     elif missing := sorted({tool for tool, _ in wanted}):
         answer = f"For that I would need {', '.join(missing)}, which I was not given."
     else:
         answer = _greet({tool.name for tool in request.tools})
+    for text in request.stop or ():
+        answer = answer.partition(text)[0]
     yield from _batches(request, prompt, answer, calls)
 
 
@@ -181,7 +194,7 @@ def _batches(
     request: ModelRequest, prompt: str, answer: str, calls: Sequence[ToolCall]
 ) -> Iterator[Sequence[ModelEvent]]:
     pieces: list[ModelEvent] = []
-    if _THINK.search(prompt):
+    if _THINK.search(prompt) if request.reasoning is None else request.reasoning != "none":
         pieces += (ReasoningDelta(word) for word in _WORD.findall("The script says what to answer."))
         pieces.append(ReasoningEnded())
     pieces += (TextDelta(word) for word in _WORD.findall(answer))
@@ -229,18 +242,32 @@ def _allowed_calls(
     return [ToolCall(f"call_{number}", *call) for number, call in enumerate(texts, first_number)]
 
 
-def _example_arguments(tool: ToolSchema, prompt: str) -> Arguments:
+def _example_arguments(tool: ToolSchema, prompt: str) -> Any:
     """Values for the required arguments of a tool that has no row in the table."""
-    properties: Any = tool.parameters.get("properties", {})
-    required: Any = tool.parameters.get("required", [])
-    number = re.search(r"\d+", prompt.partition(tool.name)[2]) or re.search(r"\d+", prompt)
-    count = int(number[0]) if number else 1
-    examples = {"integer": count, "number": count, "boolean": True, "array": [], "object": {}}
-    schemas = {name: properties.get(name, {}) for name in required}
-    return {
-        name: schema["enum"][0] if "enum" in schema else examples.get(schema.get("type", ""), prompt)
-        for name, schema in schemas.items()
-    }
+    text = prompt.partition(tool.name)[2]
+    number = re.search(r"\d+", text) or re.search(r"\d+", prompt)
+    return _example({**tool.parameters, "type": "object"}, tool.parameters, prompt, int(number[0]) if number else 1)
+
+
+def _example(schema: Any, root: dict[str, Any], prompt: str, number: int = 1) -> Any:
+    """A value by a schema: the first of several, required properties only, texts that repeat the prompt."""
+    example = partial(_example, root=root, prompt=prompt, number=number)
+    schema = schema if isinstance(schema, dict) else {}
+    if "$ref" in schema:
+        kind, _, name = schema["$ref"].removeprefix("#/").partition("/")
+        return example(root.get(kind, {}).get(name, {}))
+    if variants := schema.get("enum") or [schema[key] for key in ("const",) if key in schema]:
+        return variants[0]
+    if schemas := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
+        return example(schemas[0])
+    properties = schema.get("properties", {})
+    match schema.get("type", ""):
+        case "object":
+            return {name: example(properties.get(name, {})) for name in schema.get("required", ())}
+        case "array":
+            return [example(schema.get("items", {}))] * min(schema.get("minItems", 0), 9)
+        case kind:
+            return {"integer": number, "number": number, "boolean": True, "null": None}.get(str(kind), prompt)
 
 
 def _tool_call_batches(call: ToolCall) -> Iterator[Sequence[ModelEvent]]:

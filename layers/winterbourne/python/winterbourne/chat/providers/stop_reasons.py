@@ -18,7 +18,7 @@ _NAMES: Final[dict[StopReason, str]] = {
     "max_tokens": """
         length max_tokens model_length max_length max_output_tokens token_limit context_length context_window
         context_length_exceeded model_context_window_exceeded max_new_tokens max_completion_tokens
-        token_limit_reached max_tokens_reached truncated
+        token_limit_reached max_tokens_reached max_messages truncated
     """,
     "content_filter": """
         content_filter content_filtered safety image_safety recitation image_recitation

@@ -5,11 +5,19 @@ from typing import Any, Final
 
 import msgspec
 
-from winterbourne.chat.core.messages import ChatRequest, Text, UserMessage
+from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.formats.ag_ui.approvals import ResumeEntry, decode_decisions
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
-from winterbourne.chat.formats.base import ClientTool, Format, Id, ResumedAnswer, encode_text_error
+from winterbourne.chat.formats.base import (
+    CamelOptions,
+    ClientTool,
+    Format,
+    Id,
+    ResumedAnswer,
+    camel_case,
+    encode_text_error,
+)
 from winterbourne.chat.formats.repair import convert_body
 
 __all__ = ["FORMAT"]
@@ -27,13 +35,8 @@ class _Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     tools: tuple[ClientTool, ...] = ()
     context: tuple[_Context, ...] = ()
     resume: tuple[ResumeEntry, ...] | None = None
+    forwarded_props: CamelOptions | None = None
     protocol_version: Any = None
-
-
-def _context_messages(context: tuple[_Context, ...]) -> tuple[UserMessage, ...]:
-    """The client's context as one user message: it comes from the user's side, with the user's authority only."""
-    lines = [f"{entry.description}: {entry.value}" for entry in context]
-    return (UserMessage((Text("\n".join(lines)),)),) if lines else ()
 
 
 def _knows_1_0(protocol_version: Any) -> bool:
@@ -42,20 +45,30 @@ def _knows_1_0(protocol_version: Any) -> bool:
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
-    """Decode a run request; its `tools` are the client's own. One without messages asks for the thread as it is."""
+    """Decode a run request; its `tools` are the client's own. One without messages asks for the thread as it is.
+
+    Of `forwardedProps`, the model's options are read.
+    """
+    if not isinstance(body.get("forwardedProps"), dict):  # whatever an application sends
+        body = {**body, "forwardedProps": None}
     decoded = convert_body(body, _Body, AgUiMessage)
-    context = _context_messages(decoded.context if decoded.messages else ())
     chat_request = ChatRequest(
-        messages=(*context, *decode_history(decoded.messages)),
+        messages=tuple(decode_history(decoded.messages)),
+        context="\n".join(f"{entry.description}: {entry.value}" for entry in decoded.context),
         conversation_id=decoded.thread_id,
         reconnects=bool(decoded.thread_id) and not decoded.messages and not decoded.resume,
         client_tools=tuple(tool.schema() for tool in decoded.tools),
+        **(decoded.forwarded_props or CamelOptions()).options(),
         approvals="form",
         decisions=decode_decisions(decoded.resume or ()),
         retractable="everything",
     )
     knows_1_0 = _knows_1_0(decoded.protocol_version)
     return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id, knows_1_0, shown=body["messages"])
+
+
+def _field_of(option: str) -> str:
+    return f"forwardedProps.{camel_case(option)}"
 
 
 def _resume(answer: ResumedAnswer) -> AgUiEncoder:
@@ -65,5 +78,5 @@ def _resume(answer: ResumedAnswer) -> AgUiEncoder:
     return encoder
 
 
-FORMAT: Final = Format("/agui", decode, encode_text_error, resume=_resume, shows_history=True)
+FORMAT: Final = Format("/agui", decode, encode_text_error, resume=_resume, field_of=_field_of, shows_history=True)
 """AG-UI over server-sent events."""

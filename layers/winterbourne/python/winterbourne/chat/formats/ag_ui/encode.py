@@ -170,8 +170,9 @@ class AgUiEncoder(sse.SseEncoder):
             outcome["pendingToolCallIds"] = self._pending_calls
         if self._asked:
             outcome = {"type": "interrupt", "interrupts": [*map(encode_interrupt, self._asked.values())]}
-        usage = {"usage": [encode_usage(event.usage)]}
-        return self._run_finished({"outcome": outcome, "result": {"stopReason": event.stop_reason}, **usage})
+        usage, result = encode_usage(event.usage), {"stopReason": event.stop_reason}
+        told = {"cost": usage["cost"]} if "cost" in usage else {}  # clients drop what they do not know of `usage`
+        return self._run_finished({"outcome": outcome, "result": result | told, "usage": [usage]})
 
     def _show_anew(self) -> bytes:
         """All that the client is to have: without what was taken back, or a call that was dropped."""

@@ -10,12 +10,12 @@ from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_decisions, decode_history
 from winterbourne.chat.formats.base import (
+    CamelOptions,
     Format,
     Id,
-    MaxTokens,
-    ModelOptions,
     ResumedAnswer,
     ToolName,
+    camel_case,
     encode_text_error,
 )
 from winterbourne.chat.formats.repair import convert_body
@@ -33,10 +33,9 @@ class _Tool(msgspec.Struct, frozen=True):
     description: str | None = None
 
 
-class _Body(ModelOptions, frozen=True, kw_only=True, rename="camel"):
+class _Body(CamelOptions, frozen=True, kw_only=True, rename="camel"):
     messages: tuple[UIMessage, ...]
     id: Id = ""
-    max_tokens: MaxTokens | None = None  # in camel case, as the fields of this body are
     system: str | None = None
     tools: dict[ToolName, _Tool] | None = None
     store: bool = False
@@ -80,8 +79,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
         regenerate=regenerate,
         system=decoded.system,
         model_id=decoded.model,
-        temperature=decoded.temperature,
-        max_tokens=decoded.max_tokens,
+        **decoded.options(),
         client_tools=tuple(ToolSchema(name, t.description or "", t.parameters) for name, t in tools.items()),
         approvals="yes_or_no" if decoded.approvals else "none",
         decisions=tuple(decode_decisions(body["messages"][-1].get("parts"))) if continued else (),
@@ -97,5 +95,5 @@ def _resume(answer: ResumedAnswer) -> AiSdkEncoder:
     return AiSdkEncoder(answer.client_tools, can_ask, can_retract)
 
 
-FORMAT: Final = Format("/api/chat", decode, encode_text_error, resume=_resume)
+FORMAT: Final = Format("/api/chat", decode, encode_text_error, resume=_resume, field_of=camel_case)
 """AI SDK UI message stream."""

@@ -59,6 +59,11 @@ class _Body(ModelOptions, frozen=True, kw_only=True):
     regenerate: bool = False
     system: str | None = None
     tool_choice: ToolChoice = TOOL_CHOICE_AUTO
+    schema: dict[str, Any] | None = None
+
+
+def _field_of(option: str) -> str:
+    return "schema" if option == "output" else option
 
 
 def _decode_message(message: _Message) -> Message:
@@ -102,8 +107,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
         regenerate=decoded.regenerate,
         system=decoded.system,
         model_id=decoded.model,
-        temperature=decoded.temperature,
-        max_tokens=decoded.max_tokens,
+        **decoded.options(),
         tool_choice=decoded.tool_choice,
         approvals="form" if decoded.approvals else "none",
         decisions=decoded.decisions,
@@ -116,5 +120,5 @@ def _resume(answer: ResumedAnswer) -> NativeEncoder:
     return NativeEncoder(can_retract=answer.retractable == "everything")
 
 
-FORMAT: Final = Format("/chat", decode, encode_json_error, resume=_resume, numbers_frames=True)
+FORMAT: Final = Format("/chat", decode, encode_json_error, resume=_resume, field_of=_field_of, numbers_frames=True)
 """The native format."""

@@ -71,6 +71,8 @@ class _Assistant(msgspec.Struct, frozen=True, tag="assistant", tag_field="role")
     thinking_blocks: tuple[_ThinkingBlock, ...] | None = None
     reasoning_details: list[Any] | None = None
     extra_content: dict[str, Any] | None = None
+    reasoning_items: list[Any] | None = None
+    phase: str | None = None
     tool_calls: tuple[_ToolCall, ...] | None = None
     function_call: Function | None = None  # before there were tools
 
@@ -118,7 +120,7 @@ def _user_parts(content: str | tuple[TextPart | _ImagePart, ...]) -> Iterator[Us
             yield Text(part.text)
 
 
-_TURN_FIELDS: Final = ("reasoning_details", "extra_content")
+_TURN_FIELDS: Final = ("reasoning_details", "extra_content", "reasoning_items", "phase")
 _CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
 
 

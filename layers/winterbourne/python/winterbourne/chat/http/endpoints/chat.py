@@ -6,7 +6,7 @@ Orchestrates only: independent of the wire format, the model's vendor and the st
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -15,23 +15,23 @@ import msgspec
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.conversation import Conversation, Tools
-from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import ChatRequest, Message, without_opaque_data
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.core.supervisor import EventWriter, supervise
-from winterbourne.chat.core.usage import estimate_input
+from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.request import invalid_shape
 from winterbourne.chat.http.service import RequestContext
 from winterbourne.chat.http.titles import Titles
+from winterbourne.chat.http.usage_meter import TOKEN_METRICS, UsageMeter
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import ModelSettings, RequestSettings, StreamSettings
 from winterbourne.chat.storage.base import WAIT_TIMEOUT_S, time_limit
 from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
-from winterbourne.chat.storage.rate_limits import RateLimiter, TokenReservation
+from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.storage.stream_log import LoggedAnswer
 
@@ -56,9 +56,11 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         tools: The tools the model may call.
         conversations: Stores the conversations.
         rate_limiter: Enforces each caller's limits.
+        prices: What models cost.
         stop_signals: Delivers stop requests.
         streams: Sends an answer again to a client that reconnects.
         titles: Names the conversations; None if their titles are the beginnings of their first questions.
+        context: What the model is told in each request, after all that is cached; a function of the caller's id.
     """
 
     request_settings: RequestSettings
@@ -70,9 +72,11 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     tools: Tools
     conversations: ConversationStore
     rate_limiter: RateLimiter
+    prices: Prices
     stop_signals: StopSignals
     streams: StreamEndpoint
     titles: Titles | None = None
+    context: Callable[[str], str] | None = None
 
     async def handle(self, wire_format: Format, context: RequestContext) -> None:
         """Answer one chat request in the given wire format.
@@ -93,21 +97,22 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         is_logged = request.store or bool(request.conversation_id)
         conversation_id = request.conversation_id or f"c_{uuid.uuid4().hex}"
         message_id = request.message_id or f"m_{uuid.uuid4().hex}"
-        request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id)
+        told = "\n\n".join(filter(None, (self.context and self.context(context.caller.id), request.context)))
+        request = msgspec.structs.replace(request, conversation_id=conversation_id, message_id=message_id, context=told)
         log = self._open_log(request, context) if is_logged else None
         is_durable = isinstance(log, OpenConversation) or (is_logged and self.conversations.is_shared)
         on_disconnect = self.stream_settings.on_disconnect
         context.stream.outlives_reader = {"run": True, "cancel": False}.get(on_disconnect, is_durable)
-        usages: list[Usage] = []
         limiter = self.rate_limiter
-        reservation = limiter.token_reservation(context.caller.id) if limiter.is_needed else None
-        if reservation:
-            context.after_response.append(partial(_settle, reservation, context.caller, usages))
+        reservation = limiter.reservation(context.caller.id) if limiter.is_needed else None
+        meter = UsageMeter(self.provider, self.prices, reservation)
+        if meter.reservation:
+            context.after_response.append(partial(_settle, meter, context.caller))
         model = {"model": self.provider.name, "model_id": request.model_id or ""}
         context.record.fields.update(conversation_id=conversation_id, **model)
         if limiter.is_needed or isinstance(log, OpenConversation):
-            request = await self._admit(request, log, reservation, context)
-        await self._run_conversation(request, log, encoder, context, usages, reservation)
+            request = await self._admit(request, log, meter, context)
+        await self._run_conversation(request, log, encoder, context, meter)
 
     def _read(self, wire_format: Format, context: RequestContext) -> tuple[ChatRequest, Encoder]:
         """The request, decoded and checked, and what encodes its answer."""
@@ -119,8 +124,16 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             raise invalid_shape(error) from None
         if decoded.reconnects:
             return decoded, encoder
-        tools = self.tools.schemas
-        return check_request(decoded, limits, self.model_settings, tools, self.capabilities_of), encoder
+        request = check_request(
+            decoded,
+            limits,
+            self.model_settings,
+            self.tools.schemas,
+            self.capabilities_of,
+            field_of=wire_format.field_of,
+            limits_tokens=wire_format.limits_tokens,
+        )
+        return request, encoder
 
     def _open_log(self, request: ChatRequest, context: RequestContext) -> OpenConversation | LoggedAnswer:
         """Where the answer is logged: in its conversation if that is kept."""
@@ -133,14 +146,13 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         self,
         request: ChatRequest,
         log: OpenConversation | LoggedAnswer | None,
-        reservation: TokenReservation | None,
+        meter: UsageMeter,
         context: RequestContext,
     ) -> ChatRequest:
         """All of the store that the first byte waits for: limits, and the messages of a kept conversation."""
         async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):
             await self.rate_limiter.count_request(context.caller.id)
-            if reservation:
-                await reservation.extend(_estimate_turn(self._first_turn(request)))
+            await meter.reserve(self._first_turn(request))
             if not isinstance(log, OpenConversation):
                 return request
             await log.start()
@@ -148,8 +160,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
 
     def _first_turn(self, request: ChatRequest) -> ModelRequest:
         """What the model is sent first, without the messages of a stored conversation."""
-        tools, system = (*self.tools.schemas, *request.client_tools), request.system or ""
-        return ModelRequest(messages=request.messages, tools=tools, system=system, max_tokens=request.max_tokens)
+        tools, limit = (*self.tools.schemas, *request.client_tools), request.max_tokens
+        system, model_id = request.system or "", request.model_id or ""
+        return ModelRequest(messages=request.messages, tools=tools, system=system, model_id=model_id, max_tokens=limit)
 
     def _remaining_s(self, context: RequestContext) -> float:
         """Seconds until the terminal event must be sent."""
@@ -161,10 +174,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         log: OpenConversation | LoggedAnswer | None,
         encoder: Encoder,
         context: RequestContext,
-        usages: list[Usage],
-        reservation: TokenReservation | None,
+        meter: UsageMeter,
     ) -> None:
-        """Run the conversation under supervision; append each turn's usage to `usages`, even if a later turn fails."""
+        """Run the conversation under supervision; the meter has each turn's usage, even if a later turn fails."""
         settings, caller_id, request_id = self.stream_settings, context.caller.id, context.lambda_context.aws_request_id
         append = log.append if isinstance(log, OpenConversation) else None
         if self.titles and isinstance(log, OpenConversation):
@@ -180,13 +192,15 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             provider=self.provider,
             tools=self.tools,
             emit=writer.emit,
-            on_usage=usages.append,
-            before_turn=partial(_reserve, reservation, usages) if reservation else None,
+            on_usage=meter.usages.append,
+            price=self.prices.priced,
+            before_turn=partial(_reserve, meter) if meter.reservation else None,
             on_message=_log_messages(request, append, context.record) if self.log_messages else append,
             max_turns=settings.max_turns,
             deadline=deadline,
             request_id=request_id,
             caller_id=caller_id,
+            is_named=log is not None,
             log_fields=context.record.fields,
             called_tools=context.record.tools,
         )
@@ -194,38 +208,27 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         interval_s, run = settings.heartbeat_interval, conversation.run()
         try:
             await supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
-        finally:  # the sum of all turns
-            input_tokens, output_tokens = sum(used.input for used in usages), sum(used.output for used in usages)
-            context.record.fields["turns"] = len(usages)
-            context.record.measurements += [("InputTokens", input_tokens, ""), ("OutputTokens", output_tokens, "")]
+        finally:
+            context.record.fields["turns"] = len(meter.usages)
+            for metric, name in TOKEN_METRICS:
+                context.record.measurements.append((metric, sum(getattr(used, name) for used in meter.usages), ""))
 
 
-async def _reserve(reservation: TokenReservation, usages: Sequence[Usage], request: ModelRequest) -> None:
-    """Reserve tokens for the next turn. An answer that has begun is not broken off because the store is unavailable."""
-    used = _total(usages)
+async def _reserve(meter: UsageMeter, request: ModelRequest) -> None:
+    """Reserve for the next turn. An answer that has begun is not broken off because the store is unavailable."""
     try:
         async with time_limit():
-            await reservation.extend(used + _estimate_turn(request), used)
+            await meter.reserve(request)
     except StorageUnavailable:
         _LOGGER.warning("no tokens could be reserved for the next turn")
 
 
-async def _settle(reservation: TokenReservation, caller: Caller, usages: Sequence[Usage], until: float) -> None:
-    tokens = _total(usages)
+async def _settle(meter: UsageMeter, caller: Caller, until: float) -> None:
     try:
         async with asyncio.timeout_at(until):
-            await reservation.settle(tokens)
+            await meter.settle()
     except (StorageUnavailable, TimeoutError):
-        _LOGGER.warning("%d tokens used by %s were not counted", tokens, caller.name)
-
-
-def _estimate_turn(request: ModelRequest) -> int:
-    """The most tokens that a model turn uses."""
-    return estimate_input(request) + (request.max_tokens or 0)
-
-
-def _total(usages: Sequence[Usage]) -> int:
-    return sum(used.input + used.output for used in usages)
+        _LOGGER.warning("%d tokens used by %s were not counted", meter.used.tokens, caller.name)
 
 
 def _log_messages(request: ChatRequest, append: Save | None, record: telemetry.RequestRecord) -> Save:

@@ -27,11 +27,13 @@ class ChatsEndpoint(msgspec.Struct, frozen=True):
         conversations: Stores the conversations.
         tools: The server's tools.
         encode_history: Encodes a conversation's messages.
+        show: A message as it is shown.
     """
 
     conversations: ConversationStore
     tools: Tools
     encode_history: EncodeHistory
+    show: Callable[[Message], Message] = lambda message: message
 
     async def list_page(self, context: RequestContext) -> None:
         """Send one page of the caller's conversations, newest first; the query is as for `/conversations`.
@@ -53,5 +55,5 @@ class ChatsEndpoint(msgspec.Struct, frozen=True):
             async with time_limit():
                 summary, messages = await self.conversations.get(context.caller.id, chat_id)
             title = summary.title
-        shown = self.encode_history(messages, {tool.name for tool in self.tools.schemas})
+        shown = self.encode_history(map(self.show, messages), {tool.name for tool in self.tools.schemas})
         await reply_json(context.stream, {"id": chat_id, "title": title, "messages": shown})

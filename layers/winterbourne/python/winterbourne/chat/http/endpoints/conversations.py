@@ -4,11 +4,13 @@ A caller reaches only their own; `ConversationStore` and `StopSignals` enforce t
 """
 
 import base64
+from collections.abc import Callable
 from typing import Annotated, Final, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from winterbourne.chat.core.messages import Message
 from winterbourne.chat.core.title import MAX_TITLE_CHARS, single_line
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.service import RequestContext, reply, reply_json
@@ -33,11 +35,13 @@ class ConversationsEndpoint(msgspec.Struct, frozen=True):
         conversations: Stores the conversations.
         stop_signals: Delivers stop requests.
         request_settings: The limits of a request.
+        show: A message as it is shown.
     """
 
     conversations: ConversationStore
     stop_signals: StopSignals
     request_settings: RequestSettings = RequestSettings()
+    show: Callable[[Message], Message] = lambda message: message
 
     async def list_page(self, context: RequestContext) -> None:
         """Send one page of the caller's conversations, newest first.
@@ -54,7 +58,7 @@ class ConversationsEndpoint(msgspec.Struct, frozen=True):
         """Send one conversation with its messages."""
         async with time_limit():
             summary, messages = await self.conversations.get(context.caller.id, context.path_params["id"])
-        await reply_json(context.stream, msgspec.structs.asdict(summary) | {"messages": messages})
+        await reply_json(context.stream, msgspec.structs.asdict(summary) | {"messages": [*map(self.show, messages)]})
 
     async def rename(self, context: RequestContext) -> None:
         """Give one conversation the `title` in the body, and send what is shown of it then.
