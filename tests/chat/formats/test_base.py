@@ -122,7 +122,7 @@ def test_an_option_is_named_as_the_client_sends_it(wire_format: Format, fields: 
         *((ag_ui.FORMAT, {"forwardedProps": said}) for said in ({"topP": 1.5}, {"stop": ""}, {"schema": "x"})),
         *((openai.FORMAT, said) for said in ({"top_p": 1.5}, {"stop": [""]}, {"seed": "x"}, {"presence_penalty": 3})),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "path", str(value)),
 )
 def test_an_option_beyond_what_any_provider_takes_is_rejected(wire_format: Format, said: dict[str, object]) -> None:
     outcome = attempt(lambda: read(wire_format, {"messages": [MESSAGE], **said}))
