@@ -122,6 +122,8 @@ class Stack:
             "Join": lambda parts: parts[0].join(self.value(parts[1])),
             "Or": lambda any_of: any(self.value(any_of)),
             "Not": lambda one: not self.value(one[0]),
+            "Select": lambda choice: self.value(choice[1])[int(choice[0])],
+            "Split": lambda parts: str(self.value(parts[1])).split(parts[0]),
             "Sub": lambda text: self._substituted(*(text if isinstance(text, list) else (text, {}))),
         }
         return calls[function](argument)

@@ -27,7 +27,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 
-__all__ = ["BAD_TEXT", "any_text", "batches", "conversations", "histories", "json_texts", "json_values"]
+__all__ = ["BAD_TEXT", "any_text", "batches", "conversations", "histories", "json_texts", "json_values", "retracting"]
 
 BAD_TEXT = '\ud83d \x00\x1f\x7f\u2028\u2029\ufeff"\\</script>\r\n\r\ndata: [DONE]\n\n\U0001f600 \udc00'
 """A lone high and a lone low surrogate, controls, line ends of every kind, and text that looks like SSE frames."""
@@ -97,6 +97,19 @@ def conversations(draw: st.DrawFn, client_tools: Sequence[str] = (), *, decides:
             return _maybe_truncated(draw, [*events, e.ConversationEnded("tool_calls", usage, turn)])
     reason = draw(st.sampled_from([r for r in get_args(e.StopReason) if r != "tool_calls"]))
     return _maybe_truncated(draw, [*events, e.ConversationEnded(reason, usage, turns)])
+
+
+@st.composite
+def retracting(draw: st.DrawFn, events: Sequence[e.ChatEvent]) -> list[e.ChatEvent]:
+    """The same events, with a first try of a turn before it begins again, or of several."""
+    told: list[e.ChatEvent] = []
+    for event in events:
+        told.append(event)
+        if isinstance(event, e.TurnStarted) and draw(st.booleans()):
+            said = draw(_model_events([("lost_0", "get_weather"), ("lost_1", "ünï")]))
+            ready = next((at for at, one in enumerate(said) if isinstance(one, e.ToolCallReady)), len(said))
+            told += [*said[: draw(st.integers(0, ready))], e.TurnRetracted("openai:gpt")]
+    return told
 
 
 def _maybe_truncated(draw: st.DrawFn, events: list[e.ChatEvent]) -> list[e.ChatEvent]:

@@ -186,7 +186,10 @@ class TestStarting:
             ("STORE=fiel:x", "STORE: expected one of memory, file, dynamodb"),
             ("AUTH=maybe", "AUTH: expected one of api_key, jwt, iam, none"),
             ("AUTH=jwt", "AUTH=jwt needs JWT_ISSUER and JWT_AUDIENCE"),
-            ("MODEL_PROVIDER=openai", "OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead"),
+            (
+                "MODEL_PROVIDER=openai",
+                "OPENAI_API_KEY: needed for api.openai.com; on AWS set MODEL_API_KEY_SECRET_ARN instead",
+            ),
         ],
     )
     def test_with_a_wrong_setting_is_one_line_that_names_it(self, tmp_path: Path, wrong: str, sentence: str) -> None:

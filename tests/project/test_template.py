@@ -21,6 +21,7 @@ from tests.artifact import BIN
 from tests.stack import ROOT, Stack, source
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.providers import bedrock
+from winterbourne.chat.providers.provider_config import parse_guardrail
 from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.chat.storage import dynamodb, stop_signals
@@ -198,6 +199,13 @@ class TestSettings:
         read = settings_of(Stack(Settings=";".join(f"{n}={v.replace(';', ';;')}" for n, v in values.items()))).values()
         assert {name: str(read[name]).lower() for name in values} == values
 
+    @pytest.mark.parametrize("provider", ["openai", "anthropic", "bedrock"])
+    def test_the_base_url_is_that_of_the_chosen_provider_and_no_fallbacks(self, provider: str) -> None:
+        url = "https://models.example/v1"
+        environ = variables(Stack(ModelProvider=provider, ModelBaseUrl=url))
+        given = {name for name, value in environ.items() if value == url}
+        assert given == {f"{provider.upper()}_BASE_URL"}
+
     def test_of_the_tool_worker_are_its_own(self) -> None:
         stack = Stack(ToolWorkerMemorySize="1024", ToolWorkerSettings="TOOL_CONCURRENCY=3", Settings="MAX_TURNS=4")
         worker_settings = settings_of(stack, "ToolWorkerFunction")
@@ -301,6 +309,29 @@ class TestPermissions:
         unpack_settings(environ)
         readable = [s["Resource"] for s in statements(stack) if "ssm:GetParameter" in s["Action"]]
         assert readable == [[environ[name]]]
+
+    def test_the_keys_of_fallbacks_can_be_read_where_their_parameters_name_them(self) -> None:
+        names = ["OpenAiApiKeySecretArn", "AnthropicApiKeySecretArn"]
+        for chosen in (names, names[:1], names[1:]):
+            stack = Stack(**dict.fromkeys(chosen, OTHER_SECRET))
+            readable = [s["Resource"] for s in statements(stack) if "ssm:GetParameter" in s["Action"]]
+            assert readable == [[OTHER_SECRET] * len(chosen)]
+        model = settings_of(Stack(OpenAiApiKeySecretArn=SECRET, AnthropicApiKeySecretArn=OTHER_SECRET)).model
+        assert (model.openai_api_key_secret_arn, model.anthropic_api_key_secret_arn) == (SECRET, OTHER_SECRET)
+
+    def test_bedrock_may_be_called_as_a_fallback_for_the_models_that_are_named(self) -> None:
+        named = {"ModelProvider": "anthropic", "ModelApiKeySecretArn": SECRET, "BedrockModels": "*anthropic.claude-*"}
+        stack = Stack(**named, ModelFallback="bedrock:global.anthropic.claude-haiku-4-5")
+        assert settings_of(stack).model.model_fallback == "bedrock:global.anthropic.claude-haiku-4-5"
+        allowed = next(s for s in statements(stack) if s["Action"] == "bedrock:InvokeModelWithResponseStream")
+        assert any(resource.endswith("foundation-model/*anthropic.claude-*") for resource in allowed["Resource"])
+
+    def test_only_the_named_guardrail_may_be_applied(self, stack: Stack) -> None:
+        assert "bedrock:ApplyGuardrail" not in json.dumps(statements(stack))
+        guarded = Stack(BedrockGuardrail="g1x2:7:async")
+        (allowed,) = [s for s in statements(guarded) if s["Action"] == "bedrock:ApplyGuardrail"]
+        assert allowed["Resource"] == "arn:aws:bedrock:eu-central-1:123456789012:guardrail/g1x2"
+        assert parse_guardrail(settings_of(guarded).model.bedrock_guardrail)
 
     def test_the_tool_worker_may_read_the_secrets_that_are_named_for_it(self) -> None:
         stack = Stack(ToolWorkerMemorySize="1024", ToolWorkerSecretArns=SECRET)

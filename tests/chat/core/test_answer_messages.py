@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from tests.chat.conversations import conversations
+from tests.chat.conversations import conversations, retracting
 from winterbourne.chat.core import events as e
-from winterbourne.chat.core.answer_messages import continued_turns, events_of, messages_of
+from winterbourne.chat.core.answer_messages import continued_turns, events_of, messages_of, without_retracted
 from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT, normalize_history, undecided_result
 from winterbourne.chat.core.messages import (
     Approval,
@@ -60,6 +60,14 @@ def test_events_of_them_are_those_of_the_same_messages(events: list[e.ChatEvent]
     again = messages_of(events_of(messages))
     assert texts(again) == texts(messages)
     assert [type(one) for one in again] == [type(one) for one in messages]
+
+
+@given(st.data())
+def test_what_was_taken_back_is_not_in_them(data: st.DataObject) -> None:
+    events = data.draw(conversations())
+    told = data.draw(retracting(events))
+    assert messages_of(told) == messages_of(events)
+    assert without_retracted(told) == events
 
 
 def texts(messages: list[Message]) -> list[object]:

@@ -32,6 +32,7 @@ from winterbourne.chat.core.events import (
     ToolFinished,
     ToolStarted,
     TurnEnded,
+    TurnRetracted,
     TurnStarted,
     Usage,
 )
@@ -766,6 +767,56 @@ class TestFailedTurn:
             await task
         assert provider.open == 0
         assert emitted[-1] == ToolFinished("a", "sleep", "cancelled", 0, error="cancelled")
+
+
+class TestATurnThatIsBegunAnew:
+    """By another model, because the first one failed: what it had said is void."""
+
+    LOST: tuple[Step, ...] = ([TextDelta("x" * 40)], [TurnRetracted("openai:gpt")])
+
+    async def test_is_kept_as_it_was_in_the_end(self) -> None:
+        stored: list[Message] = []
+        ended = TurnEnded("stop", Usage(2, 3), "anthropic:claude")
+        provider = FakeProvider([*self.LOST, [TextDelta("hi")], [ended]])
+        chat = conversation(RecordingEmit(), provider, stored.append)
+        await chat.run()
+        (turn,) = stored
+        assert isinstance(turn, AssistantMessage)
+        assert (turn.text, turn.incomplete) == ("hi", False)
+        assert chat.log_fields["answered_by"] == "anthropic:claude"
+
+    async def test_costs_what_both_have_received(self) -> None:
+        emitted, usages = RecordingEmit(), list[Usage]()
+        provider = FakeProvider([*self.LOST, *answer("hi")])
+        await conversation(emitted, provider, on_usage=usages.append).run()
+        lost, used = usages
+        assert (lost.output, used) == (10, Usage(2, 3))
+        assert emitted[-1] == ConversationEnded("stop", Usage(lost.input + 2, 13), 1)
+
+    async def test_is_charged_once_if_nothing_comes_after_it(self) -> None:
+        usages: list[Usage] = []
+        provider = FakeProvider([*self.LOST, ModelBusy("busy")])
+        with pytest.raises(ModelBusy):
+            await conversation(RecordingEmit(), provider, on_usage=usages.append).run()
+        assert [used.output for used in usages] == [10]
+
+    async def test_is_charged_as_one_if_its_model_itself_takes_it_back(self) -> None:
+        usages: list[Usage] = []
+        provider = FakeProvider([[TextDelta("x" * 40)], [TurnRetracted()], *answer("hi")])
+        await conversation(RecordingEmit(), provider, on_usage=usages.append).run()
+        assert usages == [Usage(2, 3)]
+
+    async def test_what_can_be_dropped_and_who_has_failed_is_told_to_the_provider_in_each_turn(self) -> None:
+        request = msgspec.structs.replace(REQUEST, retractable="everything")
+        provider = FakeProvider(calls_tools(("a", "sleep", "0")), answer("hi"))
+        await conversation(RecordingEmit(), provider, request=request).run()
+        first, second = provider.requests
+        first.failed.add("openai:gpt")
+        assert second.failed == {"openai:gpt"}
+        assert (first.retractable, second.retractable) == ("everything", "everything")
+        other = FakeProvider(answer("hi"))
+        await conversation(RecordingEmit(), other).run()
+        assert other.requests[0].failed == set()
 
 
 async def test_a_text_before_reasoning_that_is_cut_off_stays_before_it() -> None:

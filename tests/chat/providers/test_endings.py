@@ -118,7 +118,7 @@ class TestReasons:
             ("model_length", "max_tokens"),
             ("model_context_window_exceeded", "max_tokens"),
             ("SAFETY", "content_filter"),
-            ("guardrail_intervened", "content_filter"),
+            ("guardrail_intervened", "refusal"),
             ("refusal", "refusal"),
             ("never_heard_of", "stop"),
         ],

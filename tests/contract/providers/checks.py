@@ -565,6 +565,20 @@ def converse_shape(request: Request) -> str | None:
     return report.generate_report() if report.has_errors() else None
 
 
+def odd_guardrail(request: Request) -> str | None:
+    """The shape's validator looks at types alone, not at patterns and choices."""
+    config = request.body.get("guardrailConfig")
+    patterns = {
+        "guardrailIdentifier": r"[a-z0-9]+|arn:aws(-[^:]+)?:bedrock:[a-z0-9-]{1,20}:[0-9]{12}:guardrail/[a-z0-9]+",
+        "guardrailVersion": r"[1-9][0-9]{0,7}|DRAFT",
+        "streamProcessingMode": "sync|async",
+        "trace": "enabled|disabled|enabled_full",
+    }
+    values = {"streamProcessingMode": "sync", "trace": "disabled"} | (config or {})
+    names = (name for name, pattern in patterns.items() if not re.fullmatch(pattern, str(values.get(name, ""))))
+    return first(names) if config is not None else None
+
+
 def unknown_fields(known: Collection[str]) -> Check:
     return lambda request: first(name for name in request.body if name not in known)
 

@@ -20,7 +20,7 @@ from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.override import override
 
-__all__ = ["CLIENTS", "Client", "Reply", "Talk"]
+__all__ = ["CLIENTS", "AgUiClient", "AiSdkClient", "Client", "Reply", "Talk"]
 
 MEASURE = {"type": "object", "properties": {"what": {"type": "string"}}}
 """The parameters of `measure`, a tool that the client runs."""
@@ -127,8 +127,12 @@ class NativeClient(Client):
     @override
     def read(self, response: RecordedResponse) -> Reply:
         frames = response.frames
-        text = "".join(frame["delta"] for frame in frames if frame["type"] == "content")
-        last = frames[-1]
+        turns = [""]
+        for frame in frames:
+            if frame["type"] in {"turn", "retract"}:
+                turns = [*turns[: -1 if frame["type"] == "retract" else None], ""]
+            turns[-1] += frame["delta"] if frame["type"] == "content" else ""
+        text, last = "".join(turns), frames[-1]
         if text:
             self.history.append({"role": "assistant", "content": text})
         return Reply(200, text, is_whole=last["type"] == "done", error=last.get("message", ""))
@@ -211,12 +215,14 @@ class AiSdkClient(Client):
             self.history.pop()
         return reply
 
-    def _read_chunk(  # noqa: C901 - one case for each chunk
+    def _read_chunk(  # noqa: C901, PLR0912 - one case for each chunk
         self, chunk: Any, parts: list[Any], open_parts: dict[str, Any], reply: Reply
     ) -> None:
         match chunk["type"].split("-"):
             case ["start", "step"]:
                 parts.append({"type": "step-start"})
+            case ["reset", "step"]:
+                del parts[max(at for at, part in enumerate(parts) if part["type"] == "step-start") + 1 :]
             case ["text" | "reasoning" as kind, "start"]:
                 open_parts[chunk["id"]] = part = {"type": kind, "text": "", "state": "streaming"}
                 parts.append(part)
@@ -224,8 +230,11 @@ class AiSdkClient(Client):
                 open_parts[chunk["id"]]["text"] += chunk["delta"]
             case ["text" | "reasoning", "end"]:
                 open_parts[chunk["id"]]["state"] = "done"
+            case ["tool", "input", "start"]:
+                parts.append(_tool_part(chunk, "input-streaming"))
             case ["tool", "input", "available" | "error" as state]:
-                parts.append(_tool_part(chunk, "input-available" if state == "available" else "output-error"))
+                part = _tool_part(chunk, "input-available" if state == "available" else "output-error")
+                parts[:] = [each for each in parts if each.get("toolCallId") != chunk["toolCallId"]] + [part]
                 if not chunk.get("dynamic"):
                     reply.calls.append((chunk["toolCallId"], chunk["toolName"]))
             case ["tool", "output", "available"] if not chunk.get("preliminary"):
@@ -268,6 +277,7 @@ class AgUiClient(Client):
         offered = [{"name": name, "description": name, "parameters": schema} for name, schema in tools]
         ids = {"threadId": "t-1", "runId": self.new_id("run"), "protocolVersion": "1.0"}
         props = options.get("forwardedProps", {})
+        self._asked = len(self.history)
         return {**ids, "messages": self.history, "tools": offered, "context": [], "state": {}, "forwardedProps": props}
 
     @override
@@ -314,6 +324,11 @@ class AgUiClient(Client):
         self, one: Any, messages: dict[str, Any], answered: set[str], reply: Reply
     ) -> None:
         match one["type"]:
+            case "MESSAGES_SNAPSHOT":
+                self.history[:] = one["messages"]
+                messages.clear()
+                said = [each for each in self.history[self._asked :] if each["role"] == "assistant"]
+                reply.text = "".join(each.get("content") or "" for each in said)
             case "TEXT_MESSAGE_START":
                 self._message(messages, one["messageId"], "assistant")
             case "TEXT_MESSAGE_CONTENT":

@@ -6,9 +6,10 @@ It remembers what it gave out, such as signatures, and demands it back.
 import contextlib
 import itertools
 import json
+import math
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -21,7 +22,31 @@ from tests.contract.providers.rules import Refusal, refusals
 from tests.transcripts import event_stream_message
 from tests.upstream import Exchange, upstream
 
-__all__ = ["Answer", "ResponseEvents", "StrictProvider", "strict_providers"]
+__all__ = ["GUARDRAIL_TRACE", "Answer", "ResponseEvents", "StrictProvider", "strict_providers"]
+
+
+GUARDRAIL_TRACE: Mapping[str, Any] = {
+    "modelOutput": ["the secret course"],
+    "actionReason": "Guardrail blocked.",
+    "inputAssessment": {
+        "g1": {
+            "topicPolicy": {"topics": [{"name": "Smuggling", "type": "DENY", "action": "BLOCKED", "detected": True}]},
+            "wordPolicy": {"customWords": [{"match": "contraband", "action": "BLOCKED"}], "managedWordLists": []},
+            "contentPolicy": {"filters": [{"type": "INSULTS", "confidence": "LOW", "action": "NONE"}]},
+        }
+    },
+    "outputAssessments": {
+        "g1": [
+            {
+                "sensitiveInformationPolicy": {
+                    "piiEntities": [{"match": "ada@example.com", "type": "EMAIL", "action": "ANONYMIZED"}],
+                    "regexes": [{"name": "berth", "match": "B-12", "regex": "B-.*", "action": "BLOCKED"}],
+                }
+            }
+        ]
+    },
+}
+"""Of a guardrail that has found something: the words that it found are in `match` and `modelOutput`."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +58,14 @@ class Answer:
         calls: Name and arguments of each call; the arguments are JSON text, which may be broken.
         cut: Whether the connection breaks before the end.
         silent: Whether the model does not think this time, though it could.
+        blocked: What a guardrail says after or in place of the text, if one was asked for.
     """
 
     text: str = ""
     calls: tuple[tuple[str, str], ...] = ()
     cut: bool = False
     silent: bool = False
+    blocked: str = ""
 
 
 @dataclass
@@ -51,6 +78,8 @@ class StrictProvider:
         requests: The bodies it has answered, parsed.
         refusals: What it has refused, one for each request.
         given: What it has given out.
+        plan: What the model says to the messages of a request, in place of the script.
+        dies_after: After how many bytes of its answers its connection breaks; it takes no request any more then.
         cache: Its prompt cache, if it reports one.
         window: How many tokens the model takes; it then counts what it reports. 0 for as many as there are.
         summaries: What it has answered to requests for a summary.
@@ -62,6 +91,9 @@ class StrictProvider:
     requests: list[Mapping[str, Any]] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     given: Given = field(default_factory=Given)
+    plan: Callable[[str], Answer] | None = None
+    dies_after: float = math.inf
+    sent: int = 0
     cache: PromptCache | None = None
     window: int = 0
     summaries: list[str] = field(default_factory=list)
@@ -96,7 +128,13 @@ class StrictProvider:
             await self._refuse(exchange, refusal)
             return
         self.requests.append(body)
-        answer = self._summary(request) or (self.script.pop(0) if self.script else Answer("Fine."))
+        if self.sent >= self.dies_after:
+            exchange.cut()
+            return
+        if self.plan:
+            answer = self.plan(json.dumps(body.get("messages", body.get("input"))))
+        else:
+            answer = self._summary(request) or (self.script.pop(0) if self.script else Answer("Fine."))
         content_type = "application/vnd.amazon.eventstream" if family.dialect == "bedrock" else "text/event-stream"
         await exchange.start(content_type=content_type)
         tokens = request.tokens if self.window else 9
@@ -106,7 +144,12 @@ class StrictProvider:
         pieces = list(self._pieces(answer, request, reading))
         if answer.cut:
             pieces = pieces[: max(1, len(pieces) // 2)]
-        await exchange.send(b"".join(pieces))
+        data = b"".join(pieces)
+        left = self.dies_after - self.sent
+        if len(data) >= left:
+            data, answer = data[: int(left)], replace(answer, cut=True)
+        self.sent += len(data)
+        await exchange.send(data)
         await (_cut(exchange) if answer.cut else exchange.end())
 
     def _summary(self, request: Request) -> Answer | None:
@@ -132,7 +175,9 @@ class StrictProvider:
                 told = {"compacts": _compacts(request), "is_omitted": is_omitted(request)}
                 yield from self._anthropic(answer.text, thought, calls, reading, **told)
             case "bedrock":
-                yield from self._bedrock(answer.text, thought, calls, reading, is_omitted=is_omitted(request))
+                blocked = answer.blocked if "guardrailConfig" in request.body else ""
+                omits = is_omitted(request)
+                yield from self._bedrock(answer.text, thought, calls, reading, blocked, is_omitted=omits)
             case "responses":
                 yield from self._responses(answer.text, thought, calls, reading, compacts=_compacts(request))
             case _:
@@ -206,7 +251,14 @@ class StrictProvider:
     # ConverseStream.
 
     def _bedrock(
-        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading, *, is_omitted: bool
+        self,
+        text: str,
+        thought: str,
+        calls: list[tuple[str, str, str]],
+        reading: Reading,
+        blocked: str = "",
+        *,
+        is_omitted: bool,
     ) -> Iterator[bytes]:
         yield event_stream_message("messageStart", {"role": "assistant", "p": "abc"})
         index = itertools.count()
@@ -217,9 +269,9 @@ class StrictProvider:
             for reasoning in ({"text": told}, {"signature": signature}):
                 yield _converse_delta(at, {"reasoningContent": reasoning})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
-        if text:
+        if text or blocked:
             at = next(index)
-            for piece in _halves(text):
+            for piece in (*_halves(text), *([blocked] if blocked else [])):
                 yield _converse_delta(at, {"text": piece})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
         for call_id, name, arguments in calls:
@@ -229,10 +281,12 @@ class StrictProvider:
             for piece in _halves(arguments):
                 yield _converse_delta(at, {"toolUse": {"input": piece}})
             yield event_stream_message("contentBlockStop", {"contentBlockIndex": at})
-        yield event_stream_message("messageStop", {"stopReason": "tool_use" if calls else "end_turn"})
+        reason = "guardrail_intervened" if blocked else "tool_use" if calls else "end_turn"
+        yield event_stream_message("messageStop", {"stopReason": reason})
         cached = {"cacheReadInputTokens": reading.read, "cacheWriteInputTokens": reading.written}
         usage = {"inputTokens": reading.fresh, **cached, "outputTokens": 5, "totalTokens": reading.total + 5}
-        yield event_stream_message("metadata", {"usage": usage, "metrics": {"latencyMs": 10}})
+        trace = {"trace": {"guardrail": GUARDRAIL_TRACE}} if blocked else {}
+        yield event_stream_message("metadata", {"usage": usage, "metrics": {"latencyMs": 10}, **trace})
 
     # Responses.
 

@@ -382,6 +382,13 @@ RULES: tuple[Rule, ...] = (
         "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html",
         "sends what it takes",
     ),
+    Rule(
+        "a guardrail without its version, or with other characters",
+        {CONVERSE: "The guardrail identifier or version provided in the request does not exist."},
+        checks.odd_guardrail,
+        "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_GuardrailStreamConfiguration.html",
+        "checks BEDROCK_GUARDRAIL when it starts",
+    ),
     # Emptiness.
     Rule(
         "more than the model's window",

@@ -209,6 +209,7 @@ BAD: Mapping[str, Mapping[str, Any]] = {
     "a request without `max_tokens`, or below 1": {"max_tokens": 0},
     "what the service's own model of Converse does not take": {"max_tokens": 5},
     "more than the model's window": said({"role": "user", "text": "Add " * 99}),
+    "a guardrail without its version, or with other characters": {"guardrailConfig": {"guardrailIdentifier": "g1"}},
     "no messages": said(),
     "blank text": said(QUESTION, {"role": "assistant", "text": " \n"}, QUESTION),
     "a blank system prompt": {"system": [" "]},

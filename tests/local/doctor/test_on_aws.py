@@ -201,9 +201,10 @@ class TestSecrets:
         assert healthy.run_checks_by_subject()["keys"].state == "wrong"
         assert on_aws.api_key(healthy.stack) == ""
 
-    def test_a_missing_model_key_is_wrong(self, deployment: Deployment) -> None:
+    @pytest.mark.parametrize("parameter", ["ModelApiKeySecretArn", "OpenAiApiKeySecretArn", "AnthropicApiKeySecretArn"])
+    def test_a_missing_model_key_is_wrong(self, deployment: Deployment, parameter: str) -> None:
         arn = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:gone-AbCdEf"
-        deployment.deploy(ModelApiKeySecretArn=arn)
+        deployment.deploy(**{parameter: arn})
         assert deployment.run_checks_by_subject()["model key"].state == "wrong"
 
     def test_a_model_key_that_exists_is_not_wrong(self, deployment: Deployment) -> None:

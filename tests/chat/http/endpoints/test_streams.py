@@ -15,7 +15,7 @@ from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from tests.clock import jumping
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
-from winterbourne.chat.core.events import ConversationStarted, EventBatch, TextDelta, TurnEnded
+from winterbourne.chat.core.events import ConversationStarted, EventBatch, TextDelta, TurnEnded, TurnRetracted
 from winterbourne.chat.core.messages import ChatRequest, Message
 from winterbourne.chat.core.provider import capabilities_of
 from winterbourne.chat.core.usage import Prices
@@ -168,6 +168,55 @@ class TestAnAnswerThatRuns:
         await asyncio.sleep(1)
         await chat.stop_signals.send("anonymous", "c")
         assert frames(await reading)[-1] == frames(await asking)[-1] == b'data: {"type":"stopped","reason":"user"}'
+
+
+LOST: list[Step] = [[TextDelta("Wro")], pause(3), [TurnRetracted("openai:gpt")], [TextDelta("Hello")], pause(3)]
+
+
+class TestAnAnswerOfWhichSomethingWasTakenBack:
+    @jumping
+    async def test_has_the_same_frames_for_a_native_reader(self) -> None:
+        chat = Chat([*LOST, [TurnEnded("stop")]])
+        asking = asyncio.create_task(chat.ask(retractions=True))
+        await asyncio.sleep(1)
+        early = asyncio.create_task(chat.read())
+        await asyncio.sleep(4)
+        late = await chat.read()
+        asked = await asking
+        assert b'{"type":"retract"}' in asked.body
+        assert frames(await early) == frames(late) == frames(asked)
+        assert numbers(late) == list(range(1, len(frames(asked)) + 1))
+
+    @jumping
+    @pytest.mark.parametrize("path", ["/api/chat", "/agui", "/v1/chat/completions"])
+    @pytest.mark.parametrize("seconds", [5, 20])
+    async def test_is_without_it_for_a_reader_who_comes_later(self, path: str, seconds: float) -> None:
+        chat = Chat([*LOST, [TurnEnded("stop")]])
+        asking = asyncio.create_task(chat.ask(retractions=True))
+        await asyncio.sleep(seconds)
+        body = (await chat.read(f"{path}/c/stream")).body
+        assert b"Hello" in body
+        assert b"Wro" not in body
+        await asking
+
+    @jumping
+    async def test_ends_with_an_error_for_an_earlier_reader_that_cannot_drop_it(self) -> None:
+        chat = Chat([*LOST, [TurnEnded("stop")]])
+        asking = asyncio.create_task(chat.ask(retractions=True, approvals=True))
+        await asyncio.sleep(1)
+        body = (await chat.read("/api/chat/c/stream")).body
+        assert b"Wro" in body
+        assert b'{"type":"error","errorText":"The answer broke off.' in body
+        assert b"Hello" not in body
+        await asking
+
+    @jumping
+    async def test_is_kept_without_it(self) -> None:
+        chat = Chat([*LOST, [TurnEnded("stop")]])
+        await chat.ask(retractions=True, store=True)
+        body = (await chat.read("/agui/c/stream")).body
+        assert b"Hello" in body
+        assert b"Wro" not in body
 
 
 class TestAnAnswerThatHasEnded:

@@ -6,6 +6,7 @@ class SettingArguments(TypedDict, total=False):
     model_provider: str
     model_id: str
     model_choices: str
+    model_fallback: str
     openai_base_url: str
     openai_api: Literal["auto", "chat", "responses"]
     anthropic_base_url: str
@@ -14,7 +15,10 @@ class SettingArguments(TypedDict, total=False):
     anthropic_api_key: str
     aws_bearer_token_bedrock: str
     model_api_key_secret_arn: str
+    openai_api_key_secret_arn: str
+    anthropic_api_key_secret_arn: str
     bedrock_region: str
+    bedrock_guardrail: str
     aws_region: str
     model_temperature: float | None
     model_temperature_max: float

@@ -60,6 +60,12 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Further model ids that a request may choose, comma-separated; any other is answered with 404. Unset: only the
     default model. On Bedrock the function's role must allow them too (template parameter BedrockModels).
     """
+    model_fallback: str = ""
+    """Models that are asked in turn where the chosen one fails, as provider:model, comma-separated, such as
+    `bedrock:global.anthropic.claude-haiku-4-5,openai:gpt-5.4-mini`. MODEL_ID and each of MODEL_CHOICES may have a list
+    of its own, after a semicolon: `…;big-model=openai:gpt-5.4`. Each needs its provider's key, and gets nothing of
+    MODEL_EXTRA_BODY. Unset: none.
+    """
     openai_base_url: str = "https://api.openai.com/v1"
     """Base URL of OpenAI or of a compatible server, with its version, such as `http://localhost:11434/v1`:
     `/responses` or `/chat/completions` is added.
@@ -85,12 +91,21 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     role, or with yours on your machine.
     """
     model_api_key_secret_arn: str = ""
-    """ARN of the Secrets Manager secret or SSM parameter that holds the provider's API key, as plain text or as the
-    only value of a JSON object; wins over the three keys above. It is read on first use, and again when the provider
-    refuses the key.
+    """ARN of the Secrets Manager secret or SSM parameter that holds the API key of MODEL_PROVIDER, as plain text or as
+    the only value of a JSON object; wins over the three keys above. It is read on first use, and again when the
+    provider refuses the key.
     """
+    openai_api_key_secret_arn: str = ""
+    """The same for OpenAI, where MODEL_FALLBACK asks it; wins over OPENAI_API_KEY."""
+    anthropic_api_key_secret_arn: str = ""
+    """The same for Anthropic, where MODEL_FALLBACK asks it; wins over ANTHROPIC_API_KEY."""
     bedrock_region: str = ""
     """AWS region of the Bedrock model, such as `us-east-1`. Unset: the function's own region."""
+    bedrock_guardrail: str = ""
+    """Guardrail of Amazon Bedrock that watches questions and answers, as id:version or ARN:version. Where it
+    intervenes, its message is the answer, with the stop reason `refusal`. With `:async` after it words are shown before
+    they have been checked, and taken back where the client can. Unset: none.
+    """
     aws_region: str = ""
     """The function's own AWS region. Lambda sets it; `winterbourne run` takes yours, else `us-east-1`."""
     model_temperature: Annotated[float, Meta(ge=0, le=2)] | None = None

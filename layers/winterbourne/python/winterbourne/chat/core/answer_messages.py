@@ -39,7 +39,7 @@ from winterbourne.chat.core.messages import (
     Usage,
 )
 
-__all__ = ["continued_turns", "events_of", "messages_of"]
+__all__ = ["continued_turns", "events_of", "messages_of", "without_retracted"]
 
 
 def messages_of(events: Iterable[ChatEvent]) -> list[Message]:
@@ -62,6 +62,19 @@ def continued_turns(history: Sequence[Message], message_id: str) -> tuple[Messag
     """
     starts = (at for at, one in enumerate(history) if isinstance(one, AssistantMessage) and one.id == message_id)
     return tuple(message for message in history[next(starts, len(history)) :] if not is_placeholder(message))
+
+
+def without_retracted(events: Iterable[ChatEvent]) -> list[ChatEvent]:
+    """The events but for those of turns that were taken back: what follows the last TurnStarted until then."""
+    kept: list[ChatEvent] = []
+    begins_at = 0
+    for event in events:
+        if isinstance(event, TurnRetracted):
+            del kept[begins_at:]
+        else:
+            kept.append(event)
+            begins_at = len(kept) if isinstance(event, TurnStarted) else begins_at
+    return kept
 
 
 def events_of(messages: Iterable[Message]) -> Iterator[ChatEvent]:
@@ -112,7 +125,7 @@ class _Answer(msgspec.Struct):
     _turn: TurnParts = msgspec.field(default_factory=TurnParts)
     _results: dict[str, ToolMessage] = {}
 
-    def add(self, event: ChatEvent) -> None:  # noqa: C901, PLR0912 - one case for each event
+    def add(self, event: ChatEvent) -> None:  # noqa: C901 - one case for each event
         match event:
             case ConversationStarted(_, message_id):
                 self._id = message_id
@@ -129,8 +142,6 @@ class _Answer(msgspec.Struct):
             case ToolStarted(id_, name):
                 if not self._turn.set_on_call(id_):  # likewise: it was allowed, and may have taken effect
                     self._results[id_] = ToolMessage(id_, name, INTERRUPTED_CALL_RESULT, is_error=True)
-            case TurnRetracted():
-                self._turn = TurnParts()
             case TurnStarted():
                 self.end_turn(incomplete=True)
             case ToolQueued() | ToolProgressed():

@@ -25,10 +25,12 @@ from winterbourne.chat.core.events import (
     StopReason,
     TextDelta,
     ToolArgumentsDelta,
+    ToolCallDropped,
     ToolCallReady,
     ToolCallSigned,
     ToolCallStarted,
     TurnEnded,
+    TurnRetracted,
     TurnStarted,
     Usage,
 )
@@ -73,7 +75,7 @@ CONTINUE_REQUEST: Final = "Continue."
 _OPTIONS: Final = ModelOptions.__struct_fields__
 _COUNTS: Final = ("input", "output", "cached", "cache_write", "reasoning")
 
-_CALL_EVENTS: Final = (ToolCallStarted, ToolArgumentsDelta, ToolCallReady, ToolCallSigned)
+_CALL_EVENTS: Final = (ToolCallStarted, ToolArgumentsDelta, ToolCallReady, ToolCallSigned, ToolCallDropped)
 _NOT_FINAL: Final = frozenset({None, "tool_calls", "approval"})
 """How turns end whose text is not the answer."""
 
@@ -178,6 +180,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     log_fields: dict[str, object] = {}
     called_tools: list[str] = []
     has_text: bool = False
+    _failed: set[str] = set()
 
     async def run(self) -> None:
         """Answer the request.
@@ -211,6 +214,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             ended = await self._take(turn, history)
             before = (TextDelta(turn.answer), ended) if turn.answer else (ended,)
             usage = _add(turn.usage_before, ended.usage)
+            self.log_fields["answered_by"] = ended.model
             reason = turn.final_stop_reason
             if turn.problem:
                 if problem or reason != "stop":
@@ -293,6 +297,8 @@ class Conversation(msgspec.Struct, kw_only=True):
             cache=True,
             **{name: getattr(request, name) for name in _OPTIONS},
             deadline=self.deadline,
+            retractable=request.retractable,
+            failed=self._failed,
         )
 
     def _tool_choice(self, number: int) -> ToolChoice:
@@ -354,7 +360,10 @@ class TurnParts(msgspec.Struct):
             case SourceCited(source):
                 self._flush()
                 self._parts.append(source)
-            case ToolCallStarted() | ToolArgumentsDelta() | TurnEnded():
+            case TurnRetracted():
+                self.finish()
+                self._parts.clear()
+            case ToolCallStarted() | ToolArgumentsDelta() | ToolCallDropped() | TurnEnded():
                 pass
             case _:
                 assert_never(event)
@@ -405,6 +414,7 @@ class _ModelTurn(msgspec.Struct):
     problem: str = ""
     text: str = ""
     _first_call: str = ""
+    _is_shown: bool = False
     _parts: TurnParts = msgspec.field(default_factory=TurnParts)
     _ended: TurnEnded | None = None
     _calls: TurnToolCalls | None = None  # of the server's tools; made with the first call
@@ -475,9 +485,16 @@ class _ModelTurn(msgspec.Struct):
         if self._ended:  # emitted once the turn's tools have finished
             batch = batch[:-1]
         if self.request.output:
-            batch = [event for event in batch if not isinstance(event, TextDelta)]
+            batch = self._without_text(batch)
         if batch:
             await conversation.emit(batch)
+
+    def _without_text(self, batch: Sequence[ModelEvent]) -> Sequence[ModelEvent]:
+        """What is shown where text is not: nothing is taken back of which nothing was shown."""
+        hidden = TextDelta if self._is_shown else TextDelta | TurnRetracted
+        shown = [event for event in batch if not isinstance(event, hidden)]
+        self._is_shown = self._is_shown or bool(shown)
+        return shown
 
     def _is_of_first_call(self, event: ModelEvent) -> bool:
         """Whether an event is not of a call after the first: not every provider can forbid those."""
@@ -491,6 +508,10 @@ class _ModelTurn(msgspec.Struct):
         match event:
             case TextDelta(text) | ReasoningDelta(text) | ToolArgumentsDelta(_, text):
                 self._output.append(text)
+            case TurnRetracted(failed) if failed:
+                self.usage_before = _add(self.usage_before, self._account(Usage(), failed))
+                self._output.clear()
+                self._first_call = ""
             case TurnEnded(reason, reported, model):
                 self._ended = TurnEnded(reason, self._account(reported, model), model)
 

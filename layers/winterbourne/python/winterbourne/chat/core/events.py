@@ -32,6 +32,7 @@ __all__ = [
     "TextDelta",
     "ToolApprovalRequested",
     "ToolArgumentsDelta",
+    "ToolCallDropped",
     "ToolCallReady",
     "ToolCallSigned",
     "ToolCallStarted",
@@ -116,6 +117,10 @@ class ToolCallSigned(_Event, frozen=True):
     opaque: Opaque
 
 
+class ToolCallDropped(_ToolCallEvent, frozen=True):
+    """A call that was begun will neither be ready nor run: its model has failed. Other calls of the turn are ready."""
+
+
 class SourceCited(_Event, frozen=True):
     """The model cites a source for the text before this event; an answer may cite one source often."""
 
@@ -123,10 +128,13 @@ class SourceCited(_Event, frozen=True):
 
 
 class TurnRetracted(_Event, frozen=True):
-    """What this turn has said so far is void, its reasoning, sources and calls included: another model begins it anew.
+    """What this turn has said so far is void, its reasoning, sources and calls included: it begins anew.
 
-    No call of the turn has been ready. Emitted only for clients that can drop what they have shown.
+    No call of the turn has been ready. Emitted only for clients that can drop what they have shown. `failed` names the
+    model that has failed, as `provider:model`; it is empty if the model goes on.
     """
+
+    failed: str = ""
 
 
 class TurnEnded(_Event, frozen=True):
@@ -145,7 +153,9 @@ ModelEvent: TypeAlias = (
     | ToolArgumentsDelta
     | ToolCallReady
     | ToolCallSigned
+    | ToolCallDropped
     | SourceCited
+    | TurnRetracted
     | TurnEnded
 )
 """What a provider yields."""
@@ -236,7 +246,7 @@ class ConversationStopped(_Event, frozen=True):
 TerminalEvent: TypeAlias = ConversationEnded | ConversationFailed | ConversationStopped
 """The last event of an answer, exactly one."""
 
-ChatEvent: TypeAlias = ConversationStarted | TurnStarted | TurnRetracted | ModelEvent | ToolEvent | TerminalEvent
+ChatEvent: TypeAlias = ConversationStarted | TurnStarted | ModelEvent | ToolEvent | TerminalEvent
 """What an encoder is given."""
 
 EventBatch: TypeAlias = Sequence[ChatEvent]

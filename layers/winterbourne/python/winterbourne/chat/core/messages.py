@@ -25,6 +25,7 @@ __all__ = [
     "OutputSchema",
     "Reasoning",
     "ReasoningEffort",
+    "Retractable",
     "Source",
     "Summary",
     "SystemMessage",
@@ -299,6 +300,12 @@ def without_opaque_data(message: Message) -> Message:
     return msgspec.structs.replace(message, parts=tuple(parts))
 
 
+Retractable: TypeAlias = Literal["nothing", "calls", "everything"]
+"""What a client can have taken back of a turn that another model begins anew: nothing, calls that are not ready (it is
+not shown those), or everything.
+"""
+
+
 class ToolSchema(msgspec.Struct, frozen=True):
     """A tool as it is described to a model. `parameters` is a JSON schema of type object."""
 
@@ -387,6 +394,7 @@ class ChatRequest(ModelOptions, frozen=True, kw_only=True):
             conversation ends so that the client can.
         approvals: What the client can ask a person. A call that needs more is not run, and the model is told why.
         decisions: What a person has decided of the calls that the history ends with.
+        retractable: What the client can have taken back.
     """
 
     messages: tuple[Message, ...]
@@ -403,3 +411,4 @@ class ChatRequest(ModelOptions, frozen=True, kw_only=True):
     client_tools: tuple[ToolSchema, ...] = ()
     approvals: ApprovalKind = "none"
     decisions: tuple[Decision, ...] = ()
+    retractable: Retractable = "nothing"

@@ -4,9 +4,11 @@ import functools
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol, runtime_checkable
 
+import msgspec
+
 from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, Message, ModelOptions, ToolChoice, ToolSchema
+from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, Message, ModelOptions, Retractable, ToolChoice, ToolSchema
 
 __all__ = ["ModelRequest", "Provider", "capabilities_of", "model_name"]
 
@@ -26,6 +28,10 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
         cache: Whether later requests begin like this one, up to a `VolatilePart`, so that a prompt cache pays.
         compact_at: From how many tokens on the provider is to summarise what was said before; 0 for never.
         deadline: When the answer ends, in seconds on the event loop's clock; retries never go past it.
+        retractable: What can be taken back of a turn that has begun.
+        retries: Whether an attempt that fails is repeated; not while there is another model to ask.
+        failed: The models that have failed in this answer, one set for all its turns: a provider that fails over adds
+            to it, and asks others first.
     """
 
     messages: tuple[Message, ...]
@@ -37,6 +43,9 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
     cache: bool = False
     compact_at: int = 0
     deadline: float = float("inf")
+    retractable: Retractable = "nothing"
+    retries: bool = True
+    failed: set[str] = msgspec.field(default_factory=set)
 
 
 @runtime_checkable

@@ -19,6 +19,7 @@ from winterbourne.chat.core.messages import (
     OutputSchema,
     Reasoning,
     ReasoningEffort,
+    Retractable,
     ToolCall,
     ToolSchema,
     Usage,
@@ -199,6 +200,7 @@ class ResumedAnswer(msgspec.Struct, frozen=True, kw_only=True):
         conversation_id: As the client named it when the answer began.
         client_tools: Names of the tools that the client runs, as the request had them.
         approvals: What the client could ask a person, as the request said.
+        retractable: What it could have taken back, likewise.
         history: The messages kept before the answer, its question included, for a format that `shows_history`; None if
             the conversation is not kept.
         encoder: The encoder that `decode` made for the request that reconnects; None if it is a GET.
@@ -207,6 +209,7 @@ class ResumedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     conversation_id: str
     client_tools: frozenset[str] = frozenset()
     approvals: ApprovalKind = "none"
+    retractable: Retractable = "nothing"
     history: Sequence[Message] | None = None
     encoder: Encoder | None = None
 

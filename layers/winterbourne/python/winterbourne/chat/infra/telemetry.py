@@ -49,6 +49,7 @@ NAMESPACE: Final = "Winterbourne"
 SERVICE: Final = "chat"
 
 OutcomeMetric = Literal["ConversationsCut", "Errors", "Rejections", "Requests", "Stops", "StoreErrors"]
+FailureMetric = Literal["GuardrailInterventions", "ModelFailovers"]
 StreamMetric = Literal["Heartbeats", "StreamDuration", "TimeToFirstToken"]
 TokenMetric = Literal["CachedInputTokens", "CacheWriteTokens", "InputTokens", "OutputTokens"]
 ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "LoopStalls", "MemoryUsed", "ToolsLeftOut"]
@@ -57,7 +58,9 @@ ToolMetric = Literal[
     "Approvals", "BreakerOpenings", "CacheHits", "ToolCalls", "ToolDuration", "ToolErrors", "ToolStalls", "ToolTimeouts"
 ]
 ModelMetric = Literal["CostUsd"]
-Metric = Literal[OutcomeMetric, StreamMetric, TokenMetric, ProcessMetric, PoolMetric, ToolMetric, ModelMetric]
+Metric = Literal[
+    OutcomeMetric, FailureMetric, StreamMetric, TokenMetric, ProcessMetric, PoolMetric, ToolMetric, ModelMetric
+]
 
 TOOL_METRICS: Final[tuple[str, ...]] = get_args(ToolMetric)
 MODEL_METRICS: Final[tuple[str, ...]] = get_args(ModelMetric)

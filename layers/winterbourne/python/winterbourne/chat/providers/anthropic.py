@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 import msgspec
 import orjson
@@ -27,13 +26,12 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.providers.caching import Blocks, mark_prompt, split_system
 from winterbourne.chat.providers.errors import ErrorHints, raise_if_error
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
-from winterbourne.chat.providers.provider_config import ApiKey
+from winterbourne.chat.providers.provider_config import configure
 from winterbourne.chat.providers.reasoning import BINDING_BETA
 from winterbourne.chat.providers.stream_parser import StreamParser, decode_leniently, encode_arguments, token_count
 from winterbourne.chat.settings import ModelSettings
@@ -46,7 +44,6 @@ _API_VERSION: Final = "2023-06-01"
 _COMPACTION_BETA: Final = "compact-2026-01-12"  # …/docs/en/build-with-claude/compaction-threshold
 _SUMMARY_FIELDS: Final = ("content", "encrypted_content")
 _MIN_TRIGGER_TOKENS: Final = 50_000
-_OFFICIAL_HOST: Final = "api.anthropic.com"
 _MARKABLE: Final = frozenset({"text", "image", "document", "tool_result"})
 
 
@@ -350,8 +347,5 @@ def make(settings: ModelSettings) -> AnthropicProvider:
     Raises:
         SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or Anthropic's own URL has no key.
     """
-    url = settings.anthropic_base_url
-    key = ApiKey(settings.anthropic_api_key, "ANTHROPIC_API_KEY", settings.model_api_key_secret_arn)
-    if not key.is_set and urlsplit(url).hostname == _OFFICIAL_HOST:
-        raise SettingsError("ANTHROPIC_API_KEY: needed for Anthropic; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    return AnthropicProvider(settings, key, ErrorHints(key.setting, "ANTHROPIC_BASE_URL"), url)
+    key, url, url_setting = configure("anthropic", settings)
+    return AnthropicProvider(settings, key, ErrorHints(key.setting, url_setting), url)

@@ -32,6 +32,7 @@ from winterbourne.chat.core.events import (
     ToolCallSigned,
     ToolCallStarted,
     TurnEnded,
+    TurnRetracted,
     Usage,
 )
 from winterbourne.chat.core.messages import Opaque, Source
@@ -184,6 +185,14 @@ class TurnAssembler(msgspec.Struct):
         key = url or f"{index} {title}"
         source_id = f"source_{sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
         self._events.append(SourceCited(Source(source_id, url, title, media_type, text)))
+
+    def retract(self, kept: str) -> None:
+        """Take back what the turn has said but for this, its last text; not once a call is ready, which then runs."""
+        is_all = not self._has_text and "".join(self._pieces) == kept
+        if is_all or any(call.ready for call in self._all_calls):
+            return
+        self._switch_to(TextDelta, self._text_redactor)
+        self._events += [TurnRetracted(), TextDelta(redact(kept))]
 
     def start_tool_call(self, key: Hashable, call_id: str, name: str) -> None:
         """Start a call; `key` is how the provider refers to it from now on."""

@@ -4,6 +4,7 @@ https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStre
 botocore signs requests and splits event stream messages; it is imported only if this provider is selected.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -28,15 +29,17 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import ModelGarbled, SettingsError
+from winterbourne.chat.errors import ModelGarbled
+from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.infra.sigv4 import sign
+from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.providers.caching import Blocks, mark_prompt, split_system
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, parse_body
 from winterbourne.chat.providers.history import offered_tools, to_alternating_messages
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.lessons import Learned
-from winterbourne.chat.providers.provider_config import ApiKey
+from winterbourne.chat.providers.provider_config import configure, parse_guardrail
 from winterbourne.chat.providers.reasoning import BINDING_BETA, fit_reasoning, has_binding
 from winterbourne.chat.providers.stream_parser import (
     FrameDecoder,
@@ -59,6 +62,10 @@ _UNANSWERED: Final = "(no answer)"
 _NO_WORDS: Final = "(a document without words)"
 _MAX_NAME_CHARS: Final = 190  # of 200, so that a number fits behind
 _CREDENTIALS_HINT: Final = "the AWS credentials"
+_MAX_TRACE_DEPTH: Final = 8
+_MAX_TRACE_CHARS: Final = 500
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
 def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
@@ -199,6 +206,7 @@ class _Event(msgspec.Struct, rename="camel"):
     delta: _Delta | None = None
     stop_reason: str = ""
     usage: Any = None
+    trace: Any = None
 
 
 _decode: Final = msgspec.json.Decoder(_Event).decode
@@ -210,6 +218,7 @@ class BedrockParser(StreamParser[EventStreamMessage]):
 
     frame_decoder: FrameDecoder = msgspec.field(default_factory=partial(EventStreamDecoder, ModelGarbled))
     _reasoning: _ReasoningContent | None = None
+    _last_text: str = ""
 
     @override
     def _handle_frame(self, frame: EventStreamMessage) -> None:
@@ -230,8 +239,11 @@ class BedrockParser(StreamParser[EventStreamMessage]):
             case "contentBlockStop":
                 self._handle_block_stop(event.content_block_index)
             case "messageStop":
+                if event.stop_reason == "guardrail_intervened" and self.can_retract:  # its message is what came last
+                    self.assembler.retract(self._last_text)
                 self.assembler.stop(event.stop_reason)
             case "metadata":
+                _report_interventions(event.trace)
                 self._handle_metadata(event.usage)
 
     def _handle_block_start(self, index: int, start: _Start | None) -> None:
@@ -241,6 +253,7 @@ class BedrockParser(StreamParser[EventStreamMessage]):
 
     def _handle_delta(self, index: int, delta: _Delta) -> None:
         if delta.text:
+            self._last_text = delta.text
             self.assembler.add_text(delta.text)
         if delta.tool_use and delta.tool_use.input:
             self.assembler.add_arguments(index, encode_arguments(delta.tool_use.input))
@@ -281,6 +294,26 @@ class BedrockParser(StreamParser[EventStreamMessage]):
             self.assembler.finish()
 
 
+def _report_interventions(trace: Any) -> None:
+    """Log which policies of a guardrail have acted, and on what they were asked to watch for: never on which words."""
+    guardrail = trace.get("guardrail") if isinstance(trace, dict) else None
+    if acted := sorted(set(_interventions(guardrail, "guardrail", _MAX_TRACE_DEPTH))):
+        measure("GuardrailInterventions")
+        _LOGGER.warning("the guardrail intervened: %s", redaction.redact(", ".join(acted)[:_MAX_TRACE_CHARS]))
+
+
+def _interventions(value: Any, where: str, depth: int) -> Iterator[str]:
+    """`list of findings:name or type:action` for each finding in a trace that was acted upon."""
+    if isinstance(value, dict) and value.get("action") not in {None, "NONE"}:
+        yield ":".join(str(each) for each in (where, value.get("name") or value.get("type"), value["action"]) if each)
+    elif isinstance(value, dict) and depth:
+        for name, entry in value.items():
+            yield from _interventions(entry, name, depth - 1)
+    elif isinstance(value, list) and depth:
+        for entry in value:
+            yield from _interventions(entry, where, depth - 1)
+
+
 class BedrockProvider(HttpProvider):
     """Calls ConverseStream through the shared pool, with a Bedrock API key or signed with the AWS credentials."""
 
@@ -319,6 +352,7 @@ class BedrockProvider(HttpProvider):
         encode = partial(_encode_block, cites=cites)
         messages = list(_fit_document_turns(to_alternating_messages(request, encode, _encode_tool_result)))
         choice = "" if "tool_choice" in learned else request.tool_choice
+        guardrail = parse_guardrail(self._settings.bedrock_guardrail)
         tool_config = _encode_tools(tools, choice) if tools else {}
         system: Blocks = [{"text": request.system}] if request.system else []
         if places := self._cache_places(request, learned):
@@ -332,28 +366,22 @@ class BedrockProvider(HttpProvider):
             "inferenceConfig": limits,
             "toolConfig": tool_config or None,
             "outputConfig": _encode_output(schema) if schema else None,
+            "guardrailConfig": guardrail and {**guardrail, "trace": "enabled"},
             **extra_body,
         }
 
     @override
     async def _sign(self, http_request: httpx.Request) -> None:
-        await sign(http_request, "bedrock", _region(self._settings))
+        await sign(http_request, "bedrock", self._settings.bedrock_region or self._settings.aws_region)
 
 
 def make(settings: ModelSettings) -> BedrockProvider:
     """Make the provider for BEDROCK_REGION.
 
     Raises:
-        SettingsError: No region is configured, or BEDROCK_BASE_URL, the key or MODEL_EXTRA_BODY is invalid.
+        SettingsError: No region is configured, or BEDROCK_BASE_URL, the key, BEDROCK_GUARDRAIL or MODEL_EXTRA_BODY is
+            invalid.
     """
-    key = ApiKey(settings.aws_bearer_token_bedrock, "AWS_BEARER_TOKEN_BEDROCK", settings.model_api_key_secret_arn)
-    if not _region(settings) and not (key.is_set and settings.bedrock_base_url):
-        raise SettingsError("BEDROCK_REGION: needed if AWS_REGION is not set")
-    endpoint_setting = "BEDROCK_BASE_URL" if settings.bedrock_base_url else "BEDROCK_REGION"
-    error_hints = ErrorHints(key.setting if key.is_set else _CREDENTIALS_HINT, endpoint_setting, _ACCESS_HINT)
-    url = settings.bedrock_base_url or f"https://bedrock-runtime.{_region(settings)}.amazonaws.com"
+    key, url, url_setting = configure("bedrock", settings)
+    error_hints = ErrorHints(key.setting if key.is_set else _CREDENTIALS_HINT, url_setting, _ACCESS_HINT)
     return BedrockProvider(settings, key, error_hints, url)
-
-
-def _region(settings: ModelSettings) -> str:
-    return settings.bedrock_region or settings.aws_region

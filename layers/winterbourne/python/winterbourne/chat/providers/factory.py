@@ -1,4 +1,7 @@
-"""Factory for the provider that MODEL_PROVIDER selects. Only its module is imported: each import costs cold start."""
+"""Factory for the provider that MODEL_PROVIDER selects, with those of MODEL_FALLBACK behind it.
+
+Only its module is imported, and theirs when they are needed: each import costs cold start.
+"""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -23,15 +26,20 @@ PROVIDERS: Final[Mapping[str, ProviderFactory]] = {
 
 
 def make_provider(settings: ModelSettings, own: Mapping[str, ProviderFactory] | None = None) -> Provider:
-    """Make the provider that MODEL_PROVIDER selects, without any I/O.
+    """Make the provider that MODEL_PROVIDER selects, and what MODEL_FALLBACK adds to it, without any I/O.
 
     Args:
         settings: For its factory.
-        own: Providers beside ours, by the names that MODEL_PROVIDER may have; one with a name of ours replaces it.
+        own: Providers beside ours, by the names that both settings may have; one with a name of ours replaces it.
 
     Raises:
         SettingsError: The provider is unknown, or a setting it needs is missing or invalid; the message names the
             setting.
     """
     name = settings.model_provider
-    return expect_made("MODEL_PROVIDER", name, choose("MODEL_PROVIDER", name, PROVIDERS, own)(settings), Provider)
+    made = expect_made("MODEL_PROVIDER", name, choose("MODEL_PROVIDER", name, PROVIDERS, own)(settings), Provider)
+    if not settings.model_fallback:
+        return made
+    from winterbourne.chat.providers.failover import with_fallback  # noqa: PLC0415 - only if there is one
+
+    return with_fallback(made, settings, PROVIDERS, own or {})

@@ -146,6 +146,7 @@ class HttpProvider(ABC):
         if _has_files(request):
             fitted = fit_documents(request.messages, self.capabilities(request.model_id))
             request = msgspec.structs.replace(request, messages=fitted)
+        max_attempts = MAX_ATTEMPTS if request.retries else 1
         for attempt in itertools.count(1):
             has_output = False
             try:
@@ -156,7 +157,7 @@ class HttpProvider(ABC):
             except (ModelBusy, ModelUnreachable) as error:
                 pause_s = _pause_s(error, attempt)
                 resumes_at = asyncio.get_running_loop().time() + pause_s
-                if has_output or attempt == MAX_ATTEMPTS or resumes_at >= request.deadline:
+                if has_output or attempt == max_attempts or resumes_at >= request.deadline:
                     raise
                 _LOGGER.warning("retrying the model's provider in %.1f s: %s", pause_s, error)
             else:
@@ -232,7 +233,7 @@ class HttpProvider(ABC):
         response = await self._open_stream(request)
         make_parser = self._parsers.get(response.request.url.path.rpartition("/")[2], self.parser_type)
         assembler = TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=self.model_of(request))
-        parser = make_parser(assembler)
+        parser = make_parser(assembler, can_retract=request.retractable == "everything")
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:

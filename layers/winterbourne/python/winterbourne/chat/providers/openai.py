@@ -31,7 +31,6 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.providers.caching import cache_key
 from winterbourne.chat.providers.capabilities import Family
 from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, raise_if_error
@@ -40,7 +39,7 @@ from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, turn_fields
 from winterbourne.chat.providers.output_format import openai_output
-from winterbourne.chat.providers.provider_config import ApiKey
+from winterbourne.chat.providers.provider_config import ApiKey, configure
 from winterbourne.chat.providers.stream_parser import (
     StreamParser,
     decode_leniently,
@@ -514,7 +513,5 @@ def make(settings: ModelSettings) -> "OpenAIProvider":
     Raises:
         SettingsError: The URL, the key or MODEL_EXTRA_BODY is invalid, or OpenAI's own URL has no key.
     """
-    key = ApiKey(settings.openai_api_key, "OPENAI_API_KEY", settings.model_api_key_secret_arn)
-    if not key.is_set and urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST:
-        raise SettingsError("OPENAI_API_KEY: needed for OpenAI; on AWS set MODEL_API_KEY_SECRET_ARN instead")
-    return OpenAIProvider(settings, key, ErrorHints(key.setting, "OPENAI_BASE_URL"), settings.openai_base_url)
+    key, url, url_setting = configure("openai", settings)
+    return OpenAIProvider(settings, key, ErrorHints(key.setting, url_setting), url)

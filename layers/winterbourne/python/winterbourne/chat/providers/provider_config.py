@@ -1,6 +1,7 @@
-"""The configuration of an HTTP provider: its API key, its base URL and the extra fields of its requests."""
+"""The configuration of an HTTP provider: its API key, its base URL, its guardrail, the extra fields of its requests."""
 
 import os
+import re
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -10,10 +11,26 @@ from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.secret_values import unwrap_single_value
 from winterbourne.chat.infra.secrets import Secret
+from winterbourne.chat.settings import ModelSettings
 
-__all__ = ["ApiKey", "parse_base_url", "parse_extra_body"]
+__all__ = ["CONFIGURED", "ApiKey", "configure", "parse_base_url", "parse_extra_body", "parse_guardrail"]
 
 _ARN_SETTING: Final = "MODEL_API_KEY_SECRET_ARN"
+_KEYS: Final = {
+    "openai": ("OPENAI_API_KEY", "api.openai.com"),
+    "anthropic": ("ANTHROPIC_API_KEY", "api.anthropic.com"),
+    "bedrock": ("AWS_BEARER_TOKEN_BEDROCK", ""),
+}
+"""The variable of each provider's key, and the host that takes no request without one."""
+CONFIGURED: Final = _KEYS.keys()
+"""The providers that `configure` knows."""
+
+# https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_GuardrailStreamConfiguration.html
+_GUARDRAIL: Final = re.compile(
+    r"(?P<guardrailIdentifier>[a-z0-9]+|arn:aws(?:-[^:]+)?:bedrock:[a-z0-9-]{1,20}:\d{12}:guardrail/[a-z0-9]+)"
+    r":(?P<guardrailVersion>[1-9]\d{0,7}|DRAFT)(?::(?P<streamProcessingMode>sync|async))?",
+    re.ASCII,
+)
 
 
 class ApiKey:
@@ -81,6 +98,43 @@ class ApiKey:
             self._secret.invalidate(stored)
         key = await self.read()
         return key if key != rejected_key else ""
+
+
+def configure(provider: str, settings: ModelSettings) -> tuple[ApiKey, str, str]:
+    """The key of a provider of ours, its base URL, and the setting that this comes from.
+
+    Raises:
+        SettingsError: One of its settings is missing or invalid.
+    """
+    name, official_host = _KEYS[provider]
+    own_arn = getattr(settings, f"{name}_SECRET_ARN".lower(), "")
+    secret = (settings.model_api_key_secret_arn, _ARN_SETTING)
+    key = ApiKey(getattr(settings, name.lower()), name, *(secret if secret[0] else (own_arn, f"{name}_SECRET_ARN")))
+    region = settings.bedrock_region or settings.aws_region
+    setting = f"{provider.upper()}_BASE_URL"
+    url = getattr(settings, setting.lower())
+    if provider == "bedrock":
+        parse_guardrail(settings.bedrock_guardrail)
+        if not region and not (key.is_set and url):
+            raise SettingsError("BEDROCK_REGION: needed if AWS_REGION is not set")
+        setting = setting if url else "BEDROCK_REGION"
+        url = url or f"https://bedrock-runtime.{region}.amazonaws.com"
+    if not key.is_set and official_host and urlsplit(url).hostname == official_host:
+        raise SettingsError(f"{name}: needed for {official_host}; on AWS set {_ARN_SETTING} instead")
+    return key, parse_base_url(url, setting), setting
+
+
+def parse_guardrail(text: str) -> dict[str, str] | None:
+    """BEDROCK_GUARDRAIL as the fields of a request, without their defaults; None if none is set.
+
+    Raises:
+        SettingsError: The value is not like id:version.
+    """
+    if not text:
+        return None
+    if not (found := _GUARDRAIL.fullmatch(text)):
+        raise SettingsError("BEDROCK_GUARDRAIL: expected id:version or ARN:version, or either with :async after it")
+    return {name: value for name, value in found.groupdict().items() if value}
 
 
 def parse_base_url(value: str, setting: str) -> str:

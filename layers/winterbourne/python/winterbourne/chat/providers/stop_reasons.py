@@ -21,11 +21,11 @@ _NAMES: Final[dict[StopReason, str]] = {
         token_limit_reached max_tokens_reached max_messages truncated
     """,
     "content_filter": """
-        content_filter content_filtered guardrail_intervened safety image_safety recitation image_recitation
+        content_filter content_filtered safety image_safety recitation image_recitation
         prohibited_content image_prohibited_content blocklist spii sensitive blocked moderation
         content_policy content_policy_violation policy_violation safety_violation guardrail guardrails unsafe
     """,
-    "refusal": "refusal refused",
+    "refusal": "refusal refused guardrail_intervened",
     "pause": "pause_turn",
 }
 STOP_REASONS: Final[dict[str, Classification]] = {

@@ -48,6 +48,7 @@ class StreamParser(msgspec.Struct, Generic[Frame]):
         failure: The error, if there was one. Events returned before it and together with it are valid; none follow.
         ended: Whether the TurnEnded has been returned.
         frame_decoder: Splits the bytes into frames.
+        can_retract: Whether the turn can be taken back once it has begun.
     """
 
     assembler: TurnAssembler = msgspec.field(default_factory=TurnAssembler)
@@ -56,6 +57,7 @@ class StreamParser(msgspec.Struct, Generic[Frame]):
     frame_decoder: FrameDecoder = msgspec.field(
         default_factory=partial(SseParser, make_error=ModelGarbled, is_tolerant=True)
     )
+    can_retract: bool = False
 
     def feed(self, data: bytes) -> list[ModelEvent]:
         """Parse the data of one read; return the events that it completed, adjacent text merged.

@@ -29,7 +29,7 @@ from winterbourne.chat.core.events import (
     TextDelta,
     TurnEnded,
 )
-from winterbourne.chat.core.messages import ApprovalKind, ChatRequest, Message
+from winterbourne.chat.core.messages import ApprovalKind, ChatRequest, Message, Retractable
 from winterbourne.chat.core.supervisor import TERMINAL_EVENTS
 from winterbourne.chat.errors import AnswerLost, StorageUnavailable
 from winterbourne.chat.infra.redaction import redact_json
@@ -83,6 +83,7 @@ class LogHeader(msgspec.Struct, frozen=True, kw_only=True, tag=True):
         position: Where the answer's first message is among the messages of its request, if they are kept.
         client_tools: Names of the tools that the client runs.
         approvals: What the client can ask a person, if it can.
+        retractable: What it can have taken back.
         is_kept: Whether the conversation is kept.
         earlier: What the answer had said before this request, if the request goes on with a message of before.
     """
@@ -91,6 +92,7 @@ class LogHeader(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     position: int = 0
     client_tools: tuple[str, ...] = ()
     approvals: ApprovalKind | UnsetType = UNSET
+    retractable: Retractable | UnsetType = UNSET
     is_kept: bool = False
     earlier: tuple[Message, ...] = ()
 
@@ -365,7 +367,14 @@ def log_header(request: ChatRequest, history: Sequence[Message], *, is_kept: boo
     position = len(request.messages) if is_kept else 0
     earlier = continued_turns(history, request.message_id)
     asks = UNSET if request.approvals == "none" else request.approvals
-    return LogHeader(position=position, client_tools=tools, approvals=asks, is_kept=is_kept, earlier=earlier)
+    return LogHeader(
+        position=position,
+        client_tools=tools,
+        approvals=asks,
+        retractable=UNSET if request.retractable == "nothing" else request.retractable,
+        is_kept=is_kept,
+        earlier=earlier,
+    )
 
 
 def log_partition(caller_id: str, conversation_id: str) -> str:

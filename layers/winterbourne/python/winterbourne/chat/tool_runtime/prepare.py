@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Final
 
 from winterbourne.chat.errors import InvalidToolDeclaration
+from winterbourne.chat.infra.circuit_breaker import CircuitBreaker
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, wait_for_turn
 from winterbourne.chat.tool_runtime.batching import Batching, check_size
 from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, Gate, PreparedTool, RunCalls, RunSlot, ToolRun
-from winterbourne.chat.tool_runtime.circuit_breaker import CircuitBreaker, GuardedTool
+from winterbourne.chat.tool_runtime.circuit_breaker import GuardedTool
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing, ToolKeys
 from winterbourne.chat.tool_runtime.once import OnceTool, set_idempotency_key

@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
@@ -85,8 +86,9 @@ def run_checks(stack: Stack) -> Iterator[Finding]:
     yield from _run_check("permissions", lambda: _check_permissions(stack, function_args, parameters.get("Auth", "")))
     if secret := settings.get("API_KEYS_SECRET_ARN"):
         yield from _run_check("keys", lambda: _check_api_keys(stack, secret))
-    if arn := settings.get("MODEL_API_KEY_SECRET_ARN"):
-        yield from _run_check("model key", lambda: _check_model_key(stack, arn))
+    for name in ("MODEL_API_KEY_SECRET_ARN", "OPENAI_API_KEY_SECRET_ARN", "ANTHROPIC_API_KEY_SECRET_ARN"):
+        if arn := settings.get(name):
+            yield from _run_check("model key", partial(_check_model_key, stack, arn))
     yield from _run_check("table", lambda: _check_table(stack, ids["Conversations"]))
     yield from _run_check("alarms", lambda: _check_alarms(stack))
 

@@ -61,8 +61,10 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
         **(decoded.forwarded_props or CamelOptions()).options(),
         approvals="form",
         decisions=decode_decisions(decoded.resume or ()),
+        retractable="everything",
     )
-    return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id, _knows_1_0(decoded.protocol_version))
+    knows_1_0 = _knows_1_0(decoded.protocol_version)
+    return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id, knows_1_0, shown=body["messages"])
 
 
 def _field_of(option: str) -> str:

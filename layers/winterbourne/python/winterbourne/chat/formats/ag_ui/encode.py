@@ -11,7 +11,9 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from winterbourne.chat.core import events as e
+from winterbourne.chat.core.answer_messages import messages_of, without_retracted
 from winterbourne.chat.core.messages import AssistantMessage, Message
+from winterbourne.chat.errors import AnswerLost
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.ag_ui.approvals import encode_interrupt, pending_approvals
 from winterbourne.chat.formats.ag_ui.history import (
@@ -47,12 +49,14 @@ class AgUiEncoder(sse.SseEncoder):
         run_id: The client's id for this answer; if empty, our message id is sent.
         knows_1_0: Whether the client takes what is new in AG-UI 1.0; older ones end the run with an error instead.
         history: What the client is to have before the answer, in place of what it has; None to leave that as it is.
+        shown: The messages that the client has; None if they are not known.
     """
 
     thread_id: str = ""
     run_id: str = ""
     knows_1_0: bool = True
     history: Sequence[Message] | None = None
+    shown: Sequence[Any] | None = None
     _run_fields: dict[str, Any] = msgspec.field(default_factory=dict)
     _message_id: str = ""
     _turn_message_id: str = ""
@@ -65,9 +69,19 @@ class AgUiEncoder(sse.SseEncoder):
     _open_calls: list[str] = msgspec.field(default_factory=list)
     _pending_calls: list[str] = msgspec.field(default_factory=list)
     _asked: dict[str, e.ToolApprovalRequested] = msgspec.field(default_factory=dict)
+    _events: list[e.ChatEvent] = msgspec.field(default_factory=list)
+
+    @override
+    def encode(self, batch: e.EventBatch) -> bytes:
+        """The frames of a batch, joined."""
+        if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
+            self._events.append(event)
+            return self._text_delta(event.text)
+        return b"".join([self._frames(event) for event in batch])
 
     @override
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
+        self._events.append(event)
         match event:
             case e.TextDelta(text):
                 return self._text_delta(text)
@@ -115,8 +129,8 @@ class AgUiEncoder(sse.SseEncoder):
                 return b""
             case e.SourceCited(source):
                 return _event("CUSTOM", encode_source(source, self._turn_message_id))
-            case e.TurnRetracted():
-                return b""
+            case e.TurnRetracted() | e.ToolCallDropped():
+                return self._show_anew()
             case e.ToolQueued() | e.ToolStarted():
                 return b""
             case _:
@@ -143,6 +157,7 @@ class AgUiEncoder(sse.SseEncoder):
         thread, run = self.thread_id or event.conversation_id, self.run_id or event.message_id
         self._run_fields = {"threadId": thread, "runId": run}
         shown = encode_history(history := self.history or ())
+        self.shown = self.shown if self.history is None else shown
         snapshot, thought = {"messages": shown}, reasoning_id(event.message_id, 0)[:-1]
         # An answer that goes on after a decision has the ids that follow those of its turns before.
         self._turns_before = sum(isinstance(one, AssistantMessage) and one.id == event.message_id for one in history)
@@ -163,6 +178,17 @@ class AgUiEncoder(sse.SseEncoder):
         usage, result = encode_usage(event.usage), {"stopReason": event.stop_reason}
         told = {"cost": usage["cost"]} if "cost" in usage else {}  # clients drop what they do not know of `usage`
         return self._run_finished({"outcome": outcome, "result": result | told, "usage": [usage]})
+
+    def _show_anew(self) -> bytes:
+        """All that the client is to have: without what was taken back, or a call that was dropped."""
+        if self.shown is None:
+            raise AnswerLost("it is not known what this client has shown")
+        self._pending_calls = [call for call in self._pending_calls if call not in self._open_calls]
+        end, self._has_message = self._end_open(), False
+        messages = [*self.shown, *encode_history(messages_of(without_retracted(self._events)))]
+        thought = reasoning_id(self._message_id, 0)[:-1]
+        self._reasoning_count = sum(str(one.get("id")).startswith(thought) for one in messages)
+        return end + _event("MESSAGES_SNAPSHOT", {"messages": messages})
 
     def _run_finished(self, outcome: dict[str, Any]) -> bytes:
         return self._end_step() + _event("RUN_FINISHED", self._run_fields | outcome)
@@ -192,10 +218,12 @@ class AgUiEncoder(sse.SseEncoder):
     def _end_parts(self) -> bytes:
         return self._end_reasoning() + self._end_text()
 
+    def _end_open(self) -> bytes:
+        return self._end_parts() + b"".join([self._end_call(call_id) for call_id in tuple(self._open_calls)])
+
     def _end_step(self) -> bytes:
-        calls = b"".join([self._end_call(call_id) for call_id in tuple(self._open_calls)])
         step_name, self._step_name = self._step_name, ""
-        return self._end_parts() + calls + (_event("STEP_FINISHED", {"stepName": step_name}) if step_name else b"")
+        return self._end_open() + (_event("STEP_FINISHED", {"stepName": step_name}) if step_name else b"")
 
 
 def _event(kind: str, fields: Mapping[str, Any]) -> bytes:

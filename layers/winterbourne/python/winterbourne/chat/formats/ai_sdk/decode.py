@@ -40,6 +40,7 @@ class _Body(CamelOptions, frozen=True, kw_only=True, rename="camel"):
     tools: dict[ToolName, _Tool] | None = None
     store: bool = False
     approvals: bool = False
+    retractions: bool = False
     trigger: Any = None
     message_id: str | None = None
 
@@ -82,13 +83,16 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
         client_tools=tuple(ToolSchema(name, t.description or "", t.parameters) for name, t in tools.items()),
         approvals="yes_or_no" if decoded.approvals else "none",
         decisions=tuple(decode_decisions(body["messages"][-1].get("parts"))) if continued else (),
+        retractable="everything" if decoded.retractions else "nothing",
     )
-    return chat_request, AiSdkEncoder(frozenset(tools), decoded.approvals)
+    return chat_request, AiSdkEncoder(frozenset(tools), decoded.approvals, decoded.retractions)
 
 
 def _resume(answer: ResumedAnswer) -> AiSdkEncoder:
-    """Approvals are shown if a page of this SDK began the answer and said that it can: a GET does not say it."""
-    return AiSdkEncoder(answer.client_tools, answer.approvals == "yes_or_no")
+    """What a page can do that began the answer with this SDK, as it said then: a GET does not say it."""
+    can_ask = answer.approvals == "yes_or_no"
+    can_retract = answer.retractable == "everything" and answer.approvals != "form"  # which is another format's
+    return AiSdkEncoder(answer.client_tools, can_ask, can_retract)
 
 
 FORMAT: Final = Format("/api/chat", decode, encode_text_error, resume=_resume, field_of=camel_case)

@@ -1,7 +1,7 @@
 """Encodes events as the AI SDK UI message stream v1, which `useChat` reads in versions 5, 6 and 7 of the SDK.
 
 Only chunk types that version 5 knows are sent, because an unknown type makes the client end the stream, unless it says
-that it can ask a person.
+that it can ask a person, or take a step back.
 https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
 """
 
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, assert_never
 import msgspec
 
 from winterbourne.chat.core import events as e
+from winterbourne.chat.errors import AnswerLost
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.ai_sdk.history import (
     CallMetadata,
@@ -42,6 +43,11 @@ DYNAMIC: Final = b',"dynamic":true'
 """Of tools whose types the client does not know."""
 
 
+TOOL_OUTPUT_ERROR: Final = b'data: {"type":"tool-output-error","toolCallId":%b,"errorText":%b%b}\n\n'
+
+DROPPED_MESSAGE: Final = "The model broke off before this call was complete."
+
+
 class AiSdkEncoder(sse.SseEncoder):
     """Encodes events as UI message chunks.
 
@@ -51,12 +57,14 @@ class AiSdkEncoder(sse.SseEncoder):
     Attributes:
         client_tools: Names of the tools that the client runs; it knows their types, so they are not sent as `dynamic`.
         can_ask: Whether the client can ask a person, and so knows the chunks for that.
+        can_retract: Whether it knows the chunk `reset-step`, which version 7 of the SDK has.
     """
 
     headers: ClassVar[Mapping[str, str]] = HEADERS
 
     client_tools: frozenset[str] = frozenset()
     can_ask: bool = False
+    can_retract: bool = False
     _part_count: int = 0
     _text_id: bytes = b""
     _reasoning_id: bytes = b""
@@ -113,8 +121,10 @@ class AiSdkEncoder(sse.SseEncoder):
                 part, is_new = encode_source(source), source.id not in self._cited
                 self._cited.add(source.id)
                 return _chunk(part.pop("type"), part) if is_new else b""
+            case e.ToolCallDropped(id_, name):
+                return TOOL_OUTPUT_ERROR % (dumps(id_), dumps(DROPPED_MESSAGE), self._dynamic(name))
             case e.TurnRetracted():
-                return b""
+                return self._reset_step()
             case e.ToolQueued() | e.ToolStarted():
                 return b""
             case _:
@@ -160,6 +170,12 @@ class AiSdkEncoder(sse.SseEncoder):
         was_open, self._is_step_open = self._is_step_open, False
         return self._end_parts() + (b'data: {"type":"finish-step"}\n\n' if was_open else b"")
 
+    def _reset_step(self) -> bytes:
+        if not self.can_retract:
+            raise AnswerLost("this client cannot drop what it has shown")
+        self._text_id = self._reasoning_id = b""
+        return b'data: {"type":"reset-step"}\n\n'
+
     def _ended(self, kind: str, fields: Mapping[str, Any]) -> bytes:
         return self._end_step() + _chunk(kind, fields) + sse.DONE
 
@@ -172,8 +188,7 @@ class AiSdkEncoder(sse.SseEncoder):
             return _tool_output_available(event.id, single_line(event.result) or b"null", dynamic)
         if event.status == "denied" and self.can_ask and event.id not in self._begun_calls:  # else nothing says by whom
             return _chunk("tool-output-denied", {"toolCallId": event.id})
-        fields = dumps(event.id), dumps(event.error or event.status), dynamic
-        return b'data: {"type":"tool-output-error","toolCallId":%b,"errorText":%b%b}\n\n' % fields
+        return TOOL_OUTPUT_ERROR % (dumps(event.id), dumps(event.error or event.status), dynamic)
 
     def _dynamic(self, name: str) -> bytes:
         return b"" if name in self.client_tools else DYNAMIC

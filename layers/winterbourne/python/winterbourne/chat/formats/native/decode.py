@@ -18,7 +18,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     UserPart,
 )
-from winterbourne.chat.formats.base import Format, Id, ModelOptions, System, encode_json_error
+from winterbourne.chat.formats.base import Format, Id, ModelOptions, ResumedAnswer, System, encode_json_error
 from winterbourne.chat.formats.media import usable_part
 from winterbourne.chat.formats.native.encode import NativeEncoder
 from winterbourne.chat.formats.repair import convert_body
@@ -52,6 +52,7 @@ class _Body(ModelOptions, frozen=True, kw_only=True):
     conversation_id: Id = ""
     message_id: Id = ""
     approvals: bool = False
+    retractions: bool = False
     decisions: tuple[Decision, ...] = ()
     store: bool = False
     regenerate: bool = False
@@ -91,7 +92,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
 
     With `store`, `messages` holds only new messages: none to regenerate the last answer, or to go on with it after
     `decisions`. Without, its last turn has the calls that are decided, each with its `approval`. `message_id` is the
-    answer that goes on.
+    answer that goes on. `retractions` says that the client knows the frames `retract` and `turn`.
     """
     decoded = convert_body(body, _Body, _Message)
     chat_request = ChatRequest(
@@ -106,11 +107,14 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
         tool_choice=decoded.tool_choice,
         approvals="form" if decoded.approvals else "none",
         decisions=decoded.decisions,
+        retractable="everything" if decoded.retractions else "calls",
     )
-    return chat_request, NativeEncoder()
+    return chat_request, NativeEncoder(decoded.retractions)
 
 
-FORMAT: Final = Format(
-    "/chat", decode, encode_json_error, resume=lambda _: NativeEncoder(), field_of=_field_of, numbers_frames=True
-)
+def _resume(answer: ResumedAnswer) -> NativeEncoder:
+    return NativeEncoder(can_retract=answer.retractable == "everything")
+
+
+FORMAT: Final = Format("/chat", decode, encode_json_error, resume=_resume, field_of=_field_of, numbers_frames=True)
 """The native format."""

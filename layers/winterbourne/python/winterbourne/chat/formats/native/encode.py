@@ -13,12 +13,14 @@
 
 The status of a call goes `queued`? → `started` → `progress`* → `completed`, `failed`, `timed_out`, `cancelled` or
 `denied`; or it is `approval_requested`, and goes on in the answer to a request that has the decision.
+Clients that ask for it also get `{"type":"turn"}` between two turns, and `{"type":"retract"}` where all `content` and
+`reasoning` since the last `start` or `turn` is void: another model begins it anew.
 The terminal frame is `done`, `error` (`code`, `message`, `request_id`) or `stopped` (`reason`).
 """
 
 import functools
 from collections.abc import Callable
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 from orjson import JSONEncodeError, dumps
@@ -29,6 +31,9 @@ from winterbourne.chat.formats.json_text import single_line
 
 __all__ = ["NativeEncoder", "tool_call_frame_prefix", "tool_finished_frame"]
 
+TURN_FRAME: Final = b'data: {"type":"turn"}\n\n'
+RETRACT_FRAME: Final = b'data: {"type":"retract"}\n\n'
+
 
 @functools.lru_cache(maxsize=512)
 def tool_call_frame_prefix(name: str, status: str) -> bytes:
@@ -37,8 +42,13 @@ def tool_call_frame_prefix(name: str, status: str) -> bytes:
 
 
 class NativeEncoder(sse.SseResponse):
-    """Encodes events as native frames. Keeps the arguments of each call for its `started` frame."""
+    """Encodes events as native frames. Keeps the arguments of each call for its `started` frame.
 
+    Attributes:
+        can_retract: Whether the client drops what a turn has shown when it is told to.
+    """
+
+    can_retract: bool = False
     _arguments: dict[str, str] = msgspec.field(default_factory=dict)
 
     def encode(self, batch: e.EventBatch) -> bytes:
@@ -83,14 +93,16 @@ class NativeEncoder(sse.SseResponse):
                 return b'data: {"type":"error","code":%b,"message":%b,"request_id":%b}\n\n' % fields
             case e.ConversationStopped(reason):
                 return b'data: {"type":"stopped","reason":"%b"}\n\n' % reason.encode()
-            case e.TurnStarted() | e.TurnEnded() | e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta():
+            case e.TurnStarted(turn):
+                return TURN_FRAME if self.can_retract and turn > 1 else b""
+            case e.TurnEnded() | e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta():
                 return b""
-            case e.ToolCallSigned():
+            case e.ToolCallSigned() | e.ToolCallDropped():  # of a call that is not ready, nothing is shown
                 return b""
             case e.SourceCited(source):
                 return b"data: %b\n\n" % json_text.dumps(msgspec.to_builtins(source))
             case e.TurnRetracted():
-                return b""
+                return RETRACT_FRAME if self.can_retract else b""  # else nothing was shown
             case _:
                 assert_never(event)
 

@@ -181,6 +181,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
         **{**decoded.options(), "reasoning": _reasoning(decoded)},
         tool_choice=_tool_choice(decoded.tool_choice),
         client_tools=tools,
+        retractable="nothing" if tools and decoded.stream else "calls" if decoded.stream else "everything",
     )
     return chat_request, _make_encoder(decoded, frozenset(tool.name for tool in tools))
 

@@ -14,6 +14,7 @@ from winterbourne.chat.core import events as e
 from winterbourne.chat.core.answer_messages import messages_of
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import AssistantMessage, Opaque, Reasoning, Source, Text, ToolCall
+from winterbourne.chat.errors import AnswerLost
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.json_text import dumps
 from winterbourne.override import override
@@ -157,8 +158,11 @@ class OpenAiChunkEncoder(sse.SseEncoder):
                 return b""
             case e.SourceCited(source):
                 return self._chunk(b'{"annotations":[%b]}' % dumps(self._citing.annotation(source)))
-            case e.TurnRetracted():
+            case e.TurnRetracted():  # only of what is not shown here
+                self._reasoning = _TurnReasoning()
                 return b""
+            case e.ToolCallDropped(id_):
+                return self._tool_call_dropped(id_)
             case e.ToolApprovalRequested():  # of an answer that another client began: see `ChatRequest.approvals`
                 return b""
             case _:
@@ -198,6 +202,11 @@ class OpenAiChunkEncoder(sse.SseEncoder):
             return b""
         call = b'{"index":%d,"function":{"arguments":%b}}' % (self._call_indexes[call_id], dumps(json))
         return self._chunk(b'{"tool_calls":[%b]}' % call)
+
+    def _tool_call_dropped(self, call_id: str) -> bytes:
+        if call_id in self._call_indexes:  # the client would run what it has of it
+            raise AnswerLost("this client cannot drop a call that has begun")
+        return b""
 
     def _call_fields(self, call_id: str, opaque: Opaque) -> bytes:
         if call_id not in self._call_indexes or not opaque.fields:

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from winterbourne.chat.core.answer_messages import without_retracted
 from winterbourne.chat.core.events import (
     ConversationEnded,
     ConversationFailed,
@@ -92,6 +93,7 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
             conversation_id=conversation_id,
             client_tools=frozenset(header.client_tools),
             approvals=header.approvals or "none",
+            retractable=header.retractable or "nothing",
             history=history,
         )
 
@@ -163,8 +165,12 @@ def _last_frame(context: RequestContext, log: StreamLog) -> int:
 
 
 def _events(wire_format: Format, log: StreamLog) -> EventBatch:
-    """What is sent of an answer; what its message had before this request is in the history, if that is shown."""
-    return log.events if wire_format.shows_history else log.whole
+    """What is sent of an answer; what its message had before this request is in the history, if that is shown.
+
+    What was taken back is left out, but for readers that count frames.
+    """
+    events = log.events if wire_format.shows_history else log.whole
+    return events if wire_format.numbers_frames else without_retracted(events)
 
 
 def _has_more(wire_format: Format, answer: ResumedAnswer, log: StreamLog, after: int) -> bool:
