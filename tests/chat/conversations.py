@@ -15,9 +15,11 @@ from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
     AssistantPart,
+    Document,
     Image,
     Message,
     Reasoning,
+    Source,
     SystemMessage,
     Text,
     ToolCall,
@@ -62,6 +64,16 @@ def batches(draw: st.DrawFn, events: Sequence[e.ChatEvent]) -> list[list[e.ChatE
         if ends:
             split.append([])
     return [batch for batch in split if batch]
+
+
+sources = st.sampled_from(
+    [
+        Source("source_1", "https://example.com/tides", "Tides", cited_text="High water is at 6."),
+        Source("source_2", "https://example.com/ships"),
+        Source("source_3", "", "Harbour \ud83d", "application/pdf", "Half \ud83d"),
+        Source("source_4"),
+    ]
+)
 
 
 @st.composite
@@ -142,7 +154,7 @@ def _turns(draw: st.DrawFn, turn: int, calls: int, client_tools: Sequence[str]) 
 def _model_events(draw: st.DrawFn, calls: Sequence[tuple[str, str]]) -> list[e.ChatEvent]:
     """The model's events in one turn: text and reasoning, and calls whose arguments may interleave."""
     strands: list[list[e.ChatEvent]] = [
-        list(draw(st.lists(st.builds(e.TextDelta, any_text), max_size=2))),
+        list(draw(st.lists(st.builds(e.TextDelta, any_text) | st.builds(e.SourceCited, sources), max_size=3))),
         draw(_reasoning_events()),
         *[draw(_tool_call_events(call, name)) for call, name in calls],
     ]
@@ -190,6 +202,12 @@ clean_text = st.text(min_size=1, max_size=10).filter(str.strip)
 images = st.builds(Image, media_type=st.just("image/png"), data=st.sampled_from(["aGk=", "AAAA"])) | st.builds(
     Image, media_type=st.just(""), url=st.just("https://example.com/a.png")
 )
+documents = st.builds(
+    Document,
+    media_type=st.sampled_from(["application/pdf", "application/octet-stream"]),
+    name=st.just("plan.pdf"),
+    data=st.just("JVBERi0xLjcK"),
+) | st.builds(Document, st.just("application/pdf"), url=st.just("https://example.com/a.pdf"))
 
 
 @st.composite
@@ -204,7 +222,7 @@ def histories(draw: st.DrawFn, *, reasoning: bool = True, errors: bool = True) -
     if draw(st.booleans()):
         messages.append(SystemMessage(draw(clean_text)))
     for number in range(draw(st.integers(1, 3))):
-        parts = draw(st.lists(clean_text.map(Text) | images, min_size=1, max_size=3))
+        parts = draw(st.lists(clean_text.map(Text) | images | documents, min_size=1, max_size=3))
         messages.append(UserMessage(tuple(parts), f"u_{number}"))
         messages.extend(draw(_assistant_turn(number, reasoning=reasoning, errors=errors)))
     return tuple(messages)

@@ -118,6 +118,7 @@ def test_building_imports_only_what_the_settings_select() -> None:
     import os, sys
     from chat import app
     unused = {"jsonschema_rs", "jwt", "boto3", "sqlite3", "cryptography", "winterbourne.chat.tool_runtime.mcp.servers"}
+    unused |= {"winterbourne.chat.core.compaction", "winterbourne.chat.http.compaction"}
     unused |= {f"winterbourne.chat.providers.{name}" for name in ("openai", "anthropic", "bedrock")}
     print(unused & set(sys.modules), "winterbourne.chat.providers.scripted" in sys.modules)
     """

@@ -1,6 +1,7 @@
 // A chat as useChat has it, with one version of the AI SDK: node ai_sdk.mjs ai|ai6|ai5 URL
 // Prints {scenario: what came of it} as JSON.
 import { randomUUID } from "node:crypto";
+import { chats } from "./chat.mjs";
 
 const [version, base] = process.argv.slice(2);
 const { DefaultChatTransport, convertToModelMessages, readUIMessageStream } = await import(version);
@@ -71,6 +72,26 @@ async function refused() {
   }
 }
 
-const scenarios = { fiveToolsAndASecondTurn, stopped, ownTool, resumed, refused, failed: () => ask([said("fail halfway")]) };
+// As a form's files are sent: the chat keeps its messages, and loads them again.
+async function files() {
+  const chat = (await chats(version, base))(randomUUID());
+  const url = (mediaType, text) => `data:${mediaType};base64,${Buffer.from(text).toString("base64")}`;
+  const pdf = "application/pdf";
+  const files = [
+    { type: "file", mediaType: pdf, filename: "plan.pdf", url: url(pdf, "%PDF-1.7\n") },
+    { type: "file", mediaType: "text/csv", filename: "tides.csv", url: url("text/csv", "at,height") },
+    { type: "file", mediaType: pdf, filename: "tides.pdf", url: "https://example.com/tides.pdf" },
+  ];
+  await chat.sendMessage({ text: "What do these say?", files });
+  const errors = [chat.error?.message];
+  const live = JSON.parse(JSON.stringify(chat.messages));
+  const loaded = await (await fetch(`${base}/api/chat/${chat.id}`)).json();
+  await chat.sendMessage({ text: "No.", files: [{ ...files[0], url: url(pdf, "no PDF") }] });
+  errors.push(chat.error?.message);
+  await chat.sendMessage({ text: "And now?" });
+  return { live, loaded, errors: [...errors, chat.error?.message], last: chat.lastMessage };
+}
+
+const scenarios = { files, fiveToolsAndASecondTurn, stopped, ownTool, resumed, refused, failed: () => ask([said("fail halfway")]) };
 const outcomes = Object.entries(scenarios).map(async ([name, run]) => [name, await run()]);
 console.log(JSON.stringify(Object.fromEntries(await Promise.all(outcomes))));

@@ -41,6 +41,28 @@ class TestFiveTools:
         assert len(messages[2]["content"]) == 5
 
 
+class TestFiles:
+    def test_of_a_form_reach_the_model_and_come_back_as_sources(self, outcome: Any) -> None:
+        question, answer = outcome["files"]["live"]
+        assert [part["type"] for part in question["parts"]] == ["file", "file", "file", "text"]
+        sources = [part for part in answer["parts"] if part["type"].startswith("source-")]
+        assert [(part["type"], part.get("url"), part["title"]) for part in sources] == [
+            ("source-document", None, "plan.pdf"),
+            ("source-document", None, "tides.csv"),
+            ("source-url", "https://example.com/tides.pdf", "tides.pdf"),
+        ]
+
+    def test_and_their_sources_are_the_same_when_they_are_loaded(self, outcome: Any) -> None:
+        assert outcome["files"]["loaded"]["messages"] == outcome["files"]["live"]
+
+    def test_that_no_model_can_use_are_an_error_that_does_not_end_the_chat(self, outcome: Any) -> None:
+        first, second, third = outcome["files"]["errors"]
+        assert first is None
+        assert second == "messages: the document is no pdf file, as its type says"
+        assert third is None
+        assert outcome["files"]["last"]["role"] == "assistant"
+
+
 def test_the_second_turn_has_the_history_of_the_first(outcome: Any) -> None:
     second = outcome["fiveToolsAndASecondTurn"]["second"]
     assert "Rome" in second["message"]["parts"][-1]["text"]

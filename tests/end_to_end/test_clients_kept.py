@@ -14,7 +14,7 @@ import pytest
 from tests import npm
 from tests.chat.formats.kept_chats import CLIENT_TOOLS, SERVER_TOOLS, Answer, Chat, generate
 from winterbourne.chat.core import events as e
-from winterbourne.chat.core.messages import Image, UserMessage
+from winterbourne.chat.core.messages import Document, Image, UserMessage
 from winterbourne.chat.formats.ag_ui import history as ag_ui
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ai_sdk import history as ai_sdk
@@ -35,12 +35,20 @@ def chats(count: int, *, same_id: bool, late_data: bool = False) -> list[Chat]:
 def test_the_generated_chats_have_all_of_it() -> None:
     answers = [answer for chat in chats(100, same_id=True) for answer in chat.answers]
     events = Counter(type(event) for answer in answers for event in answer.events)
-    needed = (e.ConversationFailed, e.ConversationStopped, e.ReasoningEnded, e.ToolFinished, e.ToolProgressed)
+    needed = (
+        e.SourceCited,
+        e.ConversationFailed,
+        e.ConversationStopped,
+        e.ReasoningEnded,
+        e.ToolFinished,
+        e.ToolProgressed,
+    )
     assert min(events[kind] for kind in needed) >= 10
     assert events[e.TurnStarted] > 1.2 * len(answers)
     assert sum(bool(answer.results) for answer in answers) >= 10
     questions = [answer.question for answer in answers if answer.question]
-    assert sum(isinstance(part, Image) for question in questions for part in question.parts) >= 10
+    for kind in (Image, Document):
+        assert sum(isinstance(part, kind) for question in questions for part in question.parts) >= 10
 
 
 class TestUIMessages:

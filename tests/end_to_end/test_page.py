@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser_page import FIVE, KEY, Visits, ask, has_ended, keep_picture, sent_body
 from tests.provider import Provider
@@ -124,6 +124,42 @@ def thought(text: str) -> dict[str, Any]:
 
 def content(text: str) -> dict[str, Any]:
     return {"type": "content", "delta": text}
+
+
+class TestSources:
+    def test_an_answer_names_each_source_once_also_when_it_is_loaded_again(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.route("**/chat", _with_documents)
+        answer = has_ended(ask(page, "What do these say?"))
+        keep_picture(page, "sources")
+        for _ in range(2):
+            sources = answer.get_by_role("list", name="Sources").get_by_role("listitem")
+            expect(sources).to_have_text(["Tide tables.pdf", "<b>Notes</b>.md"])
+            link = sources.first.get_by_role("link")
+            expect(link).to_have_attribute("href", "https://example.com/tides.pdf")
+            expect(link).to_have_attribute("rel", "noopener noreferrer")
+            expect(sources.last.get_by_role("link")).to_have_count(0)
+            page.reload()
+            answer = page.locator(".answer").last
+        expect(page.locator(".question").last).to_contain_text("[Tide tables.pdf]")
+
+    def test_an_answer_without_sources_shows_none(self, visits: Visits, chat: str) -> None:
+        answer = has_ended(ask(visits.open(chat), "Hello"))
+        expect(answer.locator(".sources")).to_be_hidden()
+
+
+def _with_documents(route: Route) -> None:
+    """Send documents along, which the page itself cannot yet."""
+    body = sent_body(route.request)
+    if not body.get("messages"):
+        route.continue_()
+        return
+    notes = {"media_type": "text/markdown", "name": "<b>Notes</b>.md", "data": "IyBUaWRlcw=="}
+    page = {"media_type": "application/pdf", "name": "Tide tables.pdf", "url": "https://example.com/tides.pdf"}
+    [message] = body["messages"]
+    documents = [{"type": "document", **document} for document in (page, notes, page)]
+    body["messages"] = [{**message, "content": [*documents, *message["content"]]}]
+    route.continue_(post_data=json.dumps(body))
 
 
 class TestFrames:

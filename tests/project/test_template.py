@@ -160,6 +160,7 @@ class TestFunction:
 GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
 # A value other than the default, for those settings for which neither a number nor any text will do.
 CHOICES = {
+    "COMPACTION": "off",
     "KEEP": "always",
     "LOG_MESSAGES": "true",
     "MCP_ENDPOINT": "off",

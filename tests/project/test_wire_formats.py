@@ -19,6 +19,7 @@ COMPUTED = {
     (413, "message_too_long"),
     (413, "too_many_messages"),
     (413, "too_many_images"),
+    (413, "too_many_documents"),
     (413, "too_many_tools"),
     (413, "too_many_decisions"),
 }

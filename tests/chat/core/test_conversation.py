@@ -54,7 +54,14 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.core.usage import estimate_input
-from winterbourne.chat.errors import InvalidOutput, ModelBusy, ModelError, ModelStreamTruncated, RateLimitExceeded
+from winterbourne.chat.errors import (
+    InvalidOutput,
+    ModelBusy,
+    ModelError,
+    ModelInputTooLong,
+    ModelStreamTruncated,
+    RateLimitExceeded,
+)
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
 from winterbourne.override import override
@@ -494,6 +501,59 @@ class TestHistory:
         messages = (HELLO, AssistantMessage((Text("so far"),)))
         await conversation(RecordingEmit(), provider, request=msgspec.structs.replace(REQUEST, messages=messages)).run()
         assert provider.requests[0].messages == (*messages, UserMessage((Text(CONTINUE_REQUEST),)))
+
+
+class TestATurnThatIsTooLong:
+    TOO_LONG = ModelInputTooLong("too long", 9)
+
+    async def run(self, provider: FakeProvider, emitted: RecordingEmit) -> list[ModelInputTooLong | None]:
+        """Why the conversation was compacted, each time."""
+        reasons: list[ModelInputTooLong | None] = []
+
+        async def compact(
+            request: ModelRequest, refusal: ModelInputTooLong | None
+        ) -> tuple[ModelRequest, Sequence[Usage]]:
+            reasons.append(refusal)
+            return msgspec.structs.replace(request, system="short"), [Usage(5, 1)]
+
+        chat = conversation(emitted, provider)
+        chat.compact = compact
+        await chat.run()
+        return reasons
+
+    @jumping
+    async def test_is_taken_once_more_with_less(self) -> None:
+        emitted, provider = RecordingEmit(), FakeProvider([self.TOO_LONG], answer("hi"))
+        assert await self.run(provider, emitted) == [self.TOO_LONG]
+        assert [request.system for request in provider.requests] == ["", "short"]
+        assert emitted[1:] == [
+            TurnStarted(1),
+            TextDelta("hi"),
+            TurnEnded("stop", Usage(2, 3)),
+            ConversationEnded("stop", Usage(7, 4, cost=None), 1),
+        ]
+
+    @jumping
+    async def test_is_not_taken_again_once_it_has_said_something(self) -> None:
+        emitted, provider = RecordingEmit(), FakeProvider([[TextDelta("So")], self.TOO_LONG], answer("hi"))
+        with pytest.raises(ModelInputTooLong):
+            await self.run(provider, emitted)
+        assert len(provider.requests) == 1
+
+    @jumping
+    async def test_fails_if_that_is_too_long_as_well(self) -> None:
+        provider = FakeProvider([self.TOO_LONG], [self.TOO_LONG])
+        with pytest.raises(ModelInputTooLong):
+            await self.run(provider, RecordingEmit())
+
+    @jumping
+    async def test_is_not_looked_for_in_a_short_history(self) -> None:
+        assert await self.run(FakeProvider(calls_tools(("a", "sleep", "0")), answer("hi")), RecordingEmit()) == []
+
+    @jumping
+    async def test_is_looked_for_before_each_turn_of_a_long_one(self) -> None:
+        loop = [calls_tools((name, "sleep", "0")) for name in "ab"]
+        assert await self.run(FakeProvider(*loop, answer("hi")), RecordingEmit()) == [None]
 
 
 class TestToolChoiceNone:

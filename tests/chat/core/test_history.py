@@ -18,13 +18,17 @@ from winterbourne.chat.core.history import (
     pending_calls,
     undecided_result,
     with_new_questions,
+    with_whole_text,
+    without_sources,
 )
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
+    AssistantPart,
     Decision,
     Message,
     Reasoning,
+    Source,
     SystemMessage,
     Text,
     ToolCall,
@@ -66,6 +70,32 @@ class TestOrder:
     @pytest.mark.parametrize("parts", [(), (Reasoning("hm"),)])
     def test_a_turn_without_text_or_calls_is_left_out(self, parts: tuple[Reasoning, ...]) -> None:
         assert normalize_history([HI, AssistantMessage(parts, "a1")]) == (HI,)
+
+
+PARTS = st.lists(
+    st.sampled_from([Text("a"), Text(" "), Source("s1"), Source("s2"), Reasoning("hm"), ToolCall("c1", "x", "{}")])
+)
+
+
+class TestSources:
+    @given(PARTS)
+    def test_without_them_a_turn_is_as_if_it_had_cited_nothing(self, parts: list[AssistantPart]) -> None:
+        """Text is in one piece that no reasoning and no call divides."""
+        expected: list[AssistantPart] = []
+        is_open = False
+        for part in parts:
+            if isinstance(part, Text) and is_open and isinstance(last := expected[-1], Text):
+                expected[-1] = Text(last.text + part.text)
+            elif not isinstance(part, Source):
+                expected.append(part)
+                is_open = isinstance(part, Text)
+        assert without_sources(parts) == expected
+
+    @given(PARTS)
+    def test_with_whole_text_every_source_is_still_there(self, parts: list[AssistantPart]) -> None:
+        whole = with_whole_text(parts)
+        assert [part for part in whole if isinstance(part, Source)] == [p for p in parts if isinstance(p, Source)]
+        assert [part for part in whole if not isinstance(part, Source)] == without_sources(parts)
 
 
 class TestRepairs:

@@ -11,6 +11,7 @@ from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
     Decision,
+    Document,
     Image,
     Message,
     OutputSchema,
@@ -22,7 +23,7 @@ from winterbourne.chat.core.messages import (
     UnusablePart,
     UserMessage,
 )
-from winterbourne.chat.core.request_checks import available_models, check_request, images_of
+from winterbourne.chat.core.request_checks import available_models, check_request
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import Settings
 
@@ -243,6 +244,7 @@ class TestLimits:
                 "message_too_long",
             ),
             (Settings.of(max_images=1), (UserMessage((Image("image/png", "aGk="),) * 2),), "too_many_images"),
+            (Settings(), (UserMessage((Document("text/csv", data="YSxi"),) * 6),), "too_many_documents"),
         ],
     )
     def test_more_than_a_limit_is_rejected_as_too_large(
@@ -278,6 +280,50 @@ class TestLimits:
             older = check(ChatRequest(messages=(message, HI), store=store)).messages[0]
             assert older == UserMessage((Text("[a PDF]"),))
 
+    def test_a_document_is_rejected_by_its_type_if_the_model_takes_none_of_it(self) -> None:
+        pdf, text = Document("application/pdf", data="aGk="), Document("text/csv", data="YSxi")
+        outcome = attempt(lambda: check(ChatRequest(messages=(HI, UserMessage((pdf,))))))
+        assert isinstance(outcome, RequestRejected)
+        assert (outcome.status, outcome.code) == (400, "unsupported_media")
+        assert str(outcome) == "messages: this model takes no documents of type application/pdf"
+        assert check(ChatRequest(messages=(UserMessage((text,)),))).messages == (UserMessage((text,)),)
+        assert check(ChatRequest(messages=(UserMessage((pdf,), "u0"), HI))).messages[0] == UserMessage((pdf,), "u0")
+
+    def test_a_document_by_its_url_is_rejected_if_the_model_takes_data_only(self) -> None:
+        question = ChatRequest(messages=(UserMessage((Document("application/pdf", url="https://a"),)),))
+        takes_data = Capabilities(documents=frozenset({"application/pdf"}))
+        settings = Settings()
+        for capabilities, code in ((takes_data, "document_url_not_allowed"), (Capabilities(), "unsupported_media")):
+            with pytest.raises(RequestRejected) as raised:
+                check_request(question, settings.request, settings.model, (), {"": capabilities}.__getitem__)
+            assert (raised.value.status, raised.value.code) == (400, code)
+
+    def test_one_that_is_too_large_is_rejected_as_such(self) -> None:
+        part = UnusablePart("[a PDF]", "messages: too large", "document_too_large", 413)
+        assert rejection(ChatRequest(messages=(UserMessage((part,)),))) == (413, "document_too_large")
+
+    def test_an_image_is_rejected_if_the_model_takes_none_and_a_line_in_older_messages(self) -> None:
+        settings, image = Settings(), UserMessage((Image("image/png", "aGk="),), "u0")
+
+        def checked(*messages: Message) -> ChatRequest:
+            blind = Capabilities(images=False)
+            return check_request(ChatRequest(messages=messages), settings.request, settings.model, (), lambda _: blind)
+
+        with pytest.raises(RequestRejected, match="no images"):
+            checked(HI, image)
+        assert isinstance(checked(image, HI).messages[0], UserMessage)
+        assert checked(image, HI).messages[0] == UserMessage(
+            (Text("[an older image that is not shown any more]"),), "u0"
+        )
+
+    def test_older_documents_beyond_the_limit_become_a_line(self) -> None:
+        document, image = Document("text/csv", data="YSxi"), Image("image/png", "aGk=")
+        messages = tuple(UserMessage((Text(str(n)), document, image), f"u{n}") for n in range(3))
+        checked = check(ChatRequest(messages=messages), Settings.of(max_documents=2)).messages
+        assert checked[1:] == messages[1:]
+        line = Text("[an older document that is not shown any more]")
+        assert checked[0] == UserMessage((Text("0"), line, image), "u0")
+
     def test_older_images_beyond_the_limit_become_a_line(self) -> None:
         image = Image("image/png", "aGk=")
         messages = tuple(UserMessage((Text(str(n)), image), f"u{n}") for n in range(3))
@@ -291,7 +337,7 @@ class TestLimits:
         shown = []
         for count in range(1, 13):
             checked = check(ChatRequest(messages=tuple(messages[:count])), Settings.of(max_images=6)).messages
-            shown.append(len(images_of(checked)))
+            shown.append(sum(image in message.parts for message in checked if isinstance(message, UserMessage)))
         assert shown == [1, 2, 3, 4, 5, 6, 4, 5, 6, 4, 5, 6]
 
     def test_the_context_is_as_long_as_a_message_at_most(self) -> None:

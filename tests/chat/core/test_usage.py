@@ -12,6 +12,7 @@ from tests.chat.processes import run
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantMessage,
+    Document,
     Image,
     Message,
     Reasoning,
@@ -24,6 +25,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.core.usage import (
+    MIN_TOKENS_PER_DOCUMENT,
     TOKENS_PER_IMAGE,
     TOKENS_PER_MESSAGE,
     Price,
@@ -148,6 +150,12 @@ def test_an_image_counts_the_same_however_large() -> None:
     small, large = (UserMessage((Image("image/png", data="x" * size),)) for size in (10, 1_000_000))
     estimated = estimate_input(ModelRequest(messages=(small, large)))
     assert estimated == 2 * (TOKENS_PER_IMAGE + TOKENS_PER_MESSAGE)
+
+
+def test_a_document_counts_by_its_size() -> None:
+    small, large = (UserMessage((Document("application/pdf", data="x" * size),)) for size in (10, 100_000))
+    estimated = estimate_input(ModelRequest(messages=(small, large)))
+    assert estimated == MIN_TOKENS_PER_DOCUMENT + 5000 + 2 * TOKENS_PER_MESSAGE
 
 
 REQUEST = ModelRequest(messages=(user("x" * 400),))

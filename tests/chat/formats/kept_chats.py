@@ -23,14 +23,17 @@ from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
     Decision,
+    Document,
     Image,
     Message,
     Opaque,
+    Source,
     Text,
     ToolCall,
     ToolMessage,
     ToolSchema,
     UserMessage,
+    UserPart,
 )
 from winterbourne.chat.errors import ModelBusy
 
@@ -51,6 +54,12 @@ VALUES: tuple[object, ...] = (
     2**53,
     "12",
     '{"a":1}',
+)
+SOURCES = (
+    Source("s1", "https://example.com/a", "Tides", cited_text="at 6"),
+    Source("s2", "https://example.com/b"),
+    Source("s3", "", "plan.pdf", "application/pdf"),
+    Source("s4"),
 )
 
 
@@ -110,11 +119,15 @@ async def generate(seed: int, *, same_id: bool, late_data: bool = False) -> Chat
     return chat
 
 
-def _said(random: Random) -> Iterator[Text | Image]:
+def _said(random: Random) -> Iterator[UserPart]:
     if random.random() < 0.3:
         yield Image("image/png", "iVBORw0KGgo=")
     if random.random() < 0.2:
         yield Image("image/webp", url="https://example.com/a.webp")
+    if random.random() < 0.2:
+        yield Document("application/pdf", random.choice(["", "plan.pdf"]), "JVBERi0xLjcK")
+    if random.random() < 0.1:
+        yield Document("text/csv", "tides.csv", url="https://example.com/tides.csv")
     yield Text(random.choice(TEXTS) + "?")
 
 
@@ -179,7 +192,14 @@ class _Script:
         return [*steps, [e.TurnEnded("tool_calls" if calls else "stop", e.Usage(9, random.randint(0, 5), 2))]]
 
     def text(self) -> list[e.ModelEvent]:
-        return [e.TextDelta(text) for text in self.random.choices(TEXTS, k=self.random.randint(1, 3))]
+        """Text, which may cite: before it, within it, and after it."""
+        events: list[e.ModelEvent] = []
+        for text in self.random.choices(TEXTS, k=self.random.randint(1, 3)):
+            events += [e.TextDelta(text), *self.cited()]
+        return [*self.cited(), *events]
+
+    def cited(self) -> list[e.ModelEvent]:
+        return [e.SourceCited(self.random.choice(SOURCES))] if self.random.random() < 0.2 else []
 
     def thought(self) -> list[e.ModelEvent]:
         deltas = [e.ReasoningDelta(text) for text in self.random.choices(TEXTS, k=self.random.randint(1, 2))]

@@ -10,6 +10,7 @@ import pytest
 from httpx_sse import EventSource
 
 from winterbourne.chat.core.capabilities import Capabilities
+from winterbourne.chat.core.documents import DOCUMENT_TYPES
 from winterbourne.chat.core.events import ChatEvent
 from winterbourne.chat.core.messages import ChatRequest
 from winterbourne.chat.core.request_checks import check_request
@@ -22,7 +23,8 @@ __all__ = ["attempt", "data_of", "read", "rejection", "sent"]
 
 T = TypeVar("T")
 
-SETTINGS = Settings()
+SETTINGS = Settings.of(max_documents=20)
+CAPABLE = Capabilities(image_urls=True, documents=frozenset(DOCUMENT_TYPES), document_urls=True)
 
 
 def read(wire_format: Format, body: dict[str, Any], settings: Settings = SETTINGS) -> ChatRequest:
@@ -32,7 +34,7 @@ def read(wire_format: Format, body: dict[str, Any], settings: Settings = SETTING
     except msgspec.ValidationError as error:
         raise invalid_shape(error) from None
     try:
-        return check_request(request, settings.request, settings.model, (), lambda _: Capabilities(image_urls=True))
+        return check_request(request, settings.request, settings.model, (), lambda _: CAPABLE)
     except InvalidHistory as error:
         raise RequestRejected(error.status, error.code, str(error)) from None
 

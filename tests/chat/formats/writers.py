@@ -8,6 +8,7 @@ import orjson
 
 from winterbourne.chat.core.messages import (
     AssistantMessage,
+    Document,
     Image,
     Message,
     Reasoning,
@@ -66,12 +67,10 @@ def _ui_part(part: object, results: dict[str, ToolMessage]) -> dict[str, Any]:
     match part:
         case Text(text):
             return {"type": "text", "text": text, "state": "done"}
-        case Image(media_type, data, url):
-            return {
-                "type": "file",
-                "mediaType": media_type,
-                "url": url or f"data:{media_type};base64,{data}",
-            }
+        case Image(media_type, data, url) | Document(media_type, _, data, url):
+            name = {"filename": part.name} if isinstance(part, Document) else {}
+            source = url or f"data:{media_type};base64,{data}"
+            return {"type": "file", "mediaType": media_type, "url": source, **name}
         case Reasoning(text, signature):
             metadata = {"providerMetadata": {"winterbourne": {"signature": signature}}} if signature else {}
             return {"type": "reasoning", "text": text, "state": "done", **metadata}
@@ -143,6 +142,9 @@ def _ag_ui_part(part: object) -> dict[str, Any]:
             return {"type": "image", "source": {"type": "data", "value": data, "mimeType": media_type}}
         case Image(url=url):
             return {"type": "image", "source": {"type": "url", "value": url}}
+        case Document(media_type, name, data, url):
+            source = {"type": "data", "value": data} if data else {"type": "url", "value": url}
+            return {"type": "document", "source": source | {"mimeType": media_type}, "metadata": {"filename": name}}
     raise AssertionError(part)
 
 
@@ -173,6 +175,9 @@ def _openai_part(part: object) -> dict[str, Any]:
             return {"type": "text", "text": text}
         case Image(media_type, data, url):
             return {"type": "image_url", "image_url": {"url": url or f"data:{media_type};base64,{data}"}}
+        case Document(media_type, name, data, url):
+            file = {"file_data": url or f"data:{media_type};base64,{data}"}
+            return {"type": "file", "file": {**file, "filename": name}}
     raise AssertionError(part)
 
 

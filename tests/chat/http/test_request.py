@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.chat.formats.wire import attempt
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.http.request import Request, invalid_shape
+from winterbourne.chat.http.request import LARGE_CHARS, Request, invalid_shape
 from winterbourne.chat.settings import RequestSettings
 
 SETTINGS = RequestSettings(max_body_bytes=100, max_json_depth=4)
@@ -144,6 +144,32 @@ class TestJson:
     @pytest.mark.parametrize("deep", [b"[" * 50_000, b'{"a":' * 10_000, b"[" * 5000 + b"]" * 5000])
     def test_extremely_deep_json_is_rejected(self, deep: bytes) -> None:
         assert rejection(request(b'{"a":' + deep + b"}"), RequestSettings()) == (400, "json_too_deep")
+
+    @pytest.mark.parametrize("value", ["", "ü", "\N{SHIP}", "\ud83d", "\0", "\\u0000", 2**70, 1e300, [[1]]])
+    @pytest.mark.parametrize("as_base64", [False, True])
+    def test_a_large_body_is_read_as_a_small_one(self, value: object, *, as_base64: bool) -> None:
+        small = {"a": value, "b": "x"}
+        text = json.dumps(small)
+        large = text.replace('"x"', f'"{"x" * LARGE_CHARS}"')
+        read = [request(body.encode() if as_base64 else body).json_object(RequestSettings()) for body in (text, large)]
+        assert read[1].pop("b") == "x" * LARGE_CHARS
+        assert read[0].pop("b") == "x"
+        assert read[0] == read[1]
+
+    @pytest.mark.parametrize("broken", ['{"a":', '["x"]', '{"a":1e999}', '{"a":%s}' % ("[" * 100 + "]" * 100)])
+    def test_a_large_body_is_rejected_as_a_small_one(self, broken: str) -> None:
+        large = request(broken + " " * LARGE_CHARS)
+        assert rejection(large, RequestSettings()) == rejection(request(broken), RequestSettings())
+
+    def test_a_large_body_is_not_kept(self) -> None:
+        given: dict[str, Any] = {
+            "body": json.dumps({"a": "x" * LARGE_CHARS}),
+            "headers": {"content-type": "application/json"},
+        }
+        one = Request.from_event(given)
+        assert given["body"] is None
+        assert one.json_object(RequestSettings())["a"] == "x" * LARGE_CHARS
+        assert not one.raw_body
 
     @given(st.binary(max_size=120))
     def test_any_bytes_are_an_object_or_rejected(self, body: bytes) -> None:

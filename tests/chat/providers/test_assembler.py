@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from winterbourne.chat.core.events import (
     ReasoningDelta,
     ReasoningEnded,
+    SourceCited,
     StopReason,
     TextDelta,
     ToolArgumentsDelta,
@@ -16,6 +17,7 @@ from winterbourne.chat.core.events import (
     ToolCallStarted,
     TurnEnded,
 )
+from winterbourne.chat.core.messages import Source
 from winterbourne.chat.errors import ModelStreamTruncated
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.providers.assembler import JsonObjectScanner, TurnAssembler
@@ -190,6 +192,15 @@ class TestSecrets:
             ReasoningEnded(),
             TextDelta("It is [redacted]."),
         ]
+
+    def test_are_redacted_in_what_is_cited(self, turn: TurnAssembler) -> None:
+        turn.add_text("It is sk-har")
+        turn.cite(0, f"https://a/?key={self.KEY}", f"Keys {self.KEY}", "", f"It is {self.KEY}.")
+        first, second = turn.drain_events()
+        assert first == TextDelta("It is sk-har")
+        assert isinstance(second, SourceCited)
+        told = Source(second.source.id, "https://a/?key=[redacted]", "Keys [redacted]", "", "It is [redacted].")
+        assert second.source == told
 
     def test_only_a_possible_prefix_of_one_is_held_back_until_the_next_read(self, turn: TurnAssembler) -> None:
         turn.add_text("It is sk-har")

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -13,7 +14,21 @@ from botocore.config import Config
 from tests import transcripts
 from tests.chat.providers.provider_helpers import PNG, SCHEMA, TOOLS, body_of, folded, request
 from tests.upstream import saying, upstream
-from winterbourne.chat.core.messages import Image, Message, OutputSchema, Text, UserMessage
+from winterbourne.chat.core.documents import DOCUMENT_TYPES, PDF
+from winterbourne.chat.core.events import SourceCited
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Document,
+    Image,
+    Message,
+    OutputSchema,
+    Source,
+    Text,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    UserPart,
+)
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.providers.factory import make_provider
@@ -73,6 +88,56 @@ class TestRequest:
             },
         ]
 
+    def documents(self, *parts: UserPart, **options: Any) -> list[Any]:
+        return list(self.body(UserMessage(parts), **options)["messages"][0]["content"])
+
+    @pytest.mark.parametrize(("media_type", "ending"), DOCUMENT_TYPES.items())
+    def test_contains_a_document_of_each_kind(self, media_type: str, ending: str) -> None:
+        document = {"format": ending, "name": "plan", "source": {"bytes": "aGk="}}
+        assert self.documents(Document(media_type, f"plan.{ending}", "aGk="), Text("?")) == [
+            {"document": document},
+            {"text": "?"},
+        ]
+
+    @pytest.mark.parametrize(
+        ("name", "sent"),
+        [
+            ("a.b_c  d.pdf", "a b c d"),
+            ("Plan (2) [x]-y", "Plan (2) [x]-y"),
+            ("отчёт.pdf", "document"),
+            ("", "document"),
+            ("x" * 300, "x" * 190),
+        ],
+    )
+    def test_a_documents_name_has_the_signs_that_are_allowed(self, name: str, sent: str) -> None:
+        assert self.documents(Document("text/csv", name, "aGk="), Text("?"))[0]["document"]["name"] == sent
+
+    def test_the_names_of_documents_differ(self) -> None:
+        names = ("a.pdf", "a (2)", "a", "a")
+        blocks = self.documents(*(Document("text/csv", name, "aGk=") for name in names), Text("?"))
+        sent = [block["document"]["name"] for block in blocks if "document" in block]
+        assert sent == ["a", "a (2)", "a (3)", "a (4)"]
+
+    def test_a_document_has_text_beside_it_and_no_result(self) -> None:
+        call, result = AssistantMessage((ToolCall("a", "f", "{}"),)), ToolMessage("a", "f", "1")
+        question = UserMessage((Document("text/csv", "a", "aGk="),))
+        messages = self.body(UserMessage((Text("?"),)), call, result, question)["messages"]
+        assert [(m["role"], [next(iter(block)) for block in m["content"]]) for m in messages] == [
+            ("user", ["text"]),
+            ("assistant", ["toolUse"]),
+            ("user", ["toolResult"]),
+            ("assistant", ["text"]),
+            ("user", ["document", "text"]),
+        ]
+
+    def test_asks_claude_alone_for_citations_and_not_beside_a_schema(self) -> None:
+        document, claude = Document("text/csv", "a", "aGk="), "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
+        cited = self.documents(document, model_id=claude)[0]["document"]
+        assert cited["citations"] == {"enabled": True}
+        schema = OutputSchema(schema=SCHEMA)
+        assert "citations" not in self.documents(document, model_id=claude, output=schema)[0]["document"]
+        assert "citations" not in self.documents(document, model_id="amazon.nova-lite-v1:0")[0]["document"]
+
     def test_contains_the_options(self) -> None:
         body = self.body(temperature=0.5, max_tokens=7, tools=TOOLS, tool_choice="get_weather")
         assert body["inferenceConfig"] == {"maxTokens": 7, "temperature": 0.5}
@@ -128,3 +193,42 @@ class TestRequest:
 def _signed_by(authorization: str) -> tuple[str, str]:
     scheme, credential, *_ = authorization.split(" ")
     return scheme, credential.rpartition("/aws4_request")[0].partition("/")[2].partition("/")[2]
+
+
+CONTENT = {"title": "Tides", "sourceContent": [{"text": "6:"}, {"text": "00"}]}
+
+
+@pytest.mark.parametrize(
+    ("citation", "url", "media_type"),
+    [
+        ({**CONTENT, "location": {"documentPage": {"documentIndex": 1, "start": 1, "end": 2}}}, "", PDF),
+        ({**CONTENT, "location": {"documentChar": {"documentIndex": 1, "start": 0, "end": 4}}}, "", "text/plain"),
+        ({**CONTENT, "location": {"documentChunk": {"documentIndex": 1, "start": 0, "end": 1}}}, "", "text/plain"),
+        ({**CONTENT, "location": {"web": {"url": "https://a", "domain": "a"}}}, "https://a", ""),
+        (
+            {**CONTENT, "source": "https://b", "location": {"searchResultLocation": {"searchResultIndex": 0}}},
+            "https://b",
+            "",
+        ),
+    ],
+)
+def test_each_kind_of_citation_is_a_source(citation: dict[str, Any], url: str, media_type: str) -> None:
+    fields = {"contentBlockIndex": 0, "delta": {"citation": citation}}
+    [event] = bedrock.BedrockParser().feed(transcripts.event_stream_message("contentBlockDelta", fields))
+    assert isinstance(event, SourceCited)
+    assert event.source == Source(event.source.id, url, "Tides", media_type, "6:00")
+
+
+async def test_a_large_document_is_signed_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-these-tests")
+    data = base64.b64encode(b"%PDF-1.7\n" * 10_000).decode()
+    async with upstream(saying(transcripts.wire("bedrock", "text"))) as server:
+        options = {"bedrock_base_url": server.url, "bedrock_region": "eu-west-1", "model_provider": "bedrock"}
+        provider = make_provider(Settings.of(**options).model)
+        async for _ in provider.stream(request(UserMessage((Document(PDF, "a.pdf", data), Text("?"))))):
+            pass
+    [sent] = server.requests
+    assert json.loads(sent.body)["messages"][0]["content"][0]["document"]["source"] == {"bytes": data}
+    assert sent.headers["x-amz-content-sha256"] == hashlib.sha256(sent.body).hexdigest()
+    assert "x-amz-content-sha256" in sent.headers["authorization"]

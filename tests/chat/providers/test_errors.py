@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from winterbourne.chat.errors import (
     ModelBusy,
     ModelContentRefused,
+    ModelDocumentRefused,
     ModelError,
     ModelImageRefused,
     ModelInputTooLong,
@@ -263,6 +264,21 @@ class TestReasonOfTheCaller:
     def test_an_image_that_the_model_cannot_use(self, message: str, code: str) -> None:
         assert rejected(400, message, code) == (ModelImageRefused, "invalid_image", 400)
 
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "messages.0.content.0.pdf.source.base64.data: The PDF specified was not valid.",
+            "messages.0.content.0.pdf.source.base64.data: The PDF specified is password protected.",
+            "A maximum of 100 PDF pages may be provided.",
+            "Could not process PDF",
+            "The model returned the following errors: Invalid document",
+            "The document file is encrypted",
+            "Invalid file data: 'file_data'. Expected a base64-encoded data URL",
+        ],
+    )
+    def test_a_document_that_the_model_cannot_use(self, message: str) -> None:
+        assert rejected(400, message, "invalid_request_error") == (ModelDocumentRefused, "invalid_document", 400)
+
     def test_is_found_in_a_stream_too(self) -> None:
         error = mid_stream_error({"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8"})
         assert isinstance(error, ModelInputTooLong)
@@ -297,3 +313,27 @@ class TestReasonOfTheCaller:
         began = time.process_time()
         rejected(400, "support" * 9000)
         assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("message", "window"),
+    [
+        ("prompt is too long: 205321 tokens > 200000 maximum", 200_000),
+        ("This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (8000 in the", 8192),
+        ("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", 1_048_576),
+        ("the request exceeds the available context size (4,096 tokens), try increasing it", 4096),
+        ("input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease", 200_000),
+        (
+            "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
+            32_768,
+        ),
+        ("'max_tokens' is too large: 8192. This model's maximum context length is 4096 tokens", 4096),
+        ("Input is too long for requested model.", 0),
+        ("Your input exceeds the context window of this model. Please adjust your input and try again.", 0),
+    ],
+)
+def test_a_refusal_of_a_long_conversation_knows_the_window_that_it_names(message: str, window: int) -> None:
+    body = orjson.dumps({"error": {"message": message}})
+    for error in (error_for_status(400, {}, body, HINTS), mid_stream_error({"error": {"message": message}})):
+        assert isinstance(error, ModelInputTooLong)
+        assert error.window == window

@@ -32,6 +32,7 @@ from winterbourne.chat.core.events import (
     TurnStarted,
     Usage,
 )
+from winterbourne.chat.core.history import NATIVE_SUMMARY
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     Message,
@@ -287,6 +288,14 @@ class TestThinking:
         request, options = fit_thinking(ModelRequest(messages=history), ENABLED)
         assert options == (ENABLED if goes_on else {"top_k": 1})
         assert goes_on or all(SIGNED not in getattr(message, "parts", ()) for message in request.messages)
+
+    def test_a_summary_of_the_provider_stays_without_it(self) -> None:
+        """What was before it is sent no more."""
+        summary = Reasoning("", opaque=Opaque("o", NATIVE_SUMMARY, '{"compaction":{"content":"They sail."}}'))
+        history = (ASKED, turn(summary), RESULT)
+        request, options = fit_thinking(ModelRequest(messages=history), ENABLED)
+        assert options == {"top_k": 1}
+        assert request.messages == history
 
     @pytest.mark.parametrize("kind", ["enabled", "adaptive"])
     @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import orjson
@@ -26,7 +26,8 @@ from tests.chat.providers.provider_helpers import (
 )
 from tests.upstream import Exchange, Script, failing, saying, upstream
 from winterbourne.chat.core.capabilities import BASIC_OPTIONS
-from winterbourne.chat.core.events import TurnEnded
+from winterbourne.chat.core.conversation import TurnParts
+from winterbourne.chat.core.events import SourceCited, TurnEnded
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -46,6 +47,7 @@ from winterbourne.chat.errors import ModelInputTooLong, ModelMisconfigured, Mode
 from winterbourne.chat.providers import openai
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.lessons import refused_for
+from winterbourne.chat.providers.openai_responses import ResponsesParser
 from winterbourne.chat.settings import ModelSettings, Settings
 
 ANSWER = transcripts.wire("openai_responses", "text")
@@ -435,3 +437,52 @@ class TestLessons:
             for _ in range(2):
                 await collect_events(provider, request(ASKED))
             assert ["include" in orjson.loads(exchange.body) for exchange in server.requests] == [True, False, False]
+
+
+class TestSources:
+    PAGE: ClassVar[dict[str, Any]] = {"type": "url_citation", "url": "https://a", "title": "Tides", "start_index": 0}
+    FILE: ClassVar[dict[str, Any]] = {"type": "file_citation", "file_id": "f", "filename": "plan.pdf", "index": 3}
+
+    def sources(self, *frames: dict[str, Any]) -> list[tuple[str, str, str]]:
+        parser = ResponsesParser()
+        events = [event for frame in frames for event in parser.feed(f"data: {json.dumps(frame)}\n\n".encode())]
+        assert parser.failure is None
+        cited = [event.source for event in events if isinstance(event, SourceCited)]
+        return [(source.url, source.title, source.media_type) for source in cited]
+
+    def test_an_annotation_is_one(self) -> None:
+        kind = "response.output_text.annotation.added"
+        annotations: list[Any] = [self.PAGE, self.FILE, {"type": "new"}, None]
+        assert self.sources(*({"type": kind, "annotation": annotation} for annotation in annotations)) == [
+            ("https://a", "Tides", ""),
+            ("", "plan.pdf", "application/pdf"),
+        ]
+
+    def test_so_is_one_of_a_whole_answer(self) -> None:
+        content = [{"type": "output_text", "text": "Hi", "annotations": [self.PAGE]}, {"type": "new"}]
+        item = {"type": "message", "content": content}
+        assert self.sources({"status": "completed", "output": [item]}) == [("https://a", "Tides", "")]
+
+
+class TestCompaction:
+    """https://developers.openai.com/api/docs/guides/compaction."""
+
+    def test_is_asked_for_from_a_number_of_tokens_on(self) -> None:
+        wanted = [{"type": "compaction", "compact_threshold": 60_000}]
+        assert body(ASKED, compact_at=60_000)["context_management"] == wanted
+        assert "context_management" not in body(ASKED)
+
+    def test_comes_as_a_part_that_goes_back_in_place_of_what_was_before(self) -> None:
+        item = {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"}
+        frames = [
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
+            {"type": "response.output_text.delta", "output_index": 1, "delta": "At noon."},
+            {"type": "response.completed", "response": {"status": "completed"}},
+        ]
+        parts = TurnParts()
+        for event in ResponsesParser().feed("".join(f"data: {json.dumps(frame)}\n\n" for frame in frames).encode()):
+            parts.add(event)
+        turn = AssistantMessage(parts.finish())
+        _, sent, said, _ = body(ASKED, AssistantMessage((Text("Soon."),)), ASKED, turn, ASKED)["input"]
+        assert sent == {"type": "compaction", "encrypted_content": "gAAA"}
+        assert said["content"] == "At noon."

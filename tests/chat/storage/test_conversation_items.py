@@ -14,9 +14,12 @@ from winterbourne.chat.core.history import INTERRUPTED_CALL_RESULT
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     ChatRequest,
+    Document,
     Image,
     Message,
     Reasoning,
+    Source,
+    Summary,
     SystemMessage,
     Text,
     ToolCall,
@@ -34,15 +37,22 @@ from winterbourne.chat.storage.conversation_items import (
     join_items,
     merge_history,
     parse_metadata,
+    parse_summary,
     split_into_items,
+    summary_item,
     truncate_from,
 )
 
-USER_PART = st.builds(Text, st.text()) | st.builds(Image, st.text(), st.text(), st.text())
+USER_PART = (
+    st.builds(Text, st.text())
+    | st.builds(Image, st.text(), st.text(), st.text())
+    | st.builds(Document, st.text(), st.text(), st.text(), st.text())
+)
 ASSISTANT_PART = (
     st.builds(Text, st.text())
     | st.builds(Reasoning, st.text(), st.text(), st.text())
     | st.builds(ToolCall, st.text(), st.text(), st.text())
+    | st.builds(Source, st.text(), st.text(), st.text(), st.text(), st.text())
 )
 MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(SystemMessage, st.text()),
@@ -190,6 +200,30 @@ class TestMergeHistory:
         stored = [self.CALLS, AssistantMessage((Text("done"),))]
         with pytest.raises(InvalidHistory):
             merge_history(stored, [ToolMessage("call_1", "sum", "3")])
+
+
+class TestASummary:
+    SUMMARY = Summary("digest", "They sail.", 2)
+
+    def test_comes_back_from_its_item(self) -> None:
+        item = summary_item(self.SUMMARY, "p", 9)
+        assert item.expires_at_s == 9
+        assert parse_summary([*stored_items(UserMessage((Text("one"),))), item]) == self.SUMMARY
+
+    def test_is_nothing_that_could_be_taken_for_a_message(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Not by an older release either: those take what comes before the first request for something else."""
+        items = [summary_item(self.SUMMARY, "p", 9), *stored_items(UserMessage((Text("one"),)))]
+        assert sorted(items, key=lambda item: item.sk) == items
+        assert [stored.message for stored in join_items(items, 0)] == [UserMessage((Text("one"),))]
+        assert not caplog.records
+
+    @pytest.mark.parametrize("body", [b"", b"[]", b'{"digest":5}'])
+    def test_that_cannot_be_read_is_none(self, body: bytes) -> None:
+        assert parse_summary([msgspec.structs.replace(summary_item(self.SUMMARY, "p", 9), body=body)]) is None
+
+    def test_is_redacted(self) -> None:
+        redaction.register("sk-harbour-43")
+        assert b"is [redacted]" in summary_item(Summary("digest", "It is sk-harbour-43"), "p", 9).body
 
 
 class TestTitle:

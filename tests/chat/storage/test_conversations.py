@@ -30,6 +30,7 @@ from winterbourne.chat.core.messages import (
     ChatRequest,
     Decision,
     Message,
+    Summary,
     Text,
     ToolCall,
     ToolMessage,
@@ -405,6 +406,39 @@ class TestDeleting:
             with pytest.raises(ConversationBusy):
                 await conversations.delete(ALICE, "c")
         assert (await get_summary(conversations)).title == "one"
+
+
+class TestASummary:
+    SUMMARY = Summary("digest", "They sail.", 2)
+
+    async def test_is_there_for_the_next_request_in_any_environment(
+        self, conversations: ConversationStore, other_environment: ConversationStore
+    ) -> None:
+        async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
+            assert opened.summary is None
+            opened.append(assistant("1"))
+            opened.keep_summary(self.SUMMARY)
+        async with opening(other_environment, ALICE, chat_request(user("two"))) as opened:
+            assert opened.summary == self.SUMMARY
+            assert opened.messages == (user("one"), assistant("1"), user("two"))
+
+    async def test_is_replaced_by_a_newer_one(self, conversations: ConversationStore) -> None:
+        for text in ("They sail.", "They sailed."):
+            async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
+                opened.keep_summary(Summary("digest", text))
+        async with opening(conversations, ALICE, chat_request(user("two"))) as opened:
+            assert opened.summary == Summary("digest", "They sailed.")
+
+    async def test_is_no_message(self, conversations: ConversationStore) -> None:
+        async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
+            opened.keep_summary(self.SUMMARY)
+        assert await get_messages(conversations) == [user("one")]
+
+    async def test_is_deleted_with_its_conversation(self, conversations: ConversationStore, store: Store) -> None:
+        async with opening(conversations, ALICE, chat_request(user("one"))) as opened:
+            opened.keep_summary(self.SUMMARY)
+        await conversations.delete(ALICE, "c")
+        assert await store.query_partition("messages#key:alice#c") == []
 
 
 class TestExpiry:

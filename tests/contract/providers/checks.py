@@ -16,7 +16,7 @@ from botocore.model import Shape
 from botocore.validate import ParamValidator
 
 from tests.contract.providers.prompt_cache import Block, blocks_of
-from tests.contract.providers.requests import Call, Request, Turn
+from tests.contract.providers.requests import Call, Document, Request, Turn
 
 __all__ = ["Check"]
 
@@ -45,6 +45,10 @@ def results(request: Request) -> Iterator[tuple[int, str]]:
 
 def has_tool_blocks(request: Request) -> bool:
     return any(turn.calls or turn.results for turn in request.turns)
+
+
+def too_long(request: Request) -> str | None:
+    return f"{request.tokens} > {request.window}" if 0 < request.window < request.tokens else None
 
 
 # Emptiness.
@@ -602,6 +606,7 @@ ITEM_FIELDS = {
     "reasoning": {"type", "id", "summary", "content", "encrypted_content", "status"},
     "function_call": {"type", "id", "call_id", "name", "arguments", "status"},
     "function_call_output": {"type", "id", "call_id", "output", "status"},
+    "compaction": {"type", "id", "encrypted_content"},
 }
 
 
@@ -694,6 +699,85 @@ def broken_image(request: Request) -> str | None:
 
 def image_url(request: Request) -> str | None:
     return first(image.url for turn in request.turns for image in turn.images if image.url)
+
+
+# Documents.
+
+
+def documents(request: Request) -> Iterator[tuple[str, Document]]:
+    for at, turn in enumerate(request.turns):
+        for number, document in enumerate(turn.documents):
+            yield f"messages.{at}.content.{number}", document
+
+
+def any_document(request: Request) -> str | None:
+    return first(place for place, _ in documents(request))
+
+
+def foreign_document(kind: str) -> Check:
+    """Data of another type than this, or that is none."""
+    return lambda request: first(
+        f"{place}: {document.kind}"
+        for place, document in documents(request)
+        if not document.url and (document.kind != ("text/plain" if document.text else kind) or not _is_whole(document))
+    )
+
+
+def _is_whole(document: Document) -> bool:
+    if not document.data:
+        return bool(document.text.strip())
+    starts = {"docx": b"PK", "xlsx": b"PK", "doc": b"\xd0\xcf", "xls": b"\xd0\xcf"}
+    start = b"%PDF-" if document.kind.endswith("pdf") else starts.get(document.kind, b"")
+    return _is_base64(document.data) and base64.b64decode(document.data).startswith(start)
+
+
+def broken_document(request: Request) -> str | None:
+    return first(place for place, document in documents(request) if not _is_whole(document))
+
+
+def unnamed_document(request: Request) -> str | None:
+    return first(place for place, document in documents(request) if not document.name.strip())
+
+
+def foreign_document_name(request: Request) -> str | None:
+    allowed = re.compile(r"(?!.*\s\s)[a-zA-Z0-9\s()\[\]-]{1,200}")
+    return first(document.name for _, document in documents(request) if not allowed.fullmatch(document.name))
+
+
+def document_name_twice(request: Request) -> str | None:
+    counts = Counter(document.name for _, document in documents(request))
+    return first(name for name, count in counts.items() if count > 1)
+
+
+def document_without_text(request: Request) -> str | None:
+    return first(str(at) for at, turn in enumerate(request.turns) if turn.documents and not turn.texts)
+
+
+def document_beside_result(request: Request) -> str | None:
+    return first(str(at) for at, turn in enumerate(request.turns) if turn.documents and turn.results)
+
+
+def document_of_assistant(request: Request) -> str | None:
+    return first(str(at) for at, turn in enumerate(request.turns) if turn.documents and turn.role != "user")
+
+
+def too_many_documents(request: Request) -> str | None:
+    count = len(list(documents(request)))
+    return str(count) if count > 5 else None
+
+
+def too_large_document(request: Request) -> str | None:
+    return first(place for place, document in documents(request) if len(document.data) > 6_000_000)
+
+
+def citations_of_another_model(request: Request) -> str | None:
+    return first(place for place, document in documents(request) if document.cites)
+
+
+def some_citations(request: Request) -> str | None:
+    kinds = {document.cites for _, document in documents(request)}
+    has_format = bool((request.body.get("output_config") or {}).get("format"))
+    return "citations" if len(kinds) > 1 or (True in kinds and has_format) else None
 
 
 def _is_base64(data: str) -> bool:

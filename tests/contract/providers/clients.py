@@ -6,7 +6,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
@@ -24,6 +24,10 @@ __all__ = ["CLIENTS", "AgUiClient", "AiSdkClient", "Client", "Reply", "Talk"]
 
 MEASURE = {"type": "object", "properties": {"what": {"type": "string"}}}
 """The parameters of `measure`, a tool that the client runs."""
+
+
+File: TypeAlias = tuple[str, str, str]
+"""A document's name, media type and base64."""
 
 
 @dataclass
@@ -68,6 +72,10 @@ class Client:
         """Add a message of the user; images are base64 of a PNG."""
         raise NotImplementedError
 
+    def attach(self, text: str, *files: File) -> None:
+        """Add a message of the user with documents."""
+        raise NotImplementedError
+
     def system(self, text: str) -> None:
         self.history.append({"role": "system", "content": text})
 
@@ -99,6 +107,12 @@ class NativeClient(Client):
         parts = [{"type": "text", "text": text}] if text else []
         pictures = [{"type": "image", "media_type": "image/png", "data": image} for image in images]
         self.history.append({"role": "user", "content": [*parts, *pictures] if images else text})
+
+    @override
+    def attach(self, text: str, *files: File) -> None:
+        parts = [{"type": "text", "text": text}] if text else []
+        documents = [{"type": "document", "name": n, "media_type": kind, "data": data} for n, kind, data in files]
+        self.history.append({"role": "user", "content": [*documents, *parts]})
 
     @override
     def assistant(self, text: str, *calls: tuple[str, str, str]) -> None:
@@ -161,6 +175,12 @@ class AiSdkClient(Client):
     def user(self, text: str, *images: str) -> None:
         files = [{"type": "file", "mediaType": "image/png", "url": f"data:image/png;base64,{i}"} for i in images]
         self._add("user", [*files, {"type": "text", "text": text}])
+
+    @override
+    def attach(self, text: str, *files: File) -> None:
+        urls = [(name, kind, f"data:{kind};base64,{data}") for name, kind, data in files]
+        parts = [{"type": "file", "mediaType": kind, "filename": name, "url": url} for name, kind, url in urls]
+        self._add("user", [*parts, {"type": "text", "text": text}])
 
     @override
     def assistant(self, text: str, *calls: tuple[str, str, str]) -> None:
@@ -275,6 +295,13 @@ class AgUiClient(Client):
         self.history.append({"id": self.new_id("user"), "role": "user", "content": parts if images else text})
 
     @override
+    def attach(self, text: str, *files: File) -> None:
+        sources = [(name, {"type": "data", "value": data, "mimeType": kind}) for name, kind, data in files]
+        parts = [{"type": "document", "source": source, "metadata": {"filename": name}} for name, source in sources]
+        content = [{"type": "text", "text": text}, *parts]
+        self.history.append({"id": self.new_id("user"), "role": "user", "content": content})
+
+    @override
     def assistant(self, text: str, *calls: tuple[str, str, str]) -> None:
         message: dict[str, Any] = {"id": self.new_id("answer"), "role": "assistant", "content": text}
         if calls:
@@ -369,6 +396,12 @@ class OpenAiClient(Client):
         urls = [{"url": f"data:image/png;base64,{image}"} for image in images]
         parts = [{"type": "text", "text": text}, *({"type": "image_url", "image_url": url} for url in urls)]
         self.history.append({"role": "user", "content": parts if images else text})
+
+    @override
+    def attach(self, text: str, *files: File) -> None:
+        urls = [{"filename": name, "file_data": f"data:{kind};base64,{data}"} for name, kind, data in files]
+        parts = [{"type": "text", "text": text}, *({"type": "file", "file": url} for url in urls)]
+        self.history.append({"role": "user", "content": parts})
 
     @override
     def assistant(self, text: str, *calls: tuple[str, str, str]) -> None:

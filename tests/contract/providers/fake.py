@@ -81,6 +81,8 @@ class StrictProvider:
         plan: What the model says to the messages of a request, in place of the script.
         dies_after: After how many bytes of its answers its connection breaks; it takes no request any more then.
         cache: Its prompt cache, if it reports one.
+        window: How many tokens the model takes; it then counts what it reports. 0 for as many as there are.
+        summaries: What it has answered to requests for a summary.
     """
 
     name: str
@@ -93,6 +95,8 @@ class StrictProvider:
     dies_after: float = math.inf
     sent: int = 0
     cache: PromptCache | None = None
+    window: int = 0
+    summaries: list[str] = field(default_factory=list)
     _count: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
@@ -117,7 +121,8 @@ class StrictProvider:
         body = orjson.loads(exchange.body)  # as strict as any: half surrogates are no JSON
         family = self.family
         assert self.family.dialect != "responses" or exchange.head.startswith("POST /v1/responses ")
-        request = read_request(self.name, family.dialect, body, self.given, thinks=family.thinks(body))
+        thinks = family.thinks(body)
+        request = read_request(self.name, family.dialect, body, self.given, thinks=thinks, window=self.window)
         if refusal := next(refusals(request), None):
             self.refusals.append(refusal)
             await self._refuse(exchange, refusal)
@@ -129,11 +134,12 @@ class StrictProvider:
         if self.plan:
             answer = self.plan(json.dumps(body.get("messages", body.get("input"))))
         else:
-            answer = self.script.pop(0) if self.script else Answer("Fine.")
+            answer = self._summary(request) or (self.script.pop(0) if self.script else Answer("Fine."))
         content_type = "application/vnd.amazon.eventstream" if family.dialect == "bedrock" else "text/event-stream"
         await exchange.start(content_type=content_type)
-        reading = Reading(0, 0, 9, 9)
-        if self.cache:
+        tokens = request.tokens if self.window else 9
+        reading = Reading(0, 0, tokens, tokens)
+        if self.cache and not self.window:
             reading = self.cache.use(blocks_of(family.dialect, body), body.get("prompt_cache_key", ""))
         pieces = list(self._pieces(answer, request, reading))
         if answer.cut:
@@ -145,6 +151,13 @@ class StrictProvider:
         self.sent += len(data)
         await exchange.send(data)
         await (_cut(exchange) if answer.cut else exchange.end())
+
+    def _summary(self, request: Request) -> Answer | None:
+        """A summary if the request is for one, of which there may be many in one conversation."""
+        if not any("Summarise the conversation" in text for text in (*request.system, *request.turns[0].texts)):
+            return None
+        self.summaries.append(f"Summary {len(self.summaries) + 1}: sums were added.")
+        return Answer(self.summaries[-1], silent=True)
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
         family, status = self.family, refusal.rule.status
@@ -159,13 +172,14 @@ class StrictProvider:
         thought = f"Thought {next(self._count)}." if request.thinks and not answer.silent else ""
         match self.family.dialect:
             case "anthropic":
-                yield from self._anthropic(answer.text, thought, calls, reading, is_omitted=is_omitted(request))
+                told = {"compacts": _compacts(request), "is_omitted": is_omitted(request)}
+                yield from self._anthropic(answer.text, thought, calls, reading, **told)
             case "bedrock":
                 blocked = answer.blocked if "guardrailConfig" in request.body else ""
                 omits = is_omitted(request)
                 yield from self._bedrock(answer.text, thought, calls, reading, blocked, is_omitted=omits)
             case "responses":
-                yield from self._responses(answer.text, thought, calls, reading)
+                yield from self._responses(answer.text, thought, calls, reading, compacts=_compacts(request))
             case _:
                 yield from self._chat(answer.text, thought, calls, reading)
 
@@ -195,12 +209,23 @@ class StrictProvider:
     # Messages API.
 
     def _anthropic(
-        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading, *, is_omitted: bool
+        self,
+        text: str,
+        thought: str,
+        calls: list[tuple[str, str, str]],
+        reading: Reading,
+        *,
+        compacts: bool,
+        is_omitted: bool,
     ) -> Iterator[bytes]:
         cached = {"cache_read_input_tokens": reading.read, "cache_creation_input_tokens": reading.written}
         usage = {"input_tokens": reading.fresh, **cached, "output_tokens": 1}
         yield _event("message_start", message={"id": "msg_1", "role": "assistant", "usage": usage})
         index = itertools.count()
+        if compacts:
+            self.summaries.append(f"Summary {len(self.summaries) + 1}.")
+            summary = {"type": "compaction_delta", "content": self.summaries[-1], "encrypted_content": "e30="}
+            yield from _block(next(index), {"type": "compaction"}, [summary])
         if thought:
             signature = f"sig/{thought}=="
             told = "" if is_omitted else thought
@@ -266,11 +291,14 @@ class StrictProvider:
     # Responses.
 
     def _responses(
-        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading
+        self, text: str, thought: str, calls: list[tuple[str, str, str]], reading: Reading, *, compacts: bool
     ) -> Iterator[bytes]:
         """Reasoning, a message and calls; what is encrypted is whole in the last event of its item only."""
         events = ResponseEvents()
         yield from events.opening()
+        if compacts:
+            self.summaries.append(f"Summary {len(self.summaries) + 1}.")
+            yield from events.compaction(self.summaries[-1])
         if thought:
             encrypted = f"gAAAA/{thought}=="
             self.given.thinking.append(encrypted)
@@ -357,6 +385,14 @@ def is_omitted(request: Request) -> bool:
     return (fields.get("thinking") or {}).get("display") == "omitted"
 
 
+def _compacts(request: Request) -> bool:
+    """Whether the request wants what was said before summarised, and it is that much."""
+    wanted: Any = request.body.get("context_management") or ()
+    if isinstance(wanted, list):  # Responses
+        return any(each["compact_threshold"] < request.tokens for each in wanted)
+    return any(edit["trigger"]["value"] < request.tokens for edit in dict(wanted).get("edits", ()))
+
+
 class ResponseEvents:
     """The events of one response, as openai's package has their types: numbered, and each item announced."""
 
@@ -369,6 +405,12 @@ class ResponseEvents:
         response = {**self._response("in_progress"), "usage": None}
         yield self._event("response.created", response=response)
         yield self._event("response.in_progress", response=response)
+
+    def compaction(self, encrypted: str) -> Iterator[bytes]:
+        """An item that stands for all that was said before."""
+        item = {"id": f"cmp_{len(self.output)}", "type": "compaction", "encrypted_content": encrypted}
+        yield self._item("added", item)
+        yield self._done(item)
 
     def reasoning(self, thought: str, encrypted: str) -> Iterator[bytes]:
         """An item of reasoning with a summary of one part."""

@@ -156,7 +156,11 @@ def _implicit_cache() -> PromptCache:
 
 FAMILIES: Mapping[str, Family] = {
     "anthropic": Family(
-        "anthropic", _anthropic, model_id="claude-haiku-4-5", cache=lambda: PromptCache(min_tokens=4096)
+        "anthropic",
+        _anthropic,
+        "api.anthropic.com",
+        model_id="claude-haiku-4-5",
+        cache=lambda: PromptCache(min_tokens=4096),
     ),
     "anthropic-thinking": Family(
         "anthropic",
@@ -166,12 +170,6 @@ FAMILIES: Mapping[str, Family] = {
         reasoning="thinking",
         thinks=_is_enabled,
         cache=lambda: PromptCache(min_tokens=1024),
-    ),
-    "bedrock-nova": Family(
-        "bedrock",
-        _bedrock,
-        model_id="global.amazon.nova-2-lite-v1:0",
-        cache=lambda: PromptCache(min_tokens=1024, write=1, read=0.25),
     ),
     "anthropic-adaptive": Family(
         "anthropic",
@@ -188,6 +186,12 @@ FAMILIES: Mapping[str, Family] = {
         reasoning="thinking",
         thinks=_is_adaptive,
         is_variant=True,
+    ),
+    "bedrock-nova": Family(
+        "bedrock",
+        _bedrock,
+        model_id="global.amazon.nova-2-lite-v1:0",
+        cache=lambda: PromptCache(min_tokens=1024, write=1, read=0.25),
     ),
     "bedrock-claude-thinking": Family(
         "bedrock",

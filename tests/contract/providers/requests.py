@@ -1,11 +1,12 @@
 """A request to a provider as its fake reads it: one view of Messages, Converse, Chat Completions and Responses."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Call", "Given", "Image", "Request", "Result", "Tool", "Turn", "read_request"]
+__all__ = ["Call", "Document", "Given", "Image", "Request", "Result", "Tool", "Turn", "read_request"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,18 @@ class Image:
     url: str = ""
 
 
+@dataclass(frozen=True)
+class Document:
+    """A document in the history: base64 data, text, or a URL; `kind` is its media type, or its format at Bedrock."""
+
+    kind: str
+    name: str = ""
+    data: str = ""
+    text: str = ""
+    url: str = ""
+    cites: bool = False
+
+
 @dataclass
 class Turn:
     """One message. `kinds` are the kinds of its blocks in order; `thinking` has those of reasoning, as they came."""
@@ -46,6 +59,7 @@ class Turn:
     calls: list[Call] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
     images: list[Image] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
     thinking: list[Any] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
 
@@ -84,11 +98,30 @@ class Request:
     """auto, none, required, the name of a tool, or empty if none was sent."""
     thinks: bool
     given: Given
+    window: int = 0
+    """How many tokens the model takes; 0 for as many as there are."""
+
+    @property
+    def tokens(self) -> int:
+        """What a tokenizer makes of all that is said and called since the last summary, and of the tools, roughly."""
+        summaries = [at for at, turn in enumerate(self.turns) if "compaction" in turn.kinds]
+        turns = self.turns[summaries[-1] if summaries else 0 :]
+        said = [text for turn in turns for text in turn.texts]
+        said += [str(call.arguments) for turn in turns for call in turn.calls]
+        said += [result.text or "" for turn in turns for result in turn.results]
+        thought = [json.dumps(block) for turn in turns for block in turn.thinking]
+        tools = [f"{tool.name} {tool.description} {json.dumps(tool.schema)}" for tool in self.tools]
+        words = re.findall(r"\w{1,5}|[^\w\s]", " ".join((*self.system, *said, *thought, *tools)))
+        return len(words) + 4 * len(turns)
 
     @property
     def last_question(self) -> int:
         """The index of the user's last message that is no result; -1 if there is none."""
-        asked = [at for at, turn in enumerate(self.turns) if turn.role == "user" and (turn.texts or turn.images)]
+        asked = [
+            at
+            for at, turn in enumerate(self.turns)
+            if turn.role == "user" and (turn.texts or turn.images or turn.documents)
+        ]
         return asked[-1] if asked else -1
 
     def results_after(self, at: int) -> list[Result]:
@@ -101,7 +134,9 @@ class Request:
         return results
 
 
-def read_request(family: str, dialect: str, body: Mapping[str, Any], given: Given, *, thinks: bool) -> Request:
+def read_request(
+    family: str, dialect: str, body: Mapping[str, Any], given: Given, *, thinks: bool, window: int = 0
+) -> Request:
     """Read a body. A shape that cannot be read at all is an error of the test, not a refusal."""
     if dialect == "responses":
         turns = _response_turns(body.get("input") or ())
@@ -116,6 +151,7 @@ def read_request(family: str, dialect: str, body: Mapping[str, Any], given: Give
         choice=_choice(dialect, body),
         thinks=thinks,
         given=given,
+        window=window,
     )
 
 
@@ -132,6 +168,8 @@ def _anthropic_turn(message: Mapping[str, Any]) -> Turn:
                 source = block["source"]
                 image = Image(source.get("media_type", ""), source.get("data", ""), source.get("url", ""))
                 turn.images.append(image)
+            case "document":
+                turn.documents.append(_anthropic_document(block))
             case "tool_use":
                 turn.calls.append(Call(block["id"], block["name"], block["input"], block))
             case "tool_result":
@@ -139,6 +177,14 @@ def _anthropic_turn(message: Mapping[str, Any]) -> Turn:
             case "thinking" | "redacted_thinking":
                 turn.thinking.append({name: value for name, value in block.items() if name != "cache_control"})
     return turn
+
+
+def _anthropic_document(block: Mapping[str, Any]) -> Document:
+    source = block["source"]
+    content = {{"base64": "data", "text": "text", "url": "url"}[source["type"]]: source.get("data", source.get("url"))}
+    kind = source.get("media_type", "application/pdf")
+    cites = bool((block.get("citations") or {}).get("enabled"))
+    return Document(kind, block.get("title", "-"), cites=cites, **content)
 
 
 def _anthropic_result(block: Mapping[str, Any]) -> Result:
@@ -158,6 +204,10 @@ def _bedrock_turn(message: Mapping[str, Any]) -> Turn:
                 turn.texts.append(value)
             case "image":
                 turn.images.append(Image(f"image/{value['format']}", value["source"]["bytes"]))
+            case "document":
+                cites = bool((value.get("citations") or {}).get("enabled"))
+                document = Document(value["format"], value["name"], value["source"]["bytes"], cites=cites)
+                turn.documents.append(document)
             case "toolUse":
                 turn.calls.append(Call(value["toolUseId"], value["name"], value["input"], value))
             case "toolResult":
@@ -182,6 +232,9 @@ def _chat_turn(message: Mapping[str, Any]) -> Turn:
             turn.texts.append(part["text"])
         elif part["type"] == "image_url":
             turn.images.append(_chat_image(part["image_url"]["url"]))
+        elif part["type"] == "file":
+            image = _chat_image(part["file"]["file_data"])
+            turn.documents.append(Document(image.media_type, part["file"].get("filename", ""), image.data))
     for call in message.get("tool_calls") or ():
         function = call["function"]
         turn.calls.append(Call(call["id"], function["name"], _json(function["arguments"]), call))
@@ -226,6 +279,10 @@ def _read_item(turn: Turn, kind: str, item: Mapping[str, Any]) -> None:
             for part in [{"text": content}] if isinstance(content, str) else content:
                 if "image_url" in part:
                     turn.images.append(_chat_image(part["image_url"]))
+                elif part.get("type") == "input_file":
+                    file = _chat_image(part.get("file_data") or part["file_url"])
+                    name = part.get("filename", "") if file.data else "-"
+                    turn.documents.append(Document(file.media_type, name, file.data, url=file.url))
                 else:
                     turn.texts.append(part.get("text", ""))
 

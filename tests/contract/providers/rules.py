@@ -391,6 +391,25 @@ RULES: tuple[Rule, ...] = (
     ),
     # Emptiness.
     Rule(
+        "more than the model's window",
+        {
+            CLAUDE: "prompt is too long: {found} maximum",
+            CONVERSE: "Input is too long for requested model.",
+            f"{OPENAI} {RESPONSES}": (
+                "Your input exceeds the context window of this model. Please adjust your input and try again."
+            ),
+            GEMINI: "The input token count exceeds the maximum number of tokens allowed ({found}).",
+            "llama-server": "the request exceeds the available context size, try increasing it ({found})",
+            "deepseek kimi mistral litellm-claude vllm-mistral vllm-llama vllm-gemma ollama ollama-gemma": (
+                "This model's maximum context length is exceeded: {found}. Please reduce the length of the messages."
+            ),
+        },
+        checks.too_long,
+        "https://docs.claude.com/en/docs/build-with-claude/context-windows",
+        "has the oldest turns summarised before that; after a refusal too, and remembers the window that it names",
+        may_be_learned=True,
+    ),
+    Rule(
         "no messages",
         {
             CLAUDE: "messages: at least one message is required",
@@ -1227,6 +1246,117 @@ RULES: tuple[Rule, ...] = (
         checks.broken_image,
         "https://docs.anthropic.com/en/docs/build-with-claude/vision",
         "refuses it in the newest message; puts a line in its place in older ones",
+    ),
+    Rule(
+        "a document that is no PDF, or none at all",
+        {
+            CLAUDE: "messages.0.content.0.pdf.source.base64.data: The PDF specified was not valid. ({found})",
+            f"{OPENAI} openrouter-gemini": "Invalid file data: '{found}'. Expected a base64-encoded data URL with an "
+            "application/pdf MIME type.",
+        },
+        checks.foreign_document("application/pdf"),
+        "https://platform.openai.com/docs/guides/pdf-files, https://docs.anthropic.com/en/docs/build-with-claude/pdf-support",
+        "looks into it, and refuses it in the newest message; sends text as text, others as a line",
+    ),
+    Rule(
+        "a document without a name",
+        {
+            f"{OPENAI} openrouter-gemini": "Missing required parameter: 'messages[0].content[0].file.filename'. "
+            "({found})"
+        },
+        checks.unnamed_document,
+        "https://platform.openai.com/docs/guides/pdf-files",
+        "names it",
+        inferred=True,
+    ),
+    Rule(
+        "any document, by servers that know none",
+        {
+            "deepseek kimi gemini mistral litellm-claude litellm-gemini vllm-gemma vllm-mistral vllm-llama ollama "
+            "ollama-gemma llama-server": "invalid message content type: file ({found})"
+        },
+        checks.any_document,
+        "https://docs.ollama.com/api/openai-compatibility",
+        "refuses it in the newest message; sends text as text, others as a line",
+        inferred=True,
+    ),
+    Rule(
+        "a document that is not what its format says",
+        {CONVERSE: "The document at {found} is not valid."},
+        checks.broken_document,
+        "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_DocumentBlock.html",
+        "looks into it, and refuses it in the newest message",
+        inferred=True,
+    ),
+    Rule(
+        "a document's name with other signs than letters, digits, single spaces, hyphens and brackets",
+        {
+            CONVERSE: "The document file name can only contain alphanumeric characters, whitespace characters, "
+            "hyphens, parentheses, and square brackets. The name can't contain more than one consecutive whitespace "
+            "character: {found}"
+        },
+        checks.foreign_document_name,
+        "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_DocumentBlock.html",
+        "leaves the others out",
+    ),
+    Rule(
+        "two documents of one name",
+        {CONVERSE: "Document names must be unique: {found}"},
+        checks.document_name_twice,
+        "https://github.com/langchain-ai/langchain-aws/issues/255",
+        "numbers them",
+        inferred=True,
+    ),
+    Rule(
+        "a document without text in its message",
+        {CONVERSE: "A text block must be included when using documents. (messages.{found})"},
+        checks.document_without_text,
+        "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html",
+        "adds a line",
+    ),
+    Rule(
+        "a document beside a tool's result, by Claude",
+        {"bedrock-claude-thinking": "messages.{found}: document blocks cannot be used with tool result blocks"},
+        checks.document_beside_result,
+        "https://github.com/pydantic/pydantic-ai/issues/3250",
+        "puts a short assistant's turn between them",
+        inferred=True,
+    ),
+    Rule(
+        "a document of the assistant's",
+        {f"{CLAUDE} {CONVERSE}": "messages.{found}: documents are only allowed in user messages"},
+        checks.document_of_assistant,
+        "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html",
+        "has none",
+    ),
+    Rule(
+        "more than 5 documents",
+        {CONVERSE: "Too many documents: {found}. The maximum is 5."},
+        checks.too_many_documents,
+        "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html",
+        "takes 5 (`MAX_DOCUMENTS`), and puts a line in the place of older ones",
+    ),
+    Rule(
+        "a document of more than 4.5 MB",
+        {CONVERSE: "The document at {found} exceeds 4.5 MB."},
+        checks.too_large_document,
+        "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html",
+        "refuses it, with 413",
+    ),
+    Rule(
+        "citations of a model that has none",
+        {"bedrock-nova": "This model doesn't support citations. ({found})"},
+        checks.citations_of_another_model,
+        "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_CitationsConfig.html",
+        "asks Claude alone for them",
+        inferred=True,
+    ),
+    Rule(
+        "citations of some documents, or beside a schema",
+        {CLAUDE: "{found}: must be enabled on all or none of the documents, and not with output formats"},
+        checks.some_citations,
+        "https://docs.anthropic.com/en/docs/build-with-claude/citations",
+        "asks for those of all documents, unless the answer has a schema",
     ),
     Rule(
         "an image by its URL",

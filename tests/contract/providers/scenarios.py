@@ -11,6 +11,11 @@ __all__ = ["NEEDS_CLIENT_TOOLS", "NEEDS_IMAGES", "NEEDS_TOOLS", "SCENARIOS", "Sc
 
 Scenario = Callable[[Talk], Awaitable[None]]
 
+PDF = ("plan_of.the harbour.pdf", "application/pdf", base64.b64encode(b"%PDF-1.7\n").decode())
+OFFICE = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+DOCX = ("letter.docx", OFFICE, base64.b64encode(b"PK\x03\x04").decode())
+CSV = base64.b64encode(b"at,height\n6,4.2\n").decode()
+JSON = base64.b64encode(b'{"a":1}').decode()
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
 ADD = ("add", '{"a":1,"b":2}')
 COUNT = ("count_ships", '{"harbour":"Whitby"}')
@@ -307,6 +312,68 @@ async def image_without_words(talk: Talk) -> None:
     await talk.ask()
 
 
+def takes_pdf(talk: Talk) -> bool:
+    return talk.provider.name.startswith(("anthropic", "bedrock", "openai", "azure", "openrouter"))
+
+
+async def try_with(talk: Talk, text: str, *files: tuple[str, str, str], is_taken: bool) -> None:
+    """Ask with documents; a model that does not take them is not asked."""
+    asked = len(talk.provider.requests)
+    talk.client.attach(text, *files)
+    reply = await talk.try_to_ask()
+    assert (reply.status, reply.is_whole) == ((200, True) if is_taken else (400, False)), reply
+    assert is_taken or "documents of type application" in reply.error
+    assert (len(talk.provider.requests) > asked) == is_taken
+
+
+async def pdf(talk: Talk) -> None:
+    talk.model(Answer("A plan."))
+    await try_with(talk, "What is this?", PDF, is_taken=takes_pdf(talk))
+    await talk.ask("And now?")
+
+
+async def pdf_without_words(talk: Talk) -> None:
+    await try_with(talk, "", PDF, PDF, is_taken=takes_pdf(talk))
+    await talk.ask("And now?")
+
+
+async def pdf_and_its_loop(talk: Talk) -> None:
+    if takes_pdf(talk):
+        talk.model(Answer("Let me add.", (ADD,)), Answer("It is 3."))
+        await try_with(talk, "Add what is in it.", PDF, is_taken=True)
+    await talk.ask("And now?")
+
+
+async def pdf_after_a_result(talk: Talk) -> None:
+    """As after an answer that failed after its tools."""
+    talk.client.user("1 + 2?")
+    talk.client.assistant("", ("call_1", "add", '{"a":1,"b":2}'))
+    talk.client.result("call_1", "3")
+    await try_with(talk, "", PDF, is_taken=takes_pdf(talk))
+    await talk.ask("Well?")
+
+
+async def office_document(talk: Talk) -> None:
+    await try_with(talk, "What is this?", DOCX, is_taken=talk.provider.name.startswith("bedrock"))
+    await talk.ask("And now?")
+
+
+async def text_documents(talk: Talk) -> None:
+    """Any model reads text."""
+    talk.client.attach("What is this?", ("tides.csv", "text/csv", CSV), ("Häfen..  2.json", "application/json", JSON))
+    await talk.ask()
+    talk.client.attach("", ("", "text/markdown", CSV))
+    await talk.ask()
+    await talk.ask("And now?")
+
+
+async def many_documents(talk: Talk) -> None:
+    """Those of older messages become lines."""
+    for _ in range(3):
+        talk.client.attach("And this?", *[("tides.csv", "text/csv", CSV)] * 3)
+        await talk.ask()
+
+
 async def client_tool(talk: Talk) -> None:
     talk.model(Answer("Let me measure.", (("measure", '{"what":"depth"}'),)), Answer("Deep."))
     reply = await talk.ask("How deep is it?", tools=TOOLS)
@@ -443,6 +510,13 @@ SCENARIOS: Mapping[str, Scenario] = {
         images,
         image_in_the_past,
         image_without_words,
+        pdf,
+        pdf_without_words,
+        pdf_and_its_loop,
+        pdf_after_a_result,
+        office_document,
+        text_documents,
+        many_documents,
         client_tool,
         client_tool_without_a_result,
         client_tool_with_an_empty_result,

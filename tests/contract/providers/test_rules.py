@@ -14,6 +14,7 @@ from tests.contract.providers.rules import LEVELS, MODEL_FIELDS, RULES, Rule, re
 
 PAGE = Path(__file__).parents[3] / "docs/reference/providers.md"
 PNG = "iVBORw0KGgo="
+PDF = "JVBERi0xLjcK"
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 TOOL = ("add", "Adds.", SCHEMA)
 CALL = ("toolu0001", "add", {"a": 1})
@@ -76,6 +77,10 @@ def _anthropic(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
     for media_type, data in turn.get("images", ()):
         source = {"type": "base64", "media_type": media_type, "data": data}
         blocks.append({"type": "image", "source": source})
+    for name, data, cites in turn.get("documents", ()):
+        source = {"type": "base64", "media_type": "application/pdf", "data": data}
+        block = {"type": "document", "title": name, "source": source}
+        blocks.append(block | ({"citations": {"enabled": True}} if cites else {}))
     blocks += [{"type": "tool_use", "id": i, "name": n, "input": a} for i, n, a in turn.get("calls", ())]
     return [{"role": turn["role"], "content": blocks}]
 
@@ -89,6 +94,9 @@ def _bedrock(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
     blocks += [{"text": turn["text"]}] if "text" in turn else []
     for media_type, data in turn.get("images", ()):
         blocks.append({"image": {"format": media_type.removeprefix("image/"), "source": {"bytes": data}}})
+    for name, data, cites in turn.get("documents", ()):
+        fields = {"format": "pdf", "name": name, "source": {"bytes": data}}
+        blocks.append({"document": fields | ({"citations": {"enabled": True}} if cites else {})})
     blocks += [{"toolUse": {"toolUseId": i, "name": n, "input": a}} for i, n, a in turn.get("calls", ())]
     return [{"role": turn["role"], "content": blocks}]
 
@@ -99,6 +107,9 @@ def _chat(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
     urls = [url if url.startswith("https:") else f"data:{kind};base64,{url}" for kind, url in turn.get("images", ())]
     if urls:
         content = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    files = [(name, f"data:application/pdf;base64,{data}") for name, data, _ in turn.get("documents", ())]
+    if files:
+        content = [{"type": "file", "file": {"filename": name, "file_data": url}} for name, url in files]
     calls = [
         {"id": i, "type": "function", "function": {"name": n, "arguments": orjson.dumps(a).decode()}}
         for i, n, a in turn.get("calls", ())
@@ -113,9 +124,11 @@ def _responses(turn: Mapping[str, Any]) -> list[dict[str, Any]]:
     results = ({"type": "function_call_output", "call_id": i, "output": text} for i, text, _ in turn.get("results", ()))
     items = [{name: value for name, value in result.items() if value is not None} for result in results]
     urls = [url if url.startswith("https:") else f"data:{kind};base64,{url}" for kind, url in turn.get("images", ())]
-    if urls or "text" in turn:
-        images = [{"type": "input_image", "image_url": url} for url in urls]
-        items.append({"role": turn["role"], "content": images or turn["text"]})
+    files = [(name, f"data:application/pdf;base64,{data}") for name, data, _ in turn.get("documents", ())]
+    if urls or files or "text" in turn:
+        parts: list[Any] = [{"type": "input_image", "image_url": url} for url in urls]
+        parts += [{"type": "input_file", "filename": name, "file_data": url} for name, url in files]
+        items.append({"role": turn["role"], "content": parts or turn["text"]})
     items += [
         {"type": "function_call", "call_id": i, "name": n, "arguments": orjson.dumps(a).decode()}
         for i, n, a in turn.get("calls", ())
@@ -141,6 +154,11 @@ def with_schema(**schema: Any) -> dict[str, Any]:
 
 def picture(kind: str, data: str) -> dict[str, Any]:
     return said({"role": "user", "images": [(kind, data)]})
+
+
+def documents(*files: tuple[str, str, bool], role: str = "user") -> dict[str, Any]:
+    """A message with text and documents: the name of each, its base64, and whether it is to be cited."""
+    return {"role": role, "text": "Sum up.", "documents": files}
 
 
 def asks(**fields: Any) -> dict[str, Any]:
@@ -190,6 +208,7 @@ BAD: Mapping[str, Mapping[str, Any]] = {
     "the same, by OpenAI": said({**ANSWER, "raw": {"reasoning_content": "?"}}),
     "a request without `max_tokens`, or below 1": {"max_tokens": 0},
     "what the service's own model of Converse does not take": {"max_tokens": 5},
+    "more than the model's window": said({"role": "user", "text": "Add " * 99}),
     "a guardrail without its version, or with other characters": {"guardrailConfig": {"guardrailIdentifier": "g1"}},
     "no messages": said(),
     "blank text": said(QUESTION, {"role": "assistant", "text": " \n"}, QUESTION),
@@ -293,6 +312,21 @@ BAD: Mapping[str, Mapping[str, Any]] = {
     "a cache point of an hour, by Nova": {"marks": ["system 1h"]},
     "an image of another type": picture("image/bmp", PNG),
     "an image that is not base64": picture("image/png", "?"),
+    "a document that is no PDF, or none at all": said(documents(("a", "?", False))),
+    "a document without a name": said(documents(("", PDF, False))),
+    "any document, by servers that know none": said(documents(("a", PDF, False))),
+    "a document that is not what its format says": said(documents(("a", PNG, False))),
+    "a document's name with other signs than letters, digits, single spaces, hyphens and brackets": said(
+        documents(("a.pdf", PDF, False))
+    ),
+    "two documents of one name": said(documents(("a", PDF, False), ("a", PDF, False))),
+    "a document without text in its message": said({"role": "user", "documents": [("a", PDF, False)]}),
+    "a document beside a tool's result, by Claude": said(*LOOP[:2], {**documents(("a", PDF, False)), **LOOP[2]}),
+    "a document of the assistant's": said(QUESTION, documents(("a", PDF, False), role="assistant"), QUESTION),
+    "more than 5 documents": said(documents(*[(f"a {number}", PDF, False) for number in range(6)])),
+    "a document of more than 4.5 MB": said(documents(("a", PDF + "A" * 6_000_000, False))),
+    "citations of a model that has none": said(documents(("a", PDF, True))),
+    "citations of some documents, or beside a schema": said(documents(("a", PDF, True), ("b", PDF, False))),
     "an image by its URL": picture("image/png", "https://a.example/b.png"),
 }
 """By the name of a rule, a request that breaks it."""
@@ -347,7 +381,7 @@ def test_each_rule_refuses_what_it_names(rule: Rule) -> None:
     for family in rule.families:
         body = broken(rule, family)
         thinks = FAMILIES[family].thinks(body)
-        request = read_request(family, FAMILIES[family].dialect, body, Given(), thinks=thinks)
+        request = read_request(family, FAMILIES[family].dialect, body, Given(), thinks=thinks, window=99)
         assert rule in [refusal.rule for refusal in refusals(request)], family
 
 

@@ -132,7 +132,11 @@ def parse_event(headers: Mapping[str, str], body: bytes) -> Any:
     """
     if headers.get("content-type", "application/json") != "application/json":
         return body
-    return _parse_json(body, "Runtime.UnmarshalError", "unmarshal input")
+    try:
+        text, body = body.decode(json.detect_encoding(body), "surrogatepass"), b""  # a large one is not kept beside it
+    except ValueError as error:
+        raise RuntimeFault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
+    return _parse_json(text, "Runtime.UnmarshalError", "unmarshal input")
 
 
 class FrontEnd(Enum):

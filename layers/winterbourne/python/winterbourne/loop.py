@@ -128,7 +128,8 @@ class Poller:
         REQUEST_IDS.set((request_id, headers.get("lambda-runtime-aws-tenant-id")))
         stream = watched = None
         try:
-            event, context = parse_event(headers, invocation.body), LambdaContext(headers)
+            body, invocation.body = [invocation.body], b""  # a large one is not kept beside what it is parsed to
+            event, context = parse_event(headers, body.pop()), LambdaContext(headers)
             CONTEXT.set(context)
             client = None if self._buffered else self._client
             stream, sink = open_stream(client, find_front_end(event), is_head=is_head_request(event))

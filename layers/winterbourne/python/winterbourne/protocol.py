@@ -92,7 +92,7 @@ TRANSITIONS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """One reply of the Runtime API.
 

@@ -14,6 +14,7 @@ from winterbourne.chat.core.messages import (
     AssistantMessage,
     Message,
     Reasoning,
+    Source,
     Text,
     ToolCall,
     ToolMessage,
@@ -22,6 +23,8 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.formats.ag_ui.decode import FORMAT
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import encode_history
+
+CITED = Source("s1", "https://a", "Tides", cited_text="at 6")
 
 PAIRS = {
     "TEXT_MESSAGE_START": "TEXT_MESSAGE_END",
@@ -229,3 +232,19 @@ def test_any_conversation_gives_a_valid_stream(data: st.DataObject) -> None:
     verify(stream)
     text = "".join(event.text for event in events if isinstance(event, e.TextDelta))
     assert "".join(event["delta"] for event in stream if event["type"] == "TEXT_MESSAGE_CONTENT") == text
+
+
+def test_a_source_is_a_custom_event_of_the_message_that_cites_it() -> None:
+    *_, event = encoded(STARTED, e.TurnStarted(1), e.TextDelta("High water"), e.SourceCited(CITED))
+    told = {"type": "source", "id": "s1", "url": "https://a", "title": "Tides", "cited_text": "at 6"}
+    assert event == {"type": "CUSTOM", "name": "source", "value": {"messageId": "m", **told}}
+
+
+def test_the_sources_of_a_history_follow_its_snapshot() -> None:
+    turns = AssistantMessage((Text("a"), CITED), "m0"), AssistantMessage((Text("b"), CITED, CITED), "m0")
+    unnamed = AssistantMessage((CITED,))
+    history = (UserMessage((Text("?"),), "u1"), *turns, UserMessage((Text("?"),), "u2"), unnamed)
+    _, snapshot, *custom = data_of(AgUiEncoder("t1", "r1", history=history).encode([STARTED]))
+    owners = [event["value"]["messageId"] for event in custom]
+    assert owners == ["m0", "m0-2", "m0-2", "m_4"]
+    assert set(owners) <= {message["id"] for message in snapshot["messages"]}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.chat.conversations import batches, conversations
 from tests.chat.formats.wire import data_of, sent
 from winterbourne.chat.core import events as e
-from winterbourne.chat.core.messages import Approval
+from winterbourne.chat.core.messages import Approval, Source
 from winterbourne.chat.formats.ai_sdk.decode import FORMAT
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.base import ResumedAnswer
@@ -29,6 +29,8 @@ KNOWN_TO_VERSION_5 = {
     "tool-input-available",
     "tool-output-available",
     "tool-output-error",
+    "source-url",
+    "source-document",
     "finish",
     "abort",
     "error",
@@ -50,6 +52,7 @@ def verify(stream: list[Any], *, can_ask: bool = False) -> None:
     assert stream[-1] == "[DONE]"
     assert stream[-2]["type"] in {"finish", "abort", "error"}
     open_parts: set[tuple[str, str]] = set()
+    sources: set[str] = set()
     calls = {"earlier": "x"}  # in the message that goes on
     in_step = False
     for chunk in stream[1:-1]:
@@ -64,6 +67,10 @@ def verify(stream: list[Any], *, can_ask: bool = False) -> None:
                 open_parts.add(part)
             if step == "end":
                 open_parts.remove(part)
+        if name == "source":
+            assert chunk["sourceId"] not in sources
+            assert chunk["url"] if kind == "source-url" else chunk["mediaType"] and chunk["title"]
+            sources.add(chunk["sourceId"])
         if kind == "tool-input-start":
             assert chunk["toolCallId"] not in calls
             calls[chunk["toolCallId"]] = chunk["toolName"]
@@ -123,6 +130,16 @@ class TestChunks:
         assert chunks(done, late) == [
             {"type": "tool-output-available", "toolCallId": "c1", "dynamic": True, "output": {"t": 1}},
             {"type": "tool-output-error", "toolCallId": "c2", "errorText": "too slow", "dynamic": True},
+        ]
+
+    def test_a_source_is_told_once_and_leaves_the_text_open(self) -> None:
+        page, document = Source("s1", "https://a", "Tides", cited_text="at 6"), Source("s2", title="Plan")
+        cited: list[e.ChatEvent] = [e.SourceCited(page), e.TextDelta("b"), e.SourceCited(page), e.SourceCited(document)]
+        assert chunks(e.TextDelta("a"), *cited, e.SourceCited(Source("s3")))[2:] == [
+            {"type": "source-url", "sourceId": "s1", "url": "https://a", "title": "Tides"},
+            {"type": "text-delta", "id": "p1", "delta": "b"},
+            {"type": "source-document", "sourceId": "s2", "mediaType": "text/plain", "title": "Plan"},
+            {"type": "source-document", "sourceId": "s3", "mediaType": "text/plain", "title": "Document"},
         ]
 
     def test_progress_is_a_preliminary_output(self) -> None:

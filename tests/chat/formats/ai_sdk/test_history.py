@@ -16,10 +16,16 @@ from tests.chat.formats import writers
 from tests.chat.formats.ai_sdk.ui_messages import assistant, call, user
 from tests.chat.formats.kept_chats import SERVER_TOOLS, generate
 from tests.chat.formats.wire import read, rejection
-from winterbourne.chat.core.history import DENIED_CALL_RESULT, INTERRUPTED_CALL_RESULT, normalize_history
+from winterbourne.chat.core.history import (
+    DENIED_CALL_RESULT,
+    INTERRUPTED_CALL_RESULT,
+    normalize_history,
+    without_sources,
+)
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
+    Document,
     Image,
     Message,
     Opaque,
@@ -97,7 +103,8 @@ class TestHistory:
 
     def test_a_text_file_is_read_and_another_kind_is_rejected(self) -> None:
         note = {"type": "file", "mediaType": "text/plain", "url": "data:text/plain;base64,aGVsbG8="}
-        assert read(FORMAT, {"messages": [user(note)]}).messages == (UserMessage((Text("Hi"), Text("hello")), "u1"),)
+        expected = UserMessage((Text("Hi"), Document("text/plain", data="aGVsbG8=")), "u1")
+        assert read(FORMAT, {"messages": [user(note)]}).messages == (expected,)
         pdf = {"type": "file", "mediaType": "application/pdf", "url": "data:application/pdf;base64,aGk="}
         assert rejection(FORMAT, {"messages": [user(pdf)]}) == (400, "unsupported_media")
 
@@ -116,9 +123,12 @@ class TestHistory:
 
 
 def as_sent_back(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """Messages as they come back: a client has no field for an answer's usage in a turn, nor for an incomplete turn."""
+    """Messages as they come back: without an answer's usage in a turn, an incomplete turn, and sources.
+
+    A client has no field for the former, and sources are not sent to a model again.
+    """
     return tuple(
-        msgspec.structs.replace(message, usage=UNSET, incomplete=False)
+        msgspec.structs.replace(message, parts=tuple(without_sources(message.parts)), usage=UNSET, incomplete=False)
         if isinstance(message, AssistantMessage)
         else message
         for message in messages

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.chat.conversations import BAD_TEXT, batches, conversations
 from tests.chat.formats.wire import data_of, sent
 from winterbourne.chat.core import events as e
-from winterbourne.chat.core.messages import Approval
+from winterbourne.chat.core.messages import Approval, Source
 from winterbourne.chat.formats.native.encode import NativeEncoder
 
 TERMINAL_STATUSES = {"completed", "failed", "timed_out", "cancelled", "denied", "approval_requested"}
@@ -25,7 +25,7 @@ def verify(stream: list[Any]) -> None:
     assert stream[-1]["type"] in {"done", "error", "stopped"}
     state: dict[str, str] = {}
     for frame in stream[1:-1]:
-        assert frame["type"] in {"content", "reasoning", "tool_call"}
+        assert frame["type"] in {"content", "reasoning", "tool_call", "source"}
         if frame["type"] == "tool_call":
             before, now = state.get(frame["id"]), frame["status"]
             assert before not in TERMINAL_STATUSES
@@ -102,6 +102,15 @@ class TestFrames:
             "usage": {"input": 9, "output": 4, "cached": 2},
             "turns": 2,
         }
+
+    def test_a_source_has_what_is_known_of_it(self) -> None:
+        source = Source("s1", "https://a", "Tides", cited_text="at 6")
+        assert frames(e.SourceCited(source)) == (
+            b'data: {"type":"source","id":"s1","url":"https://a","title":"Tides","cited_text":"at 6"}\n\n'
+        )
+        assert frames(e.SourceCited(Source("s2", title="Plan", media_type="application/pdf"))) == (
+            b'data: {"type":"source","id":"s2","title":"Plan","media_type":"application/pdf"}\n\n'
+        )
 
     def test_done_says_more_of_the_usage_where_there_is_more(self) -> None:
         [frame] = data_of(frames(e.ConversationEnded("stop", e.Usage(9, 4, 2, 3, 1, 0.00123), 2)))

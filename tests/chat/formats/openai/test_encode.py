@@ -11,6 +11,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from tests.chat.conversations import batches, conversations
 from tests.chat.formats.wire import data_of, loads, sent
 from winterbourne.chat.core import events as e
+from winterbourne.chat.core.messages import Source
 from winterbourne.chat.formats.base import Encoder, ResumedAnswer
 from winterbourne.chat.formats.openai.decode import FORMAT
 
@@ -61,9 +62,35 @@ def verify(stream: list[Any]) -> None:
             named.add(call["index"])
 
 
+CITING = (
+    e.TurnStarted(1),
+    e.TextDelta("High"),
+    e.SourceCited(Source("s1", "https://a", "Tides")),
+    e.TurnEnded("tool_calls"),
+    e.TurnStarted(2),
+    e.TextDelta("water"),
+    e.SourceCited(Source("s2", "", "plan.pdf", "application/pdf", "at 6")),
+    e.SourceCited(Source("s1", "https://a", "Tides")),
+    e.TurnEnded("stop"),
+)
+ANNOTATIONS = [
+    {"type": "url_citation", "url_citation": {"start_index": start, "end_index": end, "url": url, "title": title}}
+    for start, end, url, title in (
+        (0, 4, "https://a", "Tides"),
+        (4, 11, "", "plan.pdf"),  # a blank line is between the turns
+        (4, 11, "https://a", "Tides"),
+    )
+]
+
+
 class TestChunks:
     def test_text_is_content(self) -> None:
         assert deltas(chunks(e.TextDelta("Hel"))) == [{"content": "Hel"}]
+
+    def test_a_source_is_an_annotation_of_the_text_since_the_one_before(self) -> None:
+        assert [delta for delta in deltas(chunks(*CITING)) if "annotations" in delta] == [
+            {"annotations": [annotation]} for annotation in ANNOTATIONS
+        ]
 
     def test_server_side_tools_are_not_shown(self) -> None:
         server_events = (
@@ -193,6 +220,13 @@ class TestCompletion:
         completion.encode([STARTED, failed])
         assert completion.headers["retry-after"] == header
         assert "x-should-retry" not in completion.headers
+
+    def test_its_sources_are_annotations(self) -> None:
+        body = orjson.loads(encoder().encode([STARTED, *CITING, e.ConversationEnded("stop", e.Usage(), 2)]))
+        completion = ChatCompletion.model_validate(body, strict=True)
+        message = completion.choices[0].message
+        assert [one.model_dump() for one in message.annotations or ()] == ANNOTATIONS
+        assert (message.content or "")[4:11] == "\n\nwater"
 
     @settings(max_examples=60)
     @given(st.data())

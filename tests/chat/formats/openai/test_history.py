@@ -1,5 +1,6 @@
 """OpenAI history: which messages of a request become messages of the conversation, and how."""
 
+import pytest
 from hypothesis import given
 
 from tests.chat.conversations import histories
@@ -7,6 +8,7 @@ from tests.chat.formats import writers
 from tests.chat.formats.wire import read
 from winterbourne.chat.core.messages import (
     AssistantMessage,
+    Document,
     Message,
     Opaque,
     Reasoning,
@@ -16,8 +18,10 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserMessage,
 )
+from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.openai.decode import FORMAT
 
+PDF = "JVBERi0xLjcK"
 HI = {"role": "user", "content": "Hi"}
 
 
@@ -47,6 +51,24 @@ class TestHistory:
                 (Reasoning("hm", opaque=Opaque(field="reasoning_content")), Text("a"), Text("b"), Text("c"))
             ),
         )
+
+    @pytest.mark.parametrize(
+        ("file", "expected"),
+        [
+            ({"filename": "a.pdf", "file_data": PDF}, Document("application/pdf", "a.pdf", PDF)),
+            ({"filename": "a.csv", "file_data": "YSxi"}, Document("text/csv", "a.csv", "YSxi")),
+            ({"file_data": f"data:application/pdf;base64,{PDF}"}, Document("application/pdf", "", PDF)),
+        ],
+    )
+    def test_a_file_is_a_document(self, file: dict[str, str], expected: Document) -> None:
+        message = {"role": "user", "content": [{"type": "file", "file": file}]}
+        assert read(FORMAT, {"messages": [message]}).messages == (UserMessage((expected,)),)
+
+    def test_a_file_that_the_provider_keeps_is_rejected_by_name(self) -> None:
+        part = {"type": "file", "file": {"file_id": "file-1"}}
+        with pytest.raises(RequestRejected, match="file_id") as raised:
+            read(FORMAT, {"messages": [{"role": "user", "content": [part]}]})
+        assert (raised.value.status, raised.value.code) == (400, "unsupported_media")
 
     def test_a_call_without_content_is_a_turn(self) -> None:
         call = {"id": "c1", "type": "function", "function": {"name": "ask_user", "arguments": "{}"}}

@@ -18,6 +18,7 @@ from tests.clock import jumping
 from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import TextDelta, TurnEnded, Usage
+from winterbourne.chat.core.messages import Text, UserMessage
 from winterbourne.chat.core.provider import capabilities_of
 from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import ModelBusy, ModelInputTooLong, ToolError
@@ -220,6 +221,44 @@ class TestChat:
         response = await fixture.send("POST", "/chat", {"messages": [{"role": "user", "content": [image]}]})
         assert (response.status, response.json["error"]["code"]) == (400, "image_url_not_allowed")
         assert fixture.provider.requests == []
+
+
+CSV = "YXQsaGVpZ2h0Cg=="
+
+
+def document(name: str) -> dict[str, str]:
+    return {"type": "document", "media_type": "text/csv", "name": name, "data": CSV}
+
+
+class TestFiles:
+    @jumping
+    async def test_of_a_kept_conversation_are_kept_and_older_ones_leave_when_they_are_too_many(self) -> None:
+        fixture = ServiceFixture(*[answer("hello")] * 3, max_documents=2)
+        for name in ("a.csv", "b.csv", "c.csv"):
+            body = {"messages": [{"role": "user", "content": [document(name)]}], "conversation_id": "c-1"}
+            assert (await fixture.send("POST", "/chat", {**body, "store": True})).frames[-1]["type"] == "done"
+        users = [one for one in fixture.provider.requests[-1].messages if isinstance(one, UserMessage)]
+        assert [one.parts[0] for one in users] == [
+            Text("[an older document that is not shown any more]"),
+            Text("b.csv:\n\nat,height\n\n\n"),  # as the provider says nothing of documents
+            Text("c.csv:\n\nat,height\n\n\n"),
+        ]
+        kept = (await fixture.send("GET", "/conversations/c-1")).json["messages"]
+        assert [one["parts"][0] for one in kept if one["role"] == "user"] == [
+            {**document(name), "url": ""} for name in ("a.csv", "b.csv", "c.csv")
+        ]
+
+    @jumping
+    async def test_are_in_no_stream_log(self) -> None:
+        fixture = ServiceFixture(answer("hello"))
+        content = [document("a.csv"), {"type": "text", "text": "?"}]
+        await fixture.send(
+            "POST", "/chat", {"messages": [{"role": "user", "content": content}], "conversation_id": "c"}
+        )
+        partitions = cast("Any", fixture.store._backend)._partitions.values()
+        bodies = [item.body for partition in partitions for item in partition.values()]
+        assert any(b"hello" in body for body in bodies)
+        assert not any(CSV.encode() in body for body in bodies)
 
 
 class TestSecrets:
@@ -659,6 +698,15 @@ class TestLogLine:
         await ServiceFixture(answer("a reply"), log_messages=True).chat("a question")
         line = next(vars(record) for record in caplog.records if record.name == "winterbourne.chat.request")
         assert [message["role"] for message in line["messages"]] == ["user", "assistant"]
+
+    @jumping
+    async def test_names_the_files_of_a_message_without_their_data(self, caplog: pytest.LogCaptureFixture) -> None:
+        parts = [{"type": "text", "text": "?"}, document("tides.csv")]
+        fixture = ServiceFixture(answer("a reply"), log_messages=True)
+        await fixture.send("POST", "/chat", {"messages": [{"role": "user", "content": parts}]})
+        line = next(vars(record) for record in caplog.records if record.name == "winterbourne.chat.request")
+        assert "tides.csv" in str(line["messages"])
+        assert CSV not in str(line["messages"])
 
     @jumping
     async def test_has_the_time_to_the_first_token_of_the_first_turn_with_text(

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -20,7 +20,7 @@ from aws_lambda_powertools import Logger
 from winterbourne import before_snapshot, on_shutdown, on_startup, retire, streamify_response
 from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import SCHEMES, AuthFactory, make_authenticator
-from winterbourne.chat.core.provider import capabilities_of
+from winterbourne.chat.core.provider import Provider, capabilities_of
 from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
@@ -54,6 +54,7 @@ from winterbourne.chat.tool_runtime.discovery import ToolSource, discover, make_
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from winterbourne.chat.http.compaction import Compaction
     from winterbourne.chat.setting_arguments import SettingArguments
     from winterbourne.chat.tool_runtime.executor import ToolExecutor
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers, McpToken
@@ -232,6 +233,7 @@ def build(
         prices=prices,
         stop_signals=stop_signals,
         streams=streams,
+        compaction=_make_compaction(settings.model, provider, prices),
         titles=None if title_model == "off" else titles,
         context=own.context,
     )
@@ -298,6 +300,17 @@ def _make_mcp_servers(
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers  # noqa: PLC0415 - only if there is one
 
     return McpServers(settings, executor, records, mcp_token)
+
+
+def _make_compaction(model: ModelSettings, provider: Provider, prices: Prices) -> "Callable[[], Compaction] | None":
+    @cache
+    def make() -> "Compaction":
+        from winterbourne.chat.http.compaction import Compaction  # noqa: PLC0415 - only for long conversations
+
+        capabilities = capabilities_of(provider)
+        return Compaction(provider, capabilities, prices.priced, model.compaction_model, model.model_max_tokens)
+
+    return make if model.compaction == "auto" else None
 
 
 def _routes(

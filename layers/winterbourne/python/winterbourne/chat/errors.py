@@ -16,6 +16,7 @@ ChatError
 │   │   ├── ModelInputTooLong     the conversation does not fit into the model's context
 │   │   ├── ModelContentRefused   the provider's content policy forbids it
 │   │   ├── ModelImageRefused     the model cannot use an image of the conversation
+│   │   ├── ModelDocumentRefused  the model cannot use a document of the conversation
 │   │   └── ModelMisconfigured    operator error: key, access, model or address is wrong
 │   ├── ModelBusy             429, 5xx, overloaded; may carry retry_after_s
 │   ├── ModelUnreachable      no connection, or it broke before any of the response arrived
@@ -50,6 +51,7 @@ __all__ = [
     "InvalidToolDeclaration",
     "ModelBusy",
     "ModelContentRefused",
+    "ModelDocumentRefused",
     "ModelError",
     "ModelGarbled",
     "ModelImageRefused",
@@ -206,10 +208,14 @@ class ModelRefused(ModelError):
 
 
 class ModelInputTooLong(ModelRefused):
-    """The conversation does not fit into the model's context."""
+    """The conversation does not fit into the model's context: `window` tokens, or 0 if the provider does not say so."""
 
     code = "context_length_exceeded"
     public_message = "This conversation is too long for the model. Shorten it or start a new one."
+
+    def __init__(self, message: str, window: int = 0) -> None:
+        self.window = window
+        super().__init__(message)
 
 
 class ModelContentRefused(ModelRefused):
@@ -224,6 +230,13 @@ class ModelImageRefused(ModelRefused):
 
     code = "invalid_image"
     public_message = "The model cannot use an image in this conversation."
+
+
+class ModelDocumentRefused(ModelRefused):
+    """The model cannot use a document of the conversation: it is encrypted, damaged, or has too many pages."""
+
+    code = "invalid_document"
+    public_message = "The model cannot use a document in this conversation."
 
 
 class ModelMisconfigured(ModelRefused):

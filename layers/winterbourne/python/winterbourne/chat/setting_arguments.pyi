@@ -26,6 +26,8 @@ class SettingArguments(TypedDict, total=False):
     model_reasoning: Literal["", "none", "minimal", "low", "medium", "high", "max"]
     show_reasoning: bool
     model_idle_timeout: float
+    compaction: Literal["auto", "off"]
+    compaction_model: str
     model_extra_body: str
     model_prices: str
     model_capabilities: str
@@ -65,6 +67,7 @@ class SettingArguments(TypedDict, total=False):
     max_messages: int
     max_message_chars: int
     max_images: int
+    max_documents: int
     max_client_tools: int
     auth: str
     api_keys: str

@@ -128,6 +128,14 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of silence after which the provider's stream is given up, before its first byte too. A model that thinks
     long without a sign of it needs more.
     """
+    compaction: Literal["auto", "off"] = "auto"
+    """Whether a conversation that fills four fifths of its model's window has its oldest turns replaced by a summary,
+    for the model alone: auto, or off (one that is too long is answered with the error `context_length_exceeded`).
+    """
+    compaction_model: str = ""
+    """The model that writes those summaries: its id as the provider spells it, of a cheap one. Unset: the model of the
+    conversation. On Bedrock the function's role must allow it too (template parameter BedrockModels).
+    """
     model_extra_body: str = ""
     """JSON object that is merged into the body of every request to the provider, for options without a setting, such as
     `{"service_tier":"flex"}`; its fields win over the engine's. Unset: nothing is added.
@@ -266,20 +274,27 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
 class RequestSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Limits on one request."""
 
-    max_body_bytes: Count = 1024 * 1024
+    max_body_bytes: Count = 6 * 1024 * 1024
     """Maximum size of a request body in bytes; more is answered with 413. A function URL itself accepts 6 MiB at most.
+    One takes up to twice its size of the function's memory.
     """
     max_json_depth: Count = 64
     """Maximum nesting depth of the JSON in a request body."""
-    max_messages: Count = 500
-    """Maximum number of messages in one request, tool results included; more are answered with 413."""
+    max_messages: Count = 5000
+    """Maximum number of messages in one request, tool results included; more are answered with 413. Those of a kept
+    conversation that are not in the request do not count.
+    """
     max_message_chars: Count = 200_000
     """Maximum number of characters in one message, tool calls and results included, and in a request's system prompt;
-    more are answered with 413. Images do not count.
+    more are answered with 413. Images and documents do not count.
     """
     max_images: Count = 20
     """Maximum number of images in one request. Too many in the newest message are answered with 413; those of older
     messages are replaced by a line of text.
+    """
+    max_documents: Count = 5
+    """Maximum number of documents in one request; Bedrock takes no more than 5. Too many in the newest message are
+    answered with 413; those of older messages are replaced by a line of text.
     """
     max_client_tools: Count = 128
     """Maximum number of client tools in one request; more are answered with 413."""

@@ -24,12 +24,14 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         images: Whether it takes images.
         image_urls: Whether it takes them by URL, too.
         documents: The media types of documents that it takes as they are. Text of other types is sent as text.
+        document_urls: Whether it takes PDFs by URL, too.
         reasoning: The levels that it has; empty for a model that does not think, None if that is not known.
         schema: Whether it keeps to a JSON schema itself; else its answer is validated, and mended once.
         citations: Whether it can cite the documents it is given.
         cache: What of a request may be marked for its prompt cache: `tools`, `system`, `messages`; `1h` where an entry
             may live for an hour; `key` where a key may name the conversation instead.
         window: Tokens that fit into one request and its answer together.
+        compacts: Whether its provider summarises a conversation itself before it is too long.
     """
 
     options: frozenset[str] = BASIC_OPTIONS
@@ -39,8 +41,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     images: bool = True
     image_urls: bool = False
     documents: frozenset[str] = frozenset()
+    document_urls: bool = False
     reasoning: tuple[ReasoningEffort, ...] | None = ()
     schema: bool = False
     citations: bool = False
     cache: frozenset[str] = frozenset()
     window: int = 128_000
+    compacts: bool = False

@@ -4,10 +4,11 @@ Events are pushed: `emit` puts them on the wire in the event loop iteration in w
 as its call is complete, while the model is still streaming. Independent of wire formats, vendors and storage.
 """
 
+import functools
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any, Final, Protocol, assert_never, cast
+from typing import Any, Final, Protocol, TypeAlias, assert_never, cast
 
 import msgspec
 from msgspec import UNSET
@@ -63,7 +64,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.output import REPAIR_REQUEST, find_json
 from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.core.usage import complete_usage
-from winterbourne.chat.errors import InvalidOutput, ModelError, ModelStreamTruncated
+from winterbourne.chat.errors import InvalidOutput, ModelError, ModelInputTooLong, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
 
 __all__ = ["Conversation", "Tools", "TurnParts", "TurnToolCalls"]
@@ -77,6 +78,9 @@ _COUNTS: Final = ("input", "output", "cached", "cache_write", "reasoning")
 _CALL_EVENTS: Final = (ToolCallStarted, ToolArgumentsDelta, ToolCallReady, ToolCallSigned, ToolCallDropped)
 _NOT_FINAL: Final = frozenset({None, "tool_calls", "approval"})
 """How turns end whose text is not the answer."""
+
+SHORT_HISTORY: Final = 3
+"""Messages among which there is nothing that could be left out but what the newest question is about."""
 
 TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without tools."
 
@@ -129,6 +133,10 @@ class Tools(Protocol):
         """
 
 
+Compact: TypeAlias = Callable[[ModelRequest, ModelInputTooLong | None], Awaitable[tuple[ModelRequest, Sequence[Usage]]]]
+"""Makes a request fit into the model's window."""
+
+
 class Conversation(msgspec.Struct, kw_only=True):
     """One run of the agent loop: a chat request and what is needed to answer it. Not the stored conversation.
 
@@ -139,6 +147,9 @@ class Conversation(msgspec.Struct, kw_only=True):
         emit: Receives the events.
         on_usage: Called with the usage of each turn as soon as the provider has ended it, or it has failed; an
             estimate of what the provider did not report.
+        compact: Awaited with the request for each turn of a conversation that may be long, and why the provider has
+            refused it, if it has: returns one that is not too long, and the usage of the summaries that it took; or
+            raises the refusal. None if long conversations are left to the provider.
         price: Gives the usage of a turn its cost; the model is named as in `TurnEnded`. None for no costs.
         before_turn: Awaited with the request for each turn before it is sent; if it raises, the conversation fails.
         on_message: Called with each complete message, and the incomplete one of a turn that failed. Must not block.
@@ -157,6 +168,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     tools: Tools
     emit: Emit
     on_usage: Callable[[Usage], None]
+    compact: Compact | None = None
     price: Callable[[str, Usage], Usage] | None = None
     before_turn: Callable[[ModelRequest], Awaitable[None]] | None = None
     on_message: Callable[[Message], None] | None = None
@@ -198,10 +210,8 @@ class Conversation(msgspec.Struct, kw_only=True):
             number += 1
             await self.emit((*before, TurnStarted(number)))
             model_request = self._model_request(history, tools, number, mends=bool(problem))
-            if self.before_turn:
-                await self.before_turn(model_request)
             turn = _ModelTurn(self, client_tools, model_request, usage, is_last=number >= self.max_turns)
-            ended = await turn.run(history)
+            ended = await self._take(turn, history)
             before = (TextDelta(turn.answer), ended) if turn.answer else (ended,)
             usage = _add(turn.usage_before, ended.usage)
             self.log_fields["answered_by"] = ended.model
@@ -213,6 +223,28 @@ class Conversation(msgspec.Struct, kw_only=True):
                 history += _ask_again(turn.text, problem)
         self.log_fields["stop_reason"] = reason
         await self.emit((*before, ConversationEnded(reason, usage if number else Usage(), number)))
+
+    async def _take(self, turn: "_ModelTurn", history: list[Message]) -> TurnEnded:
+        """Take a turn; once more with a shorter history, if that is refused as too long before there is any output."""
+        request = turn.request
+        await self._prepare(turn, request)
+        try:
+            return await turn.run(history)
+        except ModelInputTooLong as error:
+            if turn.has_begun or not self.compact:
+                raise
+            refusal = error
+        await self._prepare(turn, request, refusal)
+        return await turn.run(history)
+
+    async def _prepare(
+        self, turn: "_ModelTurn", request: ModelRequest, refusal: ModelInputTooLong | None = None
+    ) -> None:
+        if self.compact and (refusal or len(request.messages) > SHORT_HISTORY):
+            turn.request, spent = await self.compact(request, refusal)
+            turn.usage_before = functools.reduce(_add, spent, turn.usage_before)
+        if self.before_turn:
+            await self.before_turn(turn.request)
 
     async def _decide(self, calls: Sequence[ToolCall], history: list[Message]) -> StopReason | None:
         """Run the calls that a person has allowed, and put all their results into `history`.
@@ -374,9 +406,10 @@ class _ModelTurn(msgspec.Struct):
 
     _conversation: Conversation
     _client_tools: Collection[str]
-    _request: ModelRequest
+    request: ModelRequest
     usage_before: Usage
     is_last: bool
+    has_begun: bool = False
     answer: str = ""
     problem: str = ""
     text: str = ""
@@ -395,8 +428,8 @@ class _ModelTurn(msgspec.Struct):
                 ended = await self._consume_stream(stack)
                 if self._calls:
                     await self._calls.results()
-                if self._request.output:
-                    self._check_output(self._request.output)
+                if self.request.output:
+                    self._check_output(self.request.output)
         finally:  # also of calls that were cancelled, because the turn failed
             self._append_to_history(history, await self._calls.results() if self._calls else ())
         return ended
@@ -425,7 +458,7 @@ class _ModelTurn(msgspec.Struct):
 
     async def _consume_stream(self, stack: AsyncExitStack) -> TurnEnded:
         try:
-            async with aclosing(self._conversation.provider.stream(self._request)) as batches:
+            async with aclosing(self._conversation.provider.stream(self.request)) as batches:
                 async for batch in batches:
                     await self._handle_batch(batch, stack)
         finally:
@@ -438,7 +471,8 @@ class _ModelTurn(msgspec.Struct):
         return self._ended
 
     async def _handle_batch(self, batch: Sequence[ModelEvent], stack: AsyncExitStack) -> None:
-        if self._request.parallel_tool_calls is False:
+        self.has_begun = True
+        if self.request.parallel_tool_calls is False:
             batch = [event for event in batch if self._is_of_first_call(event)]
         for event in batch:
             self._handle_event(event)
@@ -450,7 +484,7 @@ class _ModelTurn(msgspec.Struct):
             telemetry.note_first_token()
         if self._ended:  # emitted once the turn's tools have finished
             batch = batch[:-1]
-        if self._request.output:
+        if self.request.output:
             batch = self._without_text(batch)
         if batch:
             await conversation.emit(batch)
@@ -484,9 +518,9 @@ class _ModelTurn(msgspec.Struct):
     def _account(self, reported: Usage, model: str = "") -> Usage:
         """The usage, complete and with its cost; told at once, since it is billed even if the tools are cancelled."""
         conversation = self._conversation
-        usage = complete_usage(reported, self._request, self._output)
+        usage = complete_usage(reported, self.request, self._output)
         if conversation.price:
-            usage = conversation.price(model or model_name(conversation.provider, self._request), usage)
+            usage = conversation.price(model or model_name(conversation.provider, self.request), usage)
         conversation.on_usage(usage)
         return usage
 
@@ -498,7 +532,7 @@ class _ModelTurn(msgspec.Struct):
             return
         if self._calls is None:
             self._calls = await stack.enter_async_context(conversation.start_tool_calls())
-        if self._request.tool_choice == "none":  # some providers lack that, and models may ignore it
+        if self.request.tool_choice == "none":  # some providers lack that, and models may ignore it
             self._calls.refuse(call, TOOLS_DISABLED_MESSAGE)
         else:
             self._calls.start(call)
@@ -511,7 +545,7 @@ class _ModelTurn(msgspec.Struct):
         for call_id, approval in self._calls.pending.items() if self._calls else ():
             self._parts.set_on_call(call_id, approval=approval)
         parts = self._parts.finish()
-        if self._request.output:
+        if self.request.output:
             parts = (*(part for part in parts if not isinstance(part, Text)), *map(Text, filter(None, [self.answer])))
         if not parts:
             return

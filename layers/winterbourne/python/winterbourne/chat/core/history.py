@@ -22,6 +22,7 @@ from winterbourne.chat.core.messages import (
     Decision,
     Message,
     Reasoning,
+    Source,
     SystemMessage,
     Text,
     ToolCall,
@@ -34,12 +35,14 @@ from winterbourne.chat.errors import RequestRejected
 __all__ = [
     "DENIED_CALL_RESULT",
     "INTERRUPTED_CALL_RESULT",
+    "NATIVE_SUMMARY",
     "UNDECIDED_CALL_RESULT",
     "USED_DECISION_RESULT",
     "check_decisions",
     "in_stored_order",
     "is_blank",
     "is_placeholder",
+    "native_start",
     "new_messages",
     "normalize_history",
     "pending_calls",
@@ -47,6 +50,8 @@ __all__ = [
     "with_new_questions",
     "with_parts",
     "with_usable_parts",
+    "with_whole_text",
+    "without_sources",
 ]
 
 INTERRUPTED_CALL_RESULT = "This call was interrupted before it gave a result."
@@ -62,6 +67,9 @@ USED_DECISION_RESULT: Final = (
     "The user's decision on this call was used before, so it is not run again. It is not known here how it ended then."
 )
 """The result of a call whose decision comes once more."""
+
+NATIVE_SUMMARY: Final = "compaction"
+"""`Opaque.field` of the part with which a provider has summarised what was said before it, and of its one field."""
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -120,6 +128,36 @@ def with_parts(message: Message, change: Callable[[AssistantPart], AssistantPart
     if not isinstance(message, AssistantMessage):
         return message
     return msgspec.structs.replace(message, parts=tuple(map(change, message.parts)))
+
+
+def without_sources(parts: Iterable[AssistantPart]) -> list[AssistantPart]:
+    """The parts of a turn without the sources that it cites; text is in one piece again."""
+    return [part for part in with_whole_text(parts) if not isinstance(part, Source)]
+
+
+def with_whole_text(parts: Iterable[AssistantPart]) -> list[AssistantPart]:
+    """The parts of a turn with its text in one piece where only sources come in between: those follow it."""
+    whole: list[AssistantPart] = []
+    text_at: int | None = None
+    for part in parts:
+        if isinstance(part, Text) and text_at is not None:
+            whole[text_at] = Text(cast("Text", whole[text_at]).text + part.text)
+            continue
+        if not isinstance(part, Source):
+            text_at = len(whole) if isinstance(part, Text) else None
+        whole.append(part)
+    return whole
+
+
+def native_start(messages: Sequence[Message]) -> int:
+    """How many messages the newest summary stands for that a provider has made itself; 0 if there is none."""
+
+    def has_summary(message: Message) -> bool:
+        parts = message.parts if isinstance(message, AssistantMessage) else ()
+        opaque = (part.opaque for part in parts if isinstance(part, Reasoning))
+        return any(each and each.field == NATIVE_SUMMARY and each.fields for each in opaque)
+
+    return next((at for at in reversed(range(len(messages))) if has_summary(messages[at])), 0)
 
 
 def undecided_result(call: ToolCall, approval: Approval | UnsetType = UNSET) -> ToolMessage:

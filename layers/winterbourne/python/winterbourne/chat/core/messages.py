@@ -27,6 +27,7 @@ __all__ = [
     "ReasoningEffort",
     "Retractable",
     "Source",
+    "Summary",
     "SystemMessage",
     "Text",
     "ToolCall",
@@ -49,12 +50,14 @@ class Text(msgspec.Struct, frozen=True, tag="text"):
 
 
 class UnusablePart(Text, frozen=True, tag="text"):
-    """A part of the user's that no model can be shown, for example a PDF.
+    """A part of the user's that no model can be shown, for example a PDF that is none.
 
     `text` stands in its place in an older message; in the newest one it is rejected, and `refusal` says why.
     """
 
     refusal: str
+    code: str = "unsupported_media"
+    status: int = 400
 
 
 class VolatilePart(Text, frozen=True, tag="text"):
@@ -263,8 +266,26 @@ Message: TypeAlias = SystemMessage | UserMessage | AssistantMessage | ToolMessag
 """A message of any kind."""
 
 
+class Summary(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A summary of the beginning of a history that is too long for its model.
+
+    Attributes:
+        digest: Of the messages that it stands for (`core.compaction.prefix_digests`): it fits no history without them.
+        text: What they said.
+        bare: How many of the messages after them lose their reasoning: some models accept it only after what they had
+            read when they wrote it.
+    """
+
+    digest: str
+    text: str
+    bare: int = 0
+
+
 def without_opaque_data(message: Message) -> Message:
-    """The message as it may be shown or logged: without what only its provider understands."""
+    """The message as it may be logged: without what only its provider understands, and without the data of files."""
+    if isinstance(message, UserMessage):
+        shown = (part if isinstance(part, Text) else msgspec.structs.replace(part, data="") for part in message.parts)
+        return msgspec.structs.replace(message, parts=tuple(shown))
     if not isinstance(message, AssistantMessage):
         return message
     parts: list[AssistantPart] = []

@@ -26,6 +26,7 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
         conversation_id: The same for all turns of a conversation, so that a provider can route them to one cache; empty
             if its client does not name it.
         cache: Whether later requests begin like this one, up to a `VolatilePart`, so that a prompt cache pays.
+        compact_at: From how many tokens on the provider is to summarise what was said before; 0 for never.
         deadline: When the answer ends, in seconds on the event loop's clock; retries never go past it.
         retractable: What can be taken back of a turn that has begun.
         retries: Whether an attempt that fails is repeated; not while there is another model to ask.
@@ -40,6 +41,7 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
     model_id: str = ""
     conversation_id: str = ""
     cache: bool = False
+    compact_at: int = 0
     deadline: float = float("inf")
     retractable: Retractable = "nothing"
     retries: bool = True

@@ -1,6 +1,7 @@
 """Checks a decoded request against the settings: its history, its limits, its options and its choice of model. Pure."""
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.capabilities import Capabilities
+from winterbourne.chat.core.documents import document_text, document_type, takes_document
 from winterbourne.chat.core.history import check_decisions, is_blank, normalize_history, with_usable_parts
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -32,7 +34,14 @@ from winterbourne.chat.core.tool_schemas import portable_tools
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
-__all__ = ["available_models", "check_request", "count_chars", "images_of", "limit_older_images", "resolve_model"]
+__all__ = [
+    "available_models",
+    "check_request",
+    "count_chars",
+    "limit_older_media",
+    "resolve_model",
+    "with_limited_media",
+]
 
 
 _ALWAYS_TAKEN: Final = frozenset({"reasoning", "output", "parallel_tool_calls"})
@@ -68,22 +77,23 @@ def check_request(
     Raises:
         RequestRejected: 400 for no messages, an option beyond its limit or that the model does not have, an invalid
             schema, an unknown tool, a tool name that is used twice or a system prompt that the settings do not allow;
-            if the newest message is blank, or has a part that no model can use or an image URL that the provider does
-            not accept. 404 for a model that is not offered. 409 for decisions on calls that do not wait. 413 for more
-            or longer messages, more images or more tools than the limits allow.
+            if the newest message is blank, or has a part that no model can use, a document that this one does not take
+            or an image URL that the provider does not accept. 404 for a model that is not offered. 409 for decisions
+            on calls that do not wait. 413 for more or longer messages, more images, documents or tools than the limits
+            allow, and for a document that is too large.
     """
     model_id = resolve_model(request.model_id, model)
     capabilities = capabilities_of(model_id or "")
     request = _with_known_options(request, capabilities, field_of)
     newest = _newest_question(request.messages)
     if newest:
-        _check_question(newest, takes_image_urls=capabilities.image_urls)
+        _check_question(newest, capabilities)
     if request.store:
         messages = tuple(with_usable_parts(message) for message in request.messages if not is_blank(message))
     else:
         messages = normalize_history(request.messages)
         check_decisions(messages, request.decisions)
-    messages = limit_older_images(messages, limits.max_images, takes_image_urls=capabilities.image_urls)
+    messages = with_limited_media(messages, limits, capabilities)
     if not messages and not (request.store and (request.regenerate or request.decisions)):  # they are in the store
         raise RequestRejected(400, "no_messages", "messages: at least one is needed")
     _check_messages(messages, (request.system or "", request.context), limits)
@@ -114,7 +124,7 @@ def available_models(model: ModelSettings) -> tuple[str, ...]:
 
 
 def count_chars(message: Message) -> int:
-    """The characters of its text, reasoning, arguments or result; images have none."""
+    """The characters of its text, reasoning, arguments or result; images and documents have none."""
     match message:
         case SystemMessage(text) | ToolMessage(content=text):
             return len(text)
@@ -123,10 +133,10 @@ def count_chars(message: Message) -> int:
             return sum(len(part.arguments if isinstance(part, ToolCall) else part.text) for part in texts)
 
 
-def images_of(messages: Iterable[Message]) -> list[Image]:
-    """The images of all messages."""
+def _media_of(messages: Iterable[Message | None]) -> list[Image | Document]:
+    """The images and documents of all messages."""
     users = (message for message in messages if isinstance(message, UserMessage))
-    return [part for message in users for part in message.parts if isinstance(part, Image)]
+    return [part for message in users for part in message.parts if isinstance(part, Image | Document)]
 
 
 def resolve_model(requested: str | None, model: ModelSettings) -> str | None:
@@ -151,43 +161,75 @@ def _newest_question(messages: Sequence[Message]) -> UserMessage | None:
     return None
 
 
-def _check_question(message: UserMessage, *, takes_image_urls: bool) -> None:
+def _check_question(message: UserMessage, capabilities: Capabilities) -> None:
     """Reject what the caller can still mend: the user's newest message has not been answered yet."""
     if not any(isinstance(part, Image | Document) or part.text.strip() for part in message.parts):
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
     for part in message.parts:
         if isinstance(part, UnusablePart):
-            raise RequestRejected(400, "unsupported_media", part.refusal)
-    if not takes_image_urls and any(image.url for image in images_of([message])):
-        raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
+            raise RequestRejected(part.status, part.code, part.refusal)
+        if isinstance(part, Document):
+            _check_document(part, capabilities)
+        if isinstance(part, Image) and not capabilities.images:
+            raise RequestRejected(400, "unsupported_media", "messages: this model takes no images")
+        if isinstance(part, Image) and part.url and not capabilities.image_urls:
+            raise RequestRejected(400, "image_url_not_allowed", "messages: this model takes images as data, not by URL")
 
 
-def limit_older_images(
-    messages: Sequence[Message], max_images: int, *, takes_image_urls: bool = True
+def _check_document(document: Document, capabilities: Capabilities) -> None:
+    if takes_document(capabilities, document) or document_text(document) is not None:
+        return
+    if document.url and takes_document(capabilities, msgspec.structs.replace(document, url="")):
+        raise RequestRejected(400, "document_url_not_allowed", "messages: this model takes documents as data only")
+    kind = document_type(document.media_type, document.name)
+    raise RequestRejected(400, "unsupported_media", f"messages: this model takes no documents of type {kind}")
+
+
+def with_limited_media(
+    messages: Sequence[Message], limits: RequestSettings, capabilities: Capabilities
 ) -> tuple[Message, ...]:
-    """The messages, with a line of text for each image that is one too many or cannot be sent; the newest ones stay.
+    """The messages with as many images and documents as one request may have, and none that the model cannot fetch."""
+    most = {"images": limits.max_images if capabilities.images else 0, "documents": limits.max_documents}
+    return limit_older_media(messages, **most, takes_image_urls=capabilities.image_urls)
+
+
+def limit_older_media(
+    messages: Sequence[Message],
+    *,
+    images: int = sys.maxsize,
+    documents: int = sys.maxsize,
+    takes_image_urls: bool = True,
+) -> tuple[Message, ...]:
+    """The messages, with a line of text for each file that is one too many or cannot be sent; the newest ones stay.
 
     Several go at once, half as many as there may be: what changes old messages costs the prompt cache what follows.
+
+    Args:
+        messages: The history.
+        images: How many may stay.
+        documents: Likewise.
+        takes_image_urls: Whether the model takes images by URL.
     """
-    if not (images := images_of(messages)):
+    if not _media_of(messages):
         return tuple(messages)
     newest = _newest_question(messages)
-    count, step = sum(takes_image_urls or not image.url for image in images), max(max_images // 2, 1)
-    dropped = math.ceil(max(count - max_images, 0) / step) * step
-    free = count - dropped - len(images_of([newest] if newest else []))
+    count = Counter(type(part) for part in _media_of(messages) if takes_image_urls or not _is_linked(part))
+    asked = Counter(map(type, _media_of([newest])))
+    limits: dict[type, int] = {Image: images, Document: documents}
+    free = {kind: _staying(count[kind], most) - asked[kind] for kind, most in limits.items()}
 
     def fitting(part: UserPart) -> UserPart:
-        nonlocal free
-        if not isinstance(part, Image):
-            return part
-        if part.url and not takes_image_urls:
+        if not takes_image_urls and _is_linked(part):
             return Text("[an image that cannot be shown to this model]")
-        free -= 1
-        return part if free >= 0 else Text("[an older image that is not shown any more]")
+        if (kind := type(part)) not in free:
+            return part
+        free[kind] -= 1
+        name = "document" if isinstance(part, Document) else "image"
+        return part if free[kind] >= 0 else Text(f"[an older {name} that is not shown any more]")
 
     limited: list[Message] = []
     for message in reversed(messages):
-        if isinstance(message, UserMessage) and message is not newest and images_of([message]):
+        if isinstance(message, UserMessage) and message is not newest and _media_of([message]):
             parts = tuple(fitting(part) for part in reversed(message.parts))[::-1]
             limited.append(msgspec.structs.replace(message, parts=parts))
         else:
@@ -195,12 +237,23 @@ def limit_older_images(
     return tuple(reversed(limited))
 
 
+def _is_linked(part: UserPart) -> bool:
+    return isinstance(part, Image) and bool(part.url)
+
+
+def _staying(count: int, most: int) -> int:
+    step = max(most // 2, 1)
+    return count - math.ceil(max(count - most, 0) / step) * step
+
+
 def _check_messages(messages: Sequence[Message], texts: Iterable[str], limits: RequestSettings) -> None:
     if len(messages) > limits.max_messages:
         raise RequestRejected(413, "too_many_messages", f"messages: {limits.max_messages} at most")
     longest = max([*map(len, texts), *map(count_chars, messages)])
     _require_at_most(limits.max_message_chars, longest, "message_too_long", "characters in one message")
-    _require_at_most(limits.max_images, len(images_of(messages)), "too_many_images", "images")
+    count = Counter(map(type, _media_of(messages)))
+    _require_at_most(limits.max_images, count[Image], "too_many_images", "images")
+    _require_at_most(limits.max_documents, count[Document], "too_many_documents", "documents")
 
 
 def _require_unique(what: str, ids: Sequence[str]) -> None:

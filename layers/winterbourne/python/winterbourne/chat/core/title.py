@@ -1,15 +1,12 @@
 """Titles of conversations: one short line each, written by a model from how the conversation begins."""
 
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from typing import Final
 
-from winterbourne.chat.core.events import ModelEvent, ReasoningDelta, TextDelta, TurnEnded, Usage
+from winterbourne.chat.core.completion import complete
+from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import AssistantMessage, Message, Text, UserMessage
-from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
-from winterbourne.chat.core.usage import complete_usage
-from winterbourne.chat.errors import ModelError
+from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.infra.redaction import redact
 
 __all__ = ["INSTRUCTIONS", "MAX_TITLE_CHARS", "ask_for_title", "shorten", "single_line", "title_request"]
@@ -82,23 +79,11 @@ async def ask_for_title(
     Raises:
         ModelError: The provider failed.
     """
-    events: list[ModelEvent] = []
-    try:
-        async with aclosing(provider.stream(request)) as batches:
-            async for batch in batches:
-                events += batch
-    finally:
-        ended = next((event for event in events if isinstance(event, TurnEnded)), TurnEnded("pause"))
-        output = (event.text for event in events if isinstance(event, TextDelta | ReasoningDelta))
-        if events or not isinstance(sys.exception(), ModelError):  # else it failed before it sent anything
-            usage = complete_usage(ended.usage, request, output)
-            on_usage(price(ended.model or model_name(provider, request), usage))
-    text = "".join(event.text for event in events if isinstance(event, TextDelta))
-    return _clean(text) if ended.stop_reason == "stop" else ""
+    text, reason = await complete(provider, request, on_usage, price)
+    return _clean(text) if reason == "stop" else ""
 
 
 def _clean(text: str) -> str:
-    """The first line that is not blank, after what a model thought aloud."""
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").rpartition("</think>")[2]
+    """The first line that is not blank."""
     lines = (single_line(line).strip(_DECORATION) for line in redact(text).splitlines())
     return shorten(next(filter(None, lines), ""))

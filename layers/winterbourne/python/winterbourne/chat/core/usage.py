@@ -27,6 +27,7 @@ from winterbourne.chat.core.messages import (
     ToolCall,
     ToolMessage,
     UserMessage,
+    UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import SettingsError
@@ -45,6 +46,11 @@ __all__ = [
 
 TOKENS_PER_IMAGE: Final = 1000
 """For each image, whatever its size: providers scale large ones down to about this."""
+
+CHARS_PER_DOCUMENT_TOKEN: Final = 20
+"""Of a document's base64: a PDF of 50 KB has some 3,000 tokens, text about as many as 5 characters of base64."""
+
+MIN_TOKENS_PER_DOCUMENT: Final = 1000
 
 TOKENS_PER_MESSAGE: Final = 4
 """A role and two delimiters, for the system prompt too."""
@@ -120,8 +126,8 @@ def estimate_input(request: ModelRequest) -> int:
     tools = msgspec.json.encode(request.tools).decode() if request.tools else ""
     overhead = TOKENS_PER_MESSAGE * (len(request.messages) + bool(request.system))
     users = (message for message in request.messages if isinstance(message, UserMessage))
-    images = sum(isinstance(part, Image) for message in users for part in message.parts)
-    return estimate_tokens(texts) + estimate_tokens(tools) * 3 // 4 + overhead + images * TOKENS_PER_IMAGE
+    files = sum(_file_tokens(part) for message in users for part in message.parts)
+    return estimate_tokens(texts) + estimate_tokens(tools) * 3 // 4 + overhead + files
 
 
 def complete_usage(reported: Usage, request: ModelRequest, output: Iterable[str]) -> Usage:
@@ -239,6 +245,12 @@ def family(model_id: str) -> str:
 def micro_dollars(dollars: float) -> int:
     """The same in whole millionths, rounded up, but not for what the sum of some floats is off by."""
     return math.ceil(round(dollars * 1e6, 3))
+
+
+def _file_tokens(part: UserPart) -> int:
+    if isinstance(part, Document):
+        return max(len(part.data) // CHARS_PER_DOCUMENT_TOKEN, MIN_TOKENS_PER_DOCUMENT)
+    return TOKENS_PER_IMAGE if isinstance(part, Image) else 0
 
 
 def _texts(message: Message) -> Iterator[str]:

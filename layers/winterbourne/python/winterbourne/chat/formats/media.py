@@ -1,16 +1,18 @@
-"""Parses and validates the images and text files of a request: data: URLs, base64 data, https: URLs."""
+"""Parses and validates the images and documents of a request: data: URLs, base64 data, https: URLs."""
 
 import base64
 import binascii
+import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from winterbourne.chat.core.messages import Image, Text, UnusablePart, UserPart
+from winterbourne.chat.core.documents import DOCUMENT_TYPES, TEXT_TYPES, document_type, placeholder
+from winterbourne.chat.core.messages import Document, Image, UnusablePart, UserPart
 from winterbourne.chat.errors import RequestRejected
 
-__all__ = ["parse_file", "parse_image", "placeholder", "usable_part"]
+__all__ = ["parse_file", "usable_part"]
 
 IMAGE_MEDIA_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 """The image types that every provider accepts."""
@@ -18,57 +20,66 @@ IMAGE_MEDIA_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "i
 MAX_IMAGE_CHARS: Final = 5 * 1024 * 1024
 """The largest image in base64 that every provider accepts: 3.75 MB for Bedrock, which is 5 MB for Anthropic."""
 
+MAX_DOCUMENT_CHARS: Final = 6_000_000
+"""The largest document in base64 that every provider accepts: 4.5 MB for Bedrock. A function URL lets no more through.
+"""
+
+MAX_NAME_CHARS: Final = 200
+
 _SIGNATURES: Final = (
     (re.compile(rb"\x89PNG\r\n"), "image/png"),
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
     (re.compile(rb"GIF8"), "image/gif"),
     (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
 )
+_ZIP, _OLE = re.compile(rb"PK\x03\x04"), re.compile(rb"\xd0\xcf\x11\xe0")
+_DOCUMENT_SIGNATURES: Final = {
+    "pdf": re.compile(rb".{0,1024}%PDF-", re.DOTALL),
+    **dict.fromkeys(("docx", "xlsx"), _ZIP),
+    **dict.fromkeys(("doc", "xls"), _OLE),
+}
+_PIECE_CHARS: Final = 64 * 1024  # of base64 that are decoded at once: a large file is never there twice
 
 
-def usable_part(parse: Callable[..., UserPart], media_type: str, *, name: str = "", **source: str) -> UserPart:
-    """A part as `parse` reads it, or one that says why it cannot be used; its newest message is then rejected."""
+def usable_part(media_type: str, *, name: str = "", data: str = "", url: str = "") -> UserPart:
+    """A file as a part, or one that says why it cannot be used; its newest message is then rejected."""
     try:
-        return parse(media_type=media_type, **source)
+        return parse_file(media_type, name=name, data=data, url=url)
     except RequestRejected as error:
-        return UnusablePart(placeholder(media_type or _data_url_media_type(source.get("url", "")), name), str(error))
+        line = placeholder(media_type or _data_url_media_type(url), name)
+        return UnusablePart(line, str(error), error.code, error.status)
 
 
-def placeholder(media_type: str, name: str = "") -> str:
-    """The line that stands in the place of a file which no model can be shown."""
-    kind, quoted = (re.sub(r"[^\w .,+/()-]", "", text)[:80] for text in (media_type, name))
-    described = "a PDF" if kind == "application/pdf" else f"a file of type {kind}" if kind else "a file"
-    return f"[{described}{f', {quoted},' if quoted else ''} that cannot be shown to this model]"
-
-
-def parse_file(url: str, media_type: str = "") -> Image | Text:
-    """Parse a file part: an image, or the text of a text file in a data: URL.
+def parse_file(media_type: str, *, name: str = "", data: str = "", url: str = "") -> Image | Document:
+    """Parse an image or a document from base64 `data` or from a `url` (https: or data:); exactly one of them is set.
 
     Raises:
-        RequestRejected: 400 for any other kind of file.
+        RequestRejected: 400 for another type or URL scheme, if the data is not valid base64, or is no file of its type;
+            413 for a document that is too large.
     """
     media_type = media_type or _data_url_media_type(url)
-    if media_type.startswith("text/") and url.startswith("data:"):
-        return Text(_decode_text_data_url(url))
-    return parse_image(media_type, url=url)
-
-
-def parse_image(media_type: str, *, data: str = "", url: str = "") -> Image:
-    """Parse an image from base64 `data` or from a `url` (https: or data:); exactly one of them must be set.
-
-    Raises:
-        RequestRejected: 400 for another media type or URL scheme, or if the data is not valid base64.
-    """
+    kind = document_type(media_type, name)
+    what = "a document" if kind else "an image"
     if bool(data) == bool(url):
-        raise _unsupported_media("an image needs exactly one of data and url")
+        raise _unsupported_media(f"{what} needs exactly one of data and url")
     if url.startswith("data:"):
         head, _, data = url.partition(",")
-        media_type, url = media_type or _data_url_media_type(head), ""
+        url = ""
         if not head.endswith(";base64"):
-            raise _unsupported_media("an image in a data: URL must be base64")
-    media_type = "image/jpeg" if media_type == "image/jpg" else media_type
+            if kind not in TEXT_TYPES:
+                raise _unsupported_media(f"{what} in a data: URL must be base64")
+            data = base64.b64encode(unquote_to_bytes(data)).decode()
     if url and not url.startswith("https://"):
         raise _unsupported_media("a url must begin with https:// or data:")
+    if kind:
+        if not url:
+            _check_document(kind, data)
+        return Document(media_type or kind, name[:MAX_NAME_CHARS], data, url)
+    return _parse_image(media_type, data, url)
+
+
+def _parse_image(media_type: str, data: str, url: str) -> Image:
+    media_type = "image/jpeg" if media_type == "image/jpg" else media_type
     if url and media_type in {"", "image", "image/*"}:
         return Image("", url=url)
     if media_type not in IMAGE_MEDIA_TYPES:
@@ -82,26 +93,54 @@ def _detect_media_type(data: str) -> str:
     """The type of an image's content: providers reject an image whose type is not the one it is said to have."""
     if len(data) > MAX_IMAGE_CHARS:
         raise _unsupported_media(f"an image may have {MAX_IMAGE_CHARS} characters of base64 at most")
+    start = _start_of(data, "an image")
+    return next((kind for signature, kind in _SIGNATURES if signature.match(start)), "")
+
+
+def _check_document(kind: str, data: str) -> None:
+    """Reject what a provider would: it would be asked in vain."""
+    if len(data) > MAX_DOCUMENT_CHARS:
+        limit = f"messages: a document may have {MAX_DOCUMENT_CHARS * 3 // 4} bytes at most"
+        raise RequestRejected(413, "document_too_large", limit)
+    if kind in TEXT_TYPES:
+        _check_text(_decode(data, "a document"))
+    elif not _DOCUMENT_SIGNATURES[DOCUMENT_TYPES[kind]].match(_start_of(data, "a document")):
+        raise _unsupported_media(f"the document is no {DOCUMENT_TYPES[kind]} file, as its type says")
+
+
+def _check_text(pieces: Iterator[bytes]) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        content = binascii.a2b_base64(data, strict_mode=True)
+        blanks = {decoder.decode(piece).isspace() for piece in pieces}
+        decoder.decode(b"", final=True)
     except ValueError:
-        raise _unsupported_media("an image's data is not base64") from None
-    if not content:
-        raise _unsupported_media("an image without data")
-    return next((kind for start, kind in _SIGNATURES if start.match(content)), "")
+        raise _unsupported_media("a text file must be UTF-8") from None
+    if False not in blanks:
+        raise _unsupported_media("a text file without text")
+
+
+def _start_of(data: str, what: str) -> bytes:
+    """The start of a file all of which is valid base64."""
+    start, *_ = (piece[:2048] for piece in _decode(data, what))
+    return start
+
+
+def _decode(data: str, what: str) -> Iterator[bytes]:
+    """The content that base64 stands for, in pieces: at least one."""
+    try:
+        for start in range(0, len(data), _PIECE_CHARS):
+            piece = data[start : start + _PIECE_CHARS]
+            if piece.endswith("=") and start + _PIECE_CHARS < len(data):
+                raise ValueError  # noqa: TRY301 - as `a2b_base64` does
+            yield binascii.a2b_base64(piece, strict_mode=True)
+    except ValueError:
+        raise _unsupported_media(f"{what}'s data is not base64") from None
+    if not data:
+        raise _unsupported_media(f"{what} without data")
 
 
 def _data_url_media_type(url: str) -> str:
     return url.partition(",")[0].removeprefix("data:").partition(";")[0] if url.startswith("data:") else ""
-
-
-def _decode_text_data_url(url: str) -> str:
-    head, _, data = url.partition(",")
-    try:
-        raw = base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
-        return raw.decode()
-    except ValueError:
-        raise _unsupported_media("a text file in a data: URL must be UTF-8, percent-encoded or base64") from None
 
 
 def _unsupported_media(reason: str) -> RequestRejected:

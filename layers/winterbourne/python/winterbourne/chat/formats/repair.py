@@ -10,9 +10,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from winterbourne.chat.core.documents import placeholder
 from winterbourne.chat.core.shapes import has_shape
 from winterbourne.chat.formats.json_text import dumps
-from winterbourne.chat.formats.media import placeholder
 
 __all__ = ["convert_body"]
 

@@ -57,12 +57,13 @@ class AsgiApplication(msgspec.Struct, frozen=True):
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         message = await receive()
-        body = message.get("body", b"")
+        body = bytearray(message.get("body", b""))
         while message.get("more_body") and len(body) <= self.max_body_bytes:
             message = await receive()
             body += message.get("body", b"")
         stream, _ = open_stream(_Sink(send), FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
-        handling = asyncio.create_task(self._handle(_event(scope, body), stream))
+        event, body = _event(scope, body), bytearray()
+        handling = asyncio.create_task(self._handle(event, stream))
         hanging_up = asyncio.create_task(_wait_for_disconnect(receive, message))
         try:
             await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
@@ -129,17 +130,21 @@ async def _run_lifespan(receive: Receive, send: Send) -> None:
         await send({"type": f"lifespan.{phase}.complete"})
 
 
-def _event(scope: Message, body: bytes) -> Message:
+def _event(scope: Message, body: bytearray) -> Message:
     """The request as an event of payload format 2.0; nobody has checked who sends it."""
     raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
     headers: dict[str, str] = {}
     for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]):
         headers[name] = f"{headers[name]},{value}" if name in headers else value
+    try:
+        text, is_base64 = body.decode(), False
+    except UnicodeDecodeError:
+        text, is_base64 = base64.b64encode(body).decode(), True
     return {
         "rawPath": raw_path.decode("latin-1").removeprefix(quote(scope.get("root_path", "").rstrip("/"))),
         "rawQueryString": scope["query_string"].decode("latin-1"),
         "headers": headers,
         "requestContext": {"http": {"method": scope["method"]}, "timeEpoch": int(time.time() * 1000)},
-        "body": base64.b64encode(body).decode(),
-        "isBase64Encoded": True,
+        "body": text,
+        "isBase64Encoded": is_base64,
     }

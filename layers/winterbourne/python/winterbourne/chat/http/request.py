@@ -6,6 +6,7 @@ Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation
 
 import base64
 import binascii
+import contextlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -21,12 +22,15 @@ __all__ = ["NOT_AN_OBJECT", "Request", "invalid_shape"]
 
 NOT_AN_OBJECT: Final = "the body must be a JSON object"
 
+LARGE_CHARS: Final = 512 * 1024
+"""Of a body from which it is not copied needlessly."""
+
 MAX_REASON_CHARS: Final = 300
 """Length limit of an error message: a parser's message may quote the body, and a body may be long."""
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP request; header names are in lower case.
+class Request(msgspec.Struct, kw_only=True):
+    """One HTTP request; header names are in lower case. The body can be taken once.
 
     `identity` is the function URL's description of an IAM caller (`requestContext.authorizer.iam`), empty for any
     other caller; `received_ms` is when the function URL received the request, in epoch milliseconds.
@@ -43,7 +47,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> "Request":
-        """Read payload format 2.0. Missing fields (hand-written events) are left empty; a missing path is `/`."""
+        """Read payload format 2.0. Missing fields (hand-written events) are left empty; a missing path is `/`.
+
+        A large body is taken out of the event, so that it is not kept beside what it is parsed to.
+        """
+        raw_body = event.get("body") or ""
+        if len(raw_body) > LARGE_CHARS and isinstance(event, dict):
+            event["body"] = None
         context = event.get("requestContext") or {}
         http = context.get("http") or {}
         headers: Iterable[tuple[str, object]] = (event.get("headers") or {}).items()
@@ -52,7 +62,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             path=event.get("rawPath") or "/",
             headers={name.lower(): _without_surrogates(text) for name, text in headers if isinstance(text, str)},
             query=dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True)),
-            raw_body=event.get("body") or "",
+            raw_body=raw_body,
             is_base64=bool(event.get("isBase64Encoded")),
             identity=(context.get("authorizer") or {}).get("iam") or {},
             received_ms=context.get("timeEpoch"),
@@ -79,16 +89,19 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise RequestRejected(415, "unsupported_media_type", "send the body as content-type: application/json")
-        body = self.body(limits.max_body_bytes)
-        try:
-            value = _loads_leniently(body) if _NUL in body else orjson.loads(body)
-        except orjson.JSONDecodeError:
-            value = _loads_leniently(body)
+        value = _loads(self._take_body(limits.max_body_bytes))
         if not isinstance(value, dict):
             raise RequestRejected(400, "invalid_json", NOT_AN_OBJECT)
         if not _is_within_depth(value, limits.max_json_depth):
             raise RequestRejected(400, "json_too_deep", f"the body nests deeper than {limits.max_json_depth} levels")
         return value
+
+    def _take_body(self, max_bytes: int) -> bytes | str:
+        """The body, which is then gone from here; as text if it is large and can be parsed without a copy."""
+        is_text = LARGE_CHARS < len(self.raw_body) <= max_bytes and not self.is_base64 and self.raw_body.isascii()
+        body = self.raw_body if is_text else self.body(max_bytes)
+        self.raw_body = ""
+        return body
 
     def _decode_body(self) -> bytes:
         if not self.is_base64:
@@ -120,6 +133,18 @@ def _is_within_depth(value: object, max_depth: int) -> bool:
         if not level:
             return True
     return False
+
+
+def _loads(body: bytes | str) -> Any:
+    has_nul = _NUL.decode() in body if isinstance(body, str) else _NUL in body
+    if len(body) > LARGE_CHARS and not has_nul:  # orjson needs many times its size
+        with contextlib.suppress(ValueError, RecursionError):
+            return msgspec.json.decode(body)
+    body = body.encode() if isinstance(body, str) else body
+    if not has_nul:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return orjson.loads(body)
+    return _loads_leniently(body)
 
 
 def _loads_leniently(body: bytes) -> Any:

@@ -18,10 +18,11 @@ __all__ = ["sign"]
 
 
 async def sign(request: httpx.Request, service: str, region: str) -> None:
-    """Add the headers of Signature Version 4 to a request whose body is bytes.
+    """Add the headers of Signature Version 4 to a request.
 
     Args:
-        request: Its existing headers stay as they are. Only `content-type` and `host` of them are signed.
+        request: Its existing headers stay as they are. Only `content-type` and `host` of them are signed. If its body
+            is no bytes, its extension `sha256` is a function that returns the digest.
         service: The service's signing name, such as `bedrock` or `lambda`.
         region: The AWS region, such as `eu-central-1`.
 
@@ -41,7 +42,10 @@ def _signed_headers(request: httpx.Request, service: str, region: str) -> dict[s
     frozen = credentials.get_frozen_credentials()
     redaction.register(frozen.secret_key, frozen.token)
     headers_to_sign = {name: request.headers[name] for name in ("content-type", "host") if name in request.headers}
-    aws_request = AWSRequest(method=request.method, url=str(request.url), data=request.content, headers=headers_to_sign)
+    if digest := request.extensions.get("sha256"):
+        headers_to_sign["x-amz-content-sha256"] = digest()
+    data = b"" if digest else request.content
+    aws_request = AWSRequest(method=request.method, url=str(request.url), data=data, headers=headers_to_sign)
     SigV4Auth(frozen, service, region).add_auth(aws_request)
     return dict(aws_request.headers.items())
 

@@ -1,6 +1,7 @@
 // One answer on the page: text, reasoning, tool cards and timeline, updated from stream frames.
 
 import { button, copyText, el } from "./dom.js";
+import { safeUrl } from "./markdown.js";
 import { MarkdownView } from "./markdown_view.js";
 import { Timeline } from "./timeline.js";
 import { ToolCard, formatMs } from "./tool_card.js";
@@ -31,6 +32,8 @@ export class Answer {
   #reasoning = null;
   #before = {}; // what there was when the model's turn began
   #body = el("div");
+  #cited = new Set(); // ids of sources
+  #sources = el("ol", { class: "sources", "aria-label": "Sources", hidden: "" });
   #footer = el("footer", { class: "answer-foot" });
   #rafId = 0;
   #isLive;
@@ -38,7 +41,7 @@ export class Answer {
   constructor({ isLive = true } = {}) {
     this.#isLive = isLive;
     this.node = el("article", { class: "answer", "aria-label": "Answer" },
-      this.#body, this.#timeline.node, this.#footer);
+      this.#body, this.#sources, this.#timeline.node, this.#footer);
     this.#setState("waiting");
   }
 
@@ -52,6 +55,7 @@ export class Answer {
       case "content": return this.#appendText(frame.delta);
       case "reasoning": return this.#appendReasoning(frame.delta);
       case "tool_call": return this.#updateToolCall(frame);
+      case "source": return this.#addSource(frame);
       case "done": return this.#complete(frame);
       case "stopped": return this.stop(frame.reason);
     }
@@ -153,6 +157,17 @@ export class Answer {
       this.#body.append(el("details", { class: "thoughts" }, el("summary", {}, "Thinking"), this.#reasoning));
     }
     this.#reasoning.append(delta);
+  }
+
+  // A page is a link, a document its name; an answer may cite each often.
+  #addSource({ id, url, title, cited_text: quote }) {
+    if (this.#cited.has(id)) return;
+    this.#cited.add(id);
+    const href = url && safeUrl(url);
+    const name = title || url || "A document";
+    const source = href ? el("a", { href, target: "_blank", rel: "noopener noreferrer" }, name) : name;
+    this.#sources.append(el("li", { title: quote }, source));
+    this.#sources.hidden = false;
   }
 
   #updateToolCall(frame) {

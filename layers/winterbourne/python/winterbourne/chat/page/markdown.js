@@ -208,7 +208,7 @@ function autolink(scan) {
 }
 
 // The URL in canonical form, or null if it is not http or https.
-function safeUrl(text) {
+export function safeUrl(text) {
   const url = URL.parse(text);
   return url && ["http:", "https:"].includes(url.protocol) ? url.href : null;
 }

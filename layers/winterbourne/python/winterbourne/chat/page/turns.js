@@ -79,7 +79,7 @@ export function toExchanges(messages) {
 }
 
 export function textOf({ content }) {
-  return content.map(({ text }) => text ?? "[image]").join("\n");
+  return content.map(({ text, type, name }) => text ?? `[${name || type}]`).join("\n");
 }
 
 function addToAnswer(exchange, message) {
@@ -99,6 +99,7 @@ function partFrame({ type, text, ...call }) {
   switch (type) {
     case "text": return { type: "content", delta: text };
     case "reasoning": return text ? { type, delta: text } : [];
+    case "source": return { type, ...call };
     case "tool_call": return { ...call, type, status: call.approval ? "approval_requested" : "started" };
     default: return [];
   }

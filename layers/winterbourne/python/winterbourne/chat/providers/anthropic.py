@@ -3,6 +3,7 @@
 https://docs.anthropic.com/en/api/messages-streaming
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -10,9 +11,12 @@ from typing import Any, ClassVar, Final
 import msgspec
 import orjson
 
+from winterbourne.chat.core.documents import PDF, document_text
 from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.history import NATIVE_SUMMARY, native_start
 from winterbourne.chat.core.messages import (
     AssistantPart,
+    Document,
     Image,
     Reasoning,
     Text,
@@ -37,6 +41,9 @@ __all__ = ["AnthropicParser", "AnthropicProvider", "make"]
 
 DEFAULT_MODEL: Final = "claude-haiku-4-5"
 _API_VERSION: Final = "2023-06-01"
+_COMPACTION_BETA: Final = "compact-2026-01-12"  # …/docs/en/build-with-claude/compaction-threshold
+_SUMMARY_FIELDS: Final = ("content", "encrypted_content")
+_MIN_TRIGGER_TOKENS: Final = 50_000
 _MARKABLE: Final = frozenset({"text", "image", "document", "tool_result"})
 
 
@@ -45,20 +52,47 @@ def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
     return {**fields, "is_error": message.is_error}
 
 
-def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
+def _encode_block(part: UserPart | AssistantPart, *, cites: bool) -> dict[str, Any] | None:
     match part:
         case Text(text):
             return {"type": "text", "text": text} if text.strip() else None  # blank text is rejected
-        case Image(media_type, data, url):
-            source = {"type": "url", "url": url} if url else {"type": "base64", "media_type": media_type, "data": data}
-            return {"type": "image", "source": source}
+        case Image() | Document():
+            return _encode_file(part, cites=cites)
         case ToolCall(id, name, arguments):
             return {"type": "tool_use", "id": id, "name": name, "input": orjson.Fragment(arguments)}
-        case Reasoning(_, _, redacted) if redacted:
-            return {"type": "redacted_thinking", "data": redacted}
-        case Reasoning(text, signature) if signature:
-            return {"type": "thinking", "thinking": text, "signature": signature}
-    return None  # reasoning of another provider
+        case Reasoning():
+            return _encode_reasoning(part)
+    return None
+
+
+def _encode_reasoning(part: Reasoning) -> dict[str, Any] | None:
+    if part.opaque and part.opaque.field == NATIVE_SUMMARY:
+        return _summary_block(part.opaque.fields)
+    if part.redacted:
+        return {"type": "redacted_thinking", "data": part.redacted}
+    return {"type": "thinking", "thinking": part.text, "signature": part.signature} if part.signature else None
+
+
+def _summary_block(fields: str) -> dict[str, Any] | None:
+    """A summary of the provider's own as it goes back; nothing else of the fields, because clients send them."""
+    with contextlib.suppress(ValueError):
+        kept = msgspec.json.decode(fields, type=dict[str, dict[str, str | None]])[NATIVE_SUMMARY]
+        return {"type": "compaction", **{name: kept.get(name) for name in _SUMMARY_FIELDS}}
+    return None
+
+
+def _encode_file(part: Image | Document, *, cites: bool) -> dict[str, Any]:
+    source = {"type": "base64", "media_type": part.media_type, "data": part.data}
+    if part.url:
+        source = {"type": "url", "url": part.url}
+    if isinstance(part, Image):
+        return {"type": "image", "source": source}
+    if (text := document_text(part)) is not None:
+        source = {"type": "text", "media_type": "text/plain", "data": text}
+    elif not part.url:
+        source["media_type"] = PDF  # some clients send it as application/octet-stream
+    title = {"title": part.name} if part.name.strip() else {}
+    return {"type": "document", "source": source, **title, **({"citations": {"enabled": True}} if cites else {})}
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str, *, is_parallel: bool | None) -> dict[str, Any]:
@@ -74,8 +108,23 @@ def _mark(blocks: Blocks, at: int, *, control: dict[str, str]) -> None:
     blocks[at]["cache_control"] = control
 
 
+def _context_management(compact_at: int) -> dict[str, Any]:
+    trigger = {"type": "input_tokens", "value": max(compact_at, _MIN_TRIGGER_TOKENS)}
+    return {"edits": [{"type": "compact_20260112", "trigger": trigger}]}
+
+
 class _Message(msgspec.Struct):
     usage: Any = None
+
+
+class _Citation(msgspec.Struct):
+    type: str = ""
+    url: str = ""
+    source: str = ""  # of a search result
+    title: str = ""
+    document_title: str | None = None
+    document_index: int = 0
+    cited_text: str = ""
 
 
 class _Block(msgspec.Struct):
@@ -87,15 +136,19 @@ class _Block(msgspec.Struct):
     signature: str = ""
     data: str = ""
     input: Any = None
+    citations: list[_Citation] | None = None  # of a whole message
 
 
 class _Delta(msgspec.Struct):
     type: str = ""
+    content: Any = None
+    encrypted_content: Any = None
     text: str = ""
     thinking: str = ""
     signature: str = ""
     partial_json: Any = ""
     stop_reason: str | None = None
+    citation: _Citation | None = None
 
 
 class _Event(msgspec.Struct):
@@ -114,10 +167,15 @@ _decode: Final = msgspec.json.Decoder(_Event).decode
 _NO_DELTA: Final = _Delta()
 
 
+def _is_summary(iteration: Any) -> bool:
+    return isinstance(iteration, dict) and iteration.get("type") == "compaction"
+
+
 class AnthropicParser(StreamParser[bytes]):
     """Parses one streamed message into events."""
 
     _usage: dict[str, int] = msgspec.field(default_factory=dict)
+    _summaries: list[dict[str, Any]] = msgspec.field(default_factory=list)
     _block: _Block = msgspec.field(default_factory=_Block)
 
     @override
@@ -161,6 +219,13 @@ class AnthropicParser(StreamParser[bytes]):
             self.assembler.add_text(block.text)
         elif block.thinking:
             self.assembler.add_reasoning(block.thinking)
+        for citation in block.citations or ():
+            self._cite(citation)
+
+    def _cite(self, citation: _Citation) -> None:
+        title, url = citation.document_title or citation.title, citation.url or citation.source
+        kind = "" if url else PDF if citation.type == "page_location" else "text/plain"
+        self.assembler.cite(citation.document_index, url, title, kind, citation.cited_text)
 
     def _handle_delta(self, index: int, delta: _Delta) -> None:
         """Handle what a delta has: some servers name its type otherwise, or not at all."""
@@ -170,11 +235,17 @@ class AnthropicParser(StreamParser[bytes]):
             self.assembler.add_arguments(index, encode_arguments(delta.partial_json))
         if delta.thinking:
             self.assembler.add_reasoning(delta.thinking)
+        if delta.citation:
+            self._cite(delta.citation)
         if delta.signature and self._block.type == "thinking":
             self._block.signature += delta.signature
+        if delta.content and self._block.type == "compaction":  # the whole of it
+            summary = {name: getattr(delta, name) for name in _SUMMARY_FIELDS}
+            self.assembler.add_reasoning("", NATIVE_SUMMARY)
+            self.assembler.add_turn_fields({NATIVE_SUMMARY: summary})
 
     def _handle_block_stop(self, index: int) -> None:
-        if self._block.type in {"thinking", "redacted_thinking"}:
+        if self._block.type in {"thinking", "redacted_thinking", "compaction"}:
             self.assembler.end_reasoning(self._block.signature, self._block.data)
         self.assembler.mark_arguments_ended(index)
 
@@ -199,12 +270,16 @@ class AnthropicParser(StreamParser[bytes]):
         for name, value in (usage | (details if isinstance(details, dict) else {})).items():
             if (count := token_count(value)) is not None:
                 self._usage[name] = count
+            elif name == "iterations":
+                self._summaries = [*filter(_is_summary, value if isinstance(value, list) else ())]
         counts = self._usage.get
         cached, written = counts("cache_read_input_tokens", 0), counts("cache_creation_input_tokens", 0)
         input_tokens = counts("input_tokens", 0) + written + cached
-        self.assembler.usage = Usage(
-            input_tokens, counts("output_tokens", 0), cached, written, counts("thinking_tokens", 0)
-        )
+        output_tokens = counts("output_tokens", 0)
+        for each in self._summaries:  # not in the counts above
+            input_tokens += token_count(each.get("input_tokens")) or 0
+            output_tokens += token_count(each.get("output_tokens")) or 0
+        self.assembler.usage = Usage(input_tokens, output_tokens, cached, written, counts("thinking_tokens", 0))
 
 
 class AnthropicProvider(HttpProvider):
@@ -216,12 +291,23 @@ class AnthropicProvider(HttpProvider):
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
     key_header = ("x-api-key", "")
     output_lessons = frozenset({"output_config"})
-    lessons: ClassVar = {**HttpProvider.lessons, **dict.fromkeys(("thinking", "output_config"))}
+    lessons: ClassVar = {**HttpProvider.lessons, **dict.fromkeys(("thinking", "output_config", "context_management"))}
 
     @override
-    def _headers_for(self, model_id: str) -> Mapping[str, str]:
-        binds = self._family(model_id).binds
-        return {**self.headers, "anthropic-beta": BINDING_BETA} if binds else self.headers
+    def _headers_for(self, request: ModelRequest) -> Mapping[str, str]:
+        compacts = request.compact_at or native_start(request.messages)
+        wanted = {BINDING_BETA: self._family(request.model_id).binds, _COMPACTION_BETA: compacts}
+        betas = ",".join(beta for beta, is_wanted in wanted.items() if is_wanted)
+        return {**self.headers, "anthropic-beta": betas} if betas else self.headers
+
+    @override
+    def _fit_reasoning(self, request: ModelRequest) -> tuple[ModelRequest, dict[str, Any]]:
+        """Likewise, for what has been said since the newest summary of the provider's own."""
+        start = native_start(request.messages)
+        request, fields = super()._fit_reasoning(msgspec.structs.replace(request, messages=request.messages[start:]))
+        if start or request.compact_at:
+            fields = {"context_management": _context_management(request.compact_at), **fields}
+        return request, fields
 
     @override
     def _request_fields(
@@ -233,7 +319,8 @@ class AnthropicProvider(HttpProvider):
             extra_body = {**extra_body, "output_config": config}
         offered, choice = offered_tools(request), request.tool_choice if request.tools else "none"
         tools = _encode_tools(offered, choice, is_parallel=request.parallel_tool_calls) if offered else {}
-        messages = to_alternating_messages(request, _encode_block, _encode_tool_result)
+        cites = request.output is None and self.capabilities(request.model_id).citations  # not both
+        messages = to_alternating_messages(request, partial(_encode_block, cites=cites), _encode_tool_result)
         system: str | Blocks = request.system
         own_system = self._settings.system_prompt
         if places := self._cache_places(request, learned):

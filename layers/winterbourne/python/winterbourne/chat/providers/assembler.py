@@ -13,6 +13,7 @@ A call that meets none of these conditions was truncated and never becomes ready
 import re
 from collections.abc import Callable, Hashable
 from functools import partial
+from hashlib import sha256
 from typing import Any, Final
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from winterbourne.chat.core.events import (
     ModelEvent,
     ReasoningDelta,
     ReasoningEnded,
+    SourceCited,
     StopReason,
     TextDelta,
     ToolArgumentsDelta,
@@ -33,7 +35,7 @@ from winterbourne.chat.core.events import (
     TurnRetracted,
     Usage,
 )
-from winterbourne.chat.core.messages import Opaque
+from winterbourne.chat.core.messages import Opaque, Source
 from winterbourne.chat.errors import ModelStreamTruncated
 from winterbourne.chat.infra.redaction import Known, StreamRedactor, redact, redact_json_text
 from winterbourne.chat.providers.errors import stop_reason_error
@@ -175,6 +177,14 @@ class TurnAssembler(msgspec.Struct):
         opaque = self._opaque(self._reasoning_field, {} if was_redacted else fields, always=bool(signature or redacted))
         self._events.append(ReasoningEnded("" if was_redacted else signature, redacted, opaque))
         self._in_reasoning, self._reasoning_field, self.signature = False, "", ""
+
+    def cite(self, index: int, url: str, title: str, media_type: str, text: str) -> None:
+        """Cite a source for the text so far: a page by its URL, else the document with this index in the request."""
+        self._flush()
+        url, title, text = redact(url), redact(title), redact(text)
+        key = url or f"{index} {title}"
+        source_id = f"source_{sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+        self._events.append(SourceCited(Source(source_id, url, title, media_type, text)))
 
     def retract(self, kept: str) -> None:
         """Take back what the turn has said but for this, its last text; not once a call is ready, which then runs."""

@@ -5,7 +5,8 @@ botocore signs requests and splits event stream messages; it is imported only if
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
@@ -14,9 +15,11 @@ import httpx
 import msgspec
 import orjson
 
+from winterbourne.chat.core.documents import DOCUMENT_TYPES, PDF, document_type
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantPart,
+    Document,
     Image,
     Reasoning,
     Text,
@@ -43,6 +46,7 @@ from winterbourne.chat.providers.stream_parser import (
     StreamParser,
     decode_leniently,
     encode_arguments,
+    text_of,
     token_count,
 )
 from winterbourne.chat.settings import ModelSettings
@@ -54,6 +58,9 @@ DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, with
 _ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
 _MARKABLE: Final = frozenset({"text", "image", "toolResult"})  # not after a document; for Nova only after text
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
+_UNANSWERED: Final = "(no answer)"
+_NO_WORDS: Final = "(a document without words)"
+_MAX_NAME_CHARS: Final = 190  # of 200, so that a number fits behind
 _CREDENTIALS_HINT: Final = "the AWS credentials"
 _MAX_TRACE_DEPTH: Final = 8
 _MAX_TRACE_CHARS: Final = 500
@@ -66,12 +73,14 @@ def _encode_tool_result(message: ToolMessage) -> dict[str, Any]:
     return {"toolResult": {"toolUseId": message.tool_call_id, "content": [{"text": message.content}], "status": status}}
 
 
-def _encode_block(part: UserPart | AssistantPart) -> dict[str, Any] | None:
+def _encode_block(part: UserPart | AssistantPart, *, cites: bool) -> dict[str, Any] | None:  # noqa: PLR0911 - one for each part
     match part:
         case Text(text):
             return {"text": text} if text.strip() else None  # blank text is rejected
         case Image():
             return _encode_image(part)
+        case Document():
+            return _encode_document(part, cites=cites)
         case ToolCall(id, name, arguments):
             return {"toolUse": {"toolUseId": id, "name": name, "input": orjson.Fragment(arguments)}}
         case Reasoning(_, _, redacted) if redacted:
@@ -86,6 +95,40 @@ def _encode_image(image: Image) -> dict[str, Any]:
         return {"text": "[an image that cannot be shown to this model]"}
     kind = image.media_type.removeprefix("image/")
     return {"image": {"format": "jpeg" if kind == "jpg" else kind, "source": {"bytes": image.data}}}
+
+
+def _encode_document(document: Document, *, cites: bool) -> dict[str, Any]:
+    kind = DOCUMENT_TYPES[document_type(document.media_type, document.name)]
+    fields = {"format": kind, "name": _clean_name(document.name), "source": {"bytes": document.data}}
+    return {"document": fields | ({"citations": {"enabled": True}} if cites else {})}
+
+
+def _clean_name(name: str) -> str:
+    """A document's name in the signs that are allowed; the model reads it."""
+    stem = name.rpartition(".")[0] or name
+    return " ".join(re.sub(r"[^a-zA-Z0-9()\[\]-]+", " ", stem).split())[:_MAX_NAME_CHARS].strip() or "document"
+
+
+def _fit_document_turns(turns: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Messages within the rules for documents: their names differ, text is beside them, and no tool's result."""
+    names: set[str] = set()
+    for turn in turns:
+        blocks = turn["content"]
+        documents = [block["document"] for block in blocks if "document" in block]
+        for document in documents:
+            name, number = document["name"], 1
+            while document["name"] in names:
+                number += 1
+                document["name"] = f"{name} ({number})"
+            names.add(document["name"])
+        results = [block for block in blocks if "toolResult" in block]
+        if documents and results:
+            yield turn | {"content": results}
+            yield {"role": "assistant", "content": [{"text": _UNANSWERED}]}
+            blocks = [block for block in blocks if "toolResult" not in block]
+        if documents and not any("text" in block for block in blocks):
+            blocks = [*blocks, {"text": _NO_WORDS}]
+        yield turn | {"content": blocks}
 
 
 def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
@@ -124,8 +167,33 @@ class _ReasoningContent(msgspec.Struct, rename="camel"):
     redacted_content: str = ""
 
 
+class _Web(msgspec.Struct):
+    url: str = ""
+
+
+class _Place(msgspec.Struct, rename="camel"):
+    document_index: int = 0
+    search_result_index: int = 0
+
+
+class _Location(msgspec.Struct, rename="camel"):
+    web: _Web | None = None
+    document_char: _Place | None = None
+    document_page: _Place | None = None
+    document_chunk: _Place | None = None
+    search_result_location: _Place | None = None
+
+
+class _Citation(msgspec.Struct, rename="camel"):
+    title: str = ""
+    source: str = ""
+    source_content: list[dict[str, Any]] | None = None
+    location: _Location | None = None
+
+
 class _Delta(msgspec.Struct, rename="camel"):
     text: str = ""
+    citation: _Citation | None = None
     tool_use: _ToolUse | None = None
     reasoning_content: _ReasoningContent | None = None
 
@@ -191,6 +259,16 @@ class BedrockParser(StreamParser[EventStreamMessage]):
             self.assembler.add_arguments(index, encode_arguments(delta.tool_use.input))
         if reasoning := delta.reasoning_content:
             self._handle_reasoning(reasoning)
+        if delta.citation:
+            self._cite(delta.citation)
+
+    def _cite(self, citation: _Citation) -> None:
+        place = citation.location or _Location()
+        url = place.web.url if place.web else citation.source if place.search_result_location else ""
+        document = place.document_page or place.document_char or place.document_chunk or _Place()
+        kind = "" if url else PDF if place.document_page else "text/plain"
+        text = text_of(citation.source_content or [])
+        self.assembler.cite(document.document_index, url, citation.title, kind, text)
 
     def _handle_reasoning(self, reasoning: _ReasoningContent) -> None:
         block = self._reasoning = self._reasoning or _ReasoningContent()
@@ -270,10 +348,12 @@ class BedrockProvider(HttpProvider):
         # There is no tool choice `none`: the tools are left out instead, unless the history has calls, which require
         # them. If the model calls one all the same, the conversation does not run it.
         tools = offered_tools(request) if request.tool_choice != "none" or tool_call_ids(request) else ()
+        cites = request.output is None and self.capabilities(request.model_id).citations
+        encode = partial(_encode_block, cites=cites)
+        messages = list(_fit_document_turns(to_alternating_messages(request, encode, _encode_tool_result)))
         choice = "" if "tool_choice" in learned else request.tool_choice
         guardrail = parse_guardrail(self._settings.bedrock_guardrail)
         tool_config = _encode_tools(tools, choice) if tools else {}
-        messages = to_alternating_messages(request, _encode_block, _encode_tool_result)
         system: Blocks = [{"text": request.system}] if request.system else []
         if places := self._cache_places(request, learned):
             system = [{"text": text} for text in split_system(request.system, self._settings.system_prompt)]

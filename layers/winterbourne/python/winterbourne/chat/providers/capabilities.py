@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import msgspec
 
 from winterbourne.chat.core.capabilities import BASIC_OPTIONS, Capabilities
+from winterbourne.chat.core.documents import DOCUMENT_TYPES, PDF, TEXT_TYPES
 from winterbourne.chat.core.messages import ReasoningEffort
 from winterbourne.chat.errors import SettingsError
 
@@ -60,15 +61,8 @@ def _levels(first: ReasoningEffort, last: ReasoningEffort, *leave_out: Reasoning
     return tuple(level for level in span if level not in leave_out)
 
 
-_PDF: Final = frozenset({"application/pdf"})
-_OFFICE: Final = frozenset(
-    {
-        "application/msword",
-        "application/vnd.ms-excel",
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    }
-)
+_PDF: Final = frozenset({PDF})
+_ALL_DOCUMENTS: Final = frozenset(DOCUMENT_TYPES)
 _PLAIN: Final[dict[str, Any]] = {"reasoning": ()}
 _TEXT_ONLY: Final[dict[str, Any]] = {"images": False, "documents": frozenset()}
 _NO_SAMPLING: Final[dict[str, Any]] = {"refuses": _SAMPLING}
@@ -80,7 +74,7 @@ _Rows: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
 
 # https://docs.anthropic.com/en/docs/about-claude/models/overview, …/build-with-claude/{effort,adaptive-thinking}
 _CLAUDE: Final[_Rows] = (
-    (r"claude-", {"reasoning": LEVELS, "asks": "budget", "documents": _PDF, "citations": True, "window": 200_000}),
+    (r"claude-", {"reasoning": LEVELS, "asks": "budget", "citations": True, "window": 200_000}),
     (r"claude-", {"not_while_thinking": frozenset({"temperature", "top_p"}), "max_output": 64_000}),
     (r"claude-(2|3-(5|opus|sonnet|haiku)|instant)", {**_PLAIN, "max_output": 8192}),
     (r"claude-(2|3-(opus|sonnet|haiku)|instant)", {"max_output": 4096}),
@@ -117,7 +111,7 @@ _CACHE_POINTS: Final[_Rows] = (
 # https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html
 _BEDROCK: Final[_Rows] = (
     (r"claude-fable-5", {"schema": False}),
-    (r"nova", {"documents": _PDF | _OFFICE, "window": 300_000, "max_output": 10_000}),
+    (r"nova", {"window": 300_000, "max_output": 10_000}),
     # At `high`, Nova takes no limit of tokens: https://docs.aws.amazon.com/nova/latest/nova2-userguide/
     (r"nova-2", {"asks": "nova", "reasoning": ("none", "low", "medium"), "max_output": 64_000}),
     (r"nova-(2|premier)", {"window": 1_000_000}),
@@ -148,6 +142,8 @@ _CHAT_COMPLETIONS: Final[_Rows] = (
     (r"\b(gpt-5\.[2-9]|gpt-6)", {"reasoning": _levels("none", "max", "minimal")}),
     (r"\b(gpt-5\.[5-9]|gpt-6)", {"thinks": True}),
     (r"\b(gpt-5\.[6-9]|gpt-6)", {"window": 1_050_000}),
+    # https://developers.openai.com/api/docs/guides/compaction
+    (r"api\.openai\.com .*\bgpt-(5\.[2-9]|6)", {"compacts": True}),
     (r"\b(gpt-6-astra|gpt-6\.1-sol|gpt-5\.1-codex)", {**_GPT_ALWAYS, "reasoning": _levels("low", "max")}),
     (r"\bgpt-5\.\d-pro", {**_GPT_ALWAYS, "reasoning": _levels("medium", "max")}),
     (r"\bgpt-5-pro", {"reasoning": ("high",)}),
@@ -180,7 +176,7 @@ _CHAT_COMPLETIONS: Final[_Rows] = (
     (r"\bgemma-?[123]", {"tools": False}),
     (r"\bgemma-?[12]", {"system": False, "window": 8192}),
     # It finds the nearest level itself: https://openrouter.ai/docs/use-cases/reasoning-tokens
-    (r"openrouter\.ai ", {"asks": "nested", "reasoning": None}),
+    (r"openrouter\.ai ", {"asks": "nested", "reasoning": None, "documents": _PDF}),
 )
 
 _ANY: Final = ""
@@ -190,10 +186,18 @@ _FAMILIES: Final[Mapping[str, _Rows]] = {
         (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}, "image_urls": True}),
         (_ANY, {"reasoning": None, "asks": "budget", "not_while_thinking": frozenset({"temperature", "top_p"})}),
         (r"(^api\.anthropic\.com |claude)", {"cache": _MARKS}),  # other servers may refuse them
+        (r"claude", {"documents": TEXT_TYPES | _PDF, "document_urls": True}),  # of others behind this API, few take any
         *_CLAUDE,
         (r"claude-opus-4-1", {"schema": True}),
+        # https://platform.claude.com/docs/en/build-with-claude/compaction-threshold
+        (r"api\.anthropic\.com claude-((opus|sonnet)-4-6|opus-4-[78]|[a-z]+-5\b|mythos-preview)", {"compacts": True}),
     ),
-    "bedrock": ((_ANY, {"options": _CLAUDE_OPTIONS}), *_CLAUDE, *_BEDROCK, *_CACHE_POINTS),
+    "bedrock": (
+        (_ANY, {"options": _CLAUDE_OPTIONS, "documents": _ALL_DOCUMENTS}),
+        *_CLAUDE,
+        *_BEDROCK,
+        *_CACHE_POINTS,
+    ),
     "openai": (
         (_ANY, {"options": ALL_OPTIONS, "reasoning": None, "asks": "openai"}),
         *_CHAT_COMPLETIONS,

@@ -16,6 +16,7 @@ import orjson
 from winterbourne.chat.errors import (
     ModelBusy,
     ModelContentRefused,
+    ModelDocumentRefused,
     ModelError,
     ModelGarbled,
     ModelImageRefused,
@@ -73,6 +74,11 @@ _TOO_LONG: Final = any_of(r"""
     string_above_max_length
     maximum tokens you requested exceeds
 """)
+_WINDOW: Final = any_of(r"""
+    > ?(\d[\d,]{2,})
+    (?:max(?!_)\w*|limit\w*|n_ctx|context.(?:window|length|size))\D{0,40}?(\d[\d,]{2,})(?![\d,]| [+>])
+    (\d[\d,]{2,}) max
+""")
 _CONTENT_POLICY: Final = any_of(r"""
     content.?(policy|filter|management|exists.?risk)
     responsible.?ai.?policy
@@ -91,6 +97,10 @@ _BAD_IMAGE: Final = any_of(r"""
     (support\w*|process|decode|identify|download|fetch|load|read|at most \d+) (\w+ ){0,3}images?\b
     (image|multi.?modal|vision)\w* (input|support|is not|are not)
 """)
+_BAD_DOCUMENT: Final = any_of(r"""
+    \b(pdfs?|documents?|file.?data)\b.{0,60}(invalid|not valid|password|encrypted|corrupt|damaged|empty|pages|exceed)
+    (invalid|unsupported|maximum of \d+|process|open|parse|read) (\w+ ){0,3}(pdfs?|documents?|file.?data)\b
+""")
 _MISCONFIGURED: Final = any_of(r"""
     api.?key|credential|security token
     model.?identifier|inference profile|model.?(not.?found|does not exist)
@@ -102,6 +112,7 @@ _CALLERS_REASONS: Final = (
     (_TOO_LONG, ModelInputTooLong),
     (_CONTENT_POLICY, ModelContentRefused),
     (_BAD_IMAGE, ModelImageRefused),
+    (_BAD_DOCUMENT, ModelDocumentRefused),
 )
 
 _SENSITIVE_TEXT: Final = re.compile(r"arn:\S+|\b(?:sk|key|xai|gsk|AKIA|ASIA)[-_A-Za-z0-9*]{8,}|https?://\S+")
@@ -148,7 +159,7 @@ def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints
     if reason is None:
         is_misconfigured = _MISCONFIGURED.search(f"{code} {message[:_MAX_SEARCHED_CHARS]}")
         reason = ModelRefused if status in _REQUEST_STATUSES and not is_misconfigured else ModelMisconfigured
-    return reason(f"{text}; check {settings_to_check}{detail}")
+    return _rejection(reason, f"{text}; check {settings_to_check}{detail}", message)
 
 
 def error_for_non_stream_body(body: bytes, hints: ErrorHints) -> ModelError:
@@ -167,7 +178,7 @@ def mid_stream_error(error: Any) -> ModelError:
     code, message = parse_error_object(error)
     text = f"the model's provider reports {code[:80] or 'an error'}{sanitize_message(message)}"
     if reason := _callers_reason(code, message):
-        return reason(text)
+        return _rejection(reason, text, message)
     is_retryable = _RETRYABLE_ERROR.search(code or message) or code.startswith(("5", "429"))
     return ModelBusy(text) if is_retryable else ModelError(text)
 
@@ -192,6 +203,15 @@ def _callers_reason(code: str, message: str) -> type[ModelRefused] | None:
     """The class of a rejection that the caller can mend; None for any other."""
     text = f"{code} {message}"[:_MAX_SEARCHED_CHARS]
     return next((kind for pattern, kind in _CALLERS_REASONS if pattern.search(text)), None)
+
+
+def _rejection(kind: type[ModelRefused], text: str, message: str) -> ModelRefused:
+    """The error of this kind; if the conversation is too long, it knows the model's window as far as it is named."""
+    if kind is not ModelInputTooLong:
+        return kind(text)
+    found = _WINDOW.search(message[:_MAX_SEARCHED_CHARS])
+    number = found[found.lastindex or 0] if found else "0"
+    return ModelInputTooLong(text, int(number.replace(",", "")))
 
 
 def stop_reason_error(reason: str) -> ModelError:

@@ -10,9 +10,11 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import orjson
 
+from winterbourne.chat.core.history import without_sources
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
+    Source,
     Text,
     ToolCall,
     ToolMessage,
@@ -92,7 +94,8 @@ def _fit_calls(request: ModelRequest, id_rule: IdRule) -> Iterator[Turn]:
             case AssistantMessage(parts):
                 calls = (part for part in parts if isinstance(part, ToolCall))
                 fitted = {call.id: _unused(call.id, id_rule, used) for call in calls}
-                yield msgspec.structs.replace(message, parts=tuple(_fit_part(part, fitted, names) for part in parts))
+                said = without_sources(parts) if any(isinstance(part, Source) for part in parts) else parts
+                yield msgspec.structs.replace(message, parts=tuple(_fit_part(part, fitted, names) for part in said))
             case ToolMessage(call_id):
                 content = message.content if message.content.strip() else EMPTY_RESULT
                 yield msgspec.structs.replace(message, tool_call_id=fitted[call_id], content=content)

@@ -22,8 +22,9 @@ import httpx
 import msgspec
 import orjson
 
+from winterbourne.chat.core.documents import fit_documents
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import AssistantMessage, Source, SystemMessage, Text, ToolCall
+from winterbourne.chat.core.messages import AssistantMessage, Source, SystemMessage, Text, ToolCall, UserMessage
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -40,6 +41,7 @@ from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.capabilities import ALL_OPTIONS, Family, family_of, parse_capabilities
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
+from winterbourne.chat.providers.files import Body, take_out_data
 from winterbourne.chat.providers.lessons import (
     FOR_EVERY_MODEL,
     MAX_TOKENS,
@@ -141,6 +143,9 @@ class HttpProvider(ABC):
         request = fold_system_messages(request)
         if _has_opaque_data(request):
             request = drop_foreign(request, self._origin(request))
+        if _has_files(request):
+            fitted = fit_documents(request.messages, self.capabilities(request.model_id))
+            request = msgspec.structs.replace(request, messages=fitted)
         max_attempts = MAX_ATTEMPTS if request.retries else 1
         for attempt in itertools.count(1):
             has_output = False
@@ -202,9 +207,9 @@ class HttpProvider(ABC):
     async def _sign(self, http_request: httpx.Request) -> None:  # noqa: B027 - most servers without a key need nothing
         """Sign a request for which no key is configured."""
 
-    def _headers_for(self, model_id: str) -> Mapping[str, str]:
+    def _headers_for(self, request: ModelRequest) -> Mapping[str, str]:
         """The headers of a request to a model, besides the key's."""
-        del model_id
+        del request
         return self.headers
 
     def _asks_elsewhere(self, status: int, path: str) -> bool:
@@ -319,7 +324,8 @@ class HttpProvider(ABC):
         return self._learned[model_id]
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
-        headers = self._headers_for(request.model_id)
+        headers = self._headers_for(request)
+        request, data = take_out_data(request) if _has_files(request) else (request, [])
         path, content = self.encode(request)
         if Known.index.forms:
             content = redact_json(content)
@@ -328,6 +334,8 @@ class HttpProvider(ABC):
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
         url = self._base_url + path
         http_request = client.build_request("POST", url, content=content, headers=headers, timeout=timeout)
+        if data:
+            http_request = Body(content, data).sent_by(http_request)
         http_request.extensions.update(http_retry.NO_RETRIES)  # those of a turn are `stream`'s
         if key:
             name, prefix = self.key_header
@@ -402,6 +410,11 @@ def tool_call_ids(request: ModelRequest) -> set[str]:
 def _has_opaque_data(request: ModelRequest) -> bool:
     turns = (message.parts for message in request.messages if isinstance(message, AssistantMessage))
     return any(part.opaque for parts in turns for part in parts if not isinstance(part, Text | Source))
+
+
+def _has_files(request: ModelRequest) -> bool:
+    users = (message.parts for message in request.messages if isinstance(message, UserMessage))
+    return any(not isinstance(part, Text) for parts in users for part in parts)
 
 
 async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:

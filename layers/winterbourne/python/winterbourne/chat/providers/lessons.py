@@ -22,7 +22,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.core.request_checks import limit_older_images
+from winterbourne.chat.core.request_checks import limit_older_media
 from winterbourne.chat.providers.errors import any_of, parse_body, parse_error_object
 
 __all__ = [
@@ -137,7 +137,7 @@ def apply_lessons(request: ModelRequest, learned: Learned) -> tuple[ModelRequest
     """A request as a model takes it that has taught this, and what of it is left for the encoder."""
     messages = request.messages
     if "images" in learned:  # the newest ones are refused, so that the user is told
-        messages = limit_older_images(messages, 0)
+        messages = limit_older_media(messages, images=0)
     if "single_calls" in learned:
         messages = tuple(_one_call_a_turn(messages))
     if "system" in learned and request.system:

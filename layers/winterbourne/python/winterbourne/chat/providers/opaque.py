@@ -16,7 +16,7 @@ import msgspec
 import orjson
 from msgspec import UNSET, Raw
 
-from winterbourne.chat.core.history import with_parts
+from winterbourne.chat.core.history import NATIVE_SUMMARY, with_parts
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
     AssistantMessage,
@@ -132,8 +132,12 @@ def drop_reasoning(request: ModelRequest) -> ModelRequest:
 def _without_reasoning(message: Message) -> Message:
     if not isinstance(message, AssistantMessage):
         return message
-    parts = tuple(part for part in message.parts if not isinstance(part, Reasoning))
+    parts = tuple(part for part in message.parts if not isinstance(part, Reasoning) or _is_summary(part))
     return msgspec.structs.replace(message, parts=parts)
+
+
+def _is_summary(part: Reasoning) -> bool:
+    return bool(part.opaque and part.opaque.field == NATIVE_SUMMARY)
 
 
 def turn_fields(parts: Sequence[AssistantPart], demanded: Container[str] = ()) -> dict[str, Any]:

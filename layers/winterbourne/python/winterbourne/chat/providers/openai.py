@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from winterbourne.chat.core.documents import PDF
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -54,6 +55,7 @@ __all__ = ["OpenAIParser", "OpenAIProvider", "make"]
 DEFAULT_MODEL: Final = "gpt-5.4-mini"
 _OFFICIAL_HOST: Final = "api.openai.com"
 _OPENAI_HOSTS: Final = ("openai.com", "azure.com")
+_PDF_HOSTS: Final = (*_OPENAI_HOSTS, "openrouter.ai")
 _OPENAI_IDS: Final = IdRule(re.compile(r".{1,40}", re.DOTALL), 40)
 _MISTRAL_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9]{9}"), 9)
 _UNANSWERED: Final = "(no answer)"
@@ -111,13 +113,14 @@ def _encode_content(parts: Sequence[UserPart]) -> str | list[dict[str, Any]]:
 
 
 def _encode_part(part: UserPart) -> dict[str, Any]:
-    if isinstance(part, Text):
-        return {"type": "text", "text": part.text}
-    return _encode_image(part)
-
-
-def _encode_image(image: Image | Document) -> dict[str, Any]:
-    return {"type": "image_url", "image_url": {"url": image.url or f"data:{image.media_type};base64,{image.data}"}}
+    match part:
+        case Text(text):
+            return {"type": "text", "text": text}
+        case Image(media_type, data, url):
+            return {"type": "image_url", "image_url": {"url": url or f"data:{media_type};base64,{data}"}}
+        case Document(_, name, data):
+            file = {"filename": name or "document.pdf", "file_data": f"data:{PDF};base64,{data}"}
+            return {"type": "file", "file": file}
 
 
 def _encode_turn(parts: Sequence[AssistantPart], *, has_opaque: bool) -> dict[str, Any]:
@@ -402,7 +405,7 @@ class OpenAIProvider(HttpProvider):
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",
         **dict.fromkeys(("stream_options", "parallel_tool_calls", "reasoning_effort", "include", "effort", "summary")),
-        **dict.fromkeys(("response_format", "json_schema")),
+        **dict.fromkeys(("response_format", "json_schema", "context_management")),
         **dict.fromkeys(("call_ids", "opaque", "reasoning_content", "reasoning_details", "thought_signature")),
     }
 
@@ -423,8 +426,10 @@ class OpenAIProvider(HttpProvider):
         """What a model takes: by Responses fewer options than by Chat Completions."""
         known = super().capabilities(model_id)
         if not self._wants_responses:
-            return known
-        return msgspec.structs.replace(known, options=known.options & self._responses.OPTIONS)
+            return msgspec.structs.replace(known, compacts=False)
+        takes_urls = self._uses_responses and bool(known.documents)
+        options = known.options & self._responses.OPTIONS
+        return msgspec.structs.replace(known, options=options, document_urls=takes_urls)
 
     @override
     def _asks_elsewhere(self, status: int, path: str) -> bool:

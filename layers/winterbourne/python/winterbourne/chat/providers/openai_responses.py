@@ -12,7 +12,9 @@ from typing import Any, Final
 import msgspec
 
 from winterbourne.chat.core.capabilities import BASIC_OPTIONS
+from winterbourne.chat.core.documents import PDF, document_type
 from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.history import NATIVE_SUMMARY, native_start
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -63,11 +65,16 @@ class _ReasoningItem(msgspec.Struct, frozen=True, omit_defaults=True, tag="reaso
     encrypted_content: str = ""
 
 
+class _SummaryItem(msgspec.Struct, frozen=True, tag="compaction"):
+    encrypted_content: str
+
+
 class _Carried(msgspec.Struct, frozen=True):
     """What a turn carries for the provider, in `Opaque.fields`. Clients send it back, so that no more of it is read."""
 
     reasoning_items: list[_ReasoningItem] = []
     phase: str = ""
+    compaction: _SummaryItem | None = None
 
 
 def request_fields(
@@ -77,6 +84,8 @@ def request_fields(
 
     `output` is what constrains its text, if anything does.
     """
+    request = msgspec.structs.replace(request, messages=request.messages[native_start(request.messages) :])
+    threshold = {"type": "compaction", "compact_threshold": request.compact_at}
     options = {"effort": effort, "summary": None if effort == "none" else "auto"}
     reasoning = {name: value for name, value in options.items() if value and effort and name not in learned}
     return {
@@ -85,6 +94,7 @@ def request_fields(
         "input": [item for message in fit_history(request, _IDS) for item in _encode_message(message)],
         "stream": True,
         "store": False,
+        "context_management": [threshold] if request.compact_at else None,
         "include": ["reasoning.encrypted_content"],
         "reasoning": reasoning or None,
         "text": {"format": output} if output else None,
@@ -128,9 +138,9 @@ def _encode_part(part: UserPart) -> dict[str, Any]:
             return {"type": "input_text", "text": text}
         case Image(media_type, data, url):
             return {"type": "input_image", "detail": "auto", "image_url": url or f"data:{media_type};base64,{data}"}
-        case Document(media_type, name, data, url):
-            file = {"file_url": url} if url else {"file_data": f"data:{media_type};base64,{data}"}
-            return {"type": "input_file", **({"filename": name} if name and not url else {}), **file}
+        case Document(_, name, data, url):
+            file = {"filename": name or "document.pdf", "file_data": f"data:{PDF};base64,{data}"}
+            return {"type": "input_file", **({"file_url": url} if url else file)}
 
 
 def _encode_turn(parts: Sequence[AssistantPart]) -> list[dict[str, Any]]:
@@ -149,7 +159,7 @@ def _encode_turn(parts: Sequence[AssistantPart]) -> list[dict[str, Any]]:
                 items.append({"type": "function_call", "call_id": id_, "name": name, "arguments": arguments})
             case Reasoning(opaque=opaque) if opaque:
                 carried = _read_carried(opaque)
-                items += msgspec.to_builtins(carried.reasoning_items)
+                items += msgspec.to_builtins([*filter(None, [carried.compaction]), *carried.reasoning_items])
                 if carried.phase and said and "phase" not in said and said is items[-1]:
                     said["phase"], said = carried.phase, {}
                 elif carried.phase:
@@ -196,6 +206,7 @@ class _Event(_Response):
     summary_index: int = 0
     item: _Item | None = None
     response: _Response | None = None
+    annotation: Any = None
 
 
 _decode: Final = msgspec.json.Decoder(_Event).decode
@@ -238,6 +249,8 @@ class ResponsesParser(StreamParser[bytes]):
                 self._handle_item_start(event.output_index, event.item)
             case "response.output_item.done" if event.item:
                 self._handle_item(event.output_index, event.item)
+            case "response.output_text.annotation.added":
+                self._cite(event.annotation)
             case "response.reasoning_summary_part.added" if event.summary_index:
                 self.assembler.add_reasoning("\n\n")
             case "response.completed" | "response.incomplete" | "response.failed":
@@ -246,6 +259,13 @@ class ResponsesParser(StreamParser[bytes]):
                 raise_if_error(frame, error=event.error, type=event.type)
                 if event.status:
                     self._end(event)
+
+    def _cite(self, annotation: Any) -> None:
+        """Cite what an annotation names: a page, or a file."""
+        fields = annotation if isinstance(annotation, dict) else {}
+        url, title, name = (text_of(fields.get(field)) for field in ("url", "title", "filename"))
+        if url or name:
+            self.assembler.cite(0, url, title or name, "" if url else document_type("", name) or "text/plain", "")
 
     def _handle_item_start(self, index: int, item: _Item) -> None:
         self.assembler.next_content_block()
@@ -266,6 +286,10 @@ class ResponsesParser(StreamParser[bytes]):
                     self.assembler.next_content_block()
             case "reasoning":
                 self._handle_reasoning(item)
+            case "compaction":
+                self.assembler.add_reasoning("", NATIVE_SUMMARY)
+                self.assembler.add_turn_fields({NATIVE_SUMMARY: {"encrypted_content": item.encrypted_content}})
+                self.assembler.end_reasoning()
             case "message" if item.phase:
                 self.assembler.add_turn_fields({"phase": item.phase})
                 self.assembler.end_reasoning()
@@ -301,6 +325,9 @@ class ResponsesParser(StreamParser[bytes]):
                 parts = item.content if isinstance(item.content, list) else []
                 self.assembler.has_refused |= any(isinstance(part, dict) and part.get("refusal") for part in parts)
                 self.assembler.add_text(text_of(item.content))
+                for part in parts:
+                    for annotation in (isinstance(part, dict) and part.get("annotations")) or ():
+                        self._cite(annotation)
             self._handle_item(index, item)
 
 

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -20,10 +20,12 @@ import msgspec
 import orjson
 
 from winterbourne.chat.core.capabilities import BASIC_OPTIONS, Capabilities
+from winterbourne.chat.core.documents import DOCUMENT_TYPES
 from winterbourne.chat.core.events import (
     ModelEvent,
     ReasoningDelta,
     ReasoningEnded,
+    SourceCited,
     TextDelta,
     ToolArgumentsDelta,
     ToolCallReady,
@@ -33,7 +35,9 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import (
     AssistantMessage,
+    Document,
     Message,
+    Source,
     Text,
     ToolCall,
     ToolMessage,
@@ -139,9 +143,17 @@ class ScriptedProvider:
         self._pause_s = 1 / words_per_second if words_per_second else 0.0
 
     def capabilities(self, model_id: str) -> Capabilities:
-        """What the script takes, whatever the model is called: it can think, or not."""
+        """What the script takes, whatever the model is called: any document, and it can think, or not."""
         del model_id
-        return Capabilities(options=_OPTIONS, image_urls=True, schema=True, reasoning=("none", "high"))
+        return Capabilities(
+            options=_OPTIONS,
+            image_urls=True,
+            documents=frozenset(DOCUMENT_TYPES),
+            document_urls=True,
+            citations=True,
+            schema=True,
+            reasoning=("none", "high"),
+        )
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn, one word or one piece of arguments per batch.
@@ -164,6 +176,7 @@ def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
     earlier = [call for turn in request.messages if isinstance(turn, AssistantMessage) for call in turn.tool_calls]
     wanted = [] if results else _wanted_calls(prompt, earlier)
     calls = [] if results else _allowed_calls(request, prompt, wanted, first_number=len(earlier) + 1)
+    documents = [] if results or calls or request.output else _newest_documents(request.messages)
     if results and not request.output:
         answer = _tell(earlier, results)
     elif calls:
@@ -172,6 +185,9 @@ def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
         schema, answer = request.output.schema or {"type": "object"}, ""
         with contextlib.suppress(RecursionError):  # it leads back to itself
             answer = orjson.dumps(_example(schema, schema, prompt)).decode()
+    elif documents:
+        names = ", ".join(document.name or "a document" for document in documents)
+        answer = f"I was given {names}, but a script cannot read."
     elif count := _COUNT.search(prompt):
         answer = " ".join(str(number) for number in range(1, int(count[1]) + 1))
     elif missing := sorted({tool for tool, _ in wanted}):
@@ -180,7 +196,18 @@ def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
         answer = _greet({tool.name for tool in request.tools})
     for text in request.stop or ():
         answer = answer.partition(text)[0]
-    yield from _batches(request, prompt, answer, calls)
+    yield from _batches(request, prompt, answer, calls, map(_source, documents))
+
+
+def _newest_documents(messages: Sequence[Message]) -> list[Document]:
+    questions = [message for message in messages if isinstance(message, UserMessage)]
+    return [part for part in questions[-1].parts if isinstance(part, Document)] if questions else []
+
+
+def _source(document: Document) -> Source:
+    """A document as the source of what is said of it: so a page can show sources without a model."""
+    url = document.url if document.url.startswith("https:") else ""
+    return Source(f"source_{document.name or document.url}", url, document.name, document.media_type)
 
 
 def _greet(tools: set[str]) -> str:
@@ -191,13 +218,14 @@ def _greet(tools: set[str]) -> str:
 
 
 def _batches(
-    request: ModelRequest, prompt: str, answer: str, calls: Sequence[ToolCall]
+    request: ModelRequest, prompt: str, answer: str, calls: Sequence[ToolCall], sources: Iterable[Source] = ()
 ) -> Iterator[Sequence[ModelEvent]]:
     pieces: list[ModelEvent] = []
     if _THINK.search(prompt) if request.reasoning is None else request.reasoning != "none":
         pieces += (ReasoningDelta(word) for word in _WORD.findall("The script says what to answer."))
         pieces.append(ReasoningEnded())
     pieces += (TextDelta(word) for word in _WORD.findall(answer))
+    pieces += map(SourceCited, sources)
     allowed = pieces[: request.max_tokens]
     usage = Usage(sum(len(_WORD.findall(repr(message))) for message in request.messages), len(allowed))
     yield from ([piece] for piece in allowed)

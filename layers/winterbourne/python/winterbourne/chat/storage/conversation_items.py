@@ -1,8 +1,9 @@
 """Storage schema of a conversation: one metadata item, and each message in as many items as its size needs.
 
 Pure functions: keys, JSON, splitting and joining. Metadata items are in the caller's partition; the messages of each
-conversation are in a partition of their own. A message's sort key is the epoch of the request that added it, its
-position in that request, and the number of the part: a late write never lands between another request's messages.
+conversation are in a partition of their own, and before them, where no release looks for messages, the newest summary.
+A message's sort key is the epoch of the request that added it, its position in that request, and the number of the
+part: a late write never lands between another request's messages.
 
 Releases that share a store read each other's items. One that is newer reads all older ones: a field that they lack has
 a default, which means what they meant. One that is older reads newer items as far as it can, and breaks on none: it
@@ -11,6 +12,7 @@ the log, and writes its own version when it changes metadata. So a later version
 change or drop none.
 """
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterable, Sequence
@@ -20,7 +22,7 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.history import check_decisions, normalize_history
-from winterbourne.chat.core.messages import ChatRequest, Decision, Message, Text, ToolMessage, UserMessage
+from winterbourne.chat.core.messages import ChatRequest, Decision, Message, Summary, Text, ToolMessage, UserMessage
 from winterbourne.chat.core.title import shorten, single_line
 from winterbourne.chat.errors import InvalidHistory
 from winterbourne.chat.infra.redaction import redact_json
@@ -39,7 +41,9 @@ __all__ = [
     "message_key",
     "messages_partition",
     "parse_metadata",
+    "parse_summary",
     "split_into_items",
+    "summary_item",
     "truncate_from",
     "unreadable_metadata",
 ]
@@ -55,7 +59,13 @@ FORMAT_VERSION: Final = 2
 1: items without a version. 2: metadata has it; the last turn of an answer has its usage.
 """
 
-KNOWN_PARTS: Final = {"user": {"text", "image"}, "assistant": {"text", "reasoning", "tool_call"}}
+SUMMARY_KEY: Final = "#summary"
+"""The sort key of a conversation's newest summary; less than that of any message."""
+
+KNOWN_PARTS: Final = {
+    "user": {"text", "image", "document"},
+    "assistant": {"text", "reasoning", "tool_call", "source"},
+}
 """By a message's role, the types of part that this version can read."""
 
 UNREADABLE: Final = (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError)
@@ -160,6 +170,20 @@ def join_items(items: Sequence[Item], first_epoch: int) -> list[StoredMessage]:
     current = (item for item in items if item.sk >= f"{first_epoch:014}")
     messages = (_join(list(parts)) for _, parts in groupby(current, lambda item: item.sk[:21]))
     return [message for message in messages if message]
+
+
+def summary_item(summary: Summary, pk: str, expires_at_s: int) -> Item:
+    """The item of a conversation's newest summary, redacted. Another one replaces it."""
+    return Item(pk=pk, sk=SUMMARY_KEY, expires_at_s=expires_at_s, body=redact_json(msgspec.json.encode(summary)))
+
+
+def parse_summary(items: Iterable[Item]) -> Summary | None:
+    """The summary among the items of a partition; None if there is none that this version can read."""
+    for item in items:
+        if item.sk == SUMMARY_KEY:
+            with contextlib.suppress(*UNREADABLE):
+                return msgspec.json.decode(item.body, type=Summary)
+    return None
 
 
 def truncate_from(stored: Sequence[StoredMessage], request: ChatRequest) -> list[StoredMessage]:

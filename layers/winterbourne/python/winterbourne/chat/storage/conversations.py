@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from winterbourne.chat.core.answer_messages import messages_of
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.history import is_placeholder, new_messages, with_new_questions
-from winterbourne.chat.core.messages import ChatRequest, Message, UserMessage
+from winterbourne.chat.core.messages import ChatRequest, Message, Summary, UserMessage
 from winterbourne.chat.errors import ConversationBusy, ConversationNotFound
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
@@ -31,7 +31,9 @@ from winterbourne.chat.storage.conversation_items import (
     message_key,
     messages_partition,
     parse_metadata,
+    parse_summary,
     split_into_items,
+    summary_item,
     truncate_from,
     unreadable_metadata,
 )
@@ -71,10 +73,12 @@ class OpenConversation:
     Attributes:
         messages: The history to send to the model, once started: the stored one with the request's own messages last,
             or that of the request if it brings the whole.
+        summary: The newest summary of its beginning, once started; None if there is none.
     """
 
     def __init__(self, store: Store, lease: Lease, caller_id: str, request: ChatRequest, logs: StreamLogs) -> None:
         self.messages = request.messages
+        self.summary: Summary | None = None
         self._store = store
         self._lease = lease
         self._pk = messages_partition(caller_id, request.conversation_id)
@@ -117,6 +121,7 @@ class OpenConversation:
         if isinstance(contents, BaseException):
             raise contents
         stored = await _join_items(contents.all, metadata.created_ms)
+        self.summary = parse_summary(contents.stored)
         kept = truncate_from(stored, request)
         if request.store:
             self.messages = merge_history([one.message for one in kept], request.messages, request.decisions)
@@ -143,6 +148,10 @@ class OpenConversation:
         """Save one more message. Returns at once; it is written in the background."""
         self._queue.put(split_into_items(message, self._pk, self._epoch, self._position, self._expires_at_s))
         self._position += 1
+
+    def keep_summary(self, summary: Summary) -> None:
+        """Save a summary in place of the one before. Returns at once; it is written in the background."""
+        self._queue.put([summary_item(summary, self._pk, self._expires_at_s)])
 
     async def close(self, until: float) -> None:
         """Save what is left and release the lease, until this time of the event loop's clock."""

@@ -21,6 +21,8 @@ from winterbourne.chat.formats.ag_ui.history import (
     EncryptedValue,
     encode_encrypted_value,
     encode_history,
+    encode_source,
+    encode_sources,
     reasoning_id,
     result_content,
     turn_id,
@@ -125,8 +127,8 @@ class AgUiEncoder(sse.SseEncoder):
             case e.ToolApprovalRequested(id_):
                 self._asked[id_] = event
                 return b""
-            case e.SourceCited():
-                return b""
+            case e.SourceCited(source):
+                return _event("CUSTOM", encode_source(source, self._turn_message_id))
             case e.TurnRetracted() | e.ToolCallDropped():
                 return self._show_anew()
             case e.ToolQueued() | e.ToolStarted():
@@ -162,7 +164,10 @@ class AgUiEncoder(sse.SseEncoder):
         self._reasoning_count = sum(one["id"].startswith(thought) for one in shown)
         self._asked = {asked.id: asked for asked in pending_approvals(history)}
         begin = _event("RUN_STARTED", self._run_fields)
-        return begin if self.history is None else begin + _event("MESSAGES_SNAPSHOT", snapshot)
+        if self.history is None:
+            return begin
+        cited = (_event("CUSTOM", source) for source in encode_sources(history))
+        return begin + _event("MESSAGES_SNAPSHOT", snapshot) + b"".join(cited)
 
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
         outcome: dict[str, Any] = {"type": "success"}

@@ -6,15 +6,18 @@ nor signatures: the encoder puts them into `metadata` and `encryptedValue`, whic
 
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import msgspec
 
+from winterbourne.chat.core.documents import PDF, placeholder
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
+    Document,
     Message,
     Reasoning,
+    Source,
     SystemMessage,
     Text,
     ToolCall,
@@ -24,7 +27,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.formats.base import FunctionCall, OpaqueData, System, TextPart
 from winterbourne.chat.formats.json_text import dumps
-from winterbourne.chat.formats.media import parse_image, usable_part
+from winterbourne.chat.formats.media import usable_part
 
 __all__ = [
     "METADATA_KEY",
@@ -33,6 +36,8 @@ __all__ = [
     "decode_history",
     "encode_encrypted_value",
     "encode_history",
+    "encode_source",
+    "encode_sources",
     "reasoning_id",
     "result_content",
     "turn_id",
@@ -43,24 +48,59 @@ METADATA_KEY = "winterbourne"
 
 
 class _Source(msgspec.Struct, frozen=True, rename="camel"):
-    type: Literal["data", "url"]
+    type: Literal["data", "url", "file"]
     value: str
     mime_type: str = ""
 
 
-class _ImagePart(msgspec.Struct, frozen=True, tag="image"):
+class _MediaPart(msgspec.Struct, frozen=True):
     source: _Source
+    metadata: Any = None
+
+    def part(self) -> UserPart:
+        """The part; what nobody here can use is a line of text: a file of a provider's, which must not be fetched."""
+        metadata = self.metadata if isinstance(self.metadata, dict) else {}
+        name = next((one for key in ("filename", "name") if isinstance(one := metadata.get(key), str)), "")
+        kind, value = self.source.mime_type or self.assumed_type, self.source.value
+        if self.source.type == "file" or self.never_used:
+            return Text(placeholder(kind or self.never_used, name))
+        return usable_part(kind, name=name, **{self.source.type: value})
+
+    never_used: ClassVar[str] = ""
+    assumed_type: ClassVar[str] = ""
+
+
+class _ImagePart(_MediaPart, frozen=True, tag="image"):
+    pass
+
+
+class _DocumentPart(_MediaPart, frozen=True, tag="document"):
+    assumed_type: ClassVar[str] = PDF
+
+
+class _AudioPart(_MediaPart, frozen=True, tag="audio"):
+    never_used: ClassVar[str] = "audio"
+
+
+class _VideoPart(_MediaPart, frozen=True, tag="video"):
+    never_used: ClassVar[str] = "video"
 
 
 class _BinaryPart(msgspec.Struct, frozen=True, tag="binary", rename="camel"):
-    """An image as clients before 1.0 send it."""
+    """A file as clients before 1.0 send it."""
 
     mime_type: str
     data: str = ""
     url: str = ""
+    filename: str = ""
+
+    def part(self) -> UserPart:
+        """The part."""
+        return usable_part(self.mime_type, name=self.filename, data=self.data, url=self.url)
 
 
-_Content: TypeAlias = str | tuple[TextPart | _ImagePart | _BinaryPart, ...]
+_Media: TypeAlias = _ImagePart | _DocumentPart | _AudioPart | _VideoPart | _BinaryPart
+_Content: TypeAlias = str | tuple[TextPart | _Media, ...]
 
 
 class _Developer(System, frozen=True, tag="developer", tag_field="role"):
@@ -165,13 +205,10 @@ def _with_late_reasoning(turn: AssistantMessage, reasoning: Iterable[Reasoning])
 
 def _content_parts(content: _Content) -> Iterator[UserPart]:
     for part in (TextPart(content),) if isinstance(content, str) else content:
-        match part:
-            case TextPart(text) if text:
-                yield Text(text)
-            case _ImagePart(source):
-                yield usable_part(parse_image, source.mime_type, **{source.type: source.value})
-            case _BinaryPart():
-                yield usable_part(parse_image, part.mime_type, data=part.data, url=part.url)
+        if not isinstance(part, TextPart):
+            yield part.part()
+        elif part.text:
+            yield Text(part.text)
 
 
 def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
@@ -184,8 +221,9 @@ def _assistant_parts(message: _Assistant) -> Iterator[AssistantPart]:
 
 
 def _result_text(part: UserPart) -> str:
-    """A part of a result as text: a model is shown no images in results."""
-    return part.text if isinstance(part, Text) else "[an image that is not shown]"
+    """A part of a result as text: a model is shown no files in results."""
+    kind = "a document" if isinstance(part, Document) else "an image"
+    return part.text if isinstance(part, Text) else f"[{kind} that is not shown]"
 
 
 def _tool_message(message: _Tool) -> ToolMessage:
@@ -247,6 +285,22 @@ def encode_history(messages: Iterable[Message]) -> list[dict[str, Any]]:
     return encoded
 
 
+def encode_source(source: Source, message_id: str) -> dict[str, Any]:
+    """The fields of the custom event that tells a source of the message with this id."""
+    return {"name": "source", "value": {"messageId": message_id, **msgspec.to_builtins(source)}}
+
+
+def encode_sources(messages: Iterable[Message]) -> Iterator[dict[str, Any]]:
+    """Those of all messages: AG-UI's own messages have no place for them."""
+    answer, turns = "", 0
+    for at, message in enumerate(messages):
+        if isinstance(message, AssistantMessage):
+            turns = turns + 1 if answer == message.id else 1
+            answer = message.id or f"m_{at}"
+            sources = (part for part in message.parts if isinstance(part, Source))
+            yield from (encode_source(source, turn_id(answer, turns)) for source in sources)
+
+
 def _encode_turn(turn: AssistantMessage, answer: str, number: int, thoughts: int) -> list[dict[str, Any]]:
     """A turn's message, with its reasoning before and after it."""
     said: dict[str, Any] = {"id": turn_id(answer, number), "role": "assistant"}
@@ -291,4 +345,6 @@ def _encode_user_part(part: UserPart) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     source = {"type": "url", "value": part.url} if part.url else {"type": "data", "value": part.data}
-    return {"type": "image", "source": source | ({"mimeType": part.media_type} if part.media_type else {})}
+    kind = "document" if isinstance(part, Document) else "image"
+    encoded = {"type": kind, "source": source | ({"mimeType": part.media_type} if part.media_type else {})}
+    return encoded | ({"metadata": {"filename": part.name}} if isinstance(part, Document) and part.name else {})

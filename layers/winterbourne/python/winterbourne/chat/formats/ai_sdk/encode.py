@@ -16,6 +16,7 @@ from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.ai_sdk.history import (
     CallMetadata,
     PartMetadata,
+    encode_source,
     parse_json,
     provider_metadata,
 )
@@ -68,6 +69,7 @@ class AiSdkEncoder(sse.SseEncoder):
     _text_id: bytes = b""
     _reasoning_id: bytes = b""
     _is_step_open: bool = False
+    _cited: set[str] = msgspec.field(default_factory=set)
     _begun_calls: set[str] = msgspec.field(default_factory=set)
 
     @override
@@ -115,8 +117,10 @@ class AiSdkEncoder(sse.SseEncoder):
                 ids = {"approvalId": approval.id, "toolCallId": id_}
                 asked = {**ids, "reason": approval.message} if approval.message else ids
                 return _chunk("tool-approval-request", asked) if self.can_ask else b""
-            case e.SourceCited():
-                return b""
+            case e.SourceCited(source):
+                part, is_new = encode_source(source), source.id not in self._cited
+                self._cited.add(source.id)
+                return _chunk(part.pop("type"), part) if is_new else b""
             case e.ToolCallDropped(id_, name):
                 return TOOL_OUTPUT_ERROR % (dumps(id_), dumps(DROPPED_MESSAGE), self._dynamic(name))
             case e.TurnRetracted():

@@ -1,7 +1,7 @@
 """Decodes and encodes chat history: AI SDK UI messages ⇄ core messages.
 
 An assistant's UI message holds a whole answer: it is split into turns at its `step-start` parts, and a tool part holds
-both the call and its result. Display-only parts (`source-*`, `data-*`) are left out.
+both the call and its result. Display-only parts (`source-*`, `data-*`) are left out of what a client sends.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
@@ -12,16 +12,18 @@ import msgspec
 import orjson
 from msgspec import UNSET, Meta
 
-from winterbourne.chat.core.history import DENIED_CALL_RESULT, INTERRUPTED_CALL_RESULT
+from winterbourne.chat.core.history import DENIED_CALL_RESULT, INTERRUPTED_CALL_RESULT, with_whole_text
 from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
     AssistantPart,
     Decision,
     DecisionReason,
+    Document,
     Message,
     Opaque,
     Reasoning,
+    Source,
     SystemMessage,
     Text,
     ToolCall,
@@ -31,7 +33,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.formats.base import OpaqueData, encode_usage
 from winterbourne.chat.formats.json_text import dumps
-from winterbourne.chat.formats.media import parse_file, usable_part
+from winterbourne.chat.formats.media import usable_part
 
 __all__ = [
     "CallMetadata",
@@ -41,6 +43,7 @@ __all__ = [
     "decode_decisions",
     "decode_history",
     "encode_history",
+    "encode_source",
     "parse_json",
     "provider_metadata",
 ]
@@ -162,7 +165,7 @@ def _user_parts(parts: Iterable[UIMessagePart]) -> Iterator[UserPart]:
         if part.type == "text" and part.text:
             yield Text(part.text)
         elif part.type == "file":
-            yield usable_part(parse_file, part.media_type, url=part.url, name=part.filename)
+            yield usable_part(part.media_type, url=part.url, name=part.filename)
 
 
 def _split_steps(parts: Iterable[UIMessagePart]) -> Iterator[list[UIMessagePart]]:
@@ -216,14 +219,14 @@ def encode_history(messages: Iterable[Message], server_tools: Container[str]) ->
     """UI messages as the client has them once it has read the streams, one for each answer: `decode_history` inverted.
 
     What the client has and is not kept is missing: a call whose arguments had not ended, the `step-start` of a turn
-    that said nothing, files' names. Opaque data that came after a call's input is in that part too.
+    that said nothing, images' names. Opaque data that came after a call's input is in that part too.
 
     Args:
         messages: What is kept; users' messages have ids.
         server_tools: Names of this server's tools; the calls of all others are not `dynamic`.
     """
     encoded: list[dict[str, Any]] = []
-    answer, part_count = "", 0
+    answer, part_count, cited = "", 0, set[str]()
     for at, message in enumerate(messages):
         match message:
             case SystemMessage(text):
@@ -234,13 +237,14 @@ def encode_history(messages: Iterable[Message], server_tools: Container[str]) ->
                 encoded.append({"id": id_, "role": "user", "parts": [*map(_encode_user_part, parts)]})
             case AssistantMessage(_, id_, _, usage):
                 if not encoded or encoded[-1]["role"] != "assistant" or answer != id_:
-                    answer, part_count = id_, 0
+                    answer, part_count, cited = id_, 0, set()
                     encoded.append({"id": id_ or f"m_{at}", "role": "assistant", "parts": []})
-                turn = _encode_turn(message, part_count, server_tools)
+                turn = _encode_turn(message, part_count, cited, server_tools)
                 encoded[-1]["parts"] += turn
                 part_count += sum(part["type"] in {"text", "reasoning"} for part in turn)
                 if usage:
-                    encoded[-1]["metadata"], part_count = {"usage": encode_usage(usage)}, 0  # a stream ends here
+                    encoded[-1]["metadata"] = {"usage": encode_usage(usage)}
+                    part_count, cited = 0, set()  # a stream ends here
             case ToolMessage(call_id, _, content, is_error):
                 for part in _parts_where(encoded, toolCallId=call_id):
                     _finish_call(part, content, is_error=is_error)
@@ -265,18 +269,24 @@ def _finish_call(part: dict[str, Any], content: str, *, is_error: bool) -> None:
             del part["errorText"]
 
 
-def _encode_turn(turn: AssistantMessage, part_count: int, server_tools: Container[str]) -> list[dict[str, Any]]:
-    """The parts of a turn; `part_count` of text and reasoning were in the stream before it."""
+def _encode_turn(
+    turn: AssistantMessage, part_count: int, cited: set[str], server_tools: Container[str]
+) -> list[dict[str, Any]]:
+    """The parts of a turn; `part_count` of text and reasoning, and `cited` sources, were in the stream before it."""
     encoded: list[dict[str, Any]] = [{"type": "step-start"}]
-    for part in turn.parts:
+    for part in with_whole_text(turn.parts):
         match part:
+            case Source(id_):
+                encoded += [] if id_ in cited else [encode_source(part)]
+                cited.add(id_)
             case Text(text):
                 part_count += 1
                 encoded.append({"type": "text", "text": text, "state": "done"})
             case Reasoning(text, signature, redacted, opaque):
                 metadata = provider_metadata(PartMetadata(signature, redacted, opaque))
-                if metadata and not text and encoded[-1].keys() == {"type", "text", "state"}:
-                    encoded[-1] |= metadata
+                last = next(one for one in reversed(encoded) if not one["type"].startswith("source-"))
+                if metadata and not text and last.keys() == {"type", "text", "state"}:
+                    last |= metadata
                 elif metadata or text:
                     part_count += 1
                     head = {"type": "reasoning", "id": f"p{part_count}", "text": text, "state": "done"}
@@ -289,6 +299,15 @@ def _encode_turn(turn: AssistantMessage, part_count: int, server_tools: Containe
                 asked = _encode_approval(approval) if approval else {"state": "input-available"}
                 encoded.append({**kind, **call, **asked, **metadata})
     return encoded
+
+
+def encode_source(source: Source) -> dict[str, Any]:
+    """A source as a part of a message, and as the chunk that brings it."""
+    if source.url:
+        title = {"title": source.title} if source.title else {}
+        return {"type": "source-url", "sourceId": source.id, "url": source.url, **title}
+    fields = {"mediaType": source.media_type or "text/plain", "title": source.title or "Document"}
+    return {"type": "source-document", "sourceId": source.id, **fields}
 
 
 def _encode_approval(approval: Approval) -> dict[str, Any]:
@@ -313,4 +332,5 @@ def _encode_user_part(part: UserPart) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     url = part.url or f"data:{part.media_type};base64,{part.data}"
-    return {"type": "file", "mediaType": part.media_type or "image/*", "url": url}
+    name = {"filename": part.name} if isinstance(part, Document) and part.name else {}
+    return {"type": "file", "mediaType": part.media_type or "image/*", **name, "url": url}

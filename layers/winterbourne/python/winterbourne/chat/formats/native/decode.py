@@ -10,7 +10,6 @@ from winterbourne.chat.core.messages import (
     AssistantPart,
     ChatRequest,
     Decision,
-    Image,
     Message,
     SystemMessage,
     Text,
@@ -20,7 +19,7 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.formats.base import Format, Id, ModelOptions, ResumedAnswer, System, encode_json_error
-from winterbourne.chat.formats.media import parse_image, usable_part
+from winterbourne.chat.formats.media import usable_part
 from winterbourne.chat.formats.native.encode import NativeEncoder
 from winterbourne.chat.formats.repair import convert_body
 
@@ -85,10 +84,7 @@ def _text_parts(text: str) -> tuple[Text, ...]:
 def _user_parts(content: str | tuple[UserPart, ...]) -> tuple[UserPart, ...]:
     if isinstance(content, str):
         return _text_parts(content)
-    return tuple(
-        usable_part(parse_image, part.media_type, data=part.data, url=part.url) if isinstance(part, Image) else part
-        for part in content
-    )
+    return tuple(part if isinstance(part, Text) else usable_part(**msgspec.structs.asdict(part)) for part in content)
 
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:

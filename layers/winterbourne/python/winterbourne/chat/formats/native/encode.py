@@ -6,6 +6,7 @@
     data: {"type":"tool_call","name":"get_weather","status":"started","id":"call_1","arguments":"{}"}
     data: {"type":"tool_call","name":"get_weather","status":"completed","id":"call_1","duration_ms":12,"result":{}}
     data: {"type":"tool_call","name":"pay","status":"approval_requested","id":"call_2","arguments":"{}","approval":{}}
+    data: {"type":"source","id":"source_1f0c…","url":"https://…","title":"Tide tables","cited_text":"…"}
     data: {"type":"done","stop_reason":"stop","usage":{"input":9,"output":4,"cached":0},"turns":2}
 
 `usage` also has `cache_write`, `reasoning` (tokens) and `cost` (dollars) where they are known and not 0.
@@ -98,8 +99,8 @@ class NativeEncoder(sse.SseResponse):
                 return b""
             case e.ToolCallSigned() | e.ToolCallDropped():  # of a call that is not ready, nothing is shown
                 return b""
-            case e.SourceCited():
-                return b""
+            case e.SourceCited(source):
+                return b"data: %b\n\n" % json_text.dumps(msgspec.to_builtins(source))
             case e.TurnRetracted():
                 return RETRACT_FRAME if self.can_retract else b""  # else nothing was shown
             case _:

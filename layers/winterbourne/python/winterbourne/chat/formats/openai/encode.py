@@ -4,7 +4,7 @@ Independent of how requests are decoded.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Final, assert_never
 
 import msgspec
@@ -13,7 +13,7 @@ from msgspec import UnsetType
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.answer_messages import messages_of
 from winterbourne.chat.core.events import EventBatch
-from winterbourne.chat.core.messages import AssistantMessage, Opaque, Reasoning, ToolCall
+from winterbourne.chat.core.messages import AssistantMessage, Opaque, Reasoning, Source, Text, ToolCall
 from winterbourne.chat.errors import AnswerLost
 from winterbourne.chat.formats import sse
 from winterbourne.chat.formats.json_text import dumps
@@ -70,6 +70,25 @@ class _TurnReasoning(msgspec.Struct):
         self.fields[name] = [*known, *value] if isinstance(known, list) else value
 
 
+class _CitedText(msgspec.Struct):
+    """How much text of an answer there is, and which of it was cited for last: what came since the citation before.
+
+    Attributes:
+        length: In characters.
+    """
+
+    length: int = 0
+    _start: int = 0
+    _end: int = 0
+
+    def annotation(self, source: Source) -> dict[str, Any]:
+        """A source in the only form that clients of this API know, and check: a document is one without a URL."""
+        if self.length > self._end:
+            self._start, self._end = self._end, self.length
+        place = {"start_index": self._start, "end_index": self._end, "url": source.url, "title": source.title}
+        return {"type": "url_citation", "url_citation": place}
+
+
 def _fields(opaque: Opaque | UnsetType) -> dict[str, Any]:
     return msgspec.json.decode(opaque.fields, type=dict[str, Any]) if opaque and opaque.fields else {}
 
@@ -100,6 +119,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
     _has_text: bool = False
     _separator: str = ""
     _reasoning: _TurnReasoning = msgspec.field(default_factory=_TurnReasoning)
+    _citing: _CitedText = msgspec.field(default_factory=_CitedText)
 
     @override
     def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
@@ -136,8 +156,8 @@ class OpenAiChunkEncoder(sse.SseEncoder):
                 return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % reason.encode()) + sse.DONE
             case e.TurnEnded() | e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
                 return b""
-            case e.SourceCited():
-                return b""
+            case e.SourceCited(source):
+                return self._chunk(b'{"annotations":[%b]}' % dumps(self._citing.annotation(source)))
             case e.TurnRetracted():  # only of what is not shown here
                 self._reasoning = _TurnReasoning()
                 return b""
@@ -150,8 +170,9 @@ class OpenAiChunkEncoder(sse.SseEncoder):
 
     @override
     def _text_delta(self, text: str) -> bytes:
-        separator, self._separator, self._has_text = self._separator, "", True
-        return self._chunk(b'{"content":%b}' % dumps(separator + text))
+        text, self._separator, self._has_text = self._separator + text, "", True
+        self._citing.length += len(text)
+        return self._chunk(b'{"content":%b}' % dumps(text))
 
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
         fields = dumps(f"chatcmpl-{event.message_id}"), self.created, dumps(self.model or event.model)
@@ -251,6 +272,8 @@ class OpenAiCompletionEncoder(msgspec.Struct):
         calls = [call for turn in turns for call in turn.tool_calls if call.name in self.client_tools]
         text = TURN_SEPARATOR.join(turn.text for turn in turns if turn.text) or (None if calls else "")
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
+        if annotations := _annotations(turns):
+            message["annotations"] = annotations
         blocks = [[part for part in turn.parts if isinstance(part, Reasoning)] for turn in turns]
         message["reasoning_content"] = "".join(block.text for turn in blocks for block in turn)
         opaque = _TurnReasoning()
@@ -260,6 +283,19 @@ class OpenAiCompletionEncoder(msgspec.Struct):
         if calls:
             message["tool_calls"] = [*map(_tool_call, calls)]
         return {name: value for name, value in message.items() if value != "" or name == "content"} | opaque.fields
+
+
+def _annotations(turns: Iterable[AssistantMessage]) -> list[dict[str, Any]]:
+    citing, annotations = _CitedText(), list[dict[str, Any]]()
+    for turn in turns:
+        if turn.text and citing.length:
+            citing.length += len(TURN_SEPARATOR)
+        for part in turn.parts:
+            if isinstance(part, Text):
+                citing.length += len(part.text)
+            elif isinstance(part, Source):
+                annotations.append(citing.annotation(part))
+    return annotations
 
 
 def _tool_call(call: ToolCall) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from winterbourne.chat.core.documents import PDF, document_type, placeholder
 from winterbourne.chat.core.messages import (
     AssistantMessage,
     AssistantPart,
@@ -15,12 +16,13 @@ from winterbourne.chat.core.messages import (
     SystemMessage,
     Text,
     ToolMessage,
+    UnusablePart,
     UserMessage,
     UserPart,
 )
 from winterbourne.chat.formats.base import Function, FunctionCall, TextPart
 from winterbourne.chat.formats.json_text import dumps
-from winterbourne.chat.formats.media import parse_image, usable_part
+from winterbourne.chat.formats.media import usable_part
 
 __all__ = ["OpenAiMessage", "decode_history"]
 
@@ -37,6 +39,25 @@ class _ImagePart(msgspec.Struct, frozen=True, tag="image_url"):
     image_url: _ImageUrl
 
 
+class _File(msgspec.Struct, frozen=True):
+    filename: str = ""
+    file_data: str = ""
+    file_id: str = ""
+
+    def part(self) -> UserPart:
+        """The file, if it is here: those that are kept at a provider are known only there."""
+        if self.file_id:
+            refusal = "messages: file_id: send the file itself, as file_data"
+            return UnusablePart(placeholder("", self.filename or self.file_id), refusal)
+        source = "url" if self.file_data.startswith(("data:", "https:")) else "data"
+        is_told = self.file_data.startswith("data:") or document_type("", self.filename)
+        return usable_part("" if is_told else PDF, name=self.filename, **{source: self.file_data})
+
+
+class _FilePart(msgspec.Struct, frozen=True, tag="file"):
+    file: _File
+
+
 _TextContent: TypeAlias = str | tuple[TextPart, ...]
 
 
@@ -49,7 +70,7 @@ class _Developer(_System, frozen=True, tag="developer", tag_field="role"):
 
 
 class _User(msgspec.Struct, frozen=True, tag="user", tag_field="role"):
-    content: str | tuple[TextPart | _ImagePart, ...]
+    content: str | tuple[TextPart | _ImagePart | _FilePart, ...]
 
 
 class _ThinkingBlock(msgspec.Struct, frozen=True):
@@ -112,10 +133,12 @@ def _join_text(content: _TextContent) -> str:
     return content if isinstance(content, str) else "".join(part.text for part in content)
 
 
-def _user_parts(content: str | tuple[TextPart | _ImagePart, ...]) -> Iterator[UserPart]:
+def _user_parts(content: str | tuple[TextPart | _ImagePart | _FilePart, ...]) -> Iterator[UserPart]:
     for part in (TextPart(content),) if isinstance(content, str) else content:
         if isinstance(part, _ImagePart):
-            yield usable_part(parse_image, "", url=part.image_url.url)
+            yield usable_part("", url=part.image_url.url)
+        elif isinstance(part, _FilePart):
+            yield part.file.part()
         elif part.text:
             yield Text(part.text)
 

@@ -6,21 +6,23 @@ Orchestrates only: independent of the wire format, the model's vendor and the st
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.conversation import Conversation, Tools
-from winterbourne.chat.core.messages import ChatRequest, Message, without_opaque_data
+from winterbourne.chat.core.documents import fit_documents
+from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.messages import ChatRequest, Document, Message, UserMessage, without_opaque_data
 from winterbourne.chat.core.provider import ModelRequest, Provider
-from winterbourne.chat.core.request_checks import check_request
+from winterbourne.chat.core.request_checks import check_request, with_limited_media
 from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.core.usage import Prices
-from winterbourne.chat.errors import StorageUnavailable
+from winterbourne.chat.errors import ModelInputTooLong, StorageUnavailable
 from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.request import invalid_shape
@@ -34,6 +36,9 @@ from winterbourne.chat.storage.conversations import ConversationStore, OpenConve
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.storage.stream_log import LoggedAnswer
+
+if TYPE_CHECKING:
+    from winterbourne.chat.http.compaction import Compaction, Compactor, Reserve
 
 __all__ = ["ChatEndpoint"]
 
@@ -59,6 +64,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         prices: What models cost.
         stop_signals: Delivers stop requests.
         streams: Sends an answer again to a client that reconnects.
+        compaction: What keeps conversations within their models' windows, made on first use; None for nothing.
         titles: Names the conversations; None if their titles are the beginnings of their first questions.
         context: What the model is told in each request, after all that is cached; a function of the caller's id.
     """
@@ -75,6 +81,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
     prices: Prices
     stop_signals: StopSignals
     streams: StreamEndpoint
+    compaction: "Callable[[], Compaction] | None" = None
     titles: Titles | None = None
     context: Callable[[str], str] | None = None
 
@@ -156,7 +163,17 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             if not isinstance(log, OpenConversation):
                 return request
             await log.start()
-            return msgspec.structs.replace(request, messages=log.messages)
+            capabilities = self.capabilities_of(request.model_id or "")
+            messages = with_limited_media(log.messages, self.request_settings, capabilities)
+            return msgspec.structs.replace(request, messages=messages)
+
+    def _with_fitting_documents(self, request: ChatRequest) -> ChatRequest:
+        """A provider need not know documents; they are kept as they are."""
+        users = (message.parts for message in request.messages if isinstance(message, UserMessage))
+        if not any(isinstance(part, Document) for parts in users for part in parts):
+            return request
+        messages = fit_documents(request.messages, self.capabilities_of(request.model_id or ""))
+        return msgspec.structs.replace(request, messages=messages)
 
     def _first_turn(self, request: ChatRequest) -> ModelRequest:
         """What the model is sent first, without the messages of a stored conversation."""
@@ -177,6 +194,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         meter: UsageMeter,
     ) -> None:
         """Run the conversation under supervision; the meter has each turn's usage, even if a later turn fails."""
+        asked = self._with_fitting_documents(request)
         settings, caller_id, request_id = self.stream_settings, context.caller.id, context.lambda_context.aws_request_id
         append = log.append if isinstance(log, OpenConversation) else None
         if self.titles and isinstance(log, OpenConversation):
@@ -187,14 +205,18 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         writer = EventWriter(encoder.encode, put, encoder.heartbeat, request_id, log_events, lock)
         # The status of a non-streaming answer is only known then.
         context.stream.start_on_write(encoder, writer.last_words)
+        reserve = partial(_reserve, meter) if meter.reservation else None
+        compactors: list[Compactor] = []
+        compact = partial(self._compact, compactors, meter.usages, log, reserve) if self.compaction else None
         conversation = Conversation(
-            request=request,
+            request=asked,
             provider=self.provider,
             tools=self.tools,
             emit=writer.emit,
             on_usage=meter.usages.append,
+            compact=compact,
             price=self.prices.priced,
-            before_turn=partial(_reserve, meter) if meter.reservation else None,
+            before_turn=reserve,
             on_message=_log_messages(request, append, context.record) if self.log_messages else append,
             max_turns=settings.max_turns,
             deadline=deadline,
@@ -209,9 +231,26 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         try:
             await supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
         finally:
-            context.record.fields["turns"] = len(meter.usages)
+            for compactor in compactors:
+                compactor.learn_scale()
+            context.record.fields["turns"] = len(meter.usages) - sum(len(compactor.spent) for compactor in compactors)
             for metric, name in TOKEN_METRICS:
                 context.record.measurements.append((metric, sum(getattr(used, name) for used in meter.usages), ""))
+
+    async def _compact(
+        self,
+        compactors: "list[Compactor]",
+        usages: list[Usage],
+        log: OpenConversation | LoggedAnswer | None,
+        reserve: "Reserve | None",
+        request: ModelRequest,
+        refusal: ModelInputTooLong | None,
+    ) -> tuple[ModelRequest, Sequence[Usage]]:
+        """A request that fits into its model's window; `compactors` has what makes it so, once there is need."""
+        if not compactors and self.compaction:
+            kept = log if isinstance(log, OpenConversation) else None
+            compactors.append(self.compaction().of_request(usages, kept, reserve))
+        return await compactors[0].fit(request, refusal)
 
 
 async def _reserve(meter: UsageMeter, request: ModelRequest) -> None:

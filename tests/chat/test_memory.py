@@ -1,0 +1,97 @@
+"""How much memory a request with one large document takes: at most twice its size, from the event to the provider."""
+
+import asyncio
+import base64
+import contextlib
+import gc
+import hashlib
+import tracemalloc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests import transcripts
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.test_app import make_service
+from winterbourne.chat.infra import http_pool
+
+pytestmark = pytest.mark.usefixtures("own_hooks")
+
+PDF = base64.b64encode(b"%PDF-1.7\n" + b"\x00\x10\x83" * 1_460_000).decode()
+"""4.4 MB, and a third more in base64: a function URL lets hardly more through."""
+
+URL = f"data:application/pdf;base64,{PDF}"
+SPARE_BYTES = 600_000  # whatever else a request takes
+BODIES: dict[str, Any] = {
+    "/chat": {"content": [{"type": "document", "media_type": "application/pdf", "name": "a.pdf", "data": PDF}]},
+    "/api/chat": {"id": "u", "parts": [{"type": "file", "mediaType": "application/pdf", "url": URL}]},
+    "/agui": {
+        "id": "u",
+        "content": [{"type": "document", "source": {"type": "data", "mimeType": "application/pdf", "value": PDF}}],
+    },
+    "/v1/chat/completions": {"content": [{"type": "file", "file": {"filename": "a.pdf", "file_data": URL}}]},
+}
+
+
+class Swallowing:
+    """A provider that keeps nothing of what it is sent but whether the document was in it, whole."""
+
+    found = False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        left = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        digest, start, before = hashlib.sha256(), PDF[:32].encode(), b""
+        while not self.found and left:
+            piece = await reader.read(min(left, 65_536))
+            left -= len(piece)
+            before += piece
+            self.found = start in before
+        document = before[before.find(start) :]
+        digest.update(document)
+        missing = len(PDF) - len(document)
+        while left:
+            piece = await reader.read(min(left, 65_536))
+            left -= len(piece)
+            digest.update(piece[:missing])
+            missing -= min(missing, len(piece))
+        self.found = digest.hexdigest() == hashlib.sha256(PDF.encode()).hexdigest()
+        answer = transcripts.wire("anthropic", "text")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + answer)
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def swallowing() -> AsyncIterator[tuple[Swallowing, str]]:
+    provider = Swallowing()
+    server = await asyncio.start_server(provider.serve, "127.0.0.1", 0)
+    try:
+        yield provider, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        await http_pool.close()
+        server.close()
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_a_large_document_takes_at_most_twice_its_size(path: str) -> None:
+    async with swallowing() as (provider, url):
+        service = make_service(model_provider="anthropic", anthropic_base_url=url, anthropic_api_key="sk-0123456789")
+        body = {"messages": [{"role": "user", **BODIES[path]}], "stream": True}
+        await service.handle(event("POST", path, {"messages": [{"role": "user", "content": "Hi"}]}), *one_answer())
+        gc.collect()
+        tracemalloc.start()
+        try:
+            given = event("POST", path, body)
+            tracemalloc.reset_peak()
+            await service.handle(given, *one_answer())
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert provider.found
+    assert given["body"] is None
+    assert peak <= 2 * len(PDF) + SPARE_BYTES
+
+
+def one_answer() -> Any:
+    return RecordedResponse(), FakeLambdaContext()
