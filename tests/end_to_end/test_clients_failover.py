@@ -16,7 +16,7 @@ __all__ = ["own_hooks"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("own_hooks")]
 
-POSITIONS = 200
+POSITIONS = 16
 
 
 class OlderAgUiClient(AgUiClient):

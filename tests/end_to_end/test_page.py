@@ -61,6 +61,7 @@ class TestAsking:
             answer = ask(page, "And in Lima?")
         body = sent_body(sent.value)
         assert body["store"] is True
+        assert body["retractions"] is True
         [message] = body["messages"]
         assert message.pop("id")
         assert message == {"role": "user", "content": [{"type": "text", "text": "And in Lima?"}]}
@@ -117,6 +118,10 @@ def call(status: str, name: str = "dig", **more: Any) -> dict[str, Any]:
     return {"type": "tool_call", "name": name, "status": status, "id": name, **more}
 
 
+def thought(text: str) -> dict[str, Any]:
+    return {"type": "reasoning", "delta": text}
+
+
 def content(text: str) -> dict[str, Any]:
     return {"type": "content", "delta": text}
 
@@ -158,7 +163,27 @@ def _with_documents(route: Route) -> None:
 
 
 class TestFrames:
-    """Frames that the shipped tools never cause, and other tools may."""
+    """Frames that the shipped tools and model never cause, and others may."""
+
+    def test_what_is_taken_back_goes_and_what_earlier_turns_said_stays(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        start, turn, retract = {"type": "start", "message_id": "m"}, {"type": "turn"}, {"type": "retract"}
+        first = [
+            start,
+            retract,
+            thought("Idle. "),
+            content("Lost."),
+            retract,
+            thought("Yes. "),
+            content("Let me dig. "),
+        ]
+        second = [turn, thought("Hm."), content("Lost again."), retract, content("Gold.")]
+        page.evaluate(RENDER_FRAMES, [*first, call("started"), call("completed"), *second])
+        expect(page.locator(".answer .prose")).to_have_text(["Let me dig.", "Gold."])
+        expect(page.locator(".thoughts p")).to_have_text("Yes. ")
+        expect(page.get_by_role("listitem", name="Tool dig, completed")).to_be_visible()
+        page.evaluate(RENDER_FRAMES, [start, content("One. "), turn, content("Two."), retract, content("Three.")])
+        expect(page.locator(".answer").last.locator(".prose")).to_have_text("One. Three.")
 
     def test_a_queued_call_says_so(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)

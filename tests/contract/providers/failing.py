@@ -20,7 +20,7 @@ QUESTION: Final = "1 + 2, and ships?"
 OPENING: Final = "Let me add. "
 FINAL: Final = "It is 3, and 3 ships."
 CALLS: Final = (("add", '{"a":1,"b":2}'), ("count_ships", '{"harbour":"Whitby"}'))
-PROVIDERS: Final = {"chat": "openai", "anthropic": "anthropic", "bedrock": "bedrock"}
+PROVIDERS: Final = {"chat": "openai", "responses": "openai", "anthropic": "anthropic", "bedrock": "bedrock"}
 
 
 def plan(messages: str) -> Answer:

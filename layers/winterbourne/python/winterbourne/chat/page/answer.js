@@ -30,6 +30,7 @@ export class Answer {
   #startTime = performance.now();
   #firstTextMs = null;
   #reasoning = null;
+  #before = {}; // what there was when the model's turn began
   #body = el("div");
   #cited = new Set(); // ids of sources
   #sources = el("ol", { class: "sources", "aria-label": "Sources", hidden: "" });
@@ -48,7 +49,9 @@ export class Answer {
   handleFrame(frame) {
     if (this.#footer.hasChildNodes()) this.#footer.replaceChildren(); // the connection is back
     switch (frame.type) {
-      case "start": return void (this.messageId = frame.message_id);
+      case "start": this.messageId = frame.message_id; // and its first turn begins
+      case "turn": return this.#beginTurn();
+      case "retract": return this.#retract();
       case "content": return this.#appendText(frame.delta);
       case "reasoning": return this.#appendReasoning(frame.delta);
       case "tool_call": return this.#updateToolCall(frame);
@@ -118,6 +121,27 @@ export class Answer {
   endKept({ isComplete, usage, turns }, buttons = []) {
     if (isComplete) this.#complete({ usage, turns, stop_reason: this.asked.length ? "approval" : undefined });
     else this.#end("stopped", note(turns ? "unfinished" : "unanswered"), ...buttons, this.#copyButton());
+  }
+
+  #beginTurn() {
+    const turn = this.turns.list.at(-1);
+    this.#before = { turn, text: turn?.text, thoughts: this.#reasoning?.textContent };
+  }
+
+  // A turn with calls is never taken back.
+  #retract() {
+    const turn = this.turns.list.at(-1), { text, thoughts = "" } = this.#before;
+    if (turn) {
+      turn.text = turn === this.#before.turn ? text : "";
+      const views = this.#viewOf(turn), view = new MarkdownView();
+      views.text.node.replaceWith(view.node);
+      views.text = view;
+      view.append(turn.text);
+    }
+    this.#reasoning?.replaceChildren(thoughts);
+    if (thoughts || !this.#reasoning) return;
+    this.#reasoning.parentNode.remove();
+    this.#reasoning = null;
   }
 
   #appendText(delta) {

@@ -27,7 +27,7 @@ export function decide(id, options, answer, decisions) {
 }
 
 function post(id, options, fields) {
-  const body = { conversation_id: id, store: true, approvals: true, ...fields };
+  const body = { conversation_id: id, store: true, approvals: true, retractions: true, ...fields };
   return streamFrames(() => request("POST", "chat", { body, signal: options.signal }), id, options);
 }
 
