@@ -109,11 +109,11 @@ def blocks_of(dialect: str, body: Mapping[str, Any]) -> list[Block]:
     """The blocks of a request in the order of the cache: tools, system prompt, messages."""
     config = body.get("toolConfig") or {}
     tools: Any = config.get("tools", []) if dialect == "bedrock" else body.get("tools") or []
-    system: Any = body.get("system") or []
+    system: Any = body.get("system") or body.get("instructions") or []
     blocks = [*_read("tools", tools), *_read("system", [{"text": system}] if isinstance(system, str) else system)]
-    for message in body["messages"]:
-        content = [message] if dialect == "chat" else message["content"]
-        blocks += _read("messages", content, message["role"].encode())
+    for message in body.get("messages") or body["input"]:
+        content = [message] if dialect in {"chat", "responses"} else message["content"]
+        blocks += _read("messages", content, message.get("role", "").encode())
     return blocks
 
 
