@@ -111,7 +111,7 @@ def blocks_of(dialect: str, body: Mapping[str, Any]) -> list[Block]:
     tools: Any = config.get("tools", []) if dialect == "bedrock" else body.get("tools") or []
     system: Any = body.get("system") or body.get("instructions") or []
     blocks = [*_read("tools", tools), *_read("system", [{"text": system}] if isinstance(system, str) else system)]
-    for message in body.get("messages") or body["input"]:
+    for message in body.get("messages") or body.get("input") or ():
         content = [message] if dialect in {"chat", "responses"} else message["content"]
         blocks += _read("messages", content, message.get("role", "").encode())
     return blocks
