@@ -821,7 +821,7 @@ class TestATurnThatIsBegunAnew:
         lost: list[Step] = [[ToolCallStarted("0", "sleep")], [TurnRetracted("openai:gpt")]]
         emitted = RecordingEmit()
         request = ChatRequest(messages=(UserMessage((Text("hi"),)),), parallel_tool_calls=False)
-        provider = FakeProvider([*lost, *calls_tools(("1", "add", '{"a": 1, "b": 2}'))], answer("3"))
+        provider = FakeProvider([*lost, *calls_tools(("1", "sleep", "0"))], answer("3"))
         await conversation(emitted, provider, request=request).run()
         assert [event.id for event in emitted if isinstance(event, ToolCallReady)] == ["1"]
 
