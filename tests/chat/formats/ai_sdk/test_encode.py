@@ -142,6 +142,14 @@ class TestChunks:
             {"type": "source-document", "sourceId": "s3", "mediaType": "text/plain", "title": "Document"},
         ]
 
+    def test_a_source_that_was_taken_back_is_told_again_and_one_of_an_earlier_step_is_not(self) -> None:
+        encoder = AiSdkEncoder(can_retract=True)
+        kept, void = e.SourceCited(Source("s1", "https://a")), e.SourceCited(Source("s2", "https://b"))
+        before = [e.TurnStarted(1), kept, e.TurnEnded("tool_calls"), e.TurnStarted(2), void, e.TurnRetracted()]
+        encoder.encode(before)
+        assert b"https://a" not in encoder.encode([kept])
+        assert b"https://b" in encoder.encode([void])
+
     def test_progress_is_a_preliminary_output(self) -> None:
         [chunk] = chunks(e.ToolProgressed("c1", "x", b'{"at":1}'))
         assert (chunk["output"], chunk["preliminary"]) == ({"at": 1}, True)

@@ -69,7 +69,8 @@ class AiSdkEncoder(sse.SseEncoder):
     _text_id: bytes = b""
     _reasoning_id: bytes = b""
     _is_step_open: bool = False
-    _cited: set[str] = msgspec.field(default_factory=set)
+    _cited: dict[str, int] = msgspec.field(default_factory=dict)  # sources, and the turn that cited each first
+    _turn: int = 0
     _begun_calls: set[str] = msgspec.field(default_factory=set)
 
     @override
@@ -99,8 +100,8 @@ class AiSdkEncoder(sse.SseEncoder):
                 return _tool_output_available(id_, single_line(data) + b',"preliminary":true')
             case e.ToolFinished():
                 return self._tool_finished(event)
-            case e.TurnStarted():
-                self._is_step_open = True
+            case e.TurnStarted(turn):
+                self._is_step_open, self._turn = True, turn
                 return b'data: {"type":"start-step"}\n\n'
             case e.TurnEnded():
                 return self._end_step()
@@ -119,7 +120,7 @@ class AiSdkEncoder(sse.SseEncoder):
                 return _chunk("tool-approval-request", asked) if self.can_ask else b""
             case e.SourceCited(source):
                 part, is_new = encode_source(source), source.id not in self._cited
-                self._cited.add(source.id)
+                self._cited.setdefault(source.id, self._turn)
                 return _chunk(part.pop("type"), part) if is_new else b""
             case e.ToolCallDropped(id_, name):
                 return TOOL_OUTPUT_ERROR % (dumps(id_), dumps(DROPPED_MESSAGE), self._dynamic(name))
@@ -174,6 +175,7 @@ class AiSdkEncoder(sse.SseEncoder):
         if not self.can_retract:
             raise AnswerLost("this client cannot drop what it has shown")
         self._text_id = self._reasoning_id = b""
+        self._cited = {source: turn for source, turn in self._cited.items() if turn != self._turn}
         return b'data: {"type":"reset-step"}\n\n'
 
     def _ended(self, kind: str, fields: Mapping[str, Any]) -> bytes:
