@@ -122,6 +122,10 @@ def thought(text: str) -> dict[str, Any]:
     return {"type": "reasoning", "delta": text}
 
 
+def cited(title: str) -> dict[str, Any]:
+    return {"type": "source", "id": title, "title": title}
+
+
 def content(text: str) -> dict[str, Any]:
     return {"type": "content", "delta": text}
 
@@ -177,9 +181,10 @@ class TestFrames:
             thought("Yes. "),
             content("Let me dig. "),
         ]
-        second = [turn, thought("Hm."), content("Lost again."), retract, content("Gold.")]
-        page.evaluate(RENDER_FRAMES, [*first, call("started"), call("completed"), *second])
+        second = [turn, thought("Hm."), content("Lost again."), cited("b"), retract, content("Gold.")]
+        page.evaluate(RENDER_FRAMES, [*first, cited("a"), call("started"), call("completed"), *second])
         expect(page.locator(".answer .prose")).to_have_text(["Let me dig.", "Gold."])
+        expect(page.locator(".sources li")).to_have_text(["a"])
         expect(page.locator(".thoughts p")).to_have_text("Yes. ")
         expect(page.get_by_role("listitem", name="Tool dig, completed")).to_be_visible()
         page.evaluate(RENDER_FRAMES, [start, content("One. "), turn, content("Two."), retract, content("Three.")])

@@ -793,6 +793,38 @@ class TestATurnThatIsBegunAnew:
         assert (lost.output, used) == (10, Usage(2, 3))
         assert emitted[-1] == ConversationEnded("stop", Usage(lost.input + 2, 13), 1)
 
+    async def test_is_priced_by_the_model_that_said_it(self) -> None:
+        priced: list[tuple[str, int]] = []
+        ended = TurnEnded("stop", Usage(2, 3), "anthropic:claude")
+        emitted = RecordingEmit()
+        chat = conversation(emitted, FakeProvider([*self.LOST, [ended]]))
+
+        def price(model: str, usage: Usage) -> Usage:
+            priced.append((model, usage.output))
+            return msgspec.structs.replace(usage, cost=0.25)
+
+        chat.price = price
+        await chat.run()
+        assert priced == [("openai:gpt", 10), ("anthropic:claude", 3)]
+        assert isinstance(emitted[-1], ConversationEnded)
+        assert emitted[-1].usage.cost == 0.5
+
+    async def test_of_a_structured_answer_nothing_is_taken_back_that_was_not_shown(self) -> None:
+        emitted = RecordingEmit()
+        request = ChatRequest(messages=(UserMessage((Text("hi"),)),), output=OutputSchema())
+        await conversation(emitted, FakeProvider([*self.LOST, *answer("{}")]), request=request).run()
+        assert not any(isinstance(event, TurnRetracted) for event in emitted)
+        assert [event for event in emitted if isinstance(event, TextDelta)] == [TextDelta("{}")]
+
+    async def test_has_a_first_call_of_its_own(self) -> None:
+        """Where one call of a turn is taken only."""
+        lost: list[Step] = [[ToolCallStarted("0", "sleep")], [TurnRetracted("openai:gpt")]]
+        emitted = RecordingEmit()
+        request = ChatRequest(messages=(UserMessage((Text("hi"),)),), parallel_tool_calls=False)
+        provider = FakeProvider([*lost, *calls_tools(("1", "sleep", "0"))], answer("3"))
+        await conversation(emitted, provider, request=request).run()
+        assert [event.id for event in emitted if isinstance(event, ToolCallReady)] == ["1"]
+
     async def test_is_charged_once_if_nothing_comes_after_it(self) -> None:
         usages: list[Usage] = []
         provider = FakeProvider([*self.LOST, ModelBusy("busy")])

@@ -31,8 +31,8 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     TurnRetracted,
 )
-from winterbourne.chat.core.messages import Retractable
-from winterbourne.chat.core.provider import ModelRequest, Provider
+from winterbourne.chat.core.messages import OutputSchema, Retractable
+from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.errors import (
     ChatError,
     CredentialsMissing,
@@ -124,6 +124,34 @@ class TestBeforeTheFirstOutput:
         assert events[-1].model == "anthropic:claude"
         assert asyncio.get_running_loop().time() == begun
 
+    @jumping
+    async def test_each_model_is_told_of_a_schema_as_it_can_be(self) -> None:
+        """The chosen one by a field; one that has none in words, once."""
+        schema = OutputSchema(schema={"type": "object", "properties": {"depth": {"type": "integer"}}})
+        async with upstream(failing(503)) as busy, upstream(saying(wire("anthropic", "text"))) as fine:
+            urls = {"openai_base_url": busy.url, "anthropic_base_url": fine.url}
+            names = {
+                "model_provider": "openai",
+                "model_id": "gpt-5.4-mini",
+                "model_fallback": "anthropic:claude-3-haiku",
+            }
+            own = {"model_capabilities": '{"gpt-5.4-mini": {"schema": true}, "claude-3-haiku": {"schema": false}}'}
+            provider = make_provider(Settings.of(**names, **own, **KEYS, **urls).model)
+            await collect_events(provider, asked(output=schema))
+            first, second = busy.requests[0].body, fine.requests[0].body
+        assert b'"json_schema"' in first
+        assert b"depth" in second
+        assert second.count(b"depth") == 1
+        assert b"output_config" not in second
+        assert b"output_format" not in second
+
+    async def test_reservations_are_for_the_model_that_is_asked_first(self) -> None:
+        provider, _, _ = two([BUSY])
+        request = asked()
+        assert model_name(provider, request) == "script:scripted"
+        await collect_events(provider, request)
+        assert model_name(provider, request) == "other:b"
+
     async def test_both_names_are_in_the_log_and_it_is_measured(self, caplog: pytest.LogCaptureFixture) -> None:
         provider, _, _ = two([BUSY])
         with recorded_metrics() as metrics:
@@ -157,6 +185,13 @@ class TestInTheMiddle:
         provider, _, other = two([said, BUSY])
         events, error = await failure(provider, asked(retractable))
         assert (events, error, other.requests) == ([*said], BUSY, [])
+
+    @pytest.mark.parametrize("retractable", ["nothing", "calls", "everything"])
+    async def test_text_that_is_held_back_was_not_shown(self, retractable: Retractable) -> None:
+        """That of an answer that has to be JSON: see `core.conversation`."""
+        provider, _, _ = two([self.SAID, BUSY])
+        events = await collect_events(provider, asked(retractable, output=OutputSchema()))
+        assert events == [*self.SAID, TurnRetracted("script:scripted"), *SECOND]
 
     @pytest.mark.parametrize("retractable", ["nothing", "calls", "everything"])
     async def test_a_turn_with_calls_that_are_ready_ends_with_these(self, retractable: Retractable) -> None:

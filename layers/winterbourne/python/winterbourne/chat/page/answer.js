@@ -125,12 +125,17 @@ export class Answer {
 
   #beginTurn() {
     const turn = this.turns.list.at(-1);
-    this.#before = { turn, text: turn?.text, thoughts: this.#reasoning?.textContent };
+    this.#before = { turn, text: turn?.text, cited: this.#cited.size, thoughts: this.#reasoning?.textContent };
   }
 
   // A turn with calls is never taken back.
   #retract() {
-    const turn = this.turns.list.at(-1), { text, thoughts = "" } = this.#before;
+    const turn = this.turns.list.at(-1), { text, cited = 0, thoughts = "" } = this.#before;
+    for (const id of [...this.#cited].slice(cited)) {
+      this.#cited.delete(id);
+      this.#sources.lastChild.remove();
+    }
+    this.#sources.hidden = !this.#cited.size;
     if (turn) {
       turn.text = turn === this.#before.turn ? text : "";
       const views = this.#viewOf(turn), view = new MarkdownView();

@@ -60,6 +60,7 @@ _OPENAI_IDS: Final = IdRule(re.compile(r".{1,40}", re.DOTALL), 40)
 _MISTRAL_IDS: Final = IdRule(re.compile(r"[a-zA-Z0-9]{9}"), 9)
 _UNANSWERED: Final = "(no answer)"
 _LOGGER: Final = logging.getLogger(__name__)
+_CHAT_OPTIONS: Final = ("stop", "seed", "presence_penalty", "frequency_penalty")
 _CHAT_ONLY: Final = """
     audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens messages
     modalities n prediction presence_penalty reasoning_effort response_format seed stop verbosity web_search_options
@@ -423,12 +424,12 @@ class OpenAIProvider(HttpProvider):
 
     @override
     def capabilities(self, model_id: str) -> Family:
-        """What a model takes: by Responses fewer options than by Chat Completions."""
+        """What a model takes; Responses alone has fewer options than Chat Completions."""
         known = super().capabilities(model_id)
         if not self._wants_responses:
             return msgspec.structs.replace(known, compacts=False)
         takes_urls = self._uses_responses and bool(known.documents)
-        options = known.options & self._responses.OPTIONS
+        options = known.options if self._settings.openai_api == "auto" else known.options & self._responses.OPTIONS
         return msgspec.structs.replace(known, options=options, document_urls=takes_urls)
 
     @override
@@ -450,12 +451,17 @@ class OpenAIProvider(HttpProvider):
     ) -> tuple[str, dict[str, Any]]:
         model = request.model_id or self._model_id
         output = self._output(request, learned)[1] if request.output else None
-        if self._uses_responses:
+        if self._uses_responses and not self._needs_chat(request):
             effort = extra_body.pop("reasoning_effort", None)
             fields = self._responses.request_fields(request, model, learned, output, effort)
             return self._responses.PATH, {**fields, **self._key(request, learned), **extra_body}
         fields = self._chat_fields(request, extra_body, model, learned, output)
         return "/chat/completions", {**self._key(request, learned), **fields}
+
+    def _needs_chat(self, request: ModelRequest) -> bool:
+        """Whether a request has an option that Responses lacks, and Chat Completions may be asked instead."""
+        is_auto = self._settings.openai_api == "auto"
+        return is_auto and any(getattr(request, name) is not None for name in _CHAT_OPTIONS)
 
     def _key(self, request: ModelRequest, learned: Learned) -> dict[str, str]:
         """What leads alike requests to one cache."""
