@@ -312,6 +312,16 @@ class TestWhichApi:
         assert responses.schema
         assert chat.options > responses.options
 
+    @pytest.mark.parametrize(
+        "option", [{"stop": ("x",)}, {"seed": 7}, {"presence_penalty": 0.5}, {"frequency_penalty": 1}]
+    )
+    def test_an_option_that_it_lacks_is_asked_by_chat_completions(self, option: dict[str, Any]) -> None:
+        provider = openai.make(ModelSettings(openai_api_key="k"))
+        path, body = provider.encode(msgspec.structs.replace(HELLO, **option))
+        name, value = next(iter(option.items()))
+        assert (path, json.loads(body)[name]) == ("/chat/completions", [*value] if name == "stop" else value)
+        assert name in capabilities_of(provider)("gpt-4.1").options
+
 
 def by_path(chat: Script, responses: Script) -> Script:
     """A server with both APIs."""

@@ -72,7 +72,8 @@ class ModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     openai_api: Literal["auto", "chat", "responses"] = "auto"
     """Which API of OpenAI is asked: chat (Chat Completions), responses (Responses; Chat Completions if the server has
-    none), auto (responses for OpenAI itself unless MODEL_EXTRA_BODY has fields that only chat has, else chat).
+    none), auto (responses for OpenAI itself unless MODEL_EXTRA_BODY or a request has fields that only chat has, else
+    chat).
     """
     anthropic_base_url: str = "https://api.anthropic.com"
     """Base URL of Anthropic or of a compatible server, without a version: `/v1/messages` is added."""
