@@ -174,6 +174,7 @@ FAMILIES: Mapping[str, Family] = {
     "anthropic-adaptive": Family(
         "anthropic",
         _anthropic,
+        "api.anthropic.com",
         model_id="claude-opus-4-7",
         reasoning="thinking",
         thinks=_is_enabled,

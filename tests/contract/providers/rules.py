@@ -400,9 +400,10 @@ RULES: tuple[Rule, ...] = (
             ),
             GEMINI: "The input token count exceeds the maximum number of tokens allowed ({found}).",
             "llama-server": "the request exceeds the available context size, try increasing it ({found})",
-            "deepseek kimi mistral litellm-claude vllm-mistral vllm-llama vllm-gemma ollama ollama-gemma": (
-                "This model's maximum context length is exceeded: {found}. Please reduce the length of the messages."
-            ),
+            (
+                "deepseek deepseek-efforts kimi kimi-efforts mistral litellm-claude"
+                " vllm-mistral vllm-llama vllm-gemma ollama ollama-gemma"
+            ): ("This model's maximum context length is exceeded: {found}. Please reduce the length of the messages."),
         },
         checks.too_long,
         "https://docs.claude.com/en/docs/build-with-claude/context-windows",

@@ -24,11 +24,9 @@ pytestmark = pytest.mark.usefixtures("own_hooks")
 TURNS = 500
 WINDOW = 6_000
 SILENT = {
-    "openai": 24_000,
-    "openai-chat": 24_000,
-    "azure": 24_000,
-    "bedrock-nova": 24_000,
-    "bedrock-claude-thinking": 24_000,
+    name: 24_000
+    for name, family in FAMILIES.items()
+    if family.dialect == "bedrock" or name in {"openai", "openai-chat", "openai-astra", "azure"}
 }
 """The windows of those whose refusals do not name it: half of what they refuse has to be right."""
 CALL = (("add", '{"a":1,"b":2}'),)
@@ -113,7 +111,7 @@ def contents(body: Mapping[str, Any]) -> list[Any]:
 @pytest.mark.parametrize(
     ("family", "model_id", "summary"),
     [
-        ("anthropic", "claude-sonnet-5", {"content": "Summary 1.", "encrypted_content": "e30="}),
+        ("anthropic-adaptive", "claude-sonnet-5", {"content": "Summary 1.", "encrypted_content": "e30="}),
         ("openai", "gpt-5.4-mini", {"encrypted_content": "Summary 1."}),
     ],
 )

@@ -145,7 +145,14 @@ class TestChunks:
     def test_a_source_that_was_taken_back_is_told_again_and_one_of_an_earlier_step_is_not(self) -> None:
         encoder = AiSdkEncoder(can_retract=True)
         kept, void = e.SourceCited(Source("s1", "https://a")), e.SourceCited(Source("s2", "https://b"))
-        before = [e.TurnStarted(1), kept, e.TurnEnded("tool_calls"), e.TurnStarted(2), void, e.TurnRetracted()]
+        before: list[e.ChatEvent] = [
+            e.TurnStarted(1),
+            kept,
+            e.TurnEnded("tool_calls"),
+            e.TurnStarted(2),
+            void,
+            e.TurnRetracted(),
+        ]
         encoder.encode(before)
         assert b"https://a" not in encoder.encode([kept])
         assert b"https://b" in encoder.encode([void])
