@@ -53,7 +53,7 @@ function native(stream) {
     onError: (error) => frames.push({ type: error.message }),
   });
   parser.feed(stream);
-  const known = ["start", "content", "reasoning", "tool_call", "done", "error", "stopped"];
+  const known = ["start", "content", "reasoning", "tool_call", "source", "turn", "retract", "done", "error", "stopped"];
   return frames.map((frame) => frame.type).find((type) => !known.includes(type)) ?? null;
 }
 

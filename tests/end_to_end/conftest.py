@@ -19,7 +19,8 @@ from tests.provider import Provider, provider
 def function_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of the chat function with the scripted provider at full speed and practice data."""
     folder = tmp_path_factory.mktemp("function-url")
-    with local_server(folder, "--env", "SCRIPTED_WORDS_PER_SECOND=0", "--concurrency", "2") as server:
+    limits = ("--env", "MAX_BODY_BYTES=1048576")
+    with local_server(folder, "--env", "SCRIPTED_WORDS_PER_SECOND=0", *limits, "--concurrency", "2") as server:
         yield server.url
 
 
@@ -36,7 +37,13 @@ def chat(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("chat")
     # No result is cached, so that tools take as long in every test as in the first.
     prices = 'MODEL_PRICES={"*":{"input":3,"output":15}}'
-    settings = ("SCRIPTED_WORDS_PER_SECOND=200", "TOOL_CACHE_BYTES=1", "MCP_ENDPOINT=on", prices)
+    settings = (
+        "SCRIPTED_WORDS_PER_SECOND=200",
+        "TOOL_CACHE_BYTES=1",
+        "MCP_ENDPOINT=on",
+        "MAX_BODY_BYTES=1048576",
+        prices,
+    )
     flags = [flag for setting in settings for flag in ("--env", setting)]
     with local_server(folder, "--concurrency", "3", *flags) as server:
         yield server.url
