@@ -60,6 +60,7 @@ ELSEWHERE: Final = {
     r"\.venv/bin/winterbourne new --diff \| git apply": ("tests/local/test_new.py::test_is_a_patch", '"apply"'),
     r"make lock( UPGRADE=)?": ("tests/end_to_end/test_locks.py::test_make_lock_makes_these_very_files", '"lock"'),
     r"make invoke( EVENT=tests/events/\w+\.json)?": (_INVOKE, '"invoke", "EVENT=tests/events/'),
+    r"make prices": ("tests/contract/clients/test_prices.py::test_the_table_is_what_the_script_makes", "read_list"),
     r"make (run|install|test) PYTHON=\S+": (_PYTHON, "PYTHON="),
     r"\.venv/bin/python -m tests\.release (date|next 0\.2\.0)": (_RELEASE, "COMMANDS"),
     r'make run PORT=3001 ARGS="--handler tool_worker.app.handler --invoke-port 3002 .*"': (
