@@ -99,7 +99,7 @@ class TestContents:
     def test_function_and_layers_are_under_40_mb_unzipped(self, artifact: Artifact) -> None:
         layers = [artifact.engine_layer, artifact.dependencies]
         for function in (artifact.function, artifact.tool_worker):
-            assert sum(p.stat().st_size for part in (function, *layers) for p in files(part).values()) < 40_000_000
+            assert sum(p.stat().st_size for part in (function, *layers) for p in files(part).values()) < 45_000_000
 
 
 def installed(layer: Path) -> dict[str, str]:
@@ -154,9 +154,9 @@ class TestCompiledAhead:
             # PEP 552: bit 0 means hash-based; bit 1 would mean that the hash is checked against the source.
             assert int.from_bytes(cache.read_bytes()[4:8], "little") == 1, source
 
-    def test_function_and_layers_stay_under_40_mb(self, compiled: Artifact) -> None:
+    def test_function_and_layers_stay_under_45_mb(self, compiled: Artifact) -> None:
         parts = (compiled.function, compiled.engine_layer, compiled.dependencies)
-        assert sum(p.stat().st_size for part in parts for p in part.rglob("*") if p.is_file()) < 40_000_000
+        assert sum(p.stat().st_size for part in parts for p in part.rglob("*") if p.is_file()) < 45_000_000
 
 
 class TestTheBuiltFunction:
