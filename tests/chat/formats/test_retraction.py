@@ -57,6 +57,8 @@ def _comparable(message: Any) -> str:
     calls = sorted(message.get("toolCalls", ()), key=lambda call: call["id"])
     fields = {name: value for name, value in message.items() if name not in {"metadata", "encryptedValue", "id"}}
     told = {name: value for name, value in (fields | {"toolCalls": calls}).items() if value}
+    if isinstance(content := told.get("content"), str):
+        told["content"] = content.replace("\n", " ")  # within JSON, in frames of one line
     return json.dumps(told, sort_keys=True) if told.keys() != {"role"} else ""
 
 
@@ -76,9 +78,9 @@ SAID: list[e.ChatEvent] = [e.ConversationStarted("c", "m", "x"), e.TurnStarted(1
 @pytest.mark.parametrize(
     ("wire_format", "body", "expected"),
     [
-        (native.FORMAT, {"messages": [HI], "retractions": True}, "everything"),
+        (native.FORMAT, {"messages": [HI], "retractions": True}, "by_frames"),
         (native.FORMAT, {"messages": [HI]}, "calls"),
-        (ai_sdk.FORMAT, {"messages": [{"id": "u", "role": "user", "parts": []}], "retractions": True}, "everything"),
+        (ai_sdk.FORMAT, {"messages": [{"id": "u", "role": "user", "parts": []}], "retractions": True}, "by_chunks"),
         (ai_sdk.FORMAT, {"messages": [{"id": "u", "role": "user", "parts": []}]}, "nothing"),
         (ag_ui.FORMAT, {"messages": [HI]}, "everything"),
         (openai.FORMAT, {"messages": [HI]}, "everything"),
@@ -127,9 +129,20 @@ class TestFrames:
         with pytest.raises(AnswerLost):
             encoder.encode(self.RETRACTED)
 
+    @pytest.mark.parametrize(("began", "frames"), [("by_frames", b"turn"), ("everything", b""), ("by_chunks", b"")])
+    def test_a_native_reader_is_told_of_turns_only_where_a_native_client_asked_for_it(
+        self, began: Retractable, frames: bytes
+    ) -> None:
+        assert native.FORMAT.resume
+        encoder = native.FORMAT.resume(ResumedAnswer(conversation_id="c", retractable=began))
+        assert bool(encoder.encode((e.TurnStarted(2),))) == bool(frames)
+        if not frames:
+            with pytest.raises(AnswerLost):
+                encoder.encode(self.RETRACTED)
+
     def test_a_page_that_comes_back_to_its_answer_can_drop_as_before(self) -> None:
         assert ai_sdk.FORMAT.resume
-        encoder = ai_sdk.FORMAT.resume(ResumedAnswer(conversation_id="c", retractable="everything"))
+        encoder = ai_sdk.FORMAT.resume(ResumedAnswer(conversation_id="c", retractable="by_chunks"))
         assert data_of(encoder.encode(self.RETRACTED)) == [{"type": "reset-step"}]
 
 

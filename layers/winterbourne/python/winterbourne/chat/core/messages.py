@@ -300,10 +300,13 @@ def without_opaque_data(message: Message) -> Message:
     return msgspec.structs.replace(message, parts=tuple(parts))
 
 
-Retractable: TypeAlias = Literal["nothing", "calls", "everything"]
+Retractable: TypeAlias = Literal["nothing", "calls", "everything", "by_frames", "by_chunks"]
 """What a client can have taken back of a turn that another model begins anew: nothing, calls that are not ready (it is
-not shown those), or everything.
+not shown those), or everything: by what its format has for that, or by frames of the native format or chunks of the AI
+SDK that it has said it knows.
 """
+
+RETRACTS_ALL: Final = frozenset({"everything", "by_frames", "by_chunks"})
 
 
 class ToolSchema(msgspec.Struct, frozen=True):

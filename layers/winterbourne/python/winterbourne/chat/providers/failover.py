@@ -31,6 +31,7 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     TurnRetracted,
 )
+from winterbourne.chat.core.messages import RETRACTS_ALL
 from winterbourne.chat.core.provider import ModelRequest, Provider, capabilities_of, model_name
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import (
@@ -99,7 +100,7 @@ class _Said(msgspec.Struct):
     def can_be_undone(self, request: ModelRequest) -> bool:
         """Whether the answer can go on if the model fails here."""
         shown = self.kinds - {TextDelta} if request.output else self.kinds  # text is held back till it is checked
-        if not shown or ToolCallReady in shown or request.retractable == "everything":
+        if not shown or ToolCallReady in shown or request.retractable in RETRACTS_ALL:
             return True
         return request.retractable == "calls" and not shown & _VISIBLE
 

@@ -24,7 +24,15 @@ import orjson
 
 from winterbourne.chat.core.documents import fit_documents
 from winterbourne.chat.core.events import ModelEvent
-from winterbourne.chat.core.messages import AssistantMessage, Source, SystemMessage, Text, ToolCall, UserMessage
+from winterbourne.chat.core.messages import (
+    RETRACTS_ALL,
+    AssistantMessage,
+    Source,
+    SystemMessage,
+    Text,
+    ToolCall,
+    UserMessage,
+)
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -233,7 +241,7 @@ class HttpProvider(ABC):
         response = await self._open_stream(request)
         make_parser = self._parsers.get(response.request.url.path.rpartition("/")[2], self.parser_type)
         assembler = TurnAssembler(tool_call_ids(request), origin=self._origin(request), model=self.model_of(request))
-        parser = make_parser(assembler, can_retract=request.retractable == "everything")
+        parser = make_parser(assembler, can_retract=request.retractable in RETRACTS_ALL)
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:

@@ -83,7 +83,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
         client_tools=tuple(ToolSchema(name, t.description or "", t.parameters) for name, t in tools.items()),
         approvals="yes_or_no" if decoded.approvals else "none",
         decisions=tuple(decode_decisions(body["messages"][-1].get("parts"))) if continued else (),
-        retractable="everything" if decoded.retractions else "nothing",
+        retractable="by_chunks" if decoded.retractions else "nothing",
     )
     return chat_request, AiSdkEncoder(frozenset(tools), decoded.approvals, decoded.retractions)
 
@@ -91,7 +91,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
 def _resume(answer: ResumedAnswer) -> AiSdkEncoder:
     """What a page can do that began the answer with this SDK, as it said then: a GET does not say it."""
     can_ask = answer.approvals == "yes_or_no"
-    can_retract = answer.retractable == "everything" and answer.approvals != "form"  # which is another format's
+    can_retract = answer.retractable == "by_chunks"
     return AiSdkEncoder(answer.client_tools, can_ask, can_retract)
 
 

@@ -107,13 +107,15 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, NativeEncoder]:
         tool_choice=decoded.tool_choice,
         approvals="form" if decoded.approvals else "none",
         decisions=decoded.decisions,
-        retractable="everything" if decoded.retractions else "calls",
+        retractable="by_frames" if decoded.retractions else "calls",
     )
     return chat_request, NativeEncoder(decoded.retractions)
 
 
 def _resume(answer: ResumedAnswer) -> NativeEncoder:
-    return NativeEncoder(can_retract=answer.retractable == "everything")
+    """With what the client has said that began the answer, if it was one of this format."""
+    is_other = answer.retractable in {"everything", "by_chunks"}
+    return NativeEncoder(can_retract=answer.retractable == "by_frames", is_lost_if_retracted=is_other)
 
 
 FORMAT: Final = Format("/chat", decode, encode_json_error, resume=_resume, field_of=_field_of, numbers_frames=True)

@@ -26,6 +26,7 @@ import msgspec
 from orjson import JSONEncodeError, dumps
 
 from winterbourne.chat.core import events as e
+from winterbourne.chat.errors import AnswerLost
 from winterbourne.chat.formats import json_text, sse
 from winterbourne.chat.formats.json_text import single_line
 
@@ -46,9 +47,11 @@ class NativeEncoder(sse.SseResponse):
 
     Attributes:
         can_retract: Whether the client drops what a turn has shown when it is told to.
+        is_lost_if_retracted: Whether, if it does not, a turn may be retracted of which it has shown something.
     """
 
     can_retract: bool = False
+    is_lost_if_retracted: bool = False
     _arguments: dict[str, str] = msgspec.field(default_factory=dict)
 
     def encode(self, batch: e.EventBatch) -> bytes:
@@ -102,9 +105,14 @@ class NativeEncoder(sse.SseResponse):
             case e.SourceCited(source):
                 return b"data: %b\n\n" % json_text.dumps(msgspec.to_builtins(source))
             case e.TurnRetracted():
-                return RETRACT_FRAME if self.can_retract else b""  # else nothing was shown
+                return self._retract()
             case _:
                 assert_never(event)
+
+    def _retract(self) -> bytes:
+        if self.is_lost_if_retracted:
+            raise AnswerLost("this client cannot drop what it has shown")
+        return RETRACT_FRAME if self.can_retract else b""  # else nothing was shown
 
     def _call_fields(self, call_id: str, string: Callable[[str], bytes]) -> bytes:
         """The id and the arguments; those of a call of an earlier answer are there already."""
