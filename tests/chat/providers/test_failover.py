@@ -98,6 +98,13 @@ class TestBeforeTheFirstOutput:
         assert type(error) is kind
         assert other.requests == []
 
+    @pytest.mark.parametrize(("turns", "window"), [(([ModelInputTooLong("no", 900)],), 900), (([BUSY],), 0)])
+    async def test_a_window_is_told_of_the_chosen_model_alone(self, turns: Sequence[list[Step]], window: int) -> None:
+        provider, _, _ = two(*turns, second=[[ModelInputTooLong("no", 500)]])
+        _, error = await failure(provider, asked())
+        assert isinstance(error, ModelInputTooLong)
+        assert error.window == window
+
     async def test_the_last_models_error_is_raised(self) -> None:
         provider, _, _ = two([BUSY], second=[[ModelSilent("silent")]])
         _, error = await failure(provider, asked())

@@ -38,6 +38,7 @@ from winterbourne.chat.errors import (
     ChatError,
     CredentialsMissing,
     ModelError,
+    ModelInputTooLong,
     ModelMisconfigured,
     ModelRefused,
     ModelStreamTruncated,
@@ -167,7 +168,7 @@ class FailoverProvider:
                 if TurnEnded not in said.kinds:
                     raise ModelStreamTruncated("the model's stream ended before the model had finished")
             except (ModelError, SettingsError, CredentialsMissing) as error:
-                if _is_callers(error):
+                if _is_callers(error, model):
                     raise
                 self._note_failure(model.name, generation)
                 if not (following and said.can_be_undone(request)):
@@ -201,8 +202,10 @@ class FailoverProvider:
         return ready or models
 
 
-def _is_callers(error: ChatError) -> bool:
+def _is_callers(error: ChatError, model: _Model) -> bool:
     """Whether another model would be asked in vain, or without need: the request itself is refused."""
+    if isinstance(error, ModelInputTooLong) and model.fallback_id:
+        error.window = 0  # not that of the chosen model, whose conversations would be compacted for it from now on
     return isinstance(error, ModelRefused) and not isinstance(error, ModelMisconfigured)
 
 
