@@ -43,6 +43,7 @@ from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.process_setup import set_up_process
 from winterbourne.chat.providers.factory import PROVIDERS, ProviderFactory, make_provider
 from winterbourne.chat.settings import ModelSettings, Settings, ToolSettings, choose
+from winterbourne.chat.storage.base import Store
 from winterbourne.chat.storage.call_records import CallRecords
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.factory import StoreFactory, make_store
@@ -50,13 +51,13 @@ from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import TOOL_CALL, StopSignals
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.discovery import ToolSource, discover, make_executor
+from winterbourne.chat.tool_runtime.executor import ToolExecutor
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from winterbourne.chat.http.compaction import Compaction
     from winterbourne.chat.setting_arguments import SettingArguments
-    from winterbourne.chat.tool_runtime.executor import ToolExecutor
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers, McpToken
 
 __all__ = ["Chat", "build"]
@@ -64,6 +65,8 @@ __all__ = ["Chat", "build"]
 Routes: TypeAlias = dict[tuple[str, str], Endpoint]
 
 FORMATS: Final[tuple[Format, ...]] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
+
+_like_native: Final = partial(Endpoint, encode_error=native.FORMAT.encode_error)
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -79,6 +82,21 @@ class OwnParts(msgspec.Struct, frozen=True):
     auth_schemes: Mapping[str, AuthFactory] = {}
     mcp_token: "McpToken | None" = None
     context: Callable[[str], str] | None = None
+
+
+class _Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is made once, and shared by the endpoints."""
+
+    settings: Settings
+    provider: Provider
+    authenticator: Authenticator
+    store: Store
+    stop_signals: StopSignals
+    executor: ToolExecutor
+    servers: "McpServers | None"
+    conversations: ConversationStore
+    rate_limiter: RateLimiter
+    prices: Prices
 
 
 class Chat:
@@ -201,77 +219,148 @@ def build(
     Raises:
         SettingsError: A setting is missing or invalid; the message names it.
     """
-    own = own or OwnParts()
-    provider = make_provider(settings.model, own.providers)
-    authenticator = make_authenticator(settings.auth, own.auth_schemes)
+    own, page = own or OwnParts(), page or PageOptions()
+    parts = _make_parts(settings, tools, own)
+    formats, show = _shown((*FORMATS, *own.formats), settings.model)
+    routes = {
+        **_page_routes(parts, page),
+        **_conversation_routes(parts, show),
+        **_openai_routes(settings.model),
+        **_mcp_routes(parts, page.title),
+    }
+    _add_chats(routes, parts, formats, own)
+    _register(parts)
+    encode_error, service_name = native.FORMAT.encode_error, settings.log.service_name
+    after_request = partial(parts.executor.retire_if_stuck, retire)
+    return Service(
+        Router(routes), parts.authenticator, parts.rate_limiter, encode_error, logger, service_name, after_request
+    )
+
+
+def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Parts:
     store = make_store(settings.storage.store, own.stores)
     stop_signals = StopSignals(store, settings.storage.stop_poll_interval)
     send_stop = partial(stop_signals.send, conversation_id=TOOL_CALL) if store.is_shared else None
     records = CallRecords(store)
     executor = make_executor(settings, tools, records, send_stop)
-    servers = _make_mcp_servers(settings.tools, executor, records, own.mcp_token)
-    conversations = ConversationStore(store, settings.storage)
-    rate_limiter = RateLimiter(store, settings.limits)
-    is_limited, writes_long = (
-        settings.limits.limit_dollars_per_day > 0,
-        settings.model.model_cache == "1h",
-    )
-    prices = Prices(settings.model, own.providers, writes_long=writes_long, must_know=is_limited)
-    streams = StreamEndpoint(settings.stream, conversations)
-    title_model = settings.storage.title_model
-    titles = Titles(provider, conversations, rate_limiter, prices, title_model, settings.model.model_max_tokens)
-    chat = ChatEndpoint(
-        request_settings=settings.request,
-        model_settings=settings.model,
-        stream_settings=settings.stream,
-        log_messages=settings.log.log_messages,
-        provider=provider,
-        capabilities_of=capabilities_of(provider),
-        tools=executor,
-        conversations=conversations,
-        rate_limiter=rate_limiter,
-        prices=prices,
+    writes_long, must_know = settings.model.model_cache == "1h", settings.limits.limit_dollars_per_day > 0
+    return _Parts(
+        settings=settings,
+        provider=make_provider(settings.model, own.providers),
+        authenticator=make_authenticator(settings.auth, own.auth_schemes),
+        store=store,
         stop_signals=stop_signals,
-        streams=streams,
-        compaction=_make_compaction(settings.model, provider, prices),
-        titles=None if title_model == "off" else titles,
-        context=own.context,
+        executor=executor,
+        servers=_make_mcp_servers(settings.tools, executor, records, own.mcp_token),
+        conversations=ConversationStore(store, settings.storage),
+        rate_limiter=RateLimiter(store, settings.limits),
+        prices=Prices(settings.model, own.providers, writes_long=writes_long, must_know=must_know),
     )
-    health = HealthEndpoint(provider, executor)
-    formats, show = _shown((*FORMATS, *own.formats), settings.model)
-    stored = ConversationsEndpoint(conversations, stop_signals, settings.request, show)
-    routes = _routes(settings.model, health, stored, StaticFiles(page or PageOptions()))
-    chats = ChatsEndpoint(conversations, executor, encode_history, show)
-    routes["GET", "/api/chat"] = Endpoint(chats.list_page, ai_sdk.FORMAT.encode_error)
-    routes["GET", "/api/chat/{id}"] = Endpoint(chats.get, ai_sdk.FORMAT.encode_error)
+
+
+def _page_routes(parts: _Parts, options: PageOptions) -> Routes:
+    """The page and the probes, for which nobody signs in."""
+    page, health = StaticFiles(options), HealthEndpoint(parts.provider, parts.executor)
+    public = partial(_like_native, is_public=True)
+    return {
+        ("GET", "/"): public(page.serve),
+        ("GET", "/web/{version}/{name}"): public(page.serve),
+        ("GET", "/healthz"): public(health.liveness),
+        ("GET", "/readyz"): public(health.readiness),
+    }
+
+
+def _conversation_routes(parts: _Parts, show: Callable[[Any], Any]) -> Routes:
+    """What has been kept, natively and as `useChat` loads it."""
+    stored = ConversationsEndpoint(parts.conversations, parts.stop_signals, parts.settings.request, show)
+    chats = ChatsEndpoint(parts.conversations, parts.executor, encode_history, show)
+    return {
+        ("POST", "/chat/{id}/stop"): _like_native(stored.stop),
+        ("GET", "/conversations"): _like_native(stored.list_page),
+        ("GET", "/conversations/{id}"): _like_native(stored.get),
+        ("PATCH", "/conversations/{id}"): _like_native(stored.rename),
+        ("DELETE", "/conversations/{id}"): _like_native(stored.delete),
+        ("GET", "/api/chat"): Endpoint(chats.list_page, ai_sdk.FORMAT.encode_error),
+        ("GET", "/api/chat/{id}"): Endpoint(chats.get, ai_sdk.FORMAT.encode_error),
+    }
+
+
+def _openai_routes(settings: ModelSettings) -> Routes:
+    list_all, describe = partial(list_models, openai.models_body(settings)), partial(openai.model_body, settings)
+    encode_error = openai.FORMAT.encode_error
+    return {
+        ("GET", "/v1/models"): Endpoint(list_all, encode_error),
+        ("GET", "/v1/models/{id+}"): Endpoint(partial(describe_model, describe), encode_error),
+    }
+
+
+def _mcp_routes(parts: _Parts, name: str) -> Routes:
+    """The tools for other MCP clients, and where those are told to sign in."""
+    settings, executor = parts.settings, parts.executor
     wanted, auth = settings.tools.mcp_endpoint, settings.auth
-    if wanted == "on" or (wanted == "auto" and auth.auth != "none"):
-        offered = tuple(each for each in executor.schemas if each.name not in executor.unavailable)
-        name = page.title if page else "Chat"
-        mcp = McpEndpoint(settings.request, settings.stream, executor, offered, name)
-        routes["POST", "/mcp"] = Endpoint(mcp.handle, encode_mcp_error)
-        if auth.auth == "jwt":
-            describe = Endpoint(partial(describe_authorization, auth), encode_mcp_error, is_public=True)
-            routes.update({("GET", f"/.well-known/oauth-protected-resource{path}"): describe for path in ("", "/mcp")})
-    connect = servers.connect if servers else None
+    if wanted == "off" or (wanted == "auto" and auth.auth == "none"):
+        return {}
+    offered = tuple(each for each in executor.schemas if each.name not in executor.unavailable)
+    mcp = McpEndpoint(settings.request, settings.stream, executor, offered, name)
+    routes: Routes = {("POST", "/mcp"): Endpoint(mcp.handle, encode_mcp_error)}
+    if auth.auth == "jwt":
+        describe = Endpoint(partial(describe_authorization, auth), encode_mcp_error, is_public=True)
+        routes |= {("GET", f"/.well-known/oauth-protected-resource{path}"): describe for path in ("", "/mcp")}
+    return routes
+
+
+def _add_chats(routes: Routes, parts: _Parts, formats: Iterable[Format], own: OwnParts) -> None:
+    """Each format's chat, and its way back to an answer."""
+    streams = StreamEndpoint(parts.settings.stream, parts.conversations)
+    chat = _make_chat(parts, streams, own)
+    connect = parts.servers.connect if parts.servers else None
+    own_paths = {each.path for each in own.formats}
     for each in formats:
-        if any(each.path == one.path for one in own.formats):
+        if each.path in own_paths:
             _check_path(each.path, routes)
         answer = partial(chat.handle, each)
         routes["POST", each.path] = Endpoint(answer, each.encode_error, is_chat=True, prepare=connect)
         if each.resume:
             routes["GET", f"{each.path}/{{id}}/stream"] = Endpoint(partial(streams.handle, each), each.encode_error)
-    on_startup(partial(_warm_up, authenticator, servers))
+
+
+def _make_chat(parts: _Parts, streams: StreamEndpoint, own: OwnParts) -> ChatEndpoint:
+    return ChatEndpoint(
+        request_settings=parts.settings.request,
+        model_settings=parts.settings.model,
+        stream_settings=parts.settings.stream,
+        log_messages=parts.settings.log.log_messages,
+        provider=parts.provider,
+        capabilities_of=capabilities_of(parts.provider),
+        tools=parts.executor,
+        conversations=parts.conversations,
+        rate_limiter=parts.rate_limiter,
+        prices=parts.prices,
+        stop_signals=parts.stop_signals,
+        streams=streams,
+        compaction=_make_compaction(parts),
+        titles=_make_titles(parts),
+        context=own.context,
+    )
+
+
+def _make_titles(parts: _Parts) -> Titles | None:
+    model_id, max_tokens = parts.settings.storage.title_model, parts.settings.model.model_max_tokens
+    if model_id == "off":
+        return None
+    return Titles(parts.provider, parts.conversations, parts.rate_limiter, parts.prices, model_id, max_tokens)
+
+
+def _register(parts: _Parts) -> None:
+    """What happens at start-up, before a snapshot and at shutdown."""
+    on_startup(partial(_warm_up, parts.authenticator, parts.servers))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
     on_shutdown(http_pool.close)
-    on_shutdown(store.close)
-    on_shutdown(executor.close)
-    if servers:
-        on_shutdown(servers.close)
-    encode_error, service_name = native.FORMAT.encode_error, settings.log.service_name
-    after_request = partial(executor.retire_if_stuck, retire)
-    return Service(Router(routes), authenticator, rate_limiter, encode_error, logger, service_name, after_request)
+    on_shutdown(parts.store.close)
+    on_shutdown(parts.executor.close)
+    if parts.servers:
+        on_shutdown(parts.servers.close)
 
 
 def _shown(formats: tuple[Format, ...], settings: ModelSettings) -> tuple[tuple[Format, ...], Callable[[Any], Any]]:
@@ -292,7 +381,7 @@ def _check_path(path: str, routes: Routes) -> None:
 
 
 def _make_mcp_servers(
-    settings: ToolSettings, executor: "ToolExecutor", records: CallRecords, mcp_token: "McpToken | None"
+    settings: ToolSettings, executor: ToolExecutor, records: CallRecords, mcp_token: "McpToken | None"
 ) -> "McpServers | None":
     """The MCP servers whose tools are added to the executor; None if the settings name none."""
     if not settings.mcp_servers:
@@ -302,36 +391,17 @@ def _make_mcp_servers(
     return McpServers(settings, executor, records, mcp_token)
 
 
-def _make_compaction(model: ModelSettings, provider: Provider, prices: Prices) -> "Callable[[], Compaction] | None":
+def _make_compaction(parts: _Parts) -> "Callable[[], Compaction] | None":
+    model, provider = parts.settings.model, parts.provider
+
     @cache
     def make() -> "Compaction":
         from winterbourne.chat.http.compaction import Compaction  # noqa: PLC0415 - only for long conversations
 
-        capabilities = capabilities_of(provider)
-        return Compaction(provider, capabilities, prices.priced, model.compaction_model, model.model_max_tokens)
+        price = parts.prices.priced
+        return Compaction(provider, capabilities_of(provider), price, model.compaction_model, model.model_max_tokens)
 
     return make if model.compaction == "auto" else None
-
-
-def _routes(
-    settings: ModelSettings, health: HealthEndpoint, conversations: ConversationsEndpoint, page: StaticFiles
-) -> Routes:
-    """The routes besides the chats'. Error responses are in the native format, those of OpenAI's paths in OpenAI's."""
-    endpoint = partial(Endpoint, encode_error=native.FORMAT.encode_error)
-    like_openai = partial(Endpoint, encode_error=openai.FORMAT.encode_error)
-    return {
-        ("GET", "/"): endpoint(page.serve, is_public=True),
-        ("GET", "/web/{version}/{name}"): endpoint(page.serve, is_public=True),
-        ("GET", "/healthz"): endpoint(health.liveness, is_public=True),
-        ("GET", "/readyz"): endpoint(health.readiness, is_public=True),
-        ("POST", "/chat/{id}/stop"): endpoint(conversations.stop),
-        ("GET", "/conversations"): endpoint(conversations.list_page),
-        ("GET", "/conversations/{id}"): endpoint(conversations.get),
-        ("PATCH", "/conversations/{id}"): endpoint(conversations.rename),
-        ("DELETE", "/conversations/{id}"): endpoint(conversations.delete),
-        ("GET", "/v1/models"): like_openai(partial(list_models, openai.models_body(settings))),
-        ("GET", "/v1/models/{id+}"): like_openai(partial(describe_model, partial(openai.model_body, settings))),
-    }
 
 
 async def _warm_up(authenticator: Authenticator, servers: "McpServers | None") -> None:
