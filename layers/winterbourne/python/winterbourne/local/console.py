@@ -156,10 +156,7 @@ class FunctionLog:
         if "tools_offered" not in document:
             return
         missing = document.get("tools_unavailable", {})
-        tools = [
-            f"{tool} (not available: {missing[tool]} is not set)" if tool in missing else tool
-            for tool in document["tools_offered"]
-        ]
-        before, self.tools = self.tools, tools
+        remarks = {tool: f" (not available: {key} is not set)" for tool, key in missing.items()}
+        before, self.tools = self.tools, [tool + remarks.get(tool, "") for tool in document["tools_offered"]]
         if self._held is None and self.tools != before:
             self.print(f"tools: {', '.join(self.tools)}")

@@ -52,11 +52,7 @@ def _parse_cors(properties: dict[str, Any]) -> Cors:
 
     names = ("allow_origins", "allow_methods", "allow_headers", "expose_headers")
     lists: dict[str, Any] = {name: string_list(name.title().replace("_", "")) for name in names}
-    return Cors(
-        **lists,
-        allow_credentials=bool(properties.get("AllowCredentials")),
-        max_age=properties.get("MaxAge"),
-    )
+    return Cors(**lists, allow_credentials=bool(properties.get("AllowCredentials")), max_age=properties.get("MaxAge"))
 
 
 def _resolve_intrinsics(value: Any, parameters: dict[str, Any]) -> Any:

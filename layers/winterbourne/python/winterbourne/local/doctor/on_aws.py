@@ -126,15 +126,15 @@ def _run_check(subject: str, check: Callable[[], Finding]) -> Iterator[Finding]:
         yield unknown(subject, str(error))
 
 
+_UNAVAILABLE: Final[dict[type[Exception], tuple[str, str]]] = {
+    NoCredentialsError: ("no AWS credentials found", "export AWS_PROFILE=…, or aws sso login"),
+    NoRegionError: ("no AWS region is configured", "make doctor STACK=… REGION=…"),
+}
+
+
 def _stack_unavailable(stack: Stack, error: Exception) -> Finding:
-    match error:
-        case NoCredentialsError():
-            return wrong("stack", "no AWS credentials found", "export AWS_PROFILE=…, or aws sso login")
-        case NoRegionError():
-            return wrong("stack", "no AWS region is configured", "make doctor STACK=… REGION=…")
-        case _:
-            fix = f"make deploy, or try another region: make doctor STACK={stack.name} REGION=…"
-            return wrong("stack", str(error), fix)
+    other = str(error), f"make deploy, or try another region: make doctor STACK={stack.name} REGION=…"
+    return wrong("stack", *_UNAVAILABLE.get(type(error), other))
 
 
 def _check_stack(status: str) -> Finding:
