@@ -17,16 +17,10 @@ from typing import Any, Final
 from winterbourne.local.logs import format_for_console, parse_record
 from winterbourne.local.metrics import Metrics
 
-__all__ = ["SET_LOCALLY", "FunctionLog", "LineWriter", "open_log"]
+__all__ = ["LIMITS", "SET_LOCALLY", "FunctionLog", "LineWriter", "open_log"]
 
-SET_LOCALLY: Final = (
-    "MODEL_PROVIDER",
-    "AUTH",
-    "STORE",
-    "LIMIT_REQUESTS_PER_MINUTE",
-    "LIMIT_TOKENS_PER_DAY",
-    "LIMIT_DOLLARS_PER_DAY",
-)
+LIMITS: Final = ("LIMIT_REQUESTS_PER_MINUTE", "LIMIT_TOKENS_PER_DAY", "LIMIT_DOLLARS_PER_DAY")
+SET_LOCALLY: Final = ("MODEL_PROVIDER", "AUTH", "STORE", *LIMITS)
 """The settings of a chat that this server sets, whatever the chat's own code says."""
 
 MAX_QUEUED_LINES: Final = 1000

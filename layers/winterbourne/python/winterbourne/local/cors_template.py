@@ -81,10 +81,7 @@ def _load_template(template: Path) -> dict[str, Any]:
         """A SafeLoader that accepts the short form of intrinsic functions."""
 
     def short_form(loader: Any, name: str, node: Any) -> dict[str, Any]:
-        if isinstance(node, yaml.ScalarNode):
-            return {f"!{name}": loader.construct_scalar(node)}
-        construct = loader.construct_sequence if isinstance(node, yaml.SequenceNode) else loader.construct_mapping
-        return {f"!{name}": construct(node, deep=True)}
+        return {f"!{name}": getattr(loader, f"construct_{node.id}")(node)}  # a scalar, a sequence or a mapping
 
     Loader.add_multi_constructor("!", short_form)
     try:

@@ -164,13 +164,11 @@ class ExecutionEnvironment:
         self._send_signal(signal.SIGTERM)
         self._send_signal(signal.SIGCONT)
         try:
-            await asyncio.wait_for(self._process.wait(), SHUTDOWN_GRACE_S)
-        except TimeoutError:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), SHUTDOWN_GRACE_S)
+        finally:  # also if there are only children that outlived the function's process
             self._send_signal(signal.SIGKILL)
-            await self._process.wait()
-        finally:
-            # Children that outlived the function's process.
-            self._send_signal(signal.SIGKILL)
+        await self._process.wait()
 
     def _send_signal(self, number: signal.Signals) -> None:
         if self._process is not None:

@@ -77,8 +77,7 @@ def _write(args: argparse.Namespace, folder: Path) -> None:
     packages.mkdir()
     if args.dependencies:
         # Paths in the lock are relative to the project's root, where `make lock` made it.
-        parents = args.dependencies.resolve().parents
-        root = parents[min(2, len(parents) - 1)]
+        root = args.dependencies.resolve().parents[:3][-1]
         _install(_beyond_the_engine(args.dependencies), packages, args.architecture, root)
         _remove(packages, {".pyc", ".lock"})  # some packages read their own stubs when they run
     else:

@@ -97,6 +97,13 @@ class RuntimeApi:
         await self._server.close()
 
     async def _handle_request(self, exchange: Exchange) -> None:
+        try:
+            await self._route(exchange)
+        except _Refused as refused:
+            status, error_type, message = refused.args
+            await exchange.respond_json(status, {"errorMessage": message, "errorType": error_type})
+
+    async def _route(self, exchange: Exchange) -> None:
         route = _ROUTE.fullmatch(exchange.target)
         match (exchange.method, *route.groups()) if route else None:
             case ("GET", "invocation", None, "next"):
@@ -116,8 +123,7 @@ class RuntimeApi:
 
     async def _next_invocation(self, exchange: Exchange) -> None:
         if len(self._waiting_polls) + len(self._running) >= (self._function.managed_instances or 1):
-            await _send_error(exchange, 403, "InvalidStateTransition", "An invocation is still under way.")
-            return
+            raise _Refused(403, "InvalidStateTransition", "An invocation is still under way.")
         poll: _NextPoll = asyncio.get_running_loop().create_future()
         self._waiting_polls.append(poll)
         self.initialized = True
@@ -155,35 +161,32 @@ class RuntimeApi:
         return [(name, value) for name, value in headers.items() if value]
 
     async def _end_invocation(self, exchange: Exchange, request_id: str, read: "_ReadOutcome") -> None:
-        """Read how an invocation ended, finish it, and acknowledge or reject what the process has sent."""
+        """Read how an invocation ended and finish it; with the refusal, if what the process has sent is refused."""
         invocation = self._running.get(request_id)
         if invocation is None:
-            await _send_error(exchange, 400, "InvalidRequestID", "Invalid request ID")
-        elif request_id in self._responding or invocation.finished:
-            await _send_error(exchange, 403, "InvalidStateTransition", "The invocation has been answered.")
-        else:
-            self._responding.add(request_id)
-            try:
-                await self.finish_invocation(invocation, await read(exchange, invocation))
-                await exchange.respond(202, JSON_HEADERS, ACCEPTED)
-            except _Rejected as rejected:
-                await self.finish_invocation(invocation, rejected.error)
-                with contextlib.suppress(ConnectionError):
-                    await _send_error(exchange, rejected.status, rejected.error.type, rejected.error.message)
-            finally:
-                self._responding.discard(request_id)
+            raise _Refused(400, "InvalidRequestID", "Invalid request ID")
+        if request_id in self._responding or invocation.finished:
+            raise _Refused(403, "InvalidStateTransition", "The invocation has been answered.")
+        self._responding.add(request_id)
+        try:
+            await self.finish_invocation(invocation, await read(exchange, invocation))
+        except _Refused as refused:
+            await self.finish_invocation(invocation, FunctionError.from_message(*refused.args[1:]))
+            raise
+        finally:
+            self._responding.discard(request_id)
+        await exchange.respond(202, JSON_HEADERS, ACCEPTED)
 
     async def _read_response(self, exchange: Exchange, invocation: Invocation) -> FunctionError | None:
         mode = exchange.header("lambda-runtime-function-response-mode")
         if mode == "streaming":
             return await self._read_streamed_response(exchange, invocation)
         if mode:
-            message = f"Invalid response mode {mode!r}"
-            raise _Rejected(400, FunctionError.from_message("Runtime.InvalidFunctionResponseMode", message))
+            raise _Refused(400, "Runtime.InvalidFunctionResponseMode", f"Invalid response mode {mode!r}")
         try:
             body = await exchange.read_body(BUFFERED_LIMIT)
         except BodyTooLarge:
-            raise _Rejected(413, FunctionError.response_too_large(BUFFERED_LIMIT)) from None
+            raise _too_large(BUFFERED_LIMIT) from None
         await invocation.begin(exchange.header("content-type"), streaming=False)
         await invocation.write(body)
         return None
@@ -193,10 +196,10 @@ class RuntimeApi:
         try:
             await self._forward_rate_limited(exchange, invocation)
         except ResponseTooLarge:
-            raise _Rejected(413, FunctionError.response_too_large(self._response_limits.max_bytes)) from None
+            raise _too_large(self._response_limits.max_bytes) from None
         except IncompleteRequest as incomplete:
             message = f"The response ended before it was whole: {incomplete}"
-            raise _Rejected(400, FunctionError.from_message("Runtime.TruncatedResponse", message)) from None
+            raise _Refused(400, "Runtime.TruncatedResponse", message) from None
         return error_from_trailers(exchange.trailers)
 
     async def _forward_rate_limited(self, exchange: Exchange, invocation: Invocation) -> None:
@@ -211,25 +214,24 @@ class RuntimeApi:
     async def _init_error(self, exchange: Exchange) -> None:
         error = await _read_error(exchange)
         if self.initialized and not self._function.snap_start:
-            await _send_error(exchange, 403, "InvalidStateTransition", "The environment is already initialized.")
-            return
+            raise _Refused(403, "InvalidStateTransition", "The environment is already initialized.")
         self.init_error = error
         await exchange.respond(202, JSON_HEADERS, ACCEPTED)
 
     async def _restore_next(self, exchange: Exchange) -> None:
         if self._restored or self.initialized:
-            await _send_error(exchange, 403, "InvalidStateTransition", "The environment is already restored.")
-            return
+            raise _Refused(403, "InvalidStateTransition", "The environment is already restored.")
         self._restored = True
         await exchange.respond(200, JSON_HEADERS)
 
 
-class _Rejected(Exception):
-    """What the process has sent is no valid response; the status is for it, the error also for the caller."""
+class _Refused(Exception):
+    """What the process is told of an invalid request: HTTP status, error type and message."""
 
-    def __init__(self, status: int, error: FunctionError) -> None:
-        super().__init__(error.message)
-        self.status, self.error = status, error
+
+def _too_large(max_bytes: int) -> _Refused:
+    error = FunctionError.response_too_large(max_bytes)
+    return _Refused(413, error.type, error.message)
 
 
 _ReadOutcome = Callable[[Exchange, Invocation], Awaitable[FunctionError | None]]
@@ -263,7 +265,3 @@ async def _read_error(exchange: Exchange) -> FunctionError:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             error_type = str(json.loads(document)["errorType"])
     return FunctionError(error_type or "Runtime.Unknown", document)
-
-
-async def _send_error(exchange: Exchange, status: int, error_type: str, message: str) -> None:
-    await exchange.respond_json(status, {"errorMessage": message, "errorType": error_type})

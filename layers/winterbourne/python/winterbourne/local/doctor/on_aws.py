@@ -179,11 +179,10 @@ def _check_function_url(stack: Stack, function_args: dict[str, str]) -> Finding:
 def _check_permissions(stack: Stack, function_args: dict[str, str], auth: str) -> Finding:
     if auth == "iam":
         return ok("permissions", "granted by the callers' own IAM policies")
+    client = stack.client("lambda")
     try:
-        policy = json.loads(stack.client("lambda").get_policy(**function_args)["Policy"])
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            raise
+        policy = json.loads(client.get_policy(**function_args)["Policy"])
+    except client.exceptions.ResourceNotFoundException:
         policy = {"Statement": []}
     allowed = {s["Action"] for s in policy["Statement"] if s["Effect"] == "Allow"}
     if missing := [action for action in REQUIRED_ACTIONS if action not in allowed]:
