@@ -12,7 +12,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from winterbourne.errors import ErrorReport, RuntimeApiError, RuntimeApiUnavailable, StreamLost
+from winterbourne.errors import RuntimeApiError, RuntimeApiUnavailable, StreamLost
 from winterbourne.protocol import CHUNK, RESTORE_NEXT, Reply, RuntimeApiProtocol, State, Trigger
 from winterbourne.write_lock import LOCK
 
@@ -59,7 +59,7 @@ class RuntimeClient:
         failures = 0
         while True:
             try:
-                return await self._request(self._protocol.request_next)
+                return await self._request(RuntimeApiProtocol.request_next)
             except (OSError, RuntimeApiError) as error:
                 self._close_connection(str(error))
                 if self._is_withdrawn:
@@ -72,7 +72,7 @@ class RuntimeClient:
     def request_next(self) -> None:
         """Request the next invocation now if there is a connection; `next_invocation` waits for the reply."""
         if self._connection is not None:
-            self._pending_next = self._connection.request(self._protocol.request_next)
+            self._pending_next = self._connection.request(RuntimeApiProtocol.request_next)
 
     def withdraw(self) -> None:
         """Take back the request for the next invocation.
@@ -93,7 +93,7 @@ class RuntimeClient:
             connection = self._connection or await self._connect()
         except OSError as error:
             raise StreamLost(str(error)) from error
-        connection.write(build=lambda: self._protocol.start_response(content_type, prelude))
+        connection.write(build=lambda protocol: protocol.start_response(content_type, prelude))
 
     def write(self, data: bytes) -> bool:
         """Write a chunk of the body to the socket immediately.
@@ -131,21 +131,22 @@ class RuntimeClient:
         """
         if self.state is not State.STREAMING:
             raise StreamLost(self._lost_reason)
-        await self._deliver(self._protocol.end_response)
+        await self.deliver(RuntimeApiProtocol.end_response)
 
-    async def fail_response(self, error: ErrorReport) -> None:
-        """End the streamed response with error trailers."""
-        await self._deliver(lambda: self._protocol.fail_response(error))
+    async def deliver(self, build: "Build") -> None:
+        """Send a request, or the rest of one, and wait until Lambda acknowledges it.
 
-    async def send_response(self, body: bytes, content_type: str) -> None:
-        """Send a buffered response."""
-        await self._deliver(lambda: self._protocol.send_response(body, content_type))
+        Raises:
+            StreamLost: The connection broke before the acknowledgement.
+            RuntimeApiError: The Runtime API rejected the request.
+            RuntimeApiUnavailable: The Runtime API answered 500.
+        """
+        try:
+            await self._request(build)
+        except OSError as error:
+            raise StreamLost(str(error)) from error
 
-    async def send_error(self, error: ErrorReport) -> None:
-        """Send an error instead of a response."""
-        await self._deliver(lambda: self._protocol.send_error(error))
-
-    def send_now(self, build: Callable[[RuntimeApiProtocol], bytes]) -> None:
+    def send_now(self, build: "Build") -> None:
         """Send a part of a response from the watchdog's thread, which holds the lock.
 
         Raises:
@@ -153,7 +154,7 @@ class RuntimeClient:
         """
         if self._connection is None:
             raise StreamLost(self._lost_reason)
-        self._connection.write(build=lambda: build(self._protocol))
+        self._connection.write(build=build)
 
     def start_now(self, content_type: str, prelude: bytes) -> None:
         """Start a streamed response from the watchdog's thread; see `send_now`."""
@@ -173,12 +174,8 @@ class RuntimeClient:
 
     async def restore_next(self) -> None:
         """Signal that a snapshot may be taken; return after the restore, with the old connection closed."""
-        await self._request(lambda: self._protocol.call(RESTORE_NEXT))
+        await self._request(lambda protocol: protocol.call(RESTORE_NEXT))
         self._close_connection("the connection was made before the snapshot")
-
-    async def send_process_error(self, path: str, error: ErrorReport, error_type: str) -> None:
-        """Report that the function failed to initialize (`INIT_ERROR`), or after a restore (`RESTORE_ERROR`)."""
-        await self._deliver(lambda: self._protocol.call(path, error, error_type))
 
     def close(self) -> None:
         """Close the connection; anything in flight is lost."""
@@ -186,25 +183,12 @@ class RuntimeClient:
             self._pending_next.cancel()
         self._close_connection("this process closed it")
 
-    async def _deliver(self, build_request: Callable[[], bytes]) -> None:
-        """Send a request and wait until Lambda acknowledges it.
-
-        Raises:
-            StreamLost: The connection broke before the acknowledgement.
-            RuntimeApiError: The Runtime API rejected the request.
-            RuntimeApiUnavailable: The Runtime API answered 500.
-        """
-        try:
-            await self._request(build_request)
-        except OSError as error:
-            raise StreamLost(str(error)) from error
-
-    async def _request(self, build_request: Callable[[], bytes]) -> Reply:
+    async def _request(self, build: "Build") -> Reply:
         """Send a request, unless `request_next` has sent it already, and wait for its reply."""
         pending, self._pending_next = self._pending_next, None
         if pending is None:
             connection = self._connection or await self._connect()
-            pending = connection.request(build_request)
+            pending = connection.request(build)
         reply = await pending
         if self._is_withdrawn or not reply.keeps_connection:
             self._is_withdrawn = False
@@ -252,13 +236,13 @@ class _Connection:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(opened, self.receive)
 
-    def request(self, build: Callable[[], bytes]) -> asyncio.Future[Reply]:
+    def request(self, build: "Build") -> asyncio.Future[Reply]:
         """Build and write a complete request, or the rest of one; the future resolves to its reply."""
         self.write(build=build)
         self._pending_reply = self._loop.create_future()
         return self._pending_reply
 
-    def write(self, data: bytes = b"", build: Callable[[], bytes] | None = None) -> bool:
+    def write(self, data: bytes = b"", build: "Build | None" = None) -> bool:
         """Send what the socket takes of the data, or of what `build` makes, in order, and keep the rest; any thread.
 
         Returns:
@@ -266,7 +250,7 @@ class _Connection:
         """
         with LOCK:
             if build:
-                data = build()
+                data = build(self._protocol)
             if self._backlog:
                 self._backlog += data
             else:
@@ -341,4 +325,5 @@ class _Connection:
             self.write_resumed.set()
 
 
+Build = Callable[[RuntimeApiProtocol], bytes]
 OnLost = Callable[[_Connection, str], None]

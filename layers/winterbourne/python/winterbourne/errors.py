@@ -18,6 +18,7 @@ import json
 import os
 import traceback
 from collections.abc import Callable
+from itertools import dropwhile
 from traceback import FrameSummary
 from types import TracebackType
 
@@ -192,9 +193,8 @@ def _working_directory() -> str:
 
 def _user_frames(trace: TracebackType | None) -> list[FrameSummary]:
     """The frames from the first one outside the runtime on; the runtime's own call path is noise."""
-    frames = list(traceback.extract_tb(trace))
-    first = next((i for i, frame in enumerate(frames) if not _is_internal(frame.filename)), 0)
-    return frames[first:]
+    frames = traceback.extract_tb(trace)
+    return list(dropwhile(lambda frame: _is_internal(frame.filename), frames)) or list(frames)
 
 
 def _is_internal(filename: str) -> bool:

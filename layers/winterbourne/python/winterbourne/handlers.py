@@ -234,8 +234,7 @@ def _parameters(called: Callable[..., Any]) -> tuple[str, str]:
     positional = (inspect.Parameter.POSITIONAL_ONLY, POSITIONAL_OR_KEYWORD)
     given = [each for each in signature.parameters.values() if each.kind in positional]
     required = [each.name for each in given if each.default is inspect.Parameter.empty]
-    names = [each.name for each in given]
-    if names[:3] == ["scope", "receive", "send"]:
+    if [each.name for each in given[:3]] == ["scope", "receive", "send"]:
         return "scope", "receive"
     return (required[0], required[1]) if len(required) == 3 else ("", "context")
 

@@ -146,8 +146,7 @@ def _links(error: BaseException) -> Iterator[tuple[str, BaseException]]:
     elif error.__context__ is not None and not error.__suppress_context__:
         yield f"{name} was raised while handling", error.__context__
     if isinstance(error, BaseExceptionGroup):
-        count = len(error.exceptions)
-        yield from ((f"{name}, {i} of {count}", each) for i, each in enumerate(error.exceptions, 1))
+        yield from ((f"{name}, {i} of {len(error.exceptions)}", each) for i, each in enumerate(error.exceptions, 1))
 
 
 def _notes(error: BaseException) -> list[str]:

@@ -144,7 +144,8 @@ class Poller:
             elif stream.started:
                 await stream.end()
                 return
-            await self._client.send_response(*encode_result(result))
+            encoded = encode_result(result)
+            await self._client.deliver(lambda protocol: protocol.send_response(*encoded))
         except RuntimeApiUnavailable:
             raise
         except Exception as error:  # noqa: BLE001 - boundary: logged and reported to Lambda
@@ -195,11 +196,11 @@ class Poller:
     async def _fail_response(self, report: ErrorReport, error: BaseException) -> None:
         log_error(report.log_document)
         if self._client.state is State.HANDLING:
-            await self._client.send_error(report)
+            await self._client.deliver(lambda protocol: protocol.send_error(report))
         elif self._client.state is State.STREAMING:
             if frame := _safe_error_frame(error):
                 self._client.write(frame)
-            await self._client.fail_response(report)
+            await self._client.deliver(lambda protocol: protocol.fail_response(report))
 
 
 def _safe_error_frame(error: BaseException) -> bytes:

@@ -102,7 +102,7 @@ async def _report_error(client: RuntimeClient, error: BaseException, path: str =
     report = ErrorReport(error)
     logs.log_error(report.log_document)
     try:
-        await client.send_process_error(path, report, kind)
+        await client.deliver(lambda protocol: protocol.call(path, report, kind))
     except WinterbourneError as delivery_error:
         _LOGGER.error("the init error could not be delivered: %s", delivery_error)  # noqa: TRY400 - the traceback shows only runtime code
     return EXIT_STATUS.get(kind, 1)

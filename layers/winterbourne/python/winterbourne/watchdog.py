@@ -29,7 +29,7 @@ from winterbourne.connection import RuntimeClient
 from winterbourne.errors import DeadlineReached, ErrorReport
 from winterbourne.lifecycle import error_frame, stalled
 from winterbourne.logs import REQUEST_IDS
-from winterbourne.protocol import State
+from winterbourne.protocol import RuntimeApiProtocol, State
 from winterbourne.stream import ResponseStream, as_bytes
 from winterbourne.write_lock import LOCK
 
@@ -96,7 +96,7 @@ class InFlight:
             if client.state is State.HANDLING:
                 client.send_now(lambda protocol: protocol.send_error(report))
             elif is_whole:
-                client.send_now(lambda protocol: protocol.end_response())
+                client.send_now(RuntimeApiProtocol.end_response)
             else:
                 client.send_now(lambda protocol: protocol.fail_response(report))
 

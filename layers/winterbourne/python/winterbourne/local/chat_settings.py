@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from winterbourne.local.console import SET_LOCALLY
+from winterbourne.local.console import LIMITS
 from winterbourne.local.server import ServerConfig
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def user_settings(environ: Mapping[str, str], named: Iterable[str]) -> dict[str,
 
 def local_settings(scratch: Path) -> dict[str, str]:
     """What differs from a deployment: the scripted model, no authentication, no limits, one store for all processes."""
-    return dict(zip(SET_LOCALLY, ("scripted", "none", f"file:{scratch / 'store.sqlite3'}", "0", "0", "0"), strict=True))
+    store = f"file:{scratch / 'store.sqlite3'}"
+    return {"MODEL_PROVIDER": "scripted", "AUTH": "none", "STORE": store, **dict.fromkeys(LIMITS, "0")}
 
 
 def signing_key(folder: Path) -> str:

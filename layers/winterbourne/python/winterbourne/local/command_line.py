@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 __all__ = ["parse"]
 
@@ -23,6 +23,7 @@ examples:
 """
 
 HELP: Final = """\
+where to listen:
 --host                    address to listen on (default: %(default)s)
 --port                    port of the function URL; 0 chooses a free one (default: %(default)s)
 --invoke-port             also serve the Invoke API (boto3) on this port
@@ -30,6 +31,7 @@ HELP: Final = """\
 --log                     file to append the log to (default: %(default)s)
 --ready-file              write url, invoke_url and log to this file, as JSON, once the server listens
 
+the function:
 --task-root               directory of the function's code, /var/task on Lambda (default: functions)
 --opt                     directory of the layers, /opt on Lambda (default: this engine alone)
 --python                  Python interpreter to run the function with (default: this one)
@@ -40,11 +42,13 @@ HELP: Final = """\
 --env                     environment variable for the function, over that of your shell; may be repeated
 --no-practice             let the chat's tools call the real services instead of getting practice data
 
+execution environments:
 --concurrency             maximum number of processes; each serves one request at a time (default: %(default)s)
 --managed-instances       run one process that serves N requests concurrently, as on Lambda Managed Instances
 --snap-start              restore the process before its first invocation, as with SnapStart
 --no-freeze               do not freeze processes between invocations
 
+CORS, as the function URL's `Cors` property (default for a chat: localhost):
 --cors-template           read the CORS configuration from this SAM template (needs PyYAML)
 --cors-allow-origin       allowed origin, such as https://example.com, or *; may be repeated
 --cors-allow-method       allowed method, such as POST, or *; may be repeated
@@ -53,12 +57,12 @@ HELP: Final = """\
 --cors-allow-credentials  allow browsers to send cookies
 --cors-max-age            seconds for which browsers may cache a preflight response
 
+limits of a streamed response (0 disables --rate and --limit):
 --burst                   megabytes sent before the rate limit applies (default: %(default)s)
 --rate                    megabytes per second after the burst (default: %(default)s)
 --limit                   maximum size of a response in megabytes (default: %(default)s)
 """
-
-_Add = Callable[..., argparse.Action]
+"""The groups of options, and the help of each option."""
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -70,62 +74,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    helps = dict(line.split(maxsplit=1) for line in HELP.splitlines() if line)
-    for title, add_options in _GROUPS.items():
-        group = parser.add_argument_group(title)
-        add_options(lambda option, group=group, **kinds: group.add_argument(option, help=helps[option], **kinds))
+    group = parser.add_argument_group()
+    for line in filter(None, HELP.splitlines()):
+        if line.startswith("--"):
+            option, text = line.split(maxsplit=1)
+            group.add_argument(option, help=text, **_OPTIONS[option])
+        else:
+            group = parser.add_argument_group(line.removesuffix(":"))
     return parser.parse_args(arguments)
 
-
-def _add_address(add: _Add) -> None:
-    add("--host", default="127.0.0.1")
-    add("--port", type=_port, default=3000)
-    add("--invoke-port", type=_port, metavar="PORT")
-    add("--allow-host", dest="allow_hosts", action="append", default=[], metavar="NAME")
-    add("--log", dest="log_file", default="local.log", type=Path, metavar="FILE")
-    add("--ready-file", type=Path, metavar="FILE")
-
-
-def _add_function(add: _Add) -> None:
-    add("--task-root", default="functions", type=_directory, metavar="DIR")
-    add("--opt", type=_directory, metavar="DIR")
-    add("--python", default=sys.executable, metavar="FILE")
-    add("--handler", type=_handler, default="chat.app.handler")
-    add("--name", default="local")
-    add("--timeout", dest="timeout_s", type=_positive_float, default=120.0, metavar="SECONDS")
-    add("--memory", dest="memory_mb", type=_positive_int, default=1024, metavar="MB")
-    add("--env", type=_environment_variable, action="append", default=[], metavar="KEY=VALUE")
-    add("--no-practice", action="store_true")
-
-
-def _add_environments(add: _Add) -> None:
-    add("--concurrency", default=4, type=_positive_int, metavar="N")
-    add("--managed-instances", default=0, type=_positive_int, metavar="N")
-    add("--snap-start", action="store_true")
-    add("--no-freeze", action="store_true")
-
-
-def _add_cors(add: _Add) -> None:
-    add("--cors-template", type=Path, metavar="FILE")
-    for name in ("origin", "method", "header"):
-        add(f"--cors-allow-{name}", dest=f"allow_{name}s", action="append", default=[], metavar=name.upper())
-    add("--cors-expose-header", dest="expose_headers", action="append", default=[], metavar="HEADER")
-    add("--cors-allow-credentials", dest="allow_credentials", action="store_true")
-    add("--cors-max-age", dest="max_age", type=_positive_int, metavar="SECONDS")
-
-
-def _add_response_limits(add: _Add) -> None:
-    for option, megabytes in (("--burst", "6"), ("--rate", "2"), ("--limit", "200")):
-        add(option, type=_megabytes, default=megabytes, metavar="MB")
-
-
-_GROUPS: Final[dict[str, Callable[[_Add], None]]] = {
-    "where to listen": _add_address,
-    "the function": _add_function,
-    "execution environments": _add_environments,
-    "CORS, as the function URL's `Cors` property (default for a chat: localhost)": _add_cors,
-    "limits of a streamed response (0 disables --rate and --limit)": _add_response_limits,
-}
 
 Number = TypeVar("Number", int, float)
 
@@ -170,3 +127,38 @@ def _environment_variable(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
     return name, value
+
+
+_REPEATED: Final = {"action": "append", "default": []}
+
+_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "--host": {"default": "127.0.0.1"},
+    "--port": {"type": _port, "default": 3000},
+    "--invoke-port": {"type": _port, "metavar": "PORT"},
+    "--allow-host": {"dest": "allow_hosts", "metavar": "NAME", **_REPEATED},
+    "--log": {"dest": "log_file", "default": "local.log", "type": Path, "metavar": "FILE"},
+    "--ready-file": {"type": Path, "metavar": "FILE"},
+    "--task-root": {"default": "functions", "type": _directory, "metavar": "DIR"},
+    "--opt": {"type": _directory, "metavar": "DIR"},
+    "--python": {"default": sys.executable, "metavar": "FILE"},
+    "--handler": {"type": _handler, "default": "chat.app.handler"},
+    "--name": {"default": "local"},
+    "--timeout": {"dest": "timeout_s", "type": _positive_float, "default": 120.0, "metavar": "SECONDS"},
+    "--memory": {"dest": "memory_mb", "type": _positive_int, "default": 1024, "metavar": "MB"},
+    "--env": {"type": _environment_variable, "metavar": "KEY=VALUE", **_REPEATED},
+    "--no-practice": {"action": "store_true"},
+    "--concurrency": {"default": 4, "type": _positive_int, "metavar": "N"},
+    "--managed-instances": {"default": 0, "type": _positive_int, "metavar": "N"},
+    "--snap-start": {"action": "store_true"},
+    "--no-freeze": {"action": "store_true"},
+    "--cors-template": {"type": Path, "metavar": "FILE"},
+    "--cors-allow-origin": {"dest": "allow_origins", "metavar": "ORIGIN", **_REPEATED},
+    "--cors-allow-method": {"dest": "allow_methods", "metavar": "METHOD", **_REPEATED},
+    "--cors-allow-header": {"dest": "allow_headers", "metavar": "HEADER", **_REPEATED},
+    "--cors-expose-header": {"dest": "expose_headers", "metavar": "HEADER", **_REPEATED},
+    "--cors-allow-credentials": {"dest": "allow_credentials", "action": "store_true"},
+    "--cors-max-age": {"dest": "max_age", "type": _positive_int, "metavar": "SECONDS"},
+    "--burst": {"type": _megabytes, "default": "6", "metavar": "MB"},
+    "--rate": {"type": _megabytes, "default": "2", "metavar": "MB"},
+    "--limit": {"type": _megabytes, "default": "200", "metavar": "MB"},
+}

@@ -17,16 +17,10 @@ from typing import Any, Final
 from winterbourne.local.logs import format_for_console, parse_record
 from winterbourne.local.metrics import Metrics
 
-__all__ = ["SET_LOCALLY", "FunctionLog", "LineWriter", "open_log"]
+__all__ = ["LIMITS", "SET_LOCALLY", "FunctionLog", "LineWriter", "open_log"]
 
-SET_LOCALLY: Final = (
-    "MODEL_PROVIDER",
-    "AUTH",
-    "STORE",
-    "LIMIT_REQUESTS_PER_MINUTE",
-    "LIMIT_TOKENS_PER_DAY",
-    "LIMIT_DOLLARS_PER_DAY",
-)
+LIMITS: Final = ("LIMIT_REQUESTS_PER_MINUTE", "LIMIT_TOKENS_PER_DAY", "LIMIT_DOLLARS_PER_DAY")
+SET_LOCALLY: Final = ("MODEL_PROVIDER", "AUTH", "STORE", *LIMITS)
 """The settings of a chat that this server sets, whatever the chat's own code says."""
 
 MAX_QUEUED_LINES: Final = 1000
@@ -156,10 +150,7 @@ class FunctionLog:
         if "tools_offered" not in document:
             return
         missing = document.get("tools_unavailable", {})
-        tools = [
-            f"{tool} (not available: {missing[tool]} is not set)" if tool in missing else tool
-            for tool in document["tools_offered"]
-        ]
-        before, self.tools = self.tools, tools
+        remarks = {tool: f" (not available: {key} is not set)" for tool, key in missing.items()}
+        before, self.tools = self.tools, [tool + remarks.get(tool, "") for tool in document["tools_offered"]]
         if self._held is None and self.tools != before:
             self.print(f"tools: {', '.join(self.tools)}")

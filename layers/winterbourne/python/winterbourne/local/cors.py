@@ -33,39 +33,33 @@ class Cors:
 
         If CORS is not configured, preflights go to the function like any other request.
         """
-        is_preflight = method == "OPTIONS" and {"origin", "access-control-request-method"} <= headers.keys()
-        return is_preflight and self != Cors()
+        return method == "OPTIONS" and {"origin", "access-control-request-method"} <= headers.keys() and self != Cors()
 
     def preflight_headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
         """The headers of a preflight response; none if the origin or the method is not allowed."""
-        requested = headers.get("access-control-request-method", "")
-        common = self._common_headers(headers)
-        if not common or not {requested, "*"} & set(self.allow_methods):
+        if not {headers.get("access-control-request-method"), "*"} & set(self.allow_methods):
             return []
-        answer = [
-            *common,
-            ("access-control-allow-methods", ",".join(self.allow_methods)),
-            ("access-control-allow-headers", ",".join(self.allow_headers)),
-            ("access-control-max-age", "" if self.max_age is None else str(self.max_age)),
-        ]
-        return [(name, value) for name, value in answer if value]
+        preflight_headers = {
+            "access-control-allow-methods": ",".join(self.allow_methods),
+            "access-control-allow-headers": ",".join(self.allow_headers),
+            "access-control-max-age": "" if self.max_age is None else str(self.max_age),
+        }
+        return self._headers(headers, preflight_headers)
 
     def response_headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
         """The headers to add to the function's response to a request with these headers."""
-        added = self._common_headers(headers)
-        if added and self.expose_headers:
-            added.append(("access-control-expose-headers", ",".join(self.expose_headers)))
-        return added
+        return self._headers(headers, {"access-control-expose-headers": ",".join(self.expose_headers)})
 
-    def _common_headers(self, headers: Mapping[str, str]) -> list[tuple[str, str]]:
-        """The headers of every response; none if the origin is not allowed."""
+    def _headers(self, headers: Mapping[str, str], more: dict[str, str]) -> list[tuple[str, str]]:
+        """The headers of every response, and more; none if the origin is not allowed, or of one without a value."""
         origin = self._allowed_origin(headers)
-        answer = [
-            ("access-control-allow-origin", origin),
-            ("access-control-allow-credentials", "true" if self.allow_credentials else ""),
-            ("vary", "" if origin == "*" else "Origin"),
-        ]
-        return [(name, value) for name, value in answer if value] if origin else []
+        answer = {
+            "access-control-allow-origin": origin,
+            "access-control-allow-credentials": "true" if self.allow_credentials else "",
+            "vary": "" if origin == "*" else "Origin",
+            **more,
+        }
+        return [(name, value) for name, value in answer.items() if value and origin]
 
     def _allowed_origin(self, headers: Mapping[str, str]) -> str:
         """The Access-Control-Allow-Origin value; empty if not allowed. Browsers reject `*` with credentials."""

@@ -52,11 +52,7 @@ def _parse_cors(properties: dict[str, Any]) -> Cors:
 
     names = ("allow_origins", "allow_methods", "allow_headers", "expose_headers")
     lists: dict[str, Any] = {name: string_list(name.title().replace("_", "")) for name in names}
-    return Cors(
-        **lists,
-        allow_credentials=bool(properties.get("AllowCredentials")),
-        max_age=properties.get("MaxAge"),
-    )
+    return Cors(**lists, allow_credentials=bool(properties.get("AllowCredentials")), max_age=properties.get("MaxAge"))
 
 
 def _resolve_intrinsics(value: Any, parameters: dict[str, Any]) -> Any:
@@ -85,10 +81,7 @@ def _load_template(template: Path) -> dict[str, Any]:
         """A SafeLoader that accepts the short form of intrinsic functions."""
 
     def short_form(loader: Any, name: str, node: Any) -> dict[str, Any]:
-        if isinstance(node, yaml.ScalarNode):
-            return {f"!{name}": loader.construct_scalar(node)}
-        construct = loader.construct_sequence if isinstance(node, yaml.SequenceNode) else loader.construct_mapping
-        return {f"!{name}": construct(node, deep=True)}
+        return {f"!{name}": getattr(loader, f"construct_{node.id}")(node)}  # a scalar, a sequence or a mapping
 
     Loader.add_multi_constructor("!", short_form)
     try:

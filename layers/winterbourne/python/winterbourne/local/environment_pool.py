@@ -118,9 +118,8 @@ class EnvironmentPool:
             error = await environment.run()
         finally:
             del self._tasks[environment]
-            self._starting.discard(environment)
-            self._retiring.discard(environment)
-            self._outdated.discard(environment)
+            for group in (self._starting, self._retiring, self._outdated):
+                group.discard(environment)
             self._idle = [other for other in self._idle if other is not environment]
         if not self._init_ended.is_set():
             self._init_error = error

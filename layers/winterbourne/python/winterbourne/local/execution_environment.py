@@ -100,7 +100,9 @@ class ExecutionEnvironment:
         exited = FunctionError.from_message("Runtime.ExitError", f"Runtime exited with error: {reason}")
         error = self._exit_error or self._api.init_error or exited
         self._log(f"Environment {self._number} ended: {error.type}: {error.message}")
-        await self._fail_all(error)
+        for invocation in list(self.in_flight):
+            await invocation.finish(error)
+        self._complete_all()
         return None if self._api.initialized else replace(error, at_init=True)
 
     def dispatch(self, invocation: Invocation) -> None:
@@ -162,13 +164,11 @@ class ExecutionEnvironment:
         self._send_signal(signal.SIGTERM)
         self._send_signal(signal.SIGCONT)
         try:
-            await asyncio.wait_for(self._process.wait(), SHUTDOWN_GRACE_S)
-        except TimeoutError:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), SHUTDOWN_GRACE_S)
+        finally:  # also if there are only children that outlived the function's process
             self._send_signal(signal.SIGKILL)
-            await self._process.wait()
-        finally:
-            # Children that outlived the function's process.
-            self._send_signal(signal.SIGKILL)
+        await self._process.wait()
 
     def _send_signal(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -245,11 +245,6 @@ class ExecutionEnvironment:
         if not self._api.initialized:
             self._exit_error = FunctionError.from_message("Sandbox.Timedout", "The function did not start in time.")
             self._send_signal(signal.SIGKILL)
-
-    async def _fail_all(self, error: FunctionError) -> None:
-        for invocation in list(self.in_flight):
-            await invocation.finish(error)
-        self._complete_all()
 
     def _log(self, record: str) -> None:
         if len(self.in_flight) == 1:

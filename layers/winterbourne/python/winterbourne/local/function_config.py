@@ -48,8 +48,7 @@ class FunctionConfig:
     @property
     def command(self) -> tuple[str, ...]:
         """The command to execute: the wrapper with the Python interpreter and the bootstrap as its arguments."""
-        runtime_command = (self.python, self.bootstrap)
-        return (self.wrapper, *runtime_command) if self.wrapper else runtime_command
+        return tuple(filter(None, (self.wrapper, self.python, self.bootstrap)))
 
     @property
     def arn(self) -> str:

@@ -158,8 +158,7 @@ class FunctionUrl:
             sink.extra_headers = [("date", formatdate(usegmt=True)), *ids, *cors_headers]
             invocation.payload = self._encode_event(exchange, body, invocation)
         except BodyTooLarge:
-            refusal_headers = [*JSON_HEADERS, *cors_headers, ("connection", "close")]
-            await exchange.respond(413, refusal_headers, REQUEST_TOO_LARGE_BODY)
+            await exchange.respond(413, [*JSON_HEADERS, *cors_headers, ("connection", "close")], REQUEST_TOO_LARGE_BODY)
         else:
             await self._invoke(invocation)
             self._log_access(_access_log_line(exchange, sink))

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import json
 import logging
 import re
 from asyncio import StreamReader, StreamWriter
@@ -188,6 +189,10 @@ class Exchange:
         await self.start_response(status, [*headers, *length], h11.Data(data=body), h11.EndOfMessage())
         self.bytes_out += len(body)
 
+    async def respond_json(self, status: int, document: object, headers: Headers = ()) -> None:
+        """`respond` with a JSON document."""
+        await self.respond(status, [("content-type", "application/json"), *headers], json.dumps(document).encode())
+
     def abort(self) -> None:
         """Close the connection without completing the response: the peer gets what was written, then an error."""
         self._writer.close()
@@ -235,8 +240,6 @@ class Exchange:
 
     def _start_next_cycle(self) -> bool:
         """Prepare the connection for another request; False if it cannot be reused, as after an unread body."""
-        if self._must_close:
-            return False
         if self._http.their_state is h11.SEND_BODY:
             with contextlib.suppress(h11.RemoteProtocolError):
                 self._http.next_event()  # the end of a request without a body, which no handler has to read

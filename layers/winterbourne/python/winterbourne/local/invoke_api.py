@@ -21,7 +21,6 @@ __all__ = ["InvokeApi"]
 PAYLOAD_LIMIT: Final = 6 * 1024 * 1024
 ASYNC_PAYLOAD_LIMIT: Final = 1024 * 1024
 LOG_TAIL_BYTES: Final = 4096
-JSON_CONTENT_TYPE: Final = ("content-type", "application/json")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]+")
 _ROUTE: Final = re.compile(
     r"/(?:2015-03-31/functions/(?P<whole>[^/?]+)/invocations"
@@ -197,5 +196,5 @@ def _response_headers(request_id: str, content_type: str) -> list[tuple[str, str
 
 
 async def _send_error(exchange: Exchange, status: int, error_type: str, message: str) -> None:
-    headers = [JSON_CONTENT_TYPE, ("x-amzn-errortype", error_type), ("connection", "close")]
-    await exchange.respond(status, headers, json.dumps({"Type": "User", "Message": message}).encode())
+    headers = [("x-amzn-errortype", error_type), ("connection", "close")]
+    await exchange.respond_json(status, {"Type": "User", "Message": message}, headers)

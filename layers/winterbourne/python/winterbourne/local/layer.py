@@ -13,7 +13,7 @@ from typing import Final
 
 from winterbourne import __version__
 from winterbourne.local.artifact import empty_folder, finish, write_zip
-from winterbourne.local.opt import PACKAGE, WRAPPER
+from winterbourne.local.opt import PACKAGE, copy_wrapper
 
 __all__ = ["LOCKS", "main"]
 
@@ -77,8 +77,7 @@ def _write(args: argparse.Namespace, folder: Path) -> None:
     packages.mkdir()
     if args.dependencies:
         # Paths in the lock are relative to the project's root, where `make lock` made it.
-        parents = args.dependencies.resolve().parents
-        root = parents[min(2, len(parents) - 1)]
+        root = args.dependencies.resolve().parents[:3][-1]
         _install(_beyond_the_engine(args.dependencies), packages, args.architecture, root)
         _remove(packages, {".pyc", ".lock"})  # some packages read their own stubs when they run
     else:
@@ -149,8 +148,7 @@ def _is_bookkeeping(path: Path) -> bool:
 def _copy_engine(folder: Path, lock: str, *left_out: str) -> None:
     ignored = shutil.ignore_patterns("__pycache__", ".*", "*.pyi", "local", *left_out)
     shutil.copytree(PACKAGE, folder / "python" / "winterbourne", ignore=ignored)
-    shutil.copy(WRAPPER, folder / "winterbourne")
-    (folder / "winterbourne").chmod(0o755)
+    copy_wrapper(folder)
     marker = folder / "python" / f"winterbourne-{__version__}.dist-info"
     marker.mkdir()
     packages = "".join(f"Requires-Dist: {name}\n" for name, _ in ENTRY.findall(lock))

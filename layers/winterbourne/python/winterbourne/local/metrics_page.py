@@ -1,6 +1,5 @@
 """Metrics page (GET /__local/metrics): the function's metrics, live in HTML, or as JSON if the client accepts it."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Final
@@ -10,6 +9,7 @@ from winterbourne.local.metrics import Metrics
 
 __all__ = ["MetricsPage"]
 
+NOT_STORED: Final = ("cache-control", "no-store")
 # The script inserts metrics and request lines as text, never as markup.
 PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -78,10 +78,8 @@ class MetricsPage:
         """Serve the page, or its data as JSON."""
         if exchange.method not in {"GET", "HEAD"}:
             await exchange.respond(405, [("allow", "GET, HEAD"), ("connection", "close")])
-            return
-        if "application/json" in exchange.header("accept"):
+        elif "application/json" in exchange.header("accept"):
             document = {"metrics": [asdict(one) for one in self._metrics.series()], "requests": list(self._requests)}
-            content_type, body = "application/json", json.dumps(document)
+            await exchange.respond_json(200, document, [NOT_STORED])
         else:
-            content_type, body = "text/html; charset=utf-8", PAGE
-        await exchange.respond(200, [("content-type", content_type), ("cache-control", "no-store")], body.encode())
+            await exchange.respond(200, [("content-type", "text/html; charset=utf-8"), NOT_STORED], PAGE.encode())

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-__all__ = ["PACKAGE", "WRAPPER", "make_opt"]
+__all__ = ["PACKAGE", "WRAPPER", "copy_wrapper", "make_opt"]
 
 PACKAGE: Final = Path(__file__).resolve().parents[1]
 """The folder of the package `winterbourne`."""
@@ -21,7 +21,10 @@ def make_opt(folder: Path) -> Path:
     """
     (folder / "python").mkdir(parents=True)
     (folder / "python" / "winterbourne").symlink_to(PACKAGE)
-    wrapper = folder / "winterbourne"
-    shutil.copyfile(WRAPPER, wrapper)
-    wrapper.chmod(0o755)
+    copy_wrapper(folder)
     return folder
+
+
+def copy_wrapper(folder: Path) -> None:
+    """Write the exec wrapper to what becomes /opt."""
+    shutil.copyfile(WRAPPER, folder / "winterbourne").chmod(0o755)

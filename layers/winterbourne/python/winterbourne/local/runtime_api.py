@@ -12,7 +12,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -26,6 +26,8 @@ __all__ = ["BUFFERED_LIMIT", "RuntimeApi", "RuntimeCallbacks"]
 BUFFERED_LIMIT: Final = 6 * 1024 * 1024 + 100
 """Maximum size of a buffered (not streamed) response in bytes, as in AWS's emulator."""
 
+JSON_HEADERS: Final = [("content-type", "application/json")]
+ACCEPTED: Final = b'{"status":"OK"}\n'
 ERROR_LIMIT: Final = 1024 * 1024
 MAX_TRAILER_BYTES: Final = 4096
 """Longest trailer section that Go's HTTP server reads, and so AWS's emulator, with the empty line at its end."""
@@ -95,14 +97,21 @@ class RuntimeApi:
         await self._server.close()
 
     async def _handle_request(self, exchange: Exchange) -> None:
+        try:
+            await self._route(exchange)
+        except _Refused as refused:
+            status, error_type, message = refused.args
+            await exchange.respond_json(status, {"errorMessage": message, "errorType": error_type})
+
+    async def _route(self, exchange: Exchange) -> None:
         route = _ROUTE.fullmatch(exchange.target)
         match (exchange.method, *route.groups()) if route else None:
             case ("GET", "invocation", None, "next"):
                 await self._next_invocation(exchange)
             case ("POST", "invocation", str(request_id), "response"):
-                await self._with_invocation(exchange, request_id, self._invocation_response)
+                await self._end_invocation(exchange, request_id, self._read_response)
             case ("POST", "invocation", str(request_id), "error"):
-                await self._with_invocation(exchange, request_id, self._invocation_error)
+                await self._end_invocation(exchange, request_id, lambda *_: _read_error(exchange))
             case ("POST", "init", None, "error"):
                 await self._init_error(exchange)
             case ("GET", "restore", None, "next") if self._function.snap_start:
@@ -114,8 +123,7 @@ class RuntimeApi:
 
     async def _next_invocation(self, exchange: Exchange) -> None:
         if len(self._waiting_polls) + len(self._running) >= (self._function.managed_instances or 1):
-            await _send_error(exchange, 403, "InvalidStateTransition", "An invocation is still under way.")
-            return
+            raise _Refused(403, "InvalidStateTransition", "An invocation is still under way.")
         poll: _NextPoll = asyncio.get_running_loop().create_future()
         self._waiting_polls.append(poll)
         self.initialized = True
@@ -140,71 +148,59 @@ class RuntimeApi:
 
     def _invocation_headers(self, invocation: Invocation) -> list[tuple[str, str]]:
         deadline_ms = int((time.time() + self._function.timeout_s) * 1000)
-        optional = {
+        headers = {
+            "Content-Type": "application/json",
+            "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
+            "Lambda-Runtime-Invocation-Id": make_request_id(),
+            "Lambda-Runtime-Deadline-Ms": str(deadline_ms),
+            "Lambda-Runtime-Invoked-Function-Arn": self._function.arn,
             "Lambda-Runtime-Trace-Id": invocation.trace_id,
             "Lambda-Runtime-Client-Context": invocation.client_context,
             "Lambda-Runtime-Aws-Tenant-Id": invocation.tenant_id,
         }
-        return [
-            ("Content-Type", "application/json"),
-            ("Lambda-Runtime-Aws-Request-Id", invocation.request_id),
-            ("Lambda-Runtime-Invocation-Id", make_request_id()),
-            ("Lambda-Runtime-Deadline-Ms", str(deadline_ms)),
-            ("Lambda-Runtime-Invoked-Function-Arn", self._function.arn),
-            *((name, value) for name, value in optional.items() if value),
-        ]
+        return [(name, value) for name, value in headers.items() if value]
 
-    async def _with_invocation(self, exchange: Exchange, request_id: str, handler: "_InvocationHandler") -> None:
+    async def _end_invocation(self, exchange: Exchange, request_id: str, read: "_ReadOutcome") -> None:
+        """Read how an invocation ended and finish it; with the refusal, if what the process has sent is refused."""
         invocation = self._running.get(request_id)
         if invocation is None:
-            await _send_error(exchange, 400, "InvalidRequestID", "Invalid request ID")
-        elif request_id in self._responding or invocation.finished:
-            await _send_error(exchange, 403, "InvalidStateTransition", "The invocation has been answered.")
-        else:
-            self._responding.add(request_id)
-            try:
-                await handler(exchange, invocation)
-            finally:
-                self._responding.discard(request_id)
+            raise _Refused(400, "InvalidRequestID", "Invalid request ID")
+        if request_id in self._responding or invocation.finished:
+            raise _Refused(403, "InvalidStateTransition", "The invocation has been answered.")
+        self._responding.add(request_id)
+        try:
+            await self.finish_invocation(invocation, await read(exchange, invocation))
+        except _Refused as refused:
+            await self.finish_invocation(invocation, FunctionError.from_message(*refused.args[1:]))
+            raise
+        finally:
+            self._responding.discard(request_id)
+        await exchange.respond(202, JSON_HEADERS, ACCEPTED)
 
-    async def _complete(self, exchange: Exchange, invocation: Invocation, error: FunctionError | None) -> None:
-        """Finish the invocation and acknowledge the process's request."""
-        await self.finish_invocation(invocation, error)
-        await _send_accepted(exchange)
-
-    async def _invocation_response(self, exchange: Exchange, invocation: Invocation) -> None:
+    async def _read_response(self, exchange: Exchange, invocation: Invocation) -> FunctionError | None:
         mode = exchange.header("lambda-runtime-function-response-mode")
         if mode == "streaming":
-            await self._streamed_response(exchange, invocation)
-        elif mode:
-            error = FunctionError.from_message("Runtime.InvalidFunctionResponseMode", f"Invalid response mode {mode!r}")
-            await self._reject(exchange, invocation, 400, error)
-        else:
-            await self._buffered_response(exchange, invocation)
-
-    async def _buffered_response(self, exchange: Exchange, invocation: Invocation) -> None:
+            return await self._read_streamed_response(exchange, invocation)
+        if mode:
+            raise _Refused(400, "Runtime.InvalidFunctionResponseMode", f"Invalid response mode {mode!r}")
         try:
             body = await exchange.read_body(BUFFERED_LIMIT)
         except BodyTooLarge:
-            await self._reject(exchange, invocation, 413, FunctionError.response_too_large(BUFFERED_LIMIT))
-            return
+            raise _too_large(BUFFERED_LIMIT) from None
         await invocation.begin(exchange.header("content-type"), streaming=False)
         await invocation.write(body)
-        await self._complete(exchange, invocation, None)
+        return None
 
-    async def _streamed_response(self, exchange: Exchange, invocation: Invocation) -> None:
+    async def _read_streamed_response(self, exchange: Exchange, invocation: Invocation) -> FunctionError | None:
         await invocation.begin(exchange.header("content-type") or "application/octet-stream", streaming=True)
         try:
             await self._forward_rate_limited(exchange, invocation)
         except ResponseTooLarge:
-            error = FunctionError.response_too_large(self._response_limits.max_bytes)
-            await self._reject(exchange, invocation, 413, error)
+            raise _too_large(self._response_limits.max_bytes) from None
         except IncompleteRequest as incomplete:
             message = f"The response ended before it was whole: {incomplete}"
-            error = FunctionError.from_message("Runtime.TruncatedResponse", message)
-            await self._reject(exchange, invocation, 400, error)
-        else:
-            await self._complete(exchange, invocation, error_from_trailers(exchange.trailers))
+            raise _Refused(400, "Runtime.TruncatedResponse", message) from None
+        return error_from_trailers(exchange.trailers)
 
     async def _forward_rate_limited(self, exchange: Exchange, invocation: Invocation) -> None:
         bucket = TokenBucket(self._response_limits, asyncio.get_running_loop().time)
@@ -215,32 +211,30 @@ class RuntimeApi:
         if (size := sum(len(name) + len(value) + 4 for name, value in exchange.trailers) + 2) > MAX_TRAILER_BYTES:
             raise IncompleteRequest(f"the trailers take {size} bytes, and Lambda reads at most {MAX_TRAILER_BYTES}")
 
-    async def _reject(self, exchange: Exchange, invocation: Invocation, status: int, error: FunctionError) -> None:
-        """Reject an invalid response: fail the invocation and send the process the error."""
-        await self.finish_invocation(invocation, error)
-        with contextlib.suppress(ConnectionError):
-            await _send_error(exchange, status, error.type, error.message)
-
-    async def _invocation_error(self, exchange: Exchange, invocation: Invocation) -> None:
-        await self._complete(exchange, invocation, await _read_error_report(exchange))
-
     async def _init_error(self, exchange: Exchange) -> None:
-        error = await _read_error_report(exchange)
+        error = await _read_error(exchange)
         if self.initialized and not self._function.snap_start:
-            await _send_error(exchange, 403, "InvalidStateTransition", "The environment is already initialized.")
-            return
+            raise _Refused(403, "InvalidStateTransition", "The environment is already initialized.")
         self.init_error = error
-        await _send_accepted(exchange)
+        await exchange.respond(202, JSON_HEADERS, ACCEPTED)
 
     async def _restore_next(self, exchange: Exchange) -> None:
         if self._restored or self.initialized:
-            await _send_error(exchange, 403, "InvalidStateTransition", "The environment is already restored.")
-            return
+            raise _Refused(403, "InvalidStateTransition", "The environment is already restored.")
         self._restored = True
-        await exchange.respond(200, [("content-type", "application/json")])
+        await exchange.respond(200, JSON_HEADERS)
 
 
-_InvocationHandler = Callable[[Exchange, Invocation], Coroutine[None, None, None]]
+class _Refused(Exception):
+    """What the process is told of an invalid request: HTTP status, error type and message."""
+
+
+def _too_large(max_bytes: int) -> _Refused:
+    error = FunctionError.response_too_large(max_bytes)
+    return _Refused(413, error.type, error.message)
+
+
+_ReadOutcome = Callable[[Exchange, Invocation], Awaitable[FunctionError | None]]
 _NextPoll = asyncio.Future[Invocation | None]
 
 
@@ -260,7 +254,7 @@ def error_from_trailers(trailers: list[tuple[str, str]]) -> FunctionError | None
     return FunctionError(values[ERROR_TYPE_TRAILER], document)
 
 
-async def _read_error_report(exchange: Exchange) -> FunctionError:
+async def _read_error(exchange: Exchange) -> FunctionError:
     """The error a process reports; its type comes from the header, otherwise from the document."""
     try:
         document = await exchange.read_body(ERROR_LIMIT)
@@ -271,12 +265,3 @@ async def _read_error_report(exchange: Exchange) -> FunctionError:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             error_type = str(json.loads(document)["errorType"])
     return FunctionError(error_type or "Runtime.Unknown", document)
-
-
-async def _send_accepted(exchange: Exchange) -> None:
-    await exchange.respond(202, [("content-type", "application/json")], b'{"status":"OK"}\n')
-
-
-async def _send_error(exchange: Exchange, status: int, error_type: str, message: str) -> None:
-    body = json.dumps({"errorMessage": message, "errorType": error_type}).encode()
-    await exchange.respond(status, [("content-type", "application/json")], body)

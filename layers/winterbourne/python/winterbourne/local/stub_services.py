@@ -4,7 +4,6 @@ The data is made up. Every response says so, and so does the log.
 """
 
 import asyncio
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
@@ -44,13 +43,9 @@ class StubServices:
     async def _handle_request(self, exchange: Exchange) -> None:
         path, _, query = exchange.target.partition("?")
         if exchange.method != "GET" or path not in ROUTES:
-            await _send_json(exchange, 404, {"message": "no such practice data", "source": SOURCE})
-            return
-        await asyncio.sleep(delay_s(exchange.target))
-        self._log(f"{SOURCE}: {exchange.target}")
-        await _send_json(exchange, *ROUTES[path](dict(parse_qsl(query)), datetime.now(UTC)))
-
-
-async def _send_json(exchange: Exchange, status: int, document: object) -> None:
-    headers = [("content-type", "application/json"), ("x-practice-data", "true")]
-    await exchange.respond(status, headers, json.dumps(document).encode())
+            status, document = 404, {"message": "no such practice data", "source": SOURCE}
+        else:
+            await asyncio.sleep(delay_s(exchange.target))
+            self._log(f"{SOURCE}: {exchange.target}")
+            status, document = ROUTES[path](dict(parse_qsl(query)), datetime.now(UTC))
+        await exchange.respond_json(status, document, [("x-practice-data", "true")])

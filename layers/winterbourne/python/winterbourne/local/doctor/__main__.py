@@ -63,8 +63,7 @@ def _run_checks(args: argparse.Namespace) -> Iterator[Finding]:
 def _check_stack_url(stack: on_aws.Stack, args: argparse.Namespace) -> Iterator[Finding]:
     url = args.url.rstrip("/") or on_aws.public_url(stack)
     if url:
-        key = os.environ.get("KEY") or on_aws.api_key(stack)
-        yield from _check_over_http(over_http.Caller(url, key, args.origin))
+        yield from _check_over_http(over_http.Caller(url, os.environ.get("KEY") or on_aws.api_key(stack), args.origin))
     else:
         yield unknown("callers", "there is no URL that accepts unsigned requests; behind CloudFront, set it with --url")
 

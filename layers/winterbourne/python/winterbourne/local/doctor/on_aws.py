@@ -126,15 +126,15 @@ def _run_check(subject: str, check: Callable[[], Finding]) -> Iterator[Finding]:
         yield unknown(subject, str(error))
 
 
+_UNAVAILABLE: Final[dict[type[Exception], tuple[str, str]]] = {
+    NoCredentialsError: ("no AWS credentials found", "export AWS_PROFILE=…, or aws sso login"),
+    NoRegionError: ("no AWS region is configured", "make doctor STACK=… REGION=…"),
+}
+
+
 def _stack_unavailable(stack: Stack, error: Exception) -> Finding:
-    match error:
-        case NoCredentialsError():
-            return wrong("stack", "no AWS credentials found", "export AWS_PROFILE=…, or aws sso login")
-        case NoRegionError():
-            return wrong("stack", "no AWS region is configured", "make doctor STACK=… REGION=…")
-        case _:
-            fix = f"make deploy, or try another region: make doctor STACK={stack.name} REGION=…"
-            return wrong("stack", str(error), fix)
+    other = str(error), f"make deploy, or try another region: make doctor STACK={stack.name} REGION=…"
+    return wrong("stack", *_UNAVAILABLE.get(type(error), other))
 
 
 def _check_stack(status: str) -> Finding:
@@ -179,11 +179,10 @@ def _check_function_url(stack: Stack, function_args: dict[str, str]) -> Finding:
 def _check_permissions(stack: Stack, function_args: dict[str, str], auth: str) -> Finding:
     if auth == "iam":
         return ok("permissions", "granted by the callers' own IAM policies")
+    client = stack.client("lambda")
     try:
-        policy = json.loads(stack.client("lambda").get_policy(**function_args)["Policy"])
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            raise
+        policy = json.loads(client.get_policy(**function_args)["Policy"])
+    except client.exceptions.ResourceNotFoundException:
         policy = {"Statement": []}
     allowed = {s["Action"] for s in policy["Statement"] if s["Effect"] == "Allow"}
     if missing := [action for action in REQUIRED_ACTIONS if action not in allowed]:
