@@ -154,7 +154,6 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         on_start: Each is called with every run that is started.
         missing_setting: A setting that the tool needs and that is not set; empty if it can run.
         semaphores: What a run must acquire besides the turn's own.
-        hides_caller: Whether the tool must not depend on the caller, since all callers share its results.
     """
 
     declared: Tool
@@ -170,4 +169,3 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     semaphores: Sequence[Semaphore]
     timeout_s: float
     max_result_bytes: int
-    hides_caller: bool

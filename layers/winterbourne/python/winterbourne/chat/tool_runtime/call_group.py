@@ -9,6 +9,8 @@ from collections.abc import Collection, Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
+import msgspec
+
 from winterbourne.chat.core.messages import Approval, Decision, ToolCall, ToolMessage
 from winterbourne.chat.tool_runtime.call import ActiveCall, Turn
 from winterbourne.chat.tool_runtime.results import Outcome, failed
@@ -39,23 +41,25 @@ class CallExecutor(Protocol):
         """Keep track of tasks that ignored their cancellation."""
 
 
-class ToolCallGroup:
+class ToolCallGroup(msgspec.Struct, eq=False):
     """The calls of one model turn: starts each at once, and gives it exactly one terminal event and one result.
 
-    Created by `ToolExecutor.turn`, used with `async with`. Of the calls started, `max_calls` are run.
+    Created by `ToolExecutor.turn`, used with `async with`.
 
     Attributes:
+        executor: Runs the calls.
+        turn: What they have in common.
+        max_calls: So many of those that are started are run.
         pending: What a person is asked, by the ids of the calls that wait; complete once the block has been left.
     """
 
-    def __init__(self, executor: CallExecutor, turn: Turn, max_calls: int) -> None:
-        self._executor = executor
-        self._turn = turn
-        self._max_calls = max_calls
-        self._calls: list[ActiveCall] = []
-        self._tasks: list[asyncio.Task[ToolMessage | None]] = []
-        self._has_exited = False
-        self.pending: dict[str, Approval] = {}
+    executor: CallExecutor
+    turn: Turn
+    max_calls: int
+    pending: dict[str, Approval] = {}
+    _calls: list[ActiveCall] = []
+    _tasks: list[asyncio.Task[ToolMessage | None]] = []
+    _has_exited: bool = False
 
     def start(
         self, tool_call: ToolCall, decisions: Sequence[Decision] | None = None, *, idempotency_key: str = ""
@@ -69,17 +73,17 @@ class ToolCallGroup:
             decisions: For a call of an earlier answer: it is run if one of these allows it, else it is told why not.
             idempotency_key: That of a call that another function runs once.
         """
-        if len(self._calls) >= self._max_calls:
-            self.refuse(tool_call, f"Only {self._max_calls} tool calls are run in one turn; this one was not.")
+        if len(self._calls) >= self.max_calls:
+            self.refuse(tool_call, f"Only {self.max_calls} tool calls are run in one turn; this one was not.")
             return
-        call = ActiveCall(self._turn, tool_call, decisions=decisions, idempotency_key=idempotency_key)
+        call = ActiveCall(self.turn, tool_call, decisions=decisions, idempotency_key=idempotency_key)
         self._calls.append(call)
-        self._tasks.append(asyncio.create_task(self._executor.execute(call)))
+        self._tasks.append(asyncio.create_task(self.executor.execute(call)))
 
     def refuse(self, tool_call: ToolCall, reason: str) -> None:
         """Run nothing: finish the call with this error."""
-        self._calls.append(call := ActiveCall(self._turn, tool_call))
-        self._tasks.append(asyncio.create_task(self._executor.finish(call, failed(reason))))
+        self._calls.append(call := ActiveCall(self.turn, tool_call))
+        self._tasks.append(asyncio.create_task(self.executor.finish(call, failed(reason))))
 
     async def results(self) -> list[ToolMessage]:
         """Wait for all calls; no call is started any more. After the block, returns at once, with cancelled calls.
@@ -95,7 +99,7 @@ class ToolCallGroup:
         """
         if self._has_exited:
             return [call.message for call in self._calls if call.message]
-        self._turn.all_started.set()
+        self.turn.all_started.set()
         messages = [message for message in await asyncio.gather(*self._tasks) if message]
         if messages:
             completed, others = _names(messages, is_error=False), _names(messages, is_error=True)
@@ -118,7 +122,7 @@ class ToolCallGroup:
         await self._cancel_all()
         for call in self._calls:
             if not (call.message or call.approval):  # its task was cancelled before it began
-                await self._executor.finish_cancelled(call)
+                await self.executor.finish_cancelled(call)
         self.pending = {call.tool_call.id: call.approval for call in self._calls if call.approval}
         pairs = zip(self._tasks, self._calls, strict=True)
         errors = [call.emit_error or (None if task.cancelled() else task.exception()) for task, call in pairs]
@@ -133,7 +137,7 @@ class ToolCallGroup:
             await cancel_and_wait(self._abandoned_tasks(), CANCEL_GRACE_S)
         finally:
             if stuck := self._abandoned_tasks():
-                self._executor.adopt_stuck(stuck)
+                self.executor.adopt_stuck(stuck)
 
     def _abandoned_tasks(self) -> set[asyncio.Task[Any]]:
         """The tasks of runs that go on although nobody waits for them."""

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from types import MappingProxyType
 from typing import Any, Final
 
+import httpx
+
 from winterbourne.chat.core.events import (
     Emit,
     ToolApprovalRequested,
@@ -30,7 +32,7 @@ from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, tell_edits
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, PreparedTool, RunSlot, ToolRun, Turn
 from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup, cancel_and_wait
-from winterbourne.chat.tool_runtime.context import HttpClients, Report, ToolContext
+from winterbourne.chat.tool_runtime.context import Report, ToolContext, shared_client
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing
 from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
@@ -71,7 +73,7 @@ class ToolExecutor:
         records: Where decisions and calls that run once are recorded; without it there are no such tools.
         keys: Every key and setting by the name of its variable; tools may read those they declare.
         log_messages: Whether the log may contain the arguments of tools.
-        clients: Where tools get their HTTP clients; by default the shared connection pool.
+        client: Returns the HTTP client of async tools; by default that of the process.
         send_stop: Stops a call in another function, by its key.
         wall_clock: Seconds; measures the age of cached results and the open time of circuit breakers.
 
@@ -91,13 +93,13 @@ class ToolExecutor:
         records: CallRecords | None = None,
         keys: Mapping[str, object] = _NO_KEYS,
         log_messages: bool = False,
-        clients: HttpClients | None = None,
+        client: Callable[[], httpx.AsyncClient] = shared_client,
         send_stop: Callable[[str], Awaitable[None]] | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings = settings or ToolSettings()
         self._log_messages = log_messages
-        self._clients = clients or HttpClients()
+        self._client = client
         self._send_stop = send_stop
         self._permits = Permits()
         self.threads = ThreadPool(settings.tool_abandoned_limit)
@@ -301,11 +303,11 @@ class ToolExecutor:
             idempotency_key=call.idempotency_key,
             input_response=call.input_response,
             takes_forms=turn.approvals == "form",
-            caller=None if tool.hides_caller else turn.caller_id,
+            caller=None if tool.declared.is_cache_shared else turn.caller_id,
             deadline=min(timeout_at, turn.deadline),
             patience=timeout_at,
             max_progress_bytes=self._settings.tool_max_result_bytes,
-            clients=self._clients,
+            client=self._client,
             keys=tool.keys,
             threads=self.threads,
             report=report,

@@ -258,22 +258,21 @@ class McpClient(msgspec.Struct, eq=False):
         return True
 
     async def _ask_in_session(self, request: _Request) -> dict[str, Any]:
-        authorization = _authorization(request)
         session = self._session_of(request.credential)
         try:
             if (old := session.headers) is not None:
                 try:
-                    return await self._exchange(request, {**old, **authorization}, is_old_session=True)
+                    return await self._exchange(request, old, is_old_session=True)
                 except _SessionLost:
                     if session.headers is old:  # else another call has already opened a new one
                         session.headers = None
             async with session.lock:
                 if session.headers is None:
-                    session.headers = await self._initialize(request, authorization)
-            return await self._exchange(request, {**session.headers, **authorization})
+                    session.headers = await self._initialize(request)
+            return await self._exchange(request, session.headers)
         except asyncio.CancelledError:
             if request.context and session.headers:
-                await self._notify_cancelled(request.message["id"], {**session.headers, **authorization})
+                await self._notify_cancelled(request.message["id"], session.headers)
             raise
 
     def _session_of(self, credential: Credential) -> _Session:
@@ -284,10 +283,14 @@ class McpClient(msgspec.Struct, eq=False):
             del self._sessions[next(iter(self._sessions))]
         return session
 
-    async def _initialize(self, request: _Request, authorization: _Headers) -> dict[str, str]:
+    async def _initialize(self, request: _Request) -> dict[str, str]:
+        """Open a session; returns the headers of its requests."""
         params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": stateless.CLIENT_INFO}
         message = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "initialize", "params": params}
-        opening = msgspec.structs.replace(request, message=message, context=None)
+        opening, authorization = (
+            msgspec.structs.replace(request, message=message, context=None),
+            _authorization(request),
+        )
         try:
             async with self._post(opening.message, authorization) as response:
                 if (result := await self._find_result(response, opening, authorization, EventIds())) is None:
@@ -300,8 +303,8 @@ class McpClient(msgspec.Struct, eq=False):
         except _Refused as refused:
             raise _OtherEra(str(refused)) from None
         self.is_modern = False
-        done = {"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}
-        await self._send(done, {**headers, **authorization})
+        headers |= authorization
+        await self._send({"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}, headers)
         return headers
 
     async def _exchange(self, request: _Request, headers: _Headers, *, is_old_session: bool = False) -> dict[str, Any]:
