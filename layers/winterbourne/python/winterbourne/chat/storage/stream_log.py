@@ -254,21 +254,20 @@ class StreamLog:
                 self.events.append(decoded)
 
 
-class StreamLogs:
+class StreamLogs(msgspec.Struct, frozen=True):
     """The stream logs of all callers.
 
-    Args:
+    Attributes:
         store: Holds them.
         lease_s: After so many seconds without a sign of life, the writer of an answer counts as dead.
     """
 
-    def __init__(self, store: Store, lease_s: float) -> None:
-        self._store = store
-        self.lease_s = lease_s
+    store: Store
+    lease_s: float
 
     def open(self, caller_id: str, request: ChatRequest) -> "LoggedAnswer":
         """The log of an answer whose conversation is not kept. Nothing is written before its first event."""
-        return LoggedAnswer(self._store, log_partition(caller_id, request.conversation_id), request, self)
+        return LoggedAnswer(self.store, log_partition(caller_id, request.conversation_id), request, self)
 
     async def read(self, caller_id: str, conversation_id: str) -> StreamLog | None:
         """The log of the conversation's latest answer; None if it has none, or only one that is over an hour old.
@@ -276,8 +275,8 @@ class StreamLogs:
         Raises:
             StorageUnavailable: It cannot be read.
         """
-        log = latest_log(await self._store.query_partition(log_partition(caller_id, conversation_id)))
-        is_old = log is not None and self._store.now_ms() - log.written_ms > LOG_TTL_S * 1000
+        log = latest_log(await self.store.query_partition(log_partition(caller_id, conversation_id)))
+        is_old = log is not None and self.store.now_ms() - log.written_ms > LOG_TTL_S * 1000
         return None if is_old else log
 
     async def follow(self, log: StreamLog) -> AsyncGenerator[Sequence[ChatEvent]]:
@@ -302,7 +301,7 @@ class StreamLogs:
         tolerated = () if was_silent else (StorageUnavailable,)
         with contextlib.suppress(*tolerated):
             async with time_limit():
-                item = await self._store.get(*chunk)
+                item = await self.store.get(*chunk)
         if item:
             log.add(item)
         has_read_all = log.open_key == chunk  # a slow reader finds old chunks first
@@ -310,29 +309,29 @@ class StreamLogs:
             await self._end_lost(log, item)
 
     def _is_silent(self, log: StreamLog) -> bool:
-        return self._store.now_ms() - log.written_ms > self.lease_s * 1000
+        return self.store.now_ms() - log.written_ms > self.lease_s * 1000
 
     async def drop_older(self, pk: str, epoch: int, until: float) -> None:
         """Delete the logs of answers before one that is kept, which nobody writes or reads any more.
 
         What is not deleted until this time of the event loop's clock expires.
         """
-        silent_since_ms = self._store.now_ms() - self.lease_s * 1000
+        silent_since_ms = self.store.now_ms() - self.lease_s * 1000
         with contextlib.suppress(StorageUnavailable, TimeoutError):  # `Store` has logged it
             async with asyncio.timeout_at(until):
-                items = await self._store.query_partition(pk)
+                items = await self.store.query_partition(pk)
                 older = [item for item in items if item.sk < _chunk_key(epoch, 0) and item.number < silent_since_ms]
                 if older:
-                    await self._store.delete([(item.pk, item.sk) for item in older])
+                    await self.store.delete([(item.pk, item.sk) for item in older])
 
     async def _end_lost(self, log: StreamLog, stored: Item | None) -> None:
         """End the log as it is stored now; one that was deleted meanwhile is ended for this reader alone."""
         lost = AnswerLost()
         _LOGGER.error("the process that gave an answer is gone: no sign of life for %s s", self.lease_s)
         event = ConversationFailed(lost.code, lost.public_message, status=lost.status, is_transient=lost.is_transient)
-        item = log.ended_by(event, self._store.now_ms())
+        item = log.ended_by(event, self.store.now_ms())
         if stored or not log.has_read_open:
-            await self._store.put([item])
+            await self.store.put([item])
         log.add(item)
 
 

@@ -227,7 +227,7 @@ class ToolExecutor:
             return failed(f"{name} is not set up here: {missing} is not set. Tell the user; do not call it again.")
         try:
             call.arguments = tool.declared.validate_arguments(call.tool_call.arguments)
-            if tool.compares_calls:
+            if tool.on_start:
                 call.identify()
         except BaseException as error:  # noqa: BLE001 - a tool's own type may raise anything, even SystemExit
             cause = error.__cause__ if isinstance(error, ToolError) else error

@@ -12,7 +12,7 @@ from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.infra.circuit_breaker import CircuitBreaker
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, wait_for_turn
-from winterbourne.chat.tool_runtime.batching import Batching, check_size
+from winterbourne.chat.tool_runtime.batching import Batching
 from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, Gate, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.circuit_breaker import GuardedTool
@@ -96,9 +96,8 @@ class ToolPreparer(msgspec.Struct, eq=False, dict=True):
             wrappers.append(once.guard)
         return PreparedTool(
             declared=tool,
-            compares_calls=options.cache_ttl_s is not None or tool.batch is not None,
             call=_wrap(self._isolate(tool, keys, max_result_bytes), wrappers),
-            batch=_wrap(check_size(tool.name, tool.batch), wrappers) if tool.batch else None,
+            batch=_wrap(tool.batch, wrappers) if tool.batch else None,
             run=run,
             gates=self._gates(tool),
             shortcuts=shortcuts,
