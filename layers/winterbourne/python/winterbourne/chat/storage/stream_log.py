@@ -366,13 +366,9 @@ def log_header(request: ChatRequest, history: Sequence[Message], *, is_kept: boo
     position = len(request.messages) if is_kept else 0
     earlier = continued_turns(history, request.message_id)
     asks = UNSET if request.approvals == "none" else request.approvals
+    takes_back = UNSET if request.retractable == "nothing" else request.retractable
     return LogHeader(
-        position=position,
-        client_tools=tools,
-        approvals=asks,
-        retractable=UNSET if request.retractable == "nothing" else request.retractable,
-        is_kept=is_kept,
-        earlier=earlier,
+        position=position, client_tools=tools, approvals=asks, retractable=takes_back, is_kept=is_kept, earlier=earlier
     )
 
 

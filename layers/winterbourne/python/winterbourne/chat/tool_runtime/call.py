@@ -153,6 +153,7 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         on_start: Each is called with every run that is started, so that calls which equal others can share it.
         missing_setting: A setting that the tool needs and that is not set; empty if it can run.
         semaphores: What a run must acquire besides the turn's own.
+        hides_caller: Whether the tool must not depend on the caller, since all callers share its results.
     """
 
     declared: Tool
@@ -167,3 +168,4 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     semaphores: Sequence[Semaphore]
     timeout_s: float
     max_result_bytes: int
+    hides_caller: bool

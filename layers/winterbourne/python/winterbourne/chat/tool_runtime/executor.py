@@ -303,7 +303,7 @@ class ToolExecutor:
             idempotency_key=call.idempotency_key,
             input_response=call.input_response,
             takes_forms=turn.approvals == "form",
-            caller=None if tool.declared.is_cache_shared else turn.caller_id,
+            caller=None if tool.hides_caller else turn.caller_id,
             deadline=min(timeout_at, turn.deadline),
             patience=timeout_at,
             max_progress_bytes=self._settings.tool_max_result_bytes,

@@ -107,6 +107,7 @@ class ToolPreparer(msgspec.Struct, eq=False, dict=True):
             semaphores=self._semaphores(tool),
             timeout_s=timeout_s,
             max_result_bytes=max_result_bytes,
+            hides_caller=tool.is_cache_shared,
         )
 
     def _gates(self, tool: Tool) -> list[Gate]:
