@@ -431,9 +431,9 @@ class TestSharedRuns:
         async with executor.turn(RecordingClient()) as turn:
             turn.start(tool_call("cached", "1", key="a"))
             await asyncio.sleep(0.5)
-            turn._tasks[0].cancel()
+            next(iter(turn._tasks.values())).cancel()
             turn.start(tool_call("cached", "2", key="a"))
-            await asyncio.wait(turn._tasks)
+            await asyncio.wait(turn._tasks.values())
         assert [message.content for message in await turn.results()][1] == '"A"'
         assert runs == ["a", "a"]
 
@@ -450,6 +450,6 @@ class TestSharedRuns:
             await asyncio.sleep(0.1)
             turn.start(tool_call("shared", to=2))
             await asyncio.sleep(2)
-            turn._tasks[0].cancel()
+            next(iter(turn._tasks.values())).cancel()
             await asyncio.sleep(10)
         assert client.kinds("1") == ["Started", "Finished"]

@@ -8,7 +8,6 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -61,7 +60,6 @@ _HOW_IT_ENDED: Final[Mapping[ToolStatus, str]] = {
     "cancelled": "was stopped after",
     "denied": "was denied after",
 }
-_NO_KEYS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class ToolExecutor:
@@ -91,7 +89,7 @@ class ToolExecutor:
         settings: ToolSettings | None = None,
         *,
         records: CallRecords | None = None,
-        keys: Mapping[str, object] = _NO_KEYS,
+        keys: Mapping[str, object] | None = None,
         log_messages: bool = False,
         client: Callable[[], httpx.AsyncClient] = shared_client,
         send_stop: Callable[[str], Awaitable[None]] | None = None,
@@ -104,7 +102,7 @@ class ToolExecutor:
         self._permits = Permits()
         self.threads = ThreadPool(settings.tool_abandoned_limit)
         self._approvals = Approvals(settings, records, self.threads, wall_clock, log_reasons=log_messages)
-        ring = KeyRing(keys)
+        ring = KeyRing(keys or {})
         self._preparer = ToolPreparer(settings, ring, self.threads, self._run_calls, wall_clock, self._approvals)
         self._stuck_tasks: set[asyncio.Task[Any]] = set()
         self._tools: dict[str, PreparedTool] = {}
