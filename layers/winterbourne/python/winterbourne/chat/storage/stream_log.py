@@ -188,16 +188,16 @@ class StreamLog:
         header: What the writer says beside the events.
         events: All that was read.
         written_ms: When the writer gave its last sign of life, in epoch milliseconds.
+        open: The open chunk, as far as it has been read; it may not be there yet.
     """
 
     def __init__(self, pk: str, epoch: int) -> None:
-        self.pk = pk
         self.epoch = epoch
         self.header = LogHeader()
         self.events: list[ChatEvent] = []
         self.written_ms = 0
         self._number = 0
-        self._open = Item(pk=pk, sk=_chunk_key(epoch, 0))
+        self.open = Item(pk=pk, sk=_chunk_key(epoch, 0))
         self._rest = b""
         self._is_damaged = False
 
@@ -211,30 +211,20 @@ class StreamLog:
         """The events of the whole message: those of before this request come right after its start."""
         return [*self.events[:1], *events_of(self.header.earlier), *self.events[1:]]
 
-    @property
-    def open_key(self) -> tuple[str, str]:
-        """(pk, sk) of the open chunk, which may not be there yet."""
-        return self._open.pk, self._open.sk
-
-    @property
-    def has_read_open(self) -> bool:
-        """Whether something of the open chunk has been read."""
-        return bool(self._open.body)
-
     def add(self, item: Item) -> None:
         """Take the open chunk as it is now."""
-        *lines, self._rest = (self._rest + item.body[len(self._open.body) :]).split(b"\n")
-        self._open, self.written_ms = item, item.number
+        *lines, self._rest = (self._rest + item.body[len(self.open.body) :]).split(b"\n")
+        self.open, self.written_ms = item, item.number
         if len(item.body) >= CHUNK_BYTES:
             self._number += 1
-            self._open = msgspec.structs.replace(item, sk=_chunk_key(self.epoch, self._number), body=b"")
+            self.open = msgspec.structs.replace(item, sk=_chunk_key(self.epoch, self._number), body=b"")
         for line in filter(None, lines):
             self._add_line(line)
 
     def ended_by(self, event: ConversationFailed, now_ms: int) -> Item:
         """The open chunk with a terminal event in the writer's place."""
-        body = self._open.body + b"\n" + _encode([event])  # the last line may have been cut
-        return msgspec.structs.replace(self._open, body=body, number=now_ms)
+        body = self.open.body + b"\n" + _encode([event])  # the last line may have been cut
+        return msgspec.structs.replace(self.open, body=body, number=now_ms)
 
     def _add_line(self, line: bytes) -> None:
         decoded = _decode(line)
@@ -297,14 +287,14 @@ class StreamLogs(msgspec.Struct, frozen=True):
 
     async def _read_more(self, log: StreamLog) -> None:
         """Read the open chunk, and end the log if its writer was silent before and still is."""
-        was_silent, chunk, item = self._is_silent(log), log.open_key, None
+        was_silent, chunk, item = self._is_silent(log), log.open, None
         tolerated = () if was_silent else (StorageUnavailable,)
         with contextlib.suppress(*tolerated):
             async with time_limit():
-                item = await self.store.get(*chunk)
+                item = await self.store.get(chunk.pk, chunk.sk)
         if item:
             log.add(item)
-        has_read_all = log.open_key == chunk  # a slow reader finds old chunks first
+        has_read_all = log.open.sk == chunk.sk  # a slow reader finds old chunks first
         if was_silent and has_read_all and self._is_silent(log) and not log.is_ended:
             await self._end_lost(log, item)
 
@@ -330,7 +320,7 @@ class StreamLogs(msgspec.Struct, frozen=True):
         _LOGGER.error("the process that gave an answer is gone: no sign of life for %s s", self.lease_s)
         event = ConversationFailed(lost.code, lost.public_message, status=lost.status, is_transient=lost.is_transient)
         item = log.ended_by(event, self.store.now_ms())
-        if stored or not log.has_read_open:
+        if stored or not log.open.body:
             await self.store.put([item])
         log.add(item)
 
@@ -389,7 +379,7 @@ def latest_log(items: Sequence[Item]) -> StreamLog | None:
         return None
     log = StreamLog(items[-1].pk, int(items[-1].sk[:EPOCH_CHARS]))
     for item in items:
-        if (item.pk, item.sk) == log.open_key:
+        if item.sk == log.open.sk:
             log.add(item)
     return log
 
