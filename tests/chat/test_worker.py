@@ -170,14 +170,14 @@ class TestStop:
 
     def test_is_not_looked_for_without_a_store_that_is_shared(self) -> None:
         code = """
-worker._stop_signals.wait = None  # which fails if it is called
+type(worker._stop_signals).wait = None  # which fails if it is called
 print(json.dumps(json.loads(asyncio.run(lines(event("climb", stop_key="remote:1", steps=0)))[0])))
 """
         assert printed(code) == {"content": '"top"', "is_error": False}
 
     def test_is_not_looked_for_in_a_call_that_has_no_key(self, tmp_path: Path) -> None:
         code = """
-worker._stop_signals.wait = None
+type(worker._stop_signals).wait = None
 print(json.dumps(json.loads(asyncio.run(lines(event("climb", steps=0)))[0])))
 """
         assert printed(code, STORE=f"file:{tmp_path}/store.db") == {"content": '"top"', "is_error": False}

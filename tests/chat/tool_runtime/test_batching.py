@@ -292,8 +292,8 @@ class TestEqualCalls:
             for number in "123":
                 turn.start(tool_call("times_ten", number, number=2 if number < "3" else 4))
             await asyncio.sleep(0.5)
-            turn._tasks[0].cancel()
-            await asyncio.wait(turn._tasks)
+            next(iter(turn._tasks.values())).cancel()
+            await asyncio.wait(turn._tasks.values())
         assert [message.content for message in await turn.results()] == [
             "The call was stopped before it was done.",
             "20",
@@ -305,9 +305,9 @@ class TestEqualCalls:
         async with ToolExecutor([times_ten]).turn(RecordingClient()) as turn:
             turn.start(tool_call("times_ten", "1", number=2))
             await asyncio.sleep(0.01)
-            turn._tasks[0].cancel()
+            next(iter(turn._tasks.values())).cancel()
             turn.start(tool_call("times_ten", "2", number=2))
-            await asyncio.wait(turn._tasks)
+            await asyncio.wait(turn._tasks.values())
         assert [message.content for message in await turn.results()][1] == "20"
         assert runs == [2]
 

@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 __all__ = ["backoff_s", "retry_after_s"]
 
 
-def backoff_s(attempt: int, *, base_s: float, max_s: float) -> float:
+def backoff_s(attempt: int, *, base_s: float = 0.2, max_s: float = 5.0) -> float:
     """How long to wait before the next attempt: a random time up to a limit that doubles with each failure.
 
     Args:

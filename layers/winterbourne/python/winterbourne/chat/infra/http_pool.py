@@ -240,11 +240,9 @@ def client() -> httpx.AsyncClient:
     server could not take; `extensions={"retries": 0}` turns retries off.
     """
     if _Pool.client is None:
-        options = _transport_options()
-        _Pool.transport = PoolTransport(lambda: httpx.AsyncHTTPTransport(**options))
-        hooks = {"response": [_decompress]}
+        _Pool.transport = PoolTransport(functools.partial(httpx.AsyncHTTPTransport, **_transport_options()))
         retrying = AsyncRetryTransport(_Pool.transport, *_retry_limits())
-        _Pool.client = httpx.AsyncClient(transport=retrying, event_hooks=hooks, **_client_options())
+        _Pool.client = httpx.AsyncClient(transport=retrying, **_client_options(_decompress))
     return _Pool.client
 
 
@@ -252,11 +250,9 @@ def sync_client() -> httpx.Client:
     """The sync client, for code that runs in threads, with the same limits, timeouts and retries; thread-safe."""
     with _Pool.lock:
         if _Pool.sync_client is None:
-            options = _transport_options()
-            pool = SyncPoolTransport(lambda: httpx.HTTPTransport(**options))
-            transport = RetryTransport(pool, *_retry_limits())
-            hooks = {"response": [decompress]}
-            _Pool.sync_client = httpx.Client(transport=transport, event_hooks=hooks, **_client_options())
+            pool = SyncPoolTransport(functools.partial(httpx.HTTPTransport, **_transport_options()))
+            retrying = RetryTransport(pool, *_retry_limits())
+            _Pool.sync_client = httpx.Client(transport=retrying, **_client_options(decompress))
         return _Pool.sync_client
 
 
@@ -323,11 +319,12 @@ def _transport_options() -> dict[str, Any]:
     return {"verify": _ssl_context(), "limits": limits, "socket_options": options}
 
 
-def _client_options() -> dict[str, Any]:
+def _client_options(response_hook: Callable[[httpx.Response], Any]) -> dict[str, Any]:
     headers = {"accept-encoding": ACCEPT_ENCODING, "user-agent": USER_AGENT}
     # A jar that stores nothing: cookies set in one caller's request must not be sent with another's.
     cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
-    return {"timeout": _settings().http_timeout, "headers": headers, "cookies": cookies}
+    hooks = {"response": [response_hook]}
+    return {"timeout": _settings().http_timeout, "headers": headers, "cookies": cookies, "event_hooks": hooks}
 
 
 def _settings() -> HttpSettings:

@@ -28,8 +28,6 @@ IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"
 NO_RETRIES: Final = {"retries": 0}
 """Extensions of a request whose sender has retries of its own."""
 
-BACKOFF_BASE_S: Final = 0.2
-BACKOFF_MAX_S: Final = 5.0
 CONNECT_ERRORS: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 
 deadline: Final = contextvars.ContextVar("deadline", default=float("inf"))
@@ -130,7 +128,7 @@ class RetryTransport(_Retrying[httpx.BaseTransport], httpx.BaseTransport):
 
 def _wait_s(request: httpx.Request, came: httpx.Response | Exception, attempt: int, until: float) -> float | None:
     """Seconds to wait before the request is sent again; None if what came is to be returned or raised."""
-    wait_s = backoff_s(attempt, base_s=BACKOFF_BASE_S, max_s=BACKOFF_MAX_S)
+    wait_s = backoff_s(attempt)
     if isinstance(came, httpx.Response):
         is_idempotent = request.method in IDEMPOTENT_METHODS or "idempotency-key" in request.headers
         if came.status_code != 429 and not (is_idempotent and came.status_code in {502, 503, 504}):

@@ -1,36 +1,37 @@
 """Call records: which decisions have been used, and what has become of the calls that run once."""
 
+import msgspec
+
 from winterbourne.chat.storage.base import Item, Store, encode_key
 
 __all__ = ["CallRecords"]
 
 
-class CallRecords:
+class CallRecords(msgspec.Struct, eq=False):
     """Records in a store, each an item of its own. Every method may raise StorageUnavailable.
 
-    Args:
+    Attributes:
         store: Holds them; they hold between processes if it is shared.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    store: Store
 
     async def claim(self, key: str, body: bytes, expires_at_s: int) -> bool:
         """Write a record if there is none of this key, by one conditional write; returns whether it was written."""
-        return await self._store.compare_and_set(_item(key, body, expires_at_s))
+        return await self.store.compare_and_set(_item(key, body, expires_at_s))
 
     async def read(self, key: str) -> bytes | None:
         """The record of this key, or None."""
-        item = await self._store.get(*_key(key))
+        item = await self.store.get(*_key(key))
         return item.body if item else None
 
     async def write(self, key: str, body: bytes, expires_at_s: int) -> None:
         """Write a record that was claimed."""
-        await self._store.put([_item(key, body, expires_at_s)])
+        await self.store.put([_item(key, body, expires_at_s)])
 
     async def release(self, key: str) -> None:
         """Delete a record, so that it can be claimed again."""
-        await self._store.delete([_key(key)])
+        await self.store.delete([_key(key)])
 
 
 def _key(key: str) -> tuple[str, str]:

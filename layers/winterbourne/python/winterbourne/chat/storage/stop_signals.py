@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 from typing import Final
 
+import msgspec
+
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.storage.base import Item, Store, encode_key
 
@@ -23,19 +25,18 @@ MAX_BACKOFF_S: Final = 10.0
 """Longest wait between polls while the store is unavailable: each failed poll logs a line, for every stream."""
 
 
-class StopSignals:
+class StopSignals(msgspec.Struct, eq=False):
     """Sends and receives the stop signals of all callers.
 
-    Args:
+    Attributes:
         store: Holds the signals.
         poll_interval_s: Seconds before the first poll and between two polls. A store that is not shared is polled once,
             for a signal that came before `wait` was called.
     """
 
-    def __init__(self, store: Store, poll_interval_s: float) -> None:
-        self._store = store
-        self._poll_interval_s = poll_interval_s
-        self._listeners: dict[tuple[str, str], set[asyncio.Event]] = {}
+    store: Store
+    poll_interval_s: float
+    _listeners: dict[tuple[str, str], set[asyncio.Event]] = {}
 
     async def send(self, caller_id: str, conversation_id: str, at_ms: int | None = None) -> None:
         """Request that this caller's conversation stop; does nothing if it is not running.
@@ -51,8 +52,8 @@ class StopSignals:
         for listener in self._listeners.get((caller_id, conversation_id), ()):
             listener.set()
         pk, sk = _signal_key(caller_id, conversation_id)
-        expires_at_s = int(self._store.now()) + SIGNAL_TTL_S
-        await self._store.put([Item(pk=pk, sk=sk, number=at_ms or self._store.now_ms(), expires_at_s=expires_at_s)])
+        expires_at_s = int(self.store.now()) + SIGNAL_TTL_S
+        await self.store.put([Item(pk=pk, sk=sk, number=at_ms or self.store.now_ms(), expires_at_s=expires_at_s)])
 
     async def wait(self, caller_id: str, conversation_id: str, since_ms: int | None = None) -> None:
         """Return when this caller's conversation is to stop.
@@ -67,7 +68,7 @@ class StopSignals:
                 earlier request. Defaults to now; pass the event's `timeEpoch` so as not to miss a stop during a cold
                 start.
         """
-        since_ms, stopped = since_ms or self._store.now_ms(), asyncio.Event()
+        since_ms, stopped = since_ms or self.store.now_ms(), asyncio.Event()
         listener_key = (caller_id, conversation_id)
         listeners = self._listeners.setdefault(listener_key, set())
         listeners.add(stopped)
@@ -80,23 +81,20 @@ class StopSignals:
 
     async def _poll(self, stopped: asyncio.Event, caller_id: str, conversation_id: str, since_ms: int) -> None:
         """Return when `stopped` is set or the store has a signal."""
-        wait_s: float | None = self._poll_interval_s
-        failures = 0
+        wait_s = self.poll_interval_s
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await stopped.wait()
                     return
             try:
-                signal = await self._store.get(*_signal_key(caller_id, conversation_id))
-                failures = 0
+                signal, wait_s = await self.store.get(*_signal_key(caller_id, conversation_id)), self.poll_interval_s
             except StorageUnavailable:  # `Store` has logged it
-                signal, failures = None, failures + 1
+                signal, wait_s = None, min(2 * wait_s, max(self.poll_interval_s, MAX_BACKOFF_S))
             if signal and signal.number >= since_ms:
                 return
-            backoff_s = self._poll_interval_s * 2.0 ** min(failures, 10)
-            longest_s = max(self._poll_interval_s, MAX_BACKOFF_S)
-            wait_s = min(backoff_s, longest_s) if self._store.is_shared else None
+            if not self.store.is_shared:
+                await stopped.wait()
 
 
 def _signal_key(caller_id: str, conversation_id: str) -> tuple[str, str]:

@@ -188,16 +188,16 @@ class StreamLog:
         header: What the writer says beside the events.
         events: All that was read.
         written_ms: When the writer gave its last sign of life, in epoch milliseconds.
+        open: The open chunk, as far as it has been read; it may not be there yet.
     """
 
     def __init__(self, pk: str, epoch: int) -> None:
-        self.pk = pk
         self.epoch = epoch
         self.header = LogHeader()
         self.events: list[ChatEvent] = []
         self.written_ms = 0
         self._number = 0
-        self._open = Item(pk=pk, sk=_chunk_key(epoch, 0))
+        self.open = Item(pk=pk, sk=_chunk_key(epoch, 0))
         self._rest = b""
         self._is_damaged = False
 
@@ -211,30 +211,20 @@ class StreamLog:
         """The events of the whole message: those of before this request come right after its start."""
         return [*self.events[:1], *events_of(self.header.earlier), *self.events[1:]]
 
-    @property
-    def open_key(self) -> tuple[str, str]:
-        """(pk, sk) of the open chunk, which may not be there yet."""
-        return self._open.pk, self._open.sk
-
-    @property
-    def has_read_open(self) -> bool:
-        """Whether something of the open chunk has been read."""
-        return bool(self._open.body)
-
     def add(self, item: Item) -> None:
         """Take the open chunk as it is now."""
-        *lines, self._rest = (self._rest + item.body[len(self._open.body) :]).split(b"\n")
-        self._open, self.written_ms = item, item.number
+        *lines, self._rest = (self._rest + item.body[len(self.open.body) :]).split(b"\n")
+        self.open, self.written_ms = item, item.number
         if len(item.body) >= CHUNK_BYTES:
             self._number += 1
-            self._open = msgspec.structs.replace(item, sk=_chunk_key(self.epoch, self._number), body=b"")
+            self.open = msgspec.structs.replace(item, sk=_chunk_key(self.epoch, self._number), body=b"")
         for line in filter(None, lines):
             self._add_line(line)
 
     def ended_by(self, event: ConversationFailed, now_ms: int) -> Item:
         """The open chunk with a terminal event in the writer's place."""
-        body = self._open.body + b"\n" + _encode([event])  # the last line may have been cut
-        return msgspec.structs.replace(self._open, body=body, number=now_ms)
+        body = self.open.body + b"\n" + _encode([event])  # the last line may have been cut
+        return msgspec.structs.replace(self.open, body=body, number=now_ms)
 
     def _add_line(self, line: bytes) -> None:
         decoded = _decode(line)
@@ -254,21 +244,20 @@ class StreamLog:
                 self.events.append(decoded)
 
 
-class StreamLogs:
+class StreamLogs(msgspec.Struct, frozen=True):
     """The stream logs of all callers.
 
-    Args:
+    Attributes:
         store: Holds them.
         lease_s: After so many seconds without a sign of life, the writer of an answer counts as dead.
     """
 
-    def __init__(self, store: Store, lease_s: float) -> None:
-        self._store = store
-        self.lease_s = lease_s
+    store: Store
+    lease_s: float
 
     def open(self, caller_id: str, request: ChatRequest) -> "LoggedAnswer":
         """The log of an answer whose conversation is not kept. Nothing is written before its first event."""
-        return LoggedAnswer(self._store, log_partition(caller_id, request.conversation_id), request, self)
+        return LoggedAnswer(self.store, log_partition(caller_id, request.conversation_id), request, self)
 
     async def read(self, caller_id: str, conversation_id: str) -> StreamLog | None:
         """The log of the conversation's latest answer; None if it has none, or only one that is over an hour old.
@@ -276,8 +265,8 @@ class StreamLogs:
         Raises:
             StorageUnavailable: It cannot be read.
         """
-        log = latest_log(await self._store.query_partition(log_partition(caller_id, conversation_id)))
-        is_old = log is not None and self._store.now_ms() - log.written_ms > LOG_TTL_S * 1000
+        log = latest_log(await self.store.query_partition(log_partition(caller_id, conversation_id)))
+        is_old = log is not None and self.store.now_ms() - log.written_ms > LOG_TTL_S * 1000
         return None if is_old else log
 
     async def follow(self, log: StreamLog) -> AsyncGenerator[Sequence[ChatEvent]]:
@@ -298,41 +287,41 @@ class StreamLogs:
 
     async def _read_more(self, log: StreamLog) -> None:
         """Read the open chunk, and end the log if its writer was silent before and still is."""
-        was_silent, chunk, item = self._is_silent(log), log.open_key, None
+        was_silent, chunk, item = self._is_silent(log), log.open, None
         tolerated = () if was_silent else (StorageUnavailable,)
         with contextlib.suppress(*tolerated):
             async with time_limit():
-                item = await self._store.get(*chunk)
+                item = await self.store.get(chunk.pk, chunk.sk)
         if item:
             log.add(item)
-        has_read_all = log.open_key == chunk  # a slow reader finds old chunks first
+        has_read_all = log.open.sk == chunk.sk  # a slow reader finds old chunks first
         if was_silent and has_read_all and self._is_silent(log) and not log.is_ended:
             await self._end_lost(log, item)
 
     def _is_silent(self, log: StreamLog) -> bool:
-        return self._store.now_ms() - log.written_ms > self.lease_s * 1000
+        return self.store.now_ms() - log.written_ms > self.lease_s * 1000
 
     async def drop_older(self, pk: str, epoch: int, until: float) -> None:
         """Delete the logs of answers before one that is kept, which nobody writes or reads any more.
 
         What is not deleted until this time of the event loop's clock expires.
         """
-        silent_since_ms = self._store.now_ms() - self.lease_s * 1000
+        silent_since_ms = self.store.now_ms() - self.lease_s * 1000
         with contextlib.suppress(StorageUnavailable, TimeoutError):  # `Store` has logged it
             async with asyncio.timeout_at(until):
-                items = await self._store.query_partition(pk)
+                items = await self.store.query_partition(pk)
                 older = [item for item in items if item.sk < _chunk_key(epoch, 0) and item.number < silent_since_ms]
                 if older:
-                    await self._store.delete([(item.pk, item.sk) for item in older])
+                    await self.store.delete([(item.pk, item.sk) for item in older])
 
     async def _end_lost(self, log: StreamLog, stored: Item | None) -> None:
         """End the log as it is stored now; one that was deleted meanwhile is ended for this reader alone."""
         lost = AnswerLost()
         _LOGGER.error("the process that gave an answer is gone: no sign of life for %s s", self.lease_s)
         event = ConversationFailed(lost.code, lost.public_message, status=lost.status, is_transient=lost.is_transient)
-        item = log.ended_by(event, self._store.now_ms())
-        if stored or not log.has_read_open:
-            await self._store.put([item])
+        item = log.ended_by(event, self.store.now_ms())
+        if stored or not log.open.body:
+            await self.store.put([item])
         log.add(item)
 
 
@@ -367,13 +356,9 @@ def log_header(request: ChatRequest, history: Sequence[Message], *, is_kept: boo
     position = len(request.messages) if is_kept else 0
     earlier = continued_turns(history, request.message_id)
     asks = UNSET if request.approvals == "none" else request.approvals
+    takes_back = UNSET if request.retractable == "nothing" else request.retractable
     return LogHeader(
-        position=position,
-        client_tools=tools,
-        approvals=asks,
-        retractable=UNSET if request.retractable == "nothing" else request.retractable,
-        is_kept=is_kept,
-        earlier=earlier,
+        position=position, client_tools=tools, approvals=asks, retractable=takes_back, is_kept=is_kept, earlier=earlier
     )
 
 
@@ -394,7 +379,7 @@ def latest_log(items: Sequence[Item]) -> StreamLog | None:
         return None
     log = StreamLog(items[-1].pk, int(items[-1].sk[:EPOCH_CHARS]))
     for item in items:
-        if (item.pk, item.sk) == log.open_key:
+        if item.sk == log.open.sk:
             log.add(item)
     return log
 

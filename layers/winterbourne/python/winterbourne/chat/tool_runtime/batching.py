@@ -7,17 +7,14 @@ Equal calls become one item of the batch, and each gets that item's outcome.
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 
-from winterbourne.chat.errors import ToolError
 from winterbourne.chat.tool_runtime.call import ActiveCall, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.context import ToolContext
-from winterbourne.chat.tool_runtime.declaration import Call
 from winterbourne.chat.tool_runtime.results import Outcome
 
-__all__ = ["Batching", "check_size"]
+__all__ = ["Batching"]
 
 
 class Batching(msgspec.Struct, frozen=True):
@@ -56,15 +53,3 @@ class Batching(msgspec.Struct, frozen=True):
                 await turn.all_started.wait()
         del turn.open_batches[self.name]
         return await self.run_calls(tool, calls, context)
-
-
-def check_size(name: str, batch: Call) -> Call:
-    """The batch function, with an error if it does not return one value for each call."""
-
-    async def checked_batch(arguments: Any, context: ToolContext) -> Any:
-        values = await batch(arguments, context)
-        if len(values) != len(arguments):
-            raise ToolError(f"{name} got a batch of {len(arguments)} calls and returned {len(values)} results.")
-        return values
-
-    return checked_batch

@@ -145,20 +145,18 @@ class PreparedTool(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
     Attributes:
         declared: The tool as its author declared it.
-        compares_calls: Whether equal calls share a result: the tool has a cache or a batch function.
         call: The tool's call, wrapped.
         batch: The tool's batch function, wrapped.
         run: Runs the calls of a run.
         gates: Awaited before a call is run, in order: each may find its outcome, or ask a person first.
         shortcuts: Each may find a call's outcome, or a run to join, so that no run is started for it.
-        on_start: Each is called with every run that is started.
+        on_start: Each is called with every run that is started, so that calls which equal others can share it.
         missing_setting: A setting that the tool needs and that is not set; empty if it can run.
         semaphores: What a run must acquire besides the turn's own.
         hides_caller: Whether the tool must not depend on the caller, since all callers share its results.
     """
 
     declared: Tool
-    compares_calls: bool
     call: Call
     batch: Call | None
     run: RunCalls

@@ -5,9 +5,11 @@ Every call gets exactly one ToolFinished and one ToolMessage, whatever its tool 
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
+
+import msgspec
 
 from winterbourne.chat.core.messages import Approval, Decision, ToolCall, ToolMessage
 from winterbourne.chat.tool_runtime.call import ActiveCall, Turn
@@ -39,23 +41,24 @@ class CallExecutor(Protocol):
         """Keep track of tasks that ignored their cancellation."""
 
 
-class ToolCallGroup:
+class ToolCallGroup(msgspec.Struct, eq=False):
     """The calls of one model turn: starts each at once, and gives it exactly one terminal event and one result.
 
-    Created by `ToolExecutor.turn`, used with `async with`. Of the calls started, `max_calls` are run.
+    Created by `ToolExecutor.turn`, used with `async with`.
 
     Attributes:
+        executor: Runs the calls.
+        turn: What they have in common.
+        max_calls: So many of those that are started are run.
         pending: What a person is asked, by the ids of the calls that wait; complete once the block has been left.
     """
 
-    def __init__(self, executor: CallExecutor, turn: Turn, max_calls: int) -> None:
-        self._executor = executor
-        self._turn = turn
-        self._max_calls = max_calls
-        self._calls: list[ActiveCall] = []
-        self._tasks: list[asyncio.Task[ToolMessage | None]] = []
-        self._has_exited = False
-        self.pending: dict[str, Approval] = {}
+    executor: CallExecutor
+    turn: Turn
+    max_calls: int
+    pending: dict[str, Approval] = {}
+    _tasks: dict[ActiveCall, asyncio.Task[ToolMessage | None]] = {}
+    _has_exited: bool = False
 
     def start(
         self, tool_call: ToolCall, decisions: Sequence[Decision] | None = None, *, idempotency_key: str = ""
@@ -69,17 +72,16 @@ class ToolCallGroup:
             decisions: For a call of an earlier answer: it is run if one of these allows it, else it is told why not.
             idempotency_key: That of a call that another function runs once.
         """
-        if len(self._calls) >= self._max_calls:
-            self.refuse(tool_call, f"Only {self._max_calls} tool calls are run in one turn; this one was not.")
+        if len(self._tasks) >= self.max_calls:
+            self.refuse(tool_call, f"Only {self.max_calls} tool calls are run in one turn; this one was not.")
             return
-        call = ActiveCall(self._turn, tool_call, decisions=decisions, idempotency_key=idempotency_key)
-        self._calls.append(call)
-        self._tasks.append(asyncio.create_task(self._executor.execute(call)))
+        call = ActiveCall(self.turn, tool_call, decisions=decisions, idempotency_key=idempotency_key)
+        self._tasks[call] = asyncio.create_task(self.executor.execute(call))
 
     def refuse(self, tool_call: ToolCall, reason: str) -> None:
         """Run nothing: finish the call with this error."""
-        self._calls.append(call := ActiveCall(self._turn, tool_call))
-        self._tasks.append(asyncio.create_task(self._executor.finish(call, failed(reason))))
+        call = ActiveCall(self.turn, tool_call)
+        self._tasks[call] = asyncio.create_task(self.executor.finish(call, failed(reason)))
 
     async def results(self) -> list[ToolMessage]:
         """Wait for all calls; no call is started any more. After the block, returns at once, with cancelled calls.
@@ -94,9 +96,9 @@ class ToolCallGroup:
             Cancels all calls and waits for their terminal events.
         """
         if self._has_exited:
-            return [call.message for call in self._calls if call.message]
-        self._turn.all_started.set()
-        messages = [message for message in await asyncio.gather(*self._tasks) if message]
+            return [call.message for call in self._tasks if call.message]
+        self.turn.all_started.set()
+        messages = [message for message in await asyncio.gather(*self._tasks.values()) if message]
         if messages:
             completed, others = _names(messages, is_error=False), _names(messages, is_error=True)
             rest = f"; {len(others)} did not complete: [{', '.join(others)}]" if others else ""
@@ -116,12 +118,12 @@ class ToolCallGroup:
         """
         self._has_exited = True
         await self._cancel_all()
-        for call in self._calls:
+        for call in self._tasks:
             if not (call.message or call.approval):  # its task was cancelled before it began
-                await self._executor.finish_cancelled(call)
-        self.pending = {call.tool_call.id: call.approval for call in self._calls if call.approval}
-        pairs = zip(self._tasks, self._calls, strict=True)
-        errors = [call.emit_error or (None if task.cancelled() else task.exception()) for task, call in pairs]
+                await self.executor.finish_cancelled(call)
+        self.pending = {call.tool_call.id: call.approval for call in self._tasks if call.approval}
+        tasks = self._tasks.items()
+        errors = [call.emit_error or (None if task.cancelled() else task.exception()) for call, task in tasks]
         if error is None:  # else the block's own error stands; if the client is gone, `emit` fails too
             for emit_error in filter(None, errors):
                 raise emit_error
@@ -129,15 +131,15 @@ class ToolCallGroup:
     async def _cancel_all(self) -> None:
         """Cancel and await all tasks; the executor adopts those that ignore it for CANCEL_GRACE_S."""
         try:
-            await cancel_and_wait(self._tasks)  # each ends within CANCEL_GRACE_S, whatever its tool does
+            await cancel_and_wait(self._tasks.values())  # each ends within CANCEL_GRACE_S, whatever its tool does
             await cancel_and_wait(self._abandoned_tasks(), CANCEL_GRACE_S)
         finally:
             if stuck := self._abandoned_tasks():
-                self._executor.adopt_stuck(stuck)
+                self.executor.adopt_stuck(stuck)
 
     def _abandoned_tasks(self) -> set[asyncio.Task[Any]]:
         """The tasks of runs that go on although nobody waits for them."""
-        runs = [call.run for call in self._calls if call.run]
+        runs = [call.run for call in self._tasks if call.run]
         return {run.task for run in runs if not run.subscribers and not run.task.done()}
 
 
@@ -145,7 +147,7 @@ def _names(messages: Iterable[ToolMessage], *, is_error: bool) -> list[str]:
     return [message.name[:_MAX_NAME_CHARS] for message in messages if message.is_error == is_error]
 
 
-async def cancel_and_wait(tasks: Collection[asyncio.Task[Any]], timeout_s: float | None = None) -> None:
+async def cancel_and_wait(tasks: Iterable[asyncio.Task[Any]], timeout_s: float | None = None) -> None:
     """Cancel the tasks that are not done, and wait for them at most `timeout_s`."""
     running = [task for task in tasks if not task.done()]
     for task in running:

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from winterbourne.chat.core.messages import ToolSchema
-from winterbourne.chat.errors import InvalidToolDeclaration
+from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.settings import Count, Seconds
 from winterbourne.chat.tool_runtime import docstring, schema
 from winterbourne.chat.tool_runtime.context import ToolContext
@@ -108,7 +108,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         validate_arguments: Converts JSON text to validated arguments; raises ToolError with a sentence for the model.
         call: Runs the tool once and returns its result, as an awaitable unless it is `blocking`; raises if it fails.
-        batch: Runs many calls as one; returns one result, or an exception in its place, for each call, in order.
+        batch: Runs many calls as one; returns one result, or an exception in its place, for each call, in order. Raises
+            ToolError if it has another number of results.
         blocking: Whether the tool needs a thread: `call` runs in one, unless it returns an awaitable that uses one.
         takes_context: Whether the result of `call` may depend on its context, and so on the caller.
         optional_settings: Settings that `call` may read besides those in `options.needs`, by the names of their
@@ -301,6 +302,9 @@ def _adapt_batch_function(name: str, batch: Function, context_name: str) -> Batc
         raise InvalidToolDeclaration(f"The batch form of tool {name} must be an async function.")
 
     async def call(arguments: Sequence[Any], context: ToolContext) -> Any:
-        return await batch(arguments, **({context_name: context} if context_name else {}))
+        values = await batch(arguments, **({context_name: context} if context_name else {}))
+        if len(values) != len(arguments):
+            raise ToolError(f"{name} got a batch of {len(arguments)} calls and returned {len(values)} results.")
+        return values
 
     return call

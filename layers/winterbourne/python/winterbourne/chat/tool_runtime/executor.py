@@ -8,8 +8,9 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final
+
+import httpx
 
 from winterbourne.chat.core.events import (
     Emit,
@@ -30,7 +31,7 @@ from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, tell_edits
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, PreparedTool, RunSlot, ToolRun, Turn
 from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup, cancel_and_wait
-from winterbourne.chat.tool_runtime.context import HttpClients, Report, ToolContext
+from winterbourne.chat.tool_runtime.context import Report, ToolContext, shared_client
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing
 from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
@@ -59,7 +60,6 @@ _HOW_IT_ENDED: Final[Mapping[ToolStatus, str]] = {
     "cancelled": "was stopped after",
     "denied": "was denied after",
 }
-_NO_KEYS: Final[Mapping[str, object]] = MappingProxyType({})
 
 
 class ToolExecutor:
@@ -71,7 +71,7 @@ class ToolExecutor:
         records: Where decisions and calls that run once are recorded; without it there are no such tools.
         keys: Every key and setting by the name of its variable; tools may read those they declare.
         log_messages: Whether the log may contain the arguments of tools.
-        clients: Where tools get their HTTP clients; by default the shared connection pool.
+        client: Returns the HTTP client of async tools; by default that of the process.
         send_stop: Stops a call in another function, by its key.
         wall_clock: Seconds; measures the age of cached results and the open time of circuit breakers.
 
@@ -89,20 +89,20 @@ class ToolExecutor:
         settings: ToolSettings | None = None,
         *,
         records: CallRecords | None = None,
-        keys: Mapping[str, object] = _NO_KEYS,
+        keys: Mapping[str, object] | None = None,
         log_messages: bool = False,
-        clients: HttpClients | None = None,
+        client: Callable[[], httpx.AsyncClient] = shared_client,
         send_stop: Callable[[str], Awaitable[None]] | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings = settings or ToolSettings()
         self._log_messages = log_messages
-        self._clients = clients or HttpClients()
+        self._client = client
         self._send_stop = send_stop
         self._permits = Permits()
         self.threads = ThreadPool(settings.tool_abandoned_limit)
         self._approvals = Approvals(settings, records, self.threads, wall_clock, log_reasons=log_messages)
-        ring = KeyRing(keys)
+        ring = KeyRing(keys or {})
         self._preparer = ToolPreparer(settings, ring, self.threads, self._run_calls, wall_clock, self._approvals)
         self._stuck_tasks: set[asyncio.Task[Any]] = set()
         self._tools: dict[str, PreparedTool] = {}
@@ -225,7 +225,7 @@ class ToolExecutor:
             return failed(f"{name} is not set up here: {missing} is not set. Tell the user; do not call it again.")
         try:
             call.arguments = tool.declared.validate_arguments(call.tool_call.arguments)
-            if tool.compares_calls:
+            if tool.on_start:
                 call.identify()
         except BaseException as error:  # noqa: BLE001 - a tool's own type may raise anything, even SystemExit
             cause = error.__cause__ if isinstance(error, ToolError) else error
@@ -305,7 +305,7 @@ class ToolExecutor:
             deadline=min(timeout_at, turn.deadline),
             patience=timeout_at,
             max_progress_bytes=self._settings.tool_max_result_bytes,
-            clients=self._clients,
+            client=self._client,
             keys=tool.keys,
             threads=self.threads,
             report=report,

@@ -7,7 +7,7 @@ never blocks calls that do not need it. When permits are released, the longest-w
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -20,13 +20,12 @@ class Semaphore(msgspec.Struct, eq=False):
     available: int
 
 
-class Permits:
+class Permits(msgspec.Struct, eq=False):
     """Acquires permits of several semaphores at once, and keeps the queue of waiters."""
 
-    def __init__(self) -> None:
-        # Those that wait for the same semaphores queue one after another, each with its number among all that came.
-        self._queues: dict[tuple[Semaphore, ...], deque[tuple[int, asyncio.Future[None]]]] = {}
-        self._numbers = itertools.count()
+    # Those that wait for the same semaphores queue one after another, each with its number among all that came.
+    _queues: dict[tuple[Semaphore, ...], deque[tuple[int, asyncio.Future[None]]]] = {}
+    _numbers: Iterator[int] = msgspec.field(default_factory=itertools.count)
 
     def try_acquire(self, semaphores: Sequence[Semaphore]) -> bool:
         """Acquire one permit of each semaphore, or none at all."""

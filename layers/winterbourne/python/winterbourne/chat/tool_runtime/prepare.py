@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.infra.circuit_breaker import CircuitBreaker
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, wait_for_turn
-from winterbourne.chat.tool_runtime.batching import Batching, check_size
+from winterbourne.chat.tool_runtime.batching import Batching
 from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, Gate, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.circuit_breaker import GuardedTool
@@ -28,39 +30,33 @@ __all__ = ["ToolPreparer"]
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class ToolPreparer:
+class ToolPreparer(msgspec.Struct, eq=False, dict=True):
     """Prepares the tools of one executor, and holds what they share: keys, cached results, circuit breakers, threads.
 
-    Args:
+    Attributes:
         settings: The limits.
         key_ring: A tool is unavailable if a key or setting that it needs is not set here.
         threads: Where blocking tools run.
         run: Runs the calls of a run.
         now: Wall clock, seconds; measures the age of cached results and the open time of circuit breakers.
         approvals: Asks a person about calls, and has the records of calls that run once.
+        processes: Where tools with `isolation="process"` run.
     """
 
-    def __init__(
-        self,
-        settings: ToolSettings,
-        key_ring: KeyRing,
-        threads: ThreadPool,
-        run: RunCalls,
-        now: Callable[[], float],
-        approvals: Approvals,
-    ) -> None:
-        self._settings = settings
-        self._key_ring = key_ring
-        self._threads = threads
-        self._thread_semaphore = Semaphore(settings.tool_executor_max_workers)
-        self.processes = ProcessPool(settings.tool_executor_max_workers, threads)
-        """Where tools with `isolation="process"` run."""
-        self._process_semaphore = Semaphore(settings.tool_executor_max_workers)
-        self._run = run
-        self._now = now
-        self._approvals = approvals
-        self._results = ResultCache(settings.tool_cache_bytes, now)
-        self._breakers: dict[str, CircuitBreaker] = {}
+    settings: ToolSettings
+    key_ring: KeyRing
+    threads: ThreadPool
+    run: RunCalls
+    now: Callable[[], float]
+    approvals: Approvals
+    _breakers: dict[str, CircuitBreaker] = {}
+
+    def __post_init__(self) -> None:
+        """Make what the tools share."""
+        limit = self.settings.tool_executor_max_workers
+        self._thread_semaphore, self._process_semaphore = Semaphore(limit), Semaphore(limit)
+        self.processes = ProcessPool(limit, self.threads)
+        self._results = ResultCache(self.settings.tool_cache_bytes, self.now)
 
     def prepare(self, tool: Tool) -> PreparedTool:
         """The tool with its wrappers: the breaker guards a run with all its retries.
@@ -69,21 +65,21 @@ class ToolPreparer:
             InvalidToolDeclaration: Its batches wait longer than its timeout, or it has `approval` or `once` and this is
                 no chat.
         """
-        timeout_s = tool.options.timeout_s or self._settings.tool_execution_timeout
+        timeout_s = tool.options.timeout_s or self.settings.tool_execution_timeout
         if tool.batch and tool.options.batch_window_s >= timeout_s:
             text = f"Tool {tool.name}: batch_window_s must be less than {timeout_s:g} s, its timeout."
             raise InvalidToolDeclaration(text)
         wrappers: list[Callable[[Call], Call]] = []
         shortcuts: list[Callable[[ActiveCall], Outcome | RunSlot | None]] = []
         on_start: list[Callable[[ToolRun], None]] = []
-        run, options = self._run, tool.options
-        keys = self._key_ring.restricted_to((*options.needs, *tool.optional_settings), options.keys)
-        max_result_bytes = options.max_result_bytes or self._settings.tool_max_result_bytes
+        run, options = self.run, tool.options
+        keys = self.key_ring.restricted_to((*options.needs, *tool.optional_settings), options.keys)
+        max_result_bytes = options.max_result_bytes or self.settings.tool_max_result_bytes
         if options.retries:
             wrappers.append(functools.partial(with_retry, tool.name, options.retries))
         if options.breaker:
-            breaker = CircuitBreaker(self._settings.tool_breaker_failures, self._settings.tool_breaker_open_time)
-            guarded = GuardedTool(tool, self._breakers.setdefault(options.breaker, breaker), self._now)
+            breaker = CircuitBreaker(self.settings.tool_breaker_failures, self.settings.tool_breaker_open_time)
+            guarded = GuardedTool(tool, self._breakers.setdefault(options.breaker, breaker), self.now)
             wrappers.append(guarded.guard)
             shortcuts.append(guarded.refusal)
         if options.cache_ttl_s is not None:
@@ -96,13 +92,12 @@ class ToolPreparer:
             shortcuts.append(batching.join)
             on_start.append(batching.open)
         if options.once:
-            once = OnceTool(tool.name, self._require_records(tool), timeout_s, max_result_bytes, self._now)
+            once = OnceTool(tool.name, self._require_records(tool), timeout_s, max_result_bytes, self.now)
             wrappers.append(once.guard)
         return PreparedTool(
             declared=tool,
-            compares_calls=options.cache_ttl_s is not None or tool.batch is not None,
             call=_wrap(self._isolate(tool, keys, max_result_bytes), wrappers),
-            batch=_wrap(check_size(tool.name, tool.batch), wrappers) if tool.batch else None,
+            batch=_wrap(tool.batch, wrappers) if tool.batch else None,
             run=run,
             gates=self._gates(tool),
             shortcuts=shortcuts,
@@ -119,15 +114,15 @@ class ToolPreparer:
         gates: list[Gate] = [] if tool.options.is_eager else [wait_for_turn]
         if tool.options.approval:
             self._require_records(tool)
-            gates.insert(0, functools.partial(self._approvals.ask_if_needed, tool))
-            if not self._approvals.has_key:
+            gates.insert(0, functools.partial(self.approvals.ask_if_needed, tool))
+            if not self.approvals.has_key:
                 _LOGGER.warning("no SIGNING_KEY is set: what tool %s asks only this process understands", tool.name)
         return [*gates, set_idempotency_key] if tool.options.once else gates
 
     def _require_records(self, tool: Tool) -> CallRecords:
-        if self._approvals.records is None:
+        if self.approvals.records is None:
             raise InvalidToolDeclaration(f"Tool {tool.name}: `approval` and `once` need a store, as a chat has it.")
-        return self._approvals.records
+        return self.approvals.records
 
     def _semaphores(self, tool: Tool) -> list[Semaphore]:
         limit = tool.options.concurrency
@@ -137,15 +132,15 @@ class ToolPreparer:
     def _isolate(self, tool: Tool, keys: ToolKeys, max_result_bytes: int) -> Call:
         """The tool's call in a process or a thread, if it runs in one."""
         if tool.options.isolation:
-            return self.processes.isolate(tool, keys, self._settings.tool_max_result_bytes, max_result_bytes)
+            return self.processes.isolate(tool, keys, self.settings.tool_max_result_bytes, max_result_bytes)
         if not tool.blocking or inspect.isgeneratorfunction(tool.function):
             return tool.call
-        return lambda arguments, context: self._threads.run(functools.partial(tool.call, arguments, context), tool.name)
+        return lambda arguments, context: self.threads.run(functools.partial(tool.call, arguments, context), tool.name)
 
     def _first_missing_setting(self, tool: Tool) -> str:
         """The first key or setting that the tool needs and that is not set; empty if all are set."""
         needed = (*tool.options.keys, *tool.options.needs)
-        missing = next((name for name in needed if not self._key_ring.is_set(name)), "")
+        missing = next((name for name in needed if not self.key_ring.is_set(name)), "")
         if missing:
             _LOGGER.warning("tool %s is not available: %s is not set", tool.name, missing)
         return missing

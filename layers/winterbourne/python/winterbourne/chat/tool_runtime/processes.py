@@ -56,19 +56,18 @@ PASSED_VARIABLES: Final = (
 """The variables that a process has besides PYTHONPATH."""
 
 
-class ProcessPool:
+class ProcessPool(msgspec.Struct, eq=False):
     """The worker processes of one event loop.
 
-    Args:
+    Attributes:
         limit: How many there may be, idle ones included; the caller limits the calls.
         threads: Where processes are started and waited for.
     """
 
-    def __init__(self, limit: int, threads: ThreadPool) -> None:
-        self._limit = limit
-        self._threads = threads
-        self._workers: dict[asyncio.Future[_Worker], str] = {}  # and their tools, the oldest first
-        self._busy: set[asyncio.Future[_Worker]] = set()
+    limit: int
+    threads: ThreadPool
+    _workers: "dict[asyncio.Future[_Worker], str]" = {}  # and their tools, the oldest first
+    _busy: "set[asyncio.Future[_Worker]]" = set()
 
     def isolate(self, tool: Tool, keys: ToolKeys, max_progress_bytes: int, max_result_bytes: int) -> Call:
         """The tool's call, in a process.
@@ -128,7 +127,7 @@ class ProcessPool:
         idle = [start for start in self._workers if start not in self._busy]
         if own := [start for start in idle if self._workers[start] == tool.name]:
             return own[0]
-        if idle and len(self._workers) >= self._limit:
+        if idle and len(self._workers) >= self.limit:
             self._kill(idle[0])
         return self._start(tool)
 
@@ -138,7 +137,7 @@ class ProcessPool:
         return start
 
     def _in_thread(self, function: Callable[[], T]) -> "asyncio.Future[T]":
-        future = self._threads.run(function)
+        future = self.threads.run(function)
         future.add_done_callback(asyncio.Future.exception)  # perhaps nobody waits for it any more
         return future
 

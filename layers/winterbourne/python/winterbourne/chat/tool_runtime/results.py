@@ -188,21 +188,20 @@ def _parts(value: Any) -> Collection[Any]:
     return vars(value).values() if dataclasses.is_dataclass(value) and hasattr(value, "__dict__") else ()
 
 
-class _Beginning:
+class _Beginning(msgspec.Struct):
     """Copies the beginning of a value.
 
-    Args:
-        limit: About how many bytes of JSON the copy has.
+    Attributes:
+        left: About how many bytes of JSON the copy may still have.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._left = limit
+    left: int
 
     def of(self, value: Any) -> Any:
         """The value, or as much of it as fits."""
         if isinstance(value, str):
-            value = value[: max(0, self._left)]
-            self._left -= len(value)
+            value = value[: max(0, self.left)]
+            self.left -= len(value)
         elif isinstance(value, dict):
             value = {name: self.of(part) for name, part in value.items() if self._continues()}
         elif parts := _parts(value):
@@ -212,8 +211,8 @@ class _Beginning:
         return value
 
     def _continues(self) -> bool:
-        self._left -= 2
-        return self._left > 0
+        self.left -= 2
+        return self.left > 0
 
 
 def _to_builtins(value: Any) -> Any:

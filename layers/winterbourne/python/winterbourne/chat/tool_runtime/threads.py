@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from winterbourne.chat.errors import ToolUnavailable
-from winterbourne.chat.infra.telemetry import TOOL_TASK
+from winterbourne.chat.infra.telemetry import TOOL_TASK, measure
 
 __all__ = ["STUCK_THREADS", "ThreadPool"]
 
@@ -100,8 +100,6 @@ class ThreadPool:
     def _count_if_abandoned(self, worker: "_Worker", future: "asyncio.Future[Any]") -> None:
         """Runs in the loop: the function's outcome is there, or nobody waits for it any more."""
         if future.cancelled():
-            from winterbourne.chat.infra.telemetry import measure  # noqa: PLC0415 - heavy, and seldom needed
-
             self._count_abandoned(worker, 1)
             measure("AbandonedThreads")
 

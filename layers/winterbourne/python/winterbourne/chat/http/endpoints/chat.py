@@ -45,6 +45,9 @@ __all__ = ["ChatEndpoint"]
 Save: TypeAlias = Callable[[Message], None]
 """Saves a message of the conversation."""
 
+Log: TypeAlias = OpenConversation | LoggedAnswer
+"""Where an answer is logged."""
+
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -142,19 +145,15 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         )
         return request, encoder
 
-    def _open_log(self, request: ChatRequest, context: RequestContext) -> OpenConversation | LoggedAnswer:
-        """Where the answer is logged: in its conversation if that is kept."""
+    def _open_log(self, request: ChatRequest, context: RequestContext) -> Log:
+        """The log of the answer: its conversation if that is kept."""
         is_kept = request.store or self.conversations.keeps_all
         log = (self.conversations if is_kept else self.conversations.logs).open(context.caller.id, request)
         context.after_response.append(log.close)
         return log
 
     async def _admit(
-        self,
-        request: ChatRequest,
-        log: OpenConversation | LoggedAnswer | None,
-        meter: UsageMeter,
-        context: RequestContext,
+        self, request: ChatRequest, log: Log | None, meter: UsageMeter, context: RequestContext
     ) -> ChatRequest:
         """All of the store that the first byte waits for: limits, and the messages of a kept conversation."""
         async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):
@@ -186,18 +185,14 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         return context.lambda_context.get_remaining_time_in_millis() / 1000 - self.stream_settings.deadline_margin
 
     async def _run_conversation(
-        self,
-        request: ChatRequest,
-        log: OpenConversation | LoggedAnswer | None,
-        encoder: Encoder,
-        context: RequestContext,
-        meter: UsageMeter,
+        self, request: ChatRequest, log: Log | None, encoder: Encoder, context: RequestContext, meter: UsageMeter
     ) -> None:
         """Run the conversation under supervision; the meter has each turn's usage, even if a later turn fails."""
         asked = self._with_fitting_documents(request)
         settings, caller_id, request_id = self.stream_settings, context.caller.id, context.lambda_context.aws_request_id
-        append = log.append if isinstance(log, OpenConversation) else None
-        if self.titles and isinstance(log, OpenConversation):
+        kept = log if isinstance(log, OpenConversation) else None
+        append = kept.append if kept else None
+        if self.titles and kept:
             context.background.append(partial(self.titles.name, context, request))
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
         log_events = log.log if log else None
@@ -207,7 +202,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         context.stream.start_on_write(encoder, writer.last_words)
         reserve = partial(_reserve, meter) if meter.reservation else None
         compactors: list[Compactor] = []
-        compact = partial(self._compact, compactors, meter.usages, log, reserve) if self.compaction else None
+        compact = partial(self._compact, compactors, meter.usages, kept, reserve) if self.compaction else None
         conversation = Conversation(
             request=asked,
             provider=self.provider,
@@ -241,14 +236,13 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         self,
         compactors: "list[Compactor]",
         usages: list[Usage],
-        log: OpenConversation | LoggedAnswer | None,
+        kept: OpenConversation | None,
         reserve: "Reserve | None",
         request: ModelRequest,
         refusal: ModelInputTooLong | None,
     ) -> tuple[ModelRequest, Sequence[Usage]]:
         """A request that fits into its model's window; `compactors` has what makes it so, once there is need."""
         if not compactors and self.compaction:
-            kept = log if isinstance(log, OpenConversation) else None
             compactors.append(self.compaction().of_request(usages, kept, reserve))
         return await compactors[0].fit(request, refusal)
 

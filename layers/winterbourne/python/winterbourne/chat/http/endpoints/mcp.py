@@ -175,13 +175,9 @@ class McpEndpoint(msgspec.Struct, frozen=True):
             await writer.emit((ConversationEnded("stop", Usage(), 0),))
 
         stream.start_on_write(encoder, writer.last_words)
-        await supervise(
-            run(),
-            writer,
-            wait_for_stop=loop.create_future,  # the client closes the connection
-            deadline=deadline,
-            heartbeat_interval_s=self.stream_settings.heartbeat_interval,
-        )
+        never, interval_s = loop.create_future, self.stream_settings.heartbeat_interval
+        # Nobody sends a stop: the client closes the connection.
+        await supervise(run(), writer, wait_for_stop=never, deadline=deadline, heartbeat_interval_s=interval_s)
 
 
 class _AnswerEncoder:

@@ -136,11 +136,10 @@ class StaticFile(msgspec.Struct, frozen=True):
         return self.headers["etag"] in tags or "*" in tags
 
 
-class StaticFiles:
-    """The page of one chat and its assets."""
+class StaticFiles(msgspec.Struct, frozen=True, dict=True):
+    """The page of one chat and its assets. `options` say how it looks."""
 
-    def __init__(self, options: PageOptions) -> None:
-        self._options = options
+    options: PageOptions
 
     async def serve(self, context: RequestContext) -> None:
         """Send the file at the path, or 304 if the browser has it already.
@@ -177,7 +176,7 @@ class StaticFiles:
     @functools.cached_property
     def _files(self) -> tuple[str, Mapping[str, StaticFile]]:
         """The version of all files together, and each file by its name."""
-        contents = _read_contents(self._options)
+        contents = _read_contents(self.options)
         version = _digest(b"".join(contents.values()))
         contents[INDEX_HTML] = contents[INDEX_HTML].replace(b'"web/', b'"web/%s/' % version.encode())
         return version, {name: _make_static_file(name, body) for name, body in contents.items()}

@@ -119,19 +119,18 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
         if wire_format.numbers_frames:
             await stream.write(RETRY_FIELD)
         remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin
-        is_told = bool(log and log.is_ended and answer.history is not None)  # by the history
-        await supervise(
-            self._replay(log, _events(wire_format, log), writer)
-            if log and not is_told
-            else _close_run(answer, log, writer),
-            writer,
-            wait_for_stop=asyncio.get_running_loop().create_future,  # a stop ends the answer, and its log says so
-            deadline=asyncio.get_running_loop().time() + remaining_s,
-            heartbeat_interval_s=self.settings.heartbeat_interval,
-        )
+        loop, interval_s = asyncio.get_running_loop(), self.settings.heartbeat_interval
+        never, deadline = loop.create_future, loop.time() + remaining_s  # a stop ends the answer, and its log says so
+        run = self._replay(wire_format, answer, log, writer)
+        await supervise(run, writer, wait_for_stop=never, deadline=deadline, heartbeat_interval_s=interval_s)
 
-    async def _replay(self, log: StreamLog, events: EventBatch, writer: EventWriter) -> None:
-        if events:
+    async def _replay(
+        self, wire_format: Format, answer: ResumedAnswer, log: StreamLog | None, writer: EventWriter
+    ) -> None:
+        if log is None or (log.is_ended and answer.history is not None):  # by which the answer is told
+            await _close_run(answer, log, writer)
+            return
+        if events := _events(wire_format, log):
             await writer.emit(events)
         try:
             async with aclosing(self.conversations.logs.follow(log)) as batches:

@@ -21,6 +21,7 @@ from typing import Any, Final, TypeAlias
 import httpx
 import msgspec
 import orjson
+from msgspec.structs import replace
 
 from winterbourne.chat.errors import ChatError, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
@@ -112,12 +113,16 @@ class _Session(msgspec.Struct, eq=False):
 
 
 class _Request(msgspec.Struct, frozen=True):
-    """A request, and what it is sent with in either era."""
+    """A request, and what it is sent with.
+
+    Attributes:
+        headers: At first those that repeat arguments; then all that it has in the era in which it is sent.
+    """
 
     message: _Message
     headers: _Headers
     credential: Credential
-    context: ToolContext | None
+    context: ToolContext | None = None
 
     @property
     def is_probe(self) -> bool:
@@ -185,7 +190,7 @@ class McpClient(msgspec.Struct, eq=False):
     async def _read_pages(self, listing: Listing) -> None:
         cursors = [""]
         while len(cursors) <= MAX_PAGES and not listing.is_full:
-            page = await self._request("tools/list", {"cursor": cursors[-1]} if cursors[-1] else {})
+            page = await self._request(self._message("tools/list", {"cursor": cursors[-1]} if cursors[-1] else {}))
             definitions = page.get("tools") or []
             if not isinstance(definitions, list) or page.get("resultType", "complete") != "complete":
                 raise ToolUnavailable(f"The {self._service} sent a list of tools that cannot be read.")
@@ -202,24 +207,21 @@ class McpClient(msgspec.Struct, eq=False):
     async def _call_tool(self, name: str, arguments: Any, headers: Mapping[str, str], context: ToolContext) -> Any:
         state = stateless.answer(*context.input_response) if context.input_response else {}
         for attempt in range(MAX_ROUNDS):
-            request_id = next(self._request_ids)
-            params = {"name": name, "arguments": arguments, "_meta": {"progressToken": request_id}, **state}
-            result = await self._request("tools/call", params, headers, request_id, context)
+            message = self._message("tools/call", {"name": name, "arguments": arguments, "_meta": {}, **state})
+            message["params"]["_meta"]["progressToken"] = message["id"]
+            result = await self._request(message, headers, context)
             if result.get("resultType", "complete") == "complete":
                 return tool_result(result)
             state = {"requestState": stateless.read_state(result)}
             await asyncio.sleep(min(0.05 * 2**attempt, 0.25))
         raise ToolUnavailable(f"The {self._service} wanted to be asked again more than {MAX_ROUNDS} times.")
 
+    def _message(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        return {"jsonrpc": "2.0", "id": next(self._request_ids), "method": method, "params": params}
+
     async def _request(
-        self,
-        method: str,
-        params: Mapping[str, Any],
-        headers: _Headers = _NO_HEADERS,
-        request_id: int = 0,
-        context: ToolContext | None = None,
+        self, message: _Message, headers: _Headers = _NO_HEADERS, context: ToolContext | None = None
     ) -> dict[str, Any]:
-        message = {"jsonrpc": "2.0", "id": request_id or next(self._request_ids), "method": method, "params": params}
         credential = await self.authorize(context.caller if context else "") if self.authorize else ("", "")
         request = _Request(message, headers, credential, context)
         ways = [self._ask_stateless, self._ask_in_session]
@@ -234,9 +236,10 @@ class McpClient(msgspec.Struct, eq=False):
     async def _ask_stateless(self, request: _Request) -> dict[str, Any]:
         takes_forms = request.context is not None and request.context.takes_forms
         message, headers = stateless.request_of(request.message, takes_forms=takes_forms)
-        request = msgspec.structs.replace(request, message=message)
+        headers |= {**request.headers, **_authorization(request)}
+        request = replace(request, message=message, headers=headers)
         try:
-            result = await self._exchange(request, {**headers, **request.headers, **_authorization(request)})
+            result = await self._exchange(request)
         except ToolError as error:
             is_odd = isinstance(error, _Refused) and error.is_not_understood
             if request.is_probe or (is_odd and not await self._is_still_modern(request)):
@@ -249,31 +252,29 @@ class McpClient(msgspec.Struct, eq=False):
 
     async def _is_still_modern(self, request: _Request) -> bool:
         """Whether a call was refused by its tool, which has run then, and not for its form; the codes are the same."""
-        probe = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "tools/list", "params": {}}
-        message, headers = stateless.request_of(probe)
+        message, headers = stateless.request_of(self._message("tools/list", {}))
         try:
-            await self._exchange(_Request(message, {}, request.credential, None), headers | _authorization(request))
+            await self._exchange(_Request(message, headers | _authorization(request), request.credential))
         except _Refused as refused:
             return not refused.is_not_understood
         return True
 
     async def _ask_in_session(self, request: _Request) -> dict[str, Any]:
-        authorization = _authorization(request)
         session = self._session_of(request.credential)
         try:
             if (old := session.headers) is not None:
                 try:
-                    return await self._exchange(request, {**old, **authorization}, is_old_session=True)
+                    return await self._exchange(replace(request, headers=old), is_old_session=True)
                 except _SessionLost:
                     if session.headers is old:  # else another call has already opened a new one
                         session.headers = None
             async with session.lock:
                 if session.headers is None:
-                    session.headers = await self._initialize(request, authorization)
-            return await self._exchange(request, {**session.headers, **authorization})
+                    session.headers = await self._initialize(request)
+            return await self._exchange(replace(request, headers=session.headers))
         except asyncio.CancelledError:
             if request.context and session.headers:
-                await self._notify_cancelled(request.message["id"], {**session.headers, **authorization})
+                await self._notify_cancelled(request.message["id"], session.headers)
             raise
 
     def _session_of(self, credential: Credential) -> _Session:
@@ -284,13 +285,13 @@ class McpClient(msgspec.Struct, eq=False):
             del self._sessions[next(iter(self._sessions))]
         return session
 
-    async def _initialize(self, request: _Request, authorization: _Headers) -> dict[str, str]:
+    async def _initialize(self, request: _Request) -> dict[str, str]:
+        """Open a session; returns the headers of its requests."""
         params = {"protocolVersion": PROTOCOL_VERSION, "capabilities": {}, "clientInfo": stateless.CLIENT_INFO}
-        message = {"jsonrpc": "2.0", "id": next(self._request_ids), "method": "initialize", "params": params}
-        opening = msgspec.structs.replace(request, message=message, context=None)
+        opening = _Request(self._message("initialize", params), _authorization(request), request.credential)
         try:
-            async with self._post(opening.message, authorization) as response:
-                if (result := await self._find_result(response, opening, authorization, EventIds())) is None:
+            async with self._post(opening.message, opening.headers) as response:
+                if (result := await self._find_result(response, opening, EventIds())) is None:
                     raise self._ended_early()
                 headers = {"mcp-protocol-version": str(result.get("protocolVersion", PROTOCOL_VERSION))}
                 if session_id := response.headers.get("mcp-session-id"):
@@ -300,11 +301,11 @@ class McpClient(msgspec.Struct, eq=False):
         except _Refused as refused:
             raise _OtherEra(str(refused)) from None
         self.is_modern = False
-        done = {"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}
-        await self._send(done, {**headers, **authorization})
+        headers |= opening.headers
+        await self._send({"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}, headers)
         return headers
 
-    async def _exchange(self, request: _Request, headers: _Headers, *, is_old_session: bool = False) -> dict[str, Any]:
+    async def _exchange(self, request: _Request, *, is_old_session: bool = False) -> dict[str, Any]:
         """Send a request and return its result, resuming the event stream with it if that breaks or is closed early.
 
         A stateless request is not resumed: it ends with its connection.
@@ -313,29 +314,27 @@ class McpClient(msgspec.Struct, eq=False):
             _SessionLost: If `is_old_session`.
         """
         event_ids = EventIds()
-        opened = self._post(request.message, headers, is_old_session=is_old_session)
+        opened = self._post(request.message, request.headers, is_old_session=is_old_session)
         resumptions = 0  # in a row, without a new event
         while resumptions < MAX_RESUMPTIONS:
             last_id = event_ids.last
             try:
                 async with opened as response:
-                    result = await self._find_result(response, request, headers, event_ids)
+                    result = await self._find_result(response, request, event_ids)
                 if result is not None:
                     return result
             except httpx.TransportError:
                 if not event_ids.last:
                     raise
-            if not event_ids.last or _is_stateless(headers):
+            if not event_ids.last or _is_stateless(request.headers):
                 break
             resumptions = resumptions + 1 if event_ids.last == last_id else 0
             await asyncio.sleep(event_ids.retry_s)
             event_ids.reconnect()
-            opened = self._resume(headers, event_ids.last)
+            opened = self._resume(request.headers, event_ids.last)
         raise self._ended_early()
 
-    async def _find_result(
-        self, response: httpx.Response, request: _Request, headers: _Headers, ids: EventIds
-    ) -> dict[str, Any] | None:
+    async def _find_result(self, response: httpx.Response, request: _Request, ids: EventIds) -> dict[str, Any] | None:
         """Read a response until the result of the request that was sent; None if it ends before that.
 
         What has a method comes from the server, which counts the ids of its own requests.
@@ -347,7 +346,7 @@ class McpClient(msgspec.Struct, eq=False):
         async for message in read_messages(response, ids, request.credential[0]):
             answered_id, error = str(message.get("id")), message.get("error")  # some servers send it back as text
             if "method" in message:
-                await self._handle_server_message(message, headers, request.context)
+                await self._handle_server_message(message, request)
             elif error is not None and answered_id in (str(request.message["id"]), "None"):
                 raise _Refused(f"The tool's server refused the call: {error_text(error)}", 200, error_code(error))
             elif answered_id == str(request.message["id"]):
@@ -356,12 +355,12 @@ class McpClient(msgspec.Struct, eq=False):
                 return dict(message["result"])
         return None
 
-    async def _handle_server_message(self, message: _Message, headers: _Headers, context: ToolContext | None) -> None:
+    async def _handle_server_message(self, message: _Message, request: _Request) -> None:
         if isinstance(request_id := message.get("id"), str | int | float):
             outcome = {"result": {}} if message["method"] == "ping" else {"error": _METHOD_NOT_FOUND}
-            self._reply({"jsonrpc": "2.0", "id": request_id, **outcome}, headers)
-        elif message["method"] == "notifications/progress" and context is not None:
-            await context.progress(message.get("params"))
+            self._reply({"jsonrpc": "2.0", "id": request_id, **outcome}, request.headers)
+        elif message["method"] == "notifications/progress" and request.context is not None:
+            await request.context.progress(message.get("params"))
 
     def _reply(self, message: _Message, headers: _Headers) -> None:
         """Answer a request of the server beside the call: one that takes no answers must not hold up its own result."""

@@ -54,14 +54,12 @@ class _Unusable(Exception):
     """Why a tool is left out."""
 
 
-class Listing:
+class Listing(msgspec.Struct, eq=False):
     """Collects the tools of one server, page by page.
 
-    Args:
+    Attributes:
         server: The server's name, the prefix of its tools' names.
         call: Calls a tool.
-
-    Attributes:
         definitions: Those of tools that can be used, as far as they are, by the server's own names.
         ttl_s: How long the list may be used.
         is_private: Whether it may differ between those who ask for it.
@@ -69,16 +67,16 @@ class Listing:
         is_full: Whether the server has listed more than is taken, so that no further page is of use.
     """
 
-    def __init__(self, server: str, call: CallTool) -> None:
-        self.is_full = self.is_private = False
-        self.is_whole = True
-        self.ttl_s = DEFAULT_TTL_S
-        self._server = server
-        self._call = call
-        self._bytes = 0
-        self.definitions: dict[str, dict[str, Any]] = {}
-        self._surplus: list[str] = []
-        self._notes: list[str] = []
+    server: str
+    call: CallTool
+    definitions: dict[str, dict[str, Any]] = {}
+    ttl_s: float = DEFAULT_TTL_S
+    is_private: bool = False
+    is_whole: bool = True
+    is_full: bool = False
+    _bytes: int = 0
+    _surplus: list[str] = []
+    _notes: list[str] = []
 
     def add_page(self, definitions: Iterable[Any]) -> None:
         """Take the definitions of one page."""
@@ -97,7 +95,7 @@ class Listing:
 
     def tools(self) -> list[Tool]:
         """The tools of all pages. What was left out or changed is logged, in one line each."""
-        names = _unique_names(self._server, self.definitions)
+        names = _unique_names(self.server, self.definitions)
         tools = [self._make_tool(own, names[own], definition) for own, definition in self.definitions.items()]
         self._warn(f"more than {MAX_TOOLS} tools, {MAX_BYTES} bytes; left out", self._surplus)
         self._warn("tools that cannot be used as they are", self._notes)
@@ -138,9 +136,9 @@ class Listing:
         parameters = definition["inputSchema"]
 
         async def call(arguments: Any, context: ToolContext) -> Any:
-            return await self._call(own_name, arguments, stateless.argument_headers(parameters, arguments), context)
+            return await self.call(own_name, arguments, stateless.argument_headers(parameters, arguments), context)
 
-        if not _plain_name(self._server, own_name).startswith(name):
+        if not _plain_name(self.server, own_name).startswith(name):
             self._note(own_name, f"offered as {name}")
         return Tool(
             name=name,
@@ -148,14 +146,14 @@ class Listing:
             parameters=parameters,
             validate_arguments=_argument_validator(name, parameters),
             call=call,
-            options=ToolOptions(breaker=f"mcp:{self._server}"),
+            options=ToolOptions(breaker=f"mcp:{self.server}"),
         )
 
     def _warn(self, what: str, tools: Sequence[str]) -> None:
         if tools:
             more = f", and {len(tools) - _MAX_LOGGED} more" if len(tools) > _MAX_LOGGED else ""
             shown = ", ".join(tools[:_MAX_LOGGED]) + more
-            _LOGGER.warning("MCP server %s lists %s: %s", self._server, what, shown)
+            _LOGGER.warning("MCP server %s lists %s: %s", self.server, what, shown)
 
     def _note(self, name: Any, text: str) -> None:
         self._notes.append(f"{_label(name) if name and isinstance(name, str) else 'a tool'} ({text})")

@@ -67,10 +67,10 @@ class _Server(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None
 
 
-class McpServers:
+class McpServers(msgspec.Struct, eq=False, dict=True):
     """All MCP servers named in the settings.
 
-    Args:
+    Attributes:
         settings: MCP_SERVERS, and MCP_TOKENS or MCP_TOKENS_SECRET_ARN.
         executor: Gets the tools of the servers, in the order of the settings.
         records: Keeps the lists.
@@ -81,28 +81,25 @@ class McpServers:
         SettingsError: MCP_SERVERS or MCP_TOKENS cannot be read.
     """
 
-    def __init__(
-        self,
-        settings: ToolSettings,
-        executor: ToolExecutor,
-        records: CallRecords,
-        mcp_token: McpToken | None = None,
-        now: Callable[[], float] = time.time,
-    ) -> None:
-        arn = settings.mcp_tokens_secret_arn
+    settings: ToolSettings
+    executor: ToolExecutor
+    records: CallRecords
+    mcp_token: McpToken | None = None
+    now: Callable[[], float] = time.time
+    _offered: set[str] = set()
+    _has_started: bool = False
+
+    def __post_init__(self) -> None:
+        """Read the settings; no server is asked yet."""
+        arn = self.settings.mcp_tokens_secret_arn
         self._secret = Secret(arn, "MCP_TOKENS_SECRET_ARN") if arn else None
-        self._tokens = {} if arn else _parse_tokens(settings.mcp_tokens)
-        self._mcp_token = mcp_token
-        self._executor, self._records, self._now = executor, records, now
-        self._offered: set[str] = set()
-        self._has_started = False
-        self._servers = [
-            _Server(
-                McpClient(name, url, authorize=partial(self._credential, name)),
-                _key(name, url, arn or self._tokens.get(name), bool(mcp_token)),
-            )
-            for name, url in _parse_servers(settings.mcp_servers)
-        ]
+        self._tokens = {} if arn else _parse_tokens(self.settings.mcp_tokens)
+        self._servers = [self._server(name, url) for name, url in _parse_servers(self.settings.mcp_servers)]
+
+    def _server(self, name: str, url: str) -> _Server:
+        token = self.settings.mcp_tokens_secret_arn or self._tokens.get(name)
+        client = McpClient(name, url, authorize=partial(self._credential, name))
+        return _Server(client, _key(name, url, token, bool(self.mcp_token)))
 
     async def connect(self) -> None:
         """Take the kept lists and list the other servers; later, list those anew whose list is out of date.
@@ -113,9 +110,9 @@ class McpServers:
         refresh = self._refresh if self._has_started else self._load_or_refresh
         is_first, self._has_started = not self._has_started, True
         for server in self._servers:
-            is_due = not 0 <= self._now() - server.asked_at < server.rest_s
+            is_due = not 0 <= self.now() - server.asked_at < server.rest_s
             if is_due and (server.task is None or server.task.done()):
-                server.asked_at = self._now()
+                server.asked_at = self.now()
                 server.task = asyncio.create_task(refresh(server))
         if is_first and self._servers:
             await asyncio.wait([server.task for server in self._servers if server.task], timeout=FIRST_WAIT_S)
@@ -127,7 +124,7 @@ class McpServers:
             await server.client.close()
 
     async def _credential(self, name: str, caller: str) -> Credential:
-        if self._mcp_token and (token := await self._ask_for_token(self._mcp_token, name, caller)) is not None:
+        if self.mcp_token and (token := await self._ask_for_token(self.mcp_token, name, caller)) is not None:
             return token, caller
         tokens = _parse_tokens(await self._secret.read()) if self._secret else self._tokens
         return tokens.get(name, ""), ""
@@ -142,7 +139,7 @@ class McpServers:
             async with asyncio.timeout(TOKEN_TIMEOUT_S):
                 ask = partial(mcp_token, name, caller)
                 is_async = inspect.iscoroutinefunction(mcp_token)
-                supplied = ask() if is_async else await self._executor.threads.run(ask, "mcp_token")
+                supplied = ask() if is_async else await self.executor.threads.run(ask, "mcp_token")
                 token = await supplied if inspect.isawaitable(supplied) else supplied
             if token is None or _TOKEN.fullmatch(token):
                 return token
@@ -160,7 +157,7 @@ class McpServers:
         """Offer the tools of the kept list, if there is one; another version of it is none."""
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_S):
-                body = await self._records.read(server.key)
+                body = await self.records.read(server.key)
             kept = msgspec.json.decode(body or b"", type=_KeptList)
         except (ChatError, TimeoutError, msgspec.DecodeError):
             return False
@@ -191,26 +188,23 @@ class McpServers:
         if server.listing and server.listing.definitions == listing.definitions:
             return
         server.listing, server.tools = listing, listing.tools()
-        self._executor.remove(self._offered)
+        self.executor.remove(self._offered)
         self._offered.clear()
         for each in self._servers:
             for tool in each.tools:
-                self._try_to_add(tool, each.client.name)
+                try:
+                    self.executor.add(tool)
+                    self._offered.add(tool.name)
+                except InvalidToolDeclaration as error:
+                    _LOGGER.warning("tool %s of MCP server %s is left out: %s", tool.name, each.client.name, error)
 
     async def _keep(self, server: _Server, listing: Listing) -> None:
         """Keep a list. One that was made with a token of `mcp_token` may not be what others would get."""
         tools = list(listing.definitions.values())
-        kept = _KeptList(self._now(), listing.ttl_s, server.client.is_modern, tools)
+        kept = _KeptList(self.now(), listing.ttl_s, server.client.is_modern, tools)
         body = msgspec.json.encode(kept)
-        if len(body) <= MAX_KEPT_BYTES and not (self._mcp_token and listing.is_private):
-            await self._records.write(server.key, body, int(self._now()) + KEEP_S)
-
-    def _try_to_add(self, tool: Tool, server: str) -> None:
-        try:
-            self._executor.add(tool)
-            self._offered.add(tool.name)
-        except InvalidToolDeclaration as error:
-            _LOGGER.warning("tool %s of MCP server %s is left out: %s", tool.name, server, error)
+        if len(body) <= MAX_KEPT_BYTES and not (self.mcp_token and listing.is_private):
+            await self.records.write(server.key, body, int(self.now()) + KEEP_S)
 
 
 def _key(*whose: object) -> str:
