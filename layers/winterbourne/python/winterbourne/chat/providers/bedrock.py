@@ -56,7 +56,7 @@ __all__ = ["BedrockParser", "BedrockProvider", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
 _ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
-_MARKABLE: Final = frozenset({"text", "image", "toolResult"})  # not after a document; for Nova only after text
+_MARKABLE: Final = frozenset({"text", "image", "toolResult"})  # not after a document; by Nova only after text
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _UNANSWERED: Final = "(no answer)"
 _NO_WORDS: Final = "(a document without words)"
