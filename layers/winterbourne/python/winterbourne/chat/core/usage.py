@@ -234,7 +234,8 @@ class Prices:
         if self._must_know and not row:
             _LOGGER.warning("the price of %s is not known: it counts as nothing in LIMIT_DOLLARS_PER_DAY", model)
         tiers = filter(None, [(-1.0, *row[:5]), row[5:]] if row else [])
-        return tuple((above, Price(r[0], r[1], r[2], r[4 if self._writes_long else 3])) for above, *r in tiers)
+        write = 4 if self._writes_long else 3
+        return tuple((above, Price(p[0], p[1], p[2], p[write])) for above, *p in tiers)
 
 
 def family(model_id: str) -> str:
