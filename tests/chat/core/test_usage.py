@@ -229,15 +229,13 @@ EXAMPLES = [
 class TestDocumentedExamples:
     @pytest.mark.parametrize(("model", "cache", "usage", "dollars"), EXAMPLES)
     def test_cost_what_the_documentation_says(self, model: str, cache: str, usage: Usage, dollars: float) -> None:
-        prices = Prices(ModelSettings(), writes_long=cache == "1h")
-        assert prices.cost(model, usage) == pytest.approx(dollars, rel=0.01)
+        assert cost(model, usage, model_cache=cache) == pytest.approx(dollars, rel=0.01)
 
     def test_writing_to_openais_cache_costs_the_same_however_long_others_are_kept(self) -> None:
         """MODEL_CACHE=1h is about marks; OpenAI is asked for no longer one."""
         usage = Usage(10_000, 0, 0, 10_000)
-        for writes_long in (False, True):
-            prices = Prices(ModelSettings(), writes_long=writes_long)
-            assert prices.cost("openai:gpt-6-sol", usage) == pytest.approx(0.025)
+        for model_cache in ("auto", "1h"):
+            assert cost("openai:gpt-6-sol", usage, model_cache=model_cache) == pytest.approx(0.025)
 
     def test_input_beyond_the_models_limit_costs_more_all_of_it(self) -> None:
         model = "anthropic:claude-haiku-5-5"

@@ -212,11 +212,7 @@ def build(
     servers = _make_mcp_servers(settings.tools, executor, records, own.mcp_token)
     conversations = ConversationStore(store, settings.storage)
     rate_limiter = RateLimiter(store, settings.limits)
-    is_limited, writes_long = (
-        settings.limits.limit_dollars_per_day > 0,
-        settings.model.model_cache == "1h",
-    )
-    prices = Prices(settings.model, own.providers, writes_long=writes_long, must_know=is_limited)
+    prices = Prices(settings.model, own.providers, must_know=settings.limits.limit_dollars_per_day > 0)
     streams = StreamEndpoint(settings.stream, conversations)
     title_model = settings.storage.title_model
     titles = Titles(provider, conversations, rate_limiter, prices, title_model, settings.model.model_max_tokens)

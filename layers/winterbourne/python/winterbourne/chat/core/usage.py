@@ -176,23 +176,16 @@ class Prices:
     """The prices of all models.
 
     Args:
-        settings: MODEL_PRICES, and the base URLs: a compatible server has prices only if it is known.
+        settings: MODEL_PRICES; the base URLs, as a compatible server has prices only if it is known; MODEL_CACHE, as
+            writing a cache for an hour costs more.
         own_providers: The names of providers that are not ours; only MODEL_PRICES has prices of them.
-        writes_long: Whether caches are written for long, which costs more.
         must_know: Whether to warn of models whose prices are not known, since there is a limit in dollars.
 
     Raises:
         SettingsError: MODEL_PRICES is not valid.
     """
 
-    def __init__(
-        self,
-        settings: ModelSettings,
-        own_providers: Container[str] = (),
-        *,
-        writes_long: bool = False,
-        must_know: bool = False,
-    ) -> None:
+    def __init__(self, settings: ModelSettings, own_providers: Container[str] = (), *, must_know: bool = False) -> None:
         try:
             self._own = msgspec.json.decode(settings.model_prices or "{}", type=dict[str, Price])
         except msgspec.MsgspecError as error:
@@ -200,7 +193,7 @@ class Prices:
         self._urls = {"openai": settings.openai_base_url, "anthropic": settings.anthropic_base_url}
         self._own_providers = own_providers
         self._must_know = must_know
-        self._writes_long = writes_long
+        self._write_price = 4 if settings.model_cache == "1h" else 3  # its place in a row of the table
         self._tiers = functools.lru_cache(maxsize=64)(self._find)
 
     def cost(self, model: str, usage: Usage) -> float | None:
@@ -234,8 +227,7 @@ class Prices:
         if self._must_know and not row:
             _LOGGER.warning("the price of %s is not known: it counts as nothing in LIMIT_DOLLARS_PER_DAY", model)
         tiers = filter(None, [(-1.0, *row[:5]), row[5:]] if row else [])
-        write = 4 if self._writes_long else 3
-        return tuple((above, Price(p[0], p[1], p[2], p[write])) for above, *p in tiers)
+        return tuple((above, Price(p[0], p[1], p[2], p[self._write_price])) for above, *p in tiers)
 
 
 def family(model_id: str) -> str:

@@ -11,7 +11,7 @@ of a process that was killed expire with their slot. Dollars are counted in whol
 import asyncio
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Final
 
 import msgspec
@@ -143,9 +143,7 @@ class Reservation:
             RateLimitExceeded: Nothing is left for the next turn.
             StorageUnavailable: The store is unavailable; it may have reserved that, until the end of the slot.
         """
-        extended = (part.extend(getattr(wanted, part.unit), getattr(used, part.unit)) for part in self._parts)
-        for failure in filter(None, await asyncio.gather(*extended, return_exceptions=True)):
-            raise failure
+        await _all(part.extend(getattr(wanted, part.unit), getattr(used, part.unit)) for part in self._parts)
 
     async def settle(self, used: Spending) -> None:
         """Count what the request has used, and give the reservation back.
@@ -153,9 +151,13 @@ class Reservation:
         Raises:
             StorageUnavailable: It may not have been counted.
         """
-        settled = (part.settle(getattr(used, part.unit)) for part in self._parts)
-        for failure in filter(None, await asyncio.gather(*settled, return_exceptions=True)):
-            raise failure
+        await _all(part.settle(getattr(used, part.unit)) for part in self._parts)
+
+
+async def _all(calls: Iterable[Awaitable[None]]) -> None:
+    """Await all of them, and then raise what any has raised."""
+    for failure in filter(None, await asyncio.gather(*calls, return_exceptions=True)):
+        raise failure
 
 
 class _Part:
