@@ -255,6 +255,7 @@ class TestPrices:
             ("openai:gemini-2.5-pro", {"openai_base_url": "https://generativelanguage.googleapis.com/v1beta/openai"}),
             ("openai:grok-4.6", {"openai_base_url": "https://api.x.ai/v1"}),
             ("bedrock:global.amazon.nova-2-lite-v1:0", {"bedrock_base_url": "https://vpce-1.example"}),
+            ("bedrock:us.amazon.nova-premier-v1:0", {}),
         ],
     )
     def test_are_known_of_the_providers_own_hosts(self, model: str, settings: dict[str, str]) -> None:

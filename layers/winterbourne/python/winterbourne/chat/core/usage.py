@@ -265,7 +265,7 @@ def _row(section: str, model_id: str) -> tuple[float, ...]:
     from winterbourne.chat.core.price_table import TABLE  # noqa: PLC0415 - when the first turn ends
 
     lines = [line.partition(": ") for line in TABLE.splitlines() if line.startswith(f"{section} ")]
-    for name in (model_id, family(model_id)):
+    for name in (model_id, family(model_id), family(model_id).removeprefix("us.")):  # the table is that of US East
         for head, _, names in lines:
             if name in names.split():
                 return tuple(map(float, head.split()[1:]))
