@@ -85,9 +85,8 @@ class RateLimiter:
     def __init__(self, store: Store, settings: LimitSettings) -> None:
         self._store = store
         self._max_requests = settings.limit_requests_per_minute
-        tokens, dollars = settings.limit_tokens_per_day, settings.limit_dollars_per_day
-        budgets = tokens and Budget.of_tokens(tokens), dollars and Budget.of_dollars(dollars)
-        self._budgets = [budget for budget in budgets if budget]
+        budgets = Budget.of_tokens(settings.limit_tokens_per_day), Budget.of_dollars(settings.limit_dollars_per_day)
+        self._budgets = [budget for budget in budgets if budget.limit]
         self.is_needed = bool(self._max_requests or self._budgets)
         if self.is_needed and not store.is_shared:
             _LOGGER.warning("STORE=memory: each process counts the limits of callers by itself; share a store")
