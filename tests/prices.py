@@ -39,7 +39,8 @@ SKIPPED: Final = re.compile(
 )
 """Prices of single regions, of models of one's own, and of models that are charged for more than tokens."""
 
-CACHE_WRITES: Final = ("cache_creation_input_token_cost_above_1hr", "cache_creation_input_token_cost_above_12hr")
+LONG_WRITE: Final = "cache_creation_input_token_cost_above_1hr"
+"""Of the marks that MODEL_CACHE=1h sets; OpenAI's, of twelve hours, are not asked for."""
 
 Row = tuple[str, ...]
 """Dollars per million tokens, as text: input, output, cached, cache write, long cache write; then, where a longer input
@@ -92,7 +93,7 @@ def _rates(model: Mapping[str, Any], suffix: str) -> Row | None:
         return None
     cached = model.get(f"cache_read_input_token_cost{suffix}") or price
     write = model.get(f"cache_creation_input_token_cost{suffix}") or price
-    long_write = next((model[name + suffix] for name in CACHE_WRITES if model.get(name + suffix)), write)
+    long_write = model.get(f"{LONG_WRITE}{suffix}") or write
     return tuple(f"{value * 1e6:.6f}".rstrip("0").rstrip(".") for value in (price, output, cached, write, long_write))
 
 
@@ -101,8 +102,8 @@ def render(prices: Mapping[tuple[str, str], Row], date: str) -> str:
     return f'''"""List prices of models, in dollars per million tokens, as of {date}. Made by `make prices`; not edited.
 
 From `model_prices_and_context_window_backup.json` of LiteLLM {version()} (MIT license). A line has: the part of the
-table; the prices of input, output, input read from a cache, input written to it, and that for long (Anthropic: an hour,
-OpenAI: twelve); where long input costs more, the tokens above which it does, and the five prices then; its models.
+table; the prices of input, output, input read from a cache, input written to it, and that for an hour; where long input
+costs more, the tokens above which it does, and the five prices then; its models.
 A date or version at the end of a model's id matters only if it is here. Bedrock: US East (N. Virginia).
 """
 

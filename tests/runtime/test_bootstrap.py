@@ -1,5 +1,6 @@
 """Bootstrap: the import path and environment of a handler, as in the stock bootstrap, and loading it by name."""
 
+import gc
 import re
 import sys
 from pathlib import Path
@@ -163,3 +164,35 @@ class TestHandlerNames:
         sys.path.insert(0, str(tmp_path))
         with pytest.raises(ZeroDivisionError):
             load_handler("sample_raises.handler")
+
+
+LARGE = """
+import gc
+
+before = gc.get_stats()
+kept = [[] for _ in range(99_999)]
+after = gc.get_stats()
+handler = lambda: after == before
+"""
+
+
+class TestGarbageCollection:
+    """Little of what is imported is garbage, and looking for it took a twelfth of a chat's start."""
+
+    def test_begins_when_the_handler_has_been_imported(self, tmp_path: Path) -> None:
+        (tmp_path / "sample_large.py").write_text(LARGE)
+        sys.path.insert(0, str(tmp_path))
+        usual = gc.get_threshold()
+        assert load_handler("sample_large.handler")()
+        assert gc.get_threshold() == usual
+        assert not gc.get_objects()[9_999:]
+
+    def test_is_the_modules_own_business_if_it_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "sample_own.py").write_text("import gc\ngc.set_threshold(4321)\nhandler = print")
+        sys.path.insert(0, str(tmp_path))
+        usual = gc.get_threshold()
+        try:
+            load_handler("sample_own.handler")
+            assert gc.get_threshold()[0] == 4321
+        finally:
+            gc.set_threshold(*usual)

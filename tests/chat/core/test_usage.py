@@ -229,8 +229,13 @@ EXAMPLES = [
 class TestDocumentedExamples:
     @pytest.mark.parametrize(("model", "cache", "usage", "dollars"), EXAMPLES)
     def test_cost_what_the_documentation_says(self, model: str, cache: str, usage: Usage, dollars: float) -> None:
-        prices = Prices(ModelSettings(), writes_long=cache == "1h")
-        assert prices.cost(model, usage) == pytest.approx(dollars, rel=0.01)
+        assert cost(model, usage, model_cache=cache) == pytest.approx(dollars, rel=0.01)
+
+    def test_writing_to_openais_cache_costs_the_same_however_long_others_are_kept(self) -> None:
+        """MODEL_CACHE=1h is about marks; OpenAI is asked for no longer one."""
+        usage = Usage(10_000, 0, 0, 10_000)
+        for model_cache in ("auto", "1h"):
+            assert cost("openai:gpt-6-sol", usage, model_cache=model_cache) == pytest.approx(0.025)
 
     def test_input_beyond_the_models_limit_costs_more_all_of_it(self) -> None:
         model = "anthropic:claude-haiku-5-5"
@@ -250,6 +255,7 @@ class TestPrices:
             ("openai:gemini-2.5-pro", {"openai_base_url": "https://generativelanguage.googleapis.com/v1beta/openai"}),
             ("openai:grok-4.6", {"openai_base_url": "https://api.x.ai/v1"}),
             ("bedrock:global.amazon.nova-2-lite-v1:0", {"bedrock_base_url": "https://vpce-1.example"}),
+            ("bedrock:us.amazon.nova-premier-v1:0", {}),
         ],
     )
     def test_are_known_of_the_providers_own_hosts(self, model: str, settings: dict[str, str]) -> None:

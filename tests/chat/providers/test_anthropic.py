@@ -172,7 +172,8 @@ class TestCompaction:
                 "input_tokens": 10,
                 "output_tokens": 5,
                 "iterations": [
-                    {"type": "compaction", "input_tokens": 900, "output_tokens": 70},
+                    {"type": "compaction", "input_tokens": 900, "output_tokens": 70}
+                    | {"cache_read_input_tokens": 4000, "cache_creation_input_tokens": 30},
                     {"type": "message", "input_tokens": 10, "output_tokens": 5},
                 ],
             },
@@ -233,7 +234,7 @@ class TestCompaction:
 
     async def test_counts_as_tokens_of_the_turn(self) -> None:
         ended, _ = await self.answer()
-        assert ended.usage == Usage(910, 75)
+        assert ended.usage == Usage(4940, 75, cached=4000, cache_write=30)
 
     async def test_that_has_failed_leaves_no_trace(self) -> None:
         frames = (self.FRAMES[0], *self.FRAMES[2:])

@@ -61,6 +61,12 @@ LOOP: tuple[Message, ...] = (
     AssistantMessage((ToolCall("a", "get_weather", "{}"),)),
     ToolMessage("a", "get_weather", "21"),
 )
+SPOKEN_LOOP = (
+    *LOOP[:3],
+    AssistantMessage((Text("Let me look."), ToolCall("a", "get_weather", "{}"))),
+    ToolMessage("a", "get_weather", "21"),
+)
+NOVAS = (("user", "One?"), ("user", "Two?"), ("assistant", "Let me look."))
 CLAUDES_MARKS = ["tools toolSpec 5m", "system text 5m", "messages text 5m", "messages toolResult 5m"]
 HOURS = [mark.replace("5m", "1h") for mark in CLAUDES_MARKS]
 
@@ -106,10 +112,24 @@ class TestPlaces:
             assert "cache" in before[before.index("One?") :]
             assert "cache" not in after[: after.index("]")]
 
-    def test_nova_takes_them_after_a_users_text_alone(self) -> None:
+    def test_nova_takes_them_after_text_alone(self) -> None:
         asked = cached(question("One?"), *LOOP[1:], model_id=NOVA)
         assert marks(bedrock, asked) == ["system text 5m", "messages text 5m", "messages text 5m"]
         assert marks(bedrock, cached(UserMessage((Image("image/png", "aW1n"),)), model_id=NOVA)) == ["system text 5m"]
+
+    def test_of_novas_tool_loop_follow_what_it_says_before_its_calls(self) -> None:
+        body = orjson.loads(encoded(bedrock, cached(*SPOKEN_LOOP, model_id=NOVA)))
+        point = {"cachePoint": {"type": "default"}}
+        marked = [message["content"][:2] for message in body["messages"] if point in message["content"]]
+        assert marked == [[{"text": "Two?"}, point], [{"text": "Let me look."}, point]]
+
+    def test_of_novas_next_question_follow_questions_alone(self) -> None:
+        """What was sent of an answer need not come back."""
+        asked = cached(*SPOKEN_LOOP, AssistantMessage((Text("21."),)), question("Three?"), model_id=NOVA)
+        body = orjson.loads(encoded(bedrock, asked))
+        point = {"cachePoint": {"type": "default"}}
+        marked = [message["content"][0] for message in body["messages"] if point in message["content"]]
+        assert marked == [{"text": "Two?"}, {"text": "Three?"}]
 
     def test_none_follows_a_document(self) -> None:
         places: list[int] = []
@@ -239,6 +259,19 @@ class TestRefusals:
         bodies = [json.loads(each.body) for each in server.requests]
         found = [[f"{b.place} {b.kind} {b.ttl}" for b in blocks_of("bedrock", body) if b.ttl] for body in bodies]
         assert found == [HOURS, left, left]
+
+    async def test_of_nova_after_its_own_words_leaves_those_after_questions(self) -> None:
+        refusal = failing(400, b'{"message": "#/messages/3/content/0: extraneous key [cachePoint] is not permitted"}')
+        fine = saying(transcripts.wire("bedrock", "text"))
+        async with upstream(refusal, fine, refusal, fine) as server:
+            values = {"bedrock_base_url": server.url, "aws_bearer_token_bedrock": "k"}
+            provider = make_provider(Settings.of(model_provider="bedrock", system_prompt=OWN, **values).model)
+            for _ in range(2):
+                assert await collect_events(provider, cached(*SPOKEN_LOOP, model_id=NOVA))
+        bodies = [json.loads(each.body) for each in server.requests]
+        found = [[b.content.decode() for b in blocks_of("bedrock", body) if b.ttl][1:] for body in bodies]
+        one, two, look = (f'{role}{{"text":"{text}"}}' for role, text in NOVAS)
+        assert found == [[two, look], [one, two], [one, two], []]
 
     async def test_of_a_gateway_to_claude(self) -> None:
         refusal = failing(400, b'{"error":{"message":"system.0.cache_control: Extra inputs are not permitted"}}')

@@ -235,3 +235,24 @@ def test_tokens_of_reasoning_are_in_the_usage(
     events = parser.feed(b"".join(b"data: %b\n\n" % orjson.dumps(frame) for frame in frames))
     (usage,) = (event.usage for event in (*events, *parser.close()) if isinstance(event, TurnEnded))
     assert (usage.output, usage.reasoning) == (9, reasoning)
+
+
+@pytest.mark.parametrize(
+    ("reported", "output", "reasoning"),
+    [
+        # https://github.com/vercel/ai/pull/12425 (xAI)
+        ({"prompt_tokens": 12, "completion_tokens": 1, "total_tokens": 399}, 387, 386),
+        # https://discuss.ai.google.dev/t/127400 (Gemini), which does not tell of reasoning at all
+        ({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 105}, 96, 93),
+        ({"prompt_tokens": 9, "completion_tokens": 0, "total_tokens": 60}, 51, 51),
+        ({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}, 3, 0),
+        ({"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 5}, 3, 0),
+        ({"completion_tokens": 3, "total_tokens": 900}, 3, 0),
+    ],
+)
+def test_reasoning_that_is_only_in_the_total_is_output(reported: dict[str, int], output: int, reasoning: int) -> None:
+    """It is charged as output, so it has to count in costs and limits."""
+    parser = openai.OpenAIParser()
+    parser.feed(b"data: %b\n\n" % orjson.dumps({"choices": [], "usage": reported}))
+    usage = parser.assembler.usage
+    assert (usage.output, usage.reasoning) == (output, reasoning)

@@ -1224,7 +1224,7 @@ RULES: tuple[Rule, ...] = (
         checks.marks_on("toolResult", "image", "toolUse"),
         "https://github.com/aws-samples/bedrock-engineer/pull/71, "
         "https://github.com/aws-samples/generative-ai-use-cases/pull/1077",
-        "sets them after a user's text alone",
+        "sets them after text alone, that of an answer included",
     ),
     Rule(
         "a cache point of an hour, by Nova",

@@ -243,7 +243,6 @@ def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Pa
     send_stop = partial(stop_signals.send, conversation_id=TOOL_CALL) if store.is_shared else None
     records = CallRecords(store)
     executor = make_executor(settings, tools, records, send_stop)
-    writes_long, must_know = settings.model.model_cache == "1h", settings.limits.limit_dollars_per_day > 0
     return _Parts(
         settings=settings,
         provider=make_provider(settings.model, own.providers),
@@ -254,7 +253,7 @@ def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Pa
         servers=_make_mcp_servers(settings.tools, executor, records, own.mcp_token),
         conversations=ConversationStore(store, settings.storage),
         rate_limiter=RateLimiter(store, settings.limits),
-        prices=Prices(settings.model, own.providers, writes_long=writes_long, must_know=must_know),
+        prices=Prices(settings.model, own.providers, must_know=settings.limits.limit_dollars_per_day > 0),
     )
 
 

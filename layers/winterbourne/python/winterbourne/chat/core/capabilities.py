@@ -28,8 +28,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         reasoning: The levels that it has; empty for a model that does not think, None if that is not known.
         schema: Whether it keeps to a JSON schema itself; else its answer is validated, and mended once.
         citations: Whether it can cite the documents it is given.
-        cache: What of a request may be marked for its prompt cache: `tools`, `system`, `messages`; `1h` where an entry
-            may live for an hour; `key` where a key may name the conversation instead.
+        cache: What of a request may be marked for its prompt cache: `tools`, `system`, `messages`; `answers` where
+            marks follow text alone, and so that of the model too; `1h` where an entry may live for an hour; `key`
+            where a key may name the conversation instead.
         window: Tokens that fit into one request and its answer together.
         compacts: Whether its provider summarises a conversation itself before it is too long.
     """

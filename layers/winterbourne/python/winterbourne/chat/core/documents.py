@@ -42,7 +42,7 @@ DOCUMENT_TYPES: Final = {
 TEXT_TYPES: Final = frozenset(name for name in DOCUMENT_TYPES if name.startswith("text/"))
 """Those that are text."""
 
-_OTHER_TEXT: Final = re.compile(
+_OTHER_TEXT: Final = (
     r"text/.+|application/([\w.-]+\+)?(json|ndjson|jsonl|xml|x?html|ya?ml|toml|sql|javascript|typescript)"
     r"|application/x-(ya?ml|ndjson|sh|python|javascript|httpd-php)"
 )
@@ -59,7 +59,7 @@ def document_type(media_type: str, name: str = "") -> str:
         known = next((kind for kind, each in DOCUMENT_TYPES.items() if each == ending), known)
     if known in DOCUMENT_TYPES:
         return known
-    return "text/plain" if _OTHER_TEXT.fullmatch(known) else ""
+    return "text/plain" if re.fullmatch(_OTHER_TEXT, known) else ""
 
 
 def takes_document(capabilities: Capabilities, document: Document) -> bool:

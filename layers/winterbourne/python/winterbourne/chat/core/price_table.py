@@ -1,8 +1,8 @@
 """List prices of models, in dollars per million tokens, as of 2026-11-27. Made by `make prices`; not edited.
 
 From `model_prices_and_context_window_backup.json` of LiteLLM 1.110.2 (MIT license). A line has: the part of the
-table; the prices of input, output, input read from a cache, input written to it, and that for long (Anthropic: an hour,
-OpenAI: twelve); where long input costs more, the tokens above which it does, and the five prices then; its models.
+table; the prices of input, output, input read from a cache, input written to it, and that for an hour; where long input
+costs more, the tokens above which it does, and the five prices then; its models.
 A date or version at the end of a model's id matters only if it is here. Bedrock: US East (N. Virginia).
 """
 
@@ -244,8 +244,9 @@ mistral 2 6 0.2 2 2: pixtral-large-latest
 mistral 0.1 0.4 0.01 0.1 0.1: voxtral-small-2507 voxtral-small-latest
 mistral 0.15 0.5 0.03 0.15 0.15: zai-glm-5-3-flash
 openai 5 30 0.5 5 5: chat-latest
-openai 4 20 0.4 5 5 272000 8 30 0.8 10 10: daybreak-blue-latest gpt-daybreak-blue-latest
-openai 12.5 75 1.25 15.625 15.625 272000 25 112.5 2.5 31.25 31.25: daybreak-red-latest gpt-daybreak-red-latest
+openai 4 20 0.4 5 5 272000 8 30 0.8 10 10: daybreak-blue-latest gpt-5.6 gpt-5.6-sol gpt-daybreak-blue-latest
+openai 12.5 75 1.25 15.625 15.625 272000 25 112.5 2.5 31.25 31.25: daybreak-red-latest gpt-5.6-cyber
+openai 12.5 75 1.25 15.625 15.625 272000 25 112.5 2.5 31.25 31.25: gpt-daybreak-red-latest
 openai 0.5 1.5 0.5 0.5 0.5: gpt-3.5-turbo gpt-3.5-turbo-0125
 openai 1 2 1 1 1: gpt-3.5-turbo-1106
 openai 3 4 3 3 3: gpt-3.5-turbo-16k
@@ -270,18 +271,16 @@ openai 0.2 1.25 0.02 0.2 0.2: gpt-5.4-nano
 openai 30 180 30 30 30 272000 60 270 60 60 60: gpt-5.4-pro gpt-5.5-pro
 openai 5 30 0.5 5 5 272000 10 45 1 10 10: gpt-5.5
 openai 12.5 75 1.25 12.5 12.5: gpt-5.5-cyber gpt-5.5-cyber-preview
-openai 4 20 0.4 5 10 272000 8 30 0.8 10 20: gpt-5.6 gpt-5.6-sol
-openai 12.5 75 1.25 15.625 31.25 272000 25 112.5 2.5 31.25 31.25: gpt-5.6-cyber
-openai 0.2 1.2 0.02 0.25 0.5 272000 0.4 1.8 0.04 0.5 1: gpt-5.6-luna
-openai 2 12 0.2 2.5 5 272000 4 18 0.4 5 10: gpt-5.6-terra
-openai 10 50 1 12.5 25 272000 20 75 2 25 50: gpt-6-astra
+openai 0.2 1.2 0.02 0.25 0.25 272000 0.4 1.8 0.04 0.5 0.5: gpt-5.6-luna
+openai 2 12 0.2 2.5 2.5 272000 4 18 0.4 5 5: gpt-5.6-terra
+openai 10 50 1 12.5 12.5 272000 20 75 2 25 25: gpt-6-astra
 openai 10 50 1 10 10: gpt-6-astra-law
-openai 20 100 2 25 50: gpt-6-cyber
-openai 0.1 0.5 0.01 0.125 0.25 272000 0.2 0.75 0.02 0.25 0.5: gpt-6-luna
-openai 15 75 1.5 18.75 37.5 272000 30 112.5 3 37.5 75: gpt-6-rosalind
-openai 2 10 0.2 2.5 5 272000 4 15 0.4 5 10: gpt-6-sol
-openai 2 10 0.1 2.5 5 272000 4 15 0.2 5 10: gpt-6.1-sol
-openai 1 5 0.05 1.25 2.5 272000 2 7.5 0.1 2.5 5: gpt-6.1-terra
+openai 20 100 2 25 25: gpt-6-cyber
+openai 0.1 0.5 0.01 0.125 0.125 272000 0.2 0.75 0.02 0.25 0.25: gpt-6-luna
+openai 15 75 1.5 18.75 18.75 272000 30 112.5 3 37.5 37.5: gpt-6-rosalind
+openai 2 10 0.2 2.5 2.5 272000 4 15 0.4 5 5: gpt-6-sol
+openai 2 10 0.1 2.5 2.5 272000 4 15 0.2 5 5: gpt-6.1-sol
+openai 1 5 0.05 1.25 1.25 272000 2 7.5 0.1 2.5 2.5: gpt-6.1-terra
 openai 5 25 0.5 5 5: gpt-rosalind-discovery
 openai 15 60 7.5 15 15: o1
 openai 150 600 150 150 150: o1-pro

@@ -10,7 +10,7 @@ from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.core.messages import TOOL_CHOICE_AUTO, Message, ModelOptions, Retractable, ToolChoice, ToolSchema
 
-__all__ = ["ModelRequest", "Provider", "capabilities_of", "model_name"]
+__all__ = ["ModelRequest", "Provider", "capabilities_of", "model_name", "model_names"]
 
 
 class ModelRequest(ModelOptions, frozen=True, kw_only=True):
@@ -91,3 +91,9 @@ def model_name(provider: Provider, request: ModelRequest) -> str:
     """The model of a request, as `TurnEnded` names it: that of a provider's `model_of`, if it has such a function."""
     named: Callable[[ModelRequest], str] | None = getattr(provider, "model_of", None)
     return named(request) if named else f"{provider.name}:{request.model_id}"
+
+
+def model_names(provider: Provider, request: ModelRequest) -> Sequence[str]:
+    """All models that may be asked for it: those of a provider's `models_of`, if it has such a function."""
+    named: Callable[[ModelRequest], Sequence[str]] | None = getattr(provider, "models_of", None)
+    return named(request) if named else [model_name(provider, request)]

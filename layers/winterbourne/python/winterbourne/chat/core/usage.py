@@ -9,7 +9,7 @@ import functools
 import logging
 import math
 import re
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Annotated, Final
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from winterbourne.chat.core.messages import (
     Image,
     Message,
     Source,
+    SystemMessage,
     ToolCall,
     ToolMessage,
     UserMessage,
@@ -176,31 +177,25 @@ class Prices:
     """The prices of all models.
 
     Args:
-        settings: MODEL_PRICES, and the base URLs: a compatible server has prices only if it is known.
+        settings: MODEL_PRICES; the base URLs, as a compatible server has prices only if it is known; MODEL_CACHE, as
+            writing a cache for an hour costs more.
         own_providers: The names of providers that are not ours; only MODEL_PRICES has prices of them.
-        writes_long: Whether caches are written for long, which costs more.
         must_know: Whether to warn of models whose prices are not known, since there is a limit in dollars.
 
     Raises:
         SettingsError: MODEL_PRICES is not valid.
     """
 
-    def __init__(
-        self,
-        settings: ModelSettings,
-        own_providers: Container[str] = (),
-        *,
-        writes_long: bool = False,
-        must_know: bool = False,
-    ) -> None:
+    def __init__(self, settings: ModelSettings, own_providers: Iterable[str] = (), *, must_know: bool = False) -> None:
         try:
             self._own = msgspec.json.decode(settings.model_prices or "{}", type=dict[str, Price])
         except msgspec.MsgspecError as error:
             raise SettingsError(f"MODEL_PRICES: {str(error).replace('`', '')}") from None
-        self._urls = {"openai": settings.openai_base_url, "anthropic": settings.anthropic_base_url}
-        self._own_providers = own_providers
+        urls = {"openai": settings.openai_base_url, "anthropic": settings.anthropic_base_url}
+        sections = {name: SECTIONS.get(urlsplit(url).hostname or "") for name, url in urls.items()}
+        self._sections = {**sections, "bedrock": "bedrock", **dict.fromkeys(own_providers)}
         self._must_know = must_know
-        self._writes_long = writes_long
+        self._write_price = 4 if settings.model_cache == "1h" else 3  # its place in a row of the table
         self._tiers = functools.lru_cache(maxsize=64)(self._find)
 
     def cost(self, model: str, usage: Usage) -> float | None:
@@ -228,13 +223,11 @@ class Prices:
         for pattern, price in self._own.items():
             if fnmatchcase(model_id, pattern) or fnmatchcase(model, pattern):
                 return ((-1, price),)
-        host = urlsplit(self._urls.get(provider, "")).hostname
-        section = "bedrock" if provider == "bedrock" else SECTIONS.get(host or "")
-        row = _row(section, model_id) if section and provider not in self._own_providers else ()
+        row = _row(section, model_id) if (section := self._sections.get(provider)) else ()
         if self._must_know and not row:
             _LOGGER.warning("the price of %s is not known: it counts as nothing in LIMIT_DOLLARS_PER_DAY", model)
         tiers = filter(None, [(-1.0, *row[:5]), row[5:]] if row else [])
-        return tuple((above, Price(r[0], r[1], r[2], r[4 if self._writes_long else 3])) for above, *r in tiers)
+        return tuple((above, Price(p[0], p[1], p[2], p[self._write_price])) for above, *p in tiers)
 
 
 def family(model_id: str) -> str:
@@ -255,16 +248,14 @@ def _file_tokens(part: UserPart) -> int:
 
 def _texts(message: Message) -> Iterator[str]:
     match message:
+        case SystemMessage(text) | ToolMessage(content=text):
+            yield text
         case UserMessage(parts) | AssistantMessage(parts):
             for part in parts:
                 if isinstance(part, ToolCall):
                     yield from (part.name, part.arguments)
                 elif not isinstance(part, Image | Document | Source):
                     yield part.text
-        case ToolMessage(content=text):
-            yield text
-        case _:
-            yield message.text
 
 
 def _row(section: str, model_id: str) -> tuple[float, ...]:
@@ -272,7 +263,7 @@ def _row(section: str, model_id: str) -> tuple[float, ...]:
     from winterbourne.chat.core.price_table import TABLE  # noqa: PLC0415 - when the first turn ends
 
     lines = [line.partition(": ") for line in TABLE.splitlines() if line.startswith(f"{section} ")]
-    for name in (model_id, family(model_id)):
+    for name in (model_id, family(model_id), family(model_id).removeprefix("us.")):  # the table is that of US East
         for head, _, names in lines:
             if name in names.split():
                 return tuple(map(float, head.split()[1:]))

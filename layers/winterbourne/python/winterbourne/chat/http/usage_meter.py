@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.events import Usage
-from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
+from winterbourne.chat.core.provider import ModelRequest, Provider, model_names
 from winterbourne.chat.core.usage import Prices, estimate_input, micro_dollars
 from winterbourne.chat.infra.telemetry import TokenMetric
 from winterbourne.chat.storage.rate_limits import Reservation, Spending
@@ -37,7 +37,7 @@ class UsageMeter(msgspec.Struct):
     usages: list[Usage] = []
 
     async def reserve(self, request: ModelRequest) -> None:
-        """Reserve the most that the next turn may use, or what is left of it.
+        """Reserve the most that the next turn may use, by whichever model, or what is left of it.
 
         Raises:
             RateLimitExceeded: Nothing is left.
@@ -45,7 +45,8 @@ class UsageMeter(msgspec.Struct):
         """
         if self.reservation:
             used, sent, written = self.used, estimate_input(request), request.max_tokens or 0
-            dollars = self.prices.highest(model_name(self.provider, request), sent, written)
+            models = model_names(self.provider, request)
+            dollars = max(self.prices.highest(model, sent, written) for model in models)
             most = Spending(used.tokens + sent + written, used.micro_dollars + micro_dollars(dollars))
             await self.reservation.extend(most, used)
 

@@ -272,14 +272,13 @@ class AnthropicParser(StreamParser[bytes]):
                 self._usage[name] = count
             elif name == "iterations":
                 self._summaries = [*filter(_is_summary, value if isinstance(value, list) else ())]
-        counts = self._usage.get
-        cached, written = counts("cache_read_input_tokens", 0), counts("cache_creation_input_tokens", 0)
-        input_tokens = counts("input_tokens", 0) + written + cached
-        output_tokens = counts("output_tokens", 0)
-        for each in self._summaries:  # not in the counts above
-            input_tokens += token_count(each.get("input_tokens")) or 0
-            output_tokens += token_count(each.get("output_tokens")) or 0
-        self.assembler.usage = Usage(input_tokens, output_tokens, cached, written, counts("thinking_tokens", 0))
+        parts = (self._usage, *self._summaries)  # whose tokens are not in the counts above
+        written, cached, fresh, output_tokens = (
+            sum(token_count(part.get(name)) or 0 for part in parts)
+            for name in ("cache_creation_input_tokens", "cache_read_input_tokens", "input_tokens", "output_tokens")
+        )
+        thought = self._usage.get("thinking_tokens", 0)
+        self.assembler.usage = Usage(fresh + written + cached, output_tokens, cached, written, thought)
 
 
 class AnthropicProvider(HttpProvider):

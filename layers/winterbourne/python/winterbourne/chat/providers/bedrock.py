@@ -56,7 +56,7 @@ __all__ = ["BedrockParser", "BedrockProvider", "make"]
 
 DEFAULT_MODEL: Final = "global.amazon.nova-2-lite-v1:0"  # in every region, without an access request
 _ACCESS_HINT: Final = "the role's permission to ask the model (parameters ModelId and BedrockModels of the template)"
-_MARKABLE: Final = frozenset({"text", "image", "toolResult"})  # not after a document; for Nova only after text
+_MARKABLE: Final = frozenset({"text", "image", "toolResult"})  # not after a document
 _MODEL_OPTIONS: Final = "additionalModelRequestFields"
 _UNANSWERED: Final = "(no answer)"
 _NO_WORDS: Final = "(a document without words)"
@@ -358,7 +358,7 @@ class BedrockProvider(HttpProvider):
         if places := self._cache_places(request, learned):
             system = [{"text": text} for text in split_system(request.system, self._settings.system_prompt)]
             mark = partial(_mark, point={"type": "default", **({"ttl": "1h"} if "1h" in places else {})})
-            kinds = {"text"} if "nova" in (request.model_id or self._model_id) else _MARKABLE
+            kinds = {"text"} if "answers" in self.capabilities(request.model_id).cache else _MARKABLE
             mark_prompt(request, (tool_config.get("tools", []), system, messages), places, mark, kinds)
         return f"/model/{quote(request.model_id or self._model_id, safe='')}/converse-stream", {
             "messages": messages,

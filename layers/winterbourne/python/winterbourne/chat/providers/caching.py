@@ -37,7 +37,7 @@ def mark_prompt(
         prompt: The tools, the blocks of the system prompt as `split_system` parts them, and the messages; changed.
         places: What of it may be marked.
         mark: Does so.
-        kinds: The kinds of blocks of a user that may be marked.
+        kinds: The kinds of blocks that may be marked in a message of the user; with `answers`, of the model too.
     """
     tools, system, messages = prompt
     if "tools" in places and tools:
@@ -45,7 +45,8 @@ def mark_prompt(
     if "system" in places and system:
         mark(system, 0)
     if "messages" in places:
-        for blocks, at in _ends(messages, kinds, _volatile_texts(request)):
+        said = [message for message in messages if message["role"] == "user" or "answers" in places]
+        for blocks, at in _ends(said, kinds, _volatile_texts(request)):
             mark(blocks, at)
 
 
@@ -72,11 +73,10 @@ def _ends(
 
     Before a question that is where the question before it ended: of an answer, what was sent need not come back.
     """
-    users: list[Blocks] = [message["content"] for message in messages if message["role"] == "user"]
-    ends = [(blocks, at) for blocks in users if (at := _last(blocks, kinds, volatile)) >= 0]
+    ends = [(message, at) for message in messages if (at := _last(message["content"], kinds, volatile)) >= 0]
     if ends and _asks(ends[-1][0]):
-        ends = [*(one for one in ends[:-1] if _asks(one[0])), ends[-1]]
-    yield from ends[-2:]
+        ends = [end for end in ends if _asks(end[0])]
+    yield from ((message["content"], at) for message, at in ends[-2:])
 
 
 def _last(blocks: Blocks, kinds: Collection[str], volatile: Collection[str]) -> int:
@@ -85,8 +85,8 @@ def _last(blocks: Blocks, kinds: Collection[str], volatile: Collection[str]) -> 
     return max(places, default=-1)
 
 
-def _asks(blocks: Blocks) -> bool:
-    return any(_kind(block) not in _RESULTS for block in blocks)
+def _asks(message: dict[str, Any]) -> bool:
+    return message["role"] == "user" and any(_kind(block) not in _RESULTS for block in message["content"])
 
 
 def _kind(block: dict[str, Any]) -> str:

@@ -104,7 +104,7 @@ _CACHE_POINTS: Final[_Rows] = (
     (r"anthropic\.claude-", {"cache": _MARKS}),
     (r"claude-(3-|\w+-4-(1-)?\d{8})", {"cache": _MARKS - {"1h"}}),
     (r"claude-(v2|instant|3-(opus|sonnet|haiku)|3-5-sonnet-20240620)", {"cache": frozenset()}),
-    (r"nova-(?!canvas|reel|sonic)", {"cache": _MARKS - {"tools", "1h"}}),
+    (r"nova-(?!canvas|reel|sonic)", {"cache": frozenset({"system", "messages", "answers"})}),
 )
 
 # Others on Bedrock, whose own fields for reasoning differ, and an unknown one is refused.

@@ -43,19 +43,22 @@ __all__ = [
 
 
 def any_of(phrases: str) -> re.Pattern[str]:
-    """A pattern that finds any of the phrases, each on a line of its own, in any case."""
+    """A pattern that finds any of the phrases, each on a line of its own, in any case.
+
+    Made when it is needed, and kept by `re`: most processes see no refusal, and all start.
+    """
     return re.compile("|".join(phrase.strip() for phrase in phrases.strip().splitlines()), re.IGNORECASE)
 
 
 _RETRYABLE_STATUSES: Final = frozenset({408, 409, 425, 429})
-_RETRYABLE_ERROR: Final = any_of(r"""
+_RETRYABLE_ERROR: Final = r"""
     overloaded|rate.?limit|throttl|too.?many|timeout|unavailable|server.?error|internal|capacity|model.?stream
     try again
-""")
+"""
 _BILLING_ERROR_CODES: Final = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _REQUEST_STATUSES: Final = frozenset({400, 413, 422})
 """Statuses with which providers reject what the request says; others mean key, access, model or address."""
-_TOO_LONG: Final = any_of(r"""
+_TOO_LONG: Final = r"""
     context.?(length|size|window|limit|the overflows)
     exceed_context
     maximum (context|prompt|model|input|sequence) length
@@ -73,13 +76,13 @@ _TOO_LONG: Final = any_of(r"""
     range of input length
     string_above_max_length
     maximum tokens you requested exceeds
-""")
-_WINDOW: Final = any_of(r"""
+"""
+_WINDOW: Final = r"""
     > ?(\d[\d,]{2,})
     (?:max(?!_)\w*|limit\w*|n_ctx|context.(?:window|length|size))\D{0,40}?(\d[\d,]{2,})(?![\d,]| [+>])
     (\d[\d,]{2,}) max
-""")
-_CONTENT_POLICY: Final = any_of(r"""
+"""
+_CONTENT_POLICY: Final = r"""
     content.?(policy|filter|management|exists.?risk)
     responsible.?ai.?policy
     data_inspection
@@ -89,25 +92,25 @@ _CONTENT_POLICY: Final = any_of(r"""
     prohibited.?content
     sensitive.?(content|words)
     policy_violation
-""")
-_BAD_IMAGE: Final = any_of(r"""
+"""
+_BAD_IMAGE: Final = r"""
     (invalid|unsupported|image_parse|too_many)[_ ](image|base64)
     image[_ ](parse|url|format|too|size|content)
     \bimages? (exceeds?|input|dimensions?|is|are|cannot|could|must|does)\b
     (support\w*|process|decode|identify|download|fetch|load|read|at most \d+) (\w+ ){0,3}images?\b
     (image|multi.?modal|vision)\w* (input|support|is not|are not)
-""")
-_BAD_DOCUMENT: Final = any_of(r"""
+"""
+_BAD_DOCUMENT: Final = r"""
     \b(pdfs?|documents?|file.?data)\b.{0,60}(invalid|not valid|password|encrypted|corrupt|damaged|empty|pages|exceed)
     (invalid|unsupported|maximum of \d+|process|open|parse|read) (\w+ ){0,3}(pdfs?|documents?|file.?data)\b
-""")
-_MISCONFIGURED: Final = any_of(r"""
+"""
+_MISCONFIGURED: Final = r"""
     api.?key|credential|security token
     model.?identifier|inference profile|model.?(not.?found|does not exist)
     (unknown|invalid|no such) model\b
     model \S+ (not found|does not exist|is not)
     not have access
-""")
+"""
 _CALLERS_REASONS: Final = (
     (_TOO_LONG, ModelInputTooLong),
     (_CONTENT_POLICY, ModelContentRefused),
@@ -157,7 +160,7 @@ def error_for_status(status: int, headers: Mapping[str, str], body: bytes, hints
     detail = "" if status in {401, 403} else sanitize_message(message)
     text = f"the model's provider rejected the request ({_format_status(status, code)})"
     if reason is None:
-        is_misconfigured = _MISCONFIGURED.search(f"{code} {message[:_MAX_SEARCHED_CHARS]}")
+        is_misconfigured = any_of(_MISCONFIGURED).search(f"{code} {message[:_MAX_SEARCHED_CHARS]}")
         reason = ModelRefused if status in _REQUEST_STATUSES and not is_misconfigured else ModelMisconfigured
     return _rejection(reason, f"{text}; check {settings_to_check}{detail}", message)
 
@@ -179,7 +182,7 @@ def mid_stream_error(error: Any) -> ModelError:
     text = f"the model's provider reports {code[:80] or 'an error'}{sanitize_message(message)}"
     if reason := _callers_reason(code, message):
         return _rejection(reason, text, message)
-    is_retryable = _RETRYABLE_ERROR.search(code or message) or code.startswith(("5", "429"))
+    is_retryable = any_of(_RETRYABLE_ERROR).search(code or message) or code.startswith(("5", "429"))
     return ModelBusy(text) if is_retryable else ModelError(text)
 
 
@@ -202,14 +205,14 @@ def raise_if_error(frame: bytes, **decoded: Any) -> None:
 def _callers_reason(code: str, message: str) -> type[ModelRefused] | None:
     """The class of a rejection that the caller can mend; None for any other."""
     text = f"{code} {message}"[:_MAX_SEARCHED_CHARS]
-    return next((kind for pattern, kind in _CALLERS_REASONS if pattern.search(text)), None)
+    return next((kind for phrases, kind in _CALLERS_REASONS if any_of(phrases).search(text)), None)
 
 
 def _rejection(kind: type[ModelRefused], text: str, message: str) -> ModelRefused:
     """The error of this kind; if the conversation is too long, it knows the model's window as far as it is named."""
     if kind is not ModelInputTooLong:
         return kind(text)
-    found = _WINDOW.search(message[:_MAX_SEARCHED_CHARS])
+    found = any_of(_WINDOW).search(message[:_MAX_SEARCHED_CHARS])
     number = found[found.lastindex or 0] if found else "0"
     return ModelInputTooLong(text, int(number.replace(",", "")))
 

@@ -147,7 +147,11 @@ class FailoverProvider:
 
     def model_of(self, request: ModelRequest) -> str:
         """The model that is asked first, as in `TurnEnded`."""
-        return self._models(request)[0].name
+        return self.models_of(request)[0]
+
+    def models_of(self, request: ModelRequest) -> list[str]:
+        """All models that may be asked, in order."""
+        return [model.name for model in self._models(request)]
 
     async def stream(self, request: ModelRequest, /) -> AsyncGenerator[Sequence[ModelEvent], None]:
         """Stream one turn, of the first model that does not fail.

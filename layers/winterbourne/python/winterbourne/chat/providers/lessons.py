@@ -39,7 +39,7 @@ Learned = Mapping[str, str | None]
 FOR_EVERY_MODEL: Final[Learned] = dict.fromkeys(
     (
         *("tools", "tool_choice", "single_calls", "system", "images", "temperature"),
-        *("cache", "cache_1h", "cache_tools", "cache_system", "cache_messages"),
+        *("cache", "cache_1h", "cache_tools", "cache_system", "cache_answers", "cache_messages"),
     )
 )
 """The lessons that `apply_lessons` knows, a field that some models of every provider refuse, and marks for a cache."""
@@ -68,8 +68,8 @@ _CACHE: Final = r"(prompt.?)?cach(e|ing).?(control|point|key)?"
 _REASONS: Final = {  # not compiled at the start of the process: most processes never see a refusal
     "cache_1h": rf"{_CACHE}.{{0,60}}\bttl\b|\bttl\b.{{0,60}}{_CACHE}",
     **{
-        f"cache_{place}": rf"\b{place}[./\[]\d.{{0,60}}cache.?(control|point)"
-        for place in ("tools", "system", "messages")
+        f"cache_{name}": rf"\b{place}[./\[]\d.{{0,60}}cache.?(control|point)"
+        for name, place in (("tools", "tools"), ("system", "system"), ("answers", "messages"), ("messages", "messages"))
     },
     "cache": r"cache.?(control|point|key)|prompt.?cach",
     "single_calls": r"single tool.?calls? at once",

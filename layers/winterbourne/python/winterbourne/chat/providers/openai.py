@@ -375,9 +375,11 @@ def _to_usage(usage: Any) -> Usage:
     cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
     written = _detail(usage, "prompt_tokens_details", "cache_write_tokens")
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-    counts = {"input": usage.get("prompt_tokens"), "output": usage.get("completion_tokens")}
-    counts |= {"cached": cached, "cache_write": written, "reasoning": reasoning}
-    return Usage(**{name: token_count(count) or 0 for name, count in counts.items()})
+    reported = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached, written, reasoning)
+    sent, said, cached, written, reasoning = (token_count(count) or 0 for count in reported)
+    # Of Gemini and xAI `completion_tokens` is without what was thought, and the total is with it.
+    thought = max(0, (token_count(usage.get("total_tokens")) or 0) - sent - said) if sent else 0
+    return Usage(sent, said + thought, cached, written, reasoning or thought)
 
 
 def _detail(usage: dict[str, Any], group: str, name: str) -> Any:

@@ -26,10 +26,9 @@ CONFIGURED: Final = _KEYS.keys()
 """The providers that `configure` knows."""
 
 # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_GuardrailStreamConfiguration.html
-_GUARDRAIL: Final = re.compile(
+_GUARDRAIL: Final = (
     r"(?P<guardrailIdentifier>[a-z0-9]+|arn:aws(?:-[^:]+)?:bedrock:[a-z0-9-]{1,20}:\d{12}:guardrail/[a-z0-9]+)"
-    r":(?P<guardrailVersion>[1-9]\d{0,7}|DRAFT)(?::(?P<streamProcessingMode>sync|async))?",
-    re.ASCII,
+    r":(?P<guardrailVersion>[1-9]\d{0,7}|DRAFT)(?::(?P<streamProcessingMode>sync|async))?"
 )
 
 
@@ -132,7 +131,7 @@ def parse_guardrail(text: str) -> dict[str, str] | None:
     """
     if not text:
         return None
-    if not (found := _GUARDRAIL.fullmatch(text)):
+    if not (found := re.fullmatch(_GUARDRAIL, text, re.ASCII)):
         raise SettingsError("BEDROCK_GUARDRAIL: expected id:version or ARN:version, or either with :async after it")
     return {name: value for name, value in found.groupdict().items() if value}
 

@@ -38,7 +38,7 @@ _ERROR_WORDS: Final = """
     lost clos dropp terminat evict throttl rate_?limit quota exceed shut_?down out_of_memory ^oom$ incomplete ^partial$
     down$
 """
-_ERROR: Final = re.compile("|".join(_ERROR_WORDS.split()))
+_ERROR: Final = "|".join(_ERROR_WORDS.split())
 
 _CAMEL_CASE: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -50,4 +50,4 @@ def classify_stop_reason(reason: str) -> Classification:
     """
     name = _CAMEL_CASE.sub("_", reason.strip()).lower().replace("-", "_").replace(" ", "_")
     name = name.removeprefix("finish_reason_")
-    return STOP_REASONS.get(name) or ("error" if _ERROR.search(name) else "unknown")
+    return STOP_REASONS.get(name) or ("error" if re.search(_ERROR, name) else "unknown")

@@ -11,7 +11,7 @@ of a process that was killed expire with their slot. Dollars are counted in whol
 import asyncio
 import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Final
 
 import msgspec
@@ -85,9 +85,8 @@ class RateLimiter:
     def __init__(self, store: Store, settings: LimitSettings) -> None:
         self._store = store
         self._max_requests = settings.limit_requests_per_minute
-        tokens, dollars = settings.limit_tokens_per_day, settings.limit_dollars_per_day
-        budgets = tokens and Budget.of_tokens(tokens), dollars and Budget.of_dollars(dollars)
-        self._budgets = [budget for budget in budgets if budget]
+        budgets = Budget.of_tokens(settings.limit_tokens_per_day), Budget.of_dollars(settings.limit_dollars_per_day)
+        self._budgets = [budget for budget in budgets if budget.limit]
         self.is_needed = bool(self._max_requests or self._budgets)
         if self.is_needed and not store.is_shared:
             _LOGGER.warning("STORE=memory: each process counts the limits of callers by itself; share a store")
@@ -143,9 +142,7 @@ class Reservation:
             RateLimitExceeded: Nothing is left for the next turn.
             StorageUnavailable: The store is unavailable; it may have reserved that, until the end of the slot.
         """
-        extended = (part.extend(getattr(wanted, part.unit), getattr(used, part.unit)) for part in self._parts)
-        for failure in filter(None, await asyncio.gather(*extended, return_exceptions=True)):
-            raise failure
+        await _all(part.extend(getattr(wanted, part.unit), getattr(used, part.unit)) for part in self._parts)
 
     async def settle(self, used: Spending) -> None:
         """Count what the request has used, and give the reservation back.
@@ -153,9 +150,13 @@ class Reservation:
         Raises:
             StorageUnavailable: It may not have been counted.
         """
-        settled = (part.settle(getattr(used, part.unit)) for part in self._parts)
-        for failure in filter(None, await asyncio.gather(*settled, return_exceptions=True)):
-            raise failure
+        await _all(part.settle(getattr(used, part.unit)) for part in self._parts)
+
+
+async def _all(calls: Iterable[Awaitable[None]]) -> None:
+    """Await all of them, and then raise what any has raised."""
+    for failure in filter(None, await asyncio.gather(*calls, return_exceptions=True)):
+        raise failure
 
 
 class _Part:
