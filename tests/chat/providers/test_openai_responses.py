@@ -218,6 +218,8 @@ class TestTurn:
         both = carrying(reasoning_items=[thought("e")], phase="final_answer")
         assert turn_items(Text("Hi"), carrying(phase="final_answer")) == [message]
         assert turn_items(carrying(phase="final_answer"), Text("Hi")) == [message]
+        call = ToolCall("c", "f", "{}")
+        assert turn_items(Text("Hi"), both, call)[:2] == [message, thought("e")]
         assert turn_items(both, Text("H"), Text("i")) == [thought("e"), message]
 
     def test_keeps_its_messages_apart(self) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from winterbourne.chat.core.documents import PDF
+from winterbourne.chat.core.documents import PDF, placeholder
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -119,6 +119,8 @@ def _encode_part(part: UserPart) -> dict[str, Any]:
             return {"type": "text", "text": text}
         case Image(media_type, data, url):
             return {"type": "image_url", "image_url": {"url": url or f"data:{media_type};base64,{data}"}}
+        case Document(media_type, name, url=url) if url:  # which Responses alone take
+            return {"type": "text", "text": placeholder(media_type, name)}
         case Document(_, name, data):
             file = {"filename": name or "document.pdf", "file_data": f"data:{PDF};base64,{data}"}
             return {"type": "file", "file": file}

@@ -159,11 +159,11 @@ def _encode_turn(parts: Sequence[AssistantPart]) -> list[dict[str, Any]]:
                 items.append({"type": "function_call", "call_id": id_, "name": name, "arguments": arguments})
             case Reasoning(opaque=opaque) if opaque:
                 carried = _read_carried(opaque)
-                items += msgspec.to_builtins([*filter(None, [carried.compaction]), *carried.reasoning_items])
                 if carried.phase and said and "phase" not in said and said is items[-1]:
                     said["phase"], said = carried.phase, {}
                 elif carried.phase:
                     phase = {"phase": carried.phase}
+                items += msgspec.to_builtins([*filter(None, [carried.compaction]), *carried.reasoning_items])
     items = [item for item in items if str(item.get("content", "-")).strip()]
     while items and items[-1].get("type") == "reasoning":
         items.pop()

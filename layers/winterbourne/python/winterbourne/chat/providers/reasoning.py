@@ -96,7 +96,9 @@ def _asked(
     if not level or level == "none":
         return _OFF if level else {}
     budget = min(_BUDGETS[level], max_tokens * 3 // 4)
-    return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget >= _MIN_BUDGET else {}
+    # A signature is whole without the text only if the provider leaves that out; a model nobody knows is not asked to.
+    display = {} if is_shown or family.reasoning is None else {"display": "omitted"}
+    return {"thinking": {"type": "enabled", "budget_tokens": budget, **display}} if budget >= _MIN_BUDGET else {}
 
 
 def _adaptive(family: Family, level: ReasoningEffort | None, *, is_shown: bool) -> dict[str, Any]:
