@@ -329,6 +329,9 @@ ToolChoice: TypeAlias = str
 
 TOOL_CHOICE_AUTO: Final[ToolChoice] = "auto"
 
+TOOL_CHOICES: Final = frozenset({"auto", "none", "required"})
+"""Those that name no tool."""
+
 
 ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "max"]
 """How much a model thinks before it answers."""
