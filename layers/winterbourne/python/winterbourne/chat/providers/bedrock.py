@@ -325,8 +325,7 @@ class BedrockProvider(HttpProvider):
     ) -> tuple[str, dict[str, Any]]:
         schema = self._output(request, learned)[1] if request.output else None
         max_tokens = request.max_tokens or self._settings.model_max_tokens
-        limits: dict[str, Any] = {"maxTokens": max_tokens, "temperature": request.temperature}
-        limits |= {"topP": request.top_p, "stopSequences": request.stop}
+        limits = {"temperature": request.temperature, "topP": request.top_p, "stopSequences": request.stop}
         limits = {name: value for name, value in limits.items() if value is not None and name not in learned}
         # There is no tool choice `none`: the tools are left out instead, unless the history has calls, which require
         # them. If the model calls one all the same, the conversation does not run it.
@@ -346,7 +345,7 @@ class BedrockProvider(HttpProvider):
         return f"/model/{quote(request.model_id or self._model_id, safe='')}/converse-stream", {
             "messages": messages,
             "system": system or None,
-            "inferenceConfig": limits,
+            "inferenceConfig": {"maxTokens": max_tokens, **limits},
             "toolConfig": tool_config or None,
             "outputConfig": _encode_output(schema) if schema else None,
             "guardrailConfig": guardrail and {**guardrail, "trace": "enabled"},

@@ -32,6 +32,7 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest
 
 __all__ = [
+    "CALL_FIELDS",
     "UNSIGNED_CALL",
     "call_fields",
     "drop_foreign",
@@ -43,7 +44,9 @@ __all__ = [
 
 # The only fields that a history can add to a request: clients send it.
 _TEXT_FIELDS: Final = ("reasoning_content", "reasoning")
-_CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
+CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
+"""Of a call: the Gemini API's, and LiteLLM's."""
+
 _THINKING_OPTIONS: Final = ("thinking", "reasoning_config")
 _NO_SIGNATURE: Final = "skip_thought_signature_validator"  # https://ai.google.dev/gemini-api/docs/thought-signatures
 _DETAIL_WITHOUT_SIGNATURE: Final = {
@@ -94,18 +97,17 @@ def fit_thinking(
         is_signed: Whether only signed reasoning counts.
     """
     thinking = [value for name in _THINKING_OPTIONS if isinstance(value := options.get(name), dict)]
-    kinds = [value.get("type") for value in thinking]
+    kinds = {value.get("type") for value in thinking}
     budgets = (value.get("budget_tokens") for value in thinking)
     is_too_short = any(isinstance(tokens, int) and tokens >= (request.max_tokens or math.inf) for tokens in budgets)
     if "enabled" in kinds and (is_too_short or _lacks_reasoning(request.messages, is_signed=is_signed)):
-        request = drop_reasoning(request)
         others = {name: value for name, value in options.items() if name not in _THINKING_OPTIONS}
-        return request, others
-    if request.tool_choice != "none" and not {"enabled", "adaptive"}.isdisjoint(kinds):
-        request = msgspec.structs.replace(request, tool_choice=TOOL_CHOICE_AUTO)
-    if is_signed and not {"enabled", "adaptive"}.isdisjoint(kinds):
-        request = msgspec.structs.replace(request, temperature=None)
-    return request, options
+        return drop_reasoning(request), others
+    if not kinds & {"enabled", "adaptive"}:
+        return request, options
+    choice = "none" if request.tool_choice == "none" else TOOL_CHOICE_AUTO
+    temperature = None if is_signed else request.temperature
+    return msgspec.structs.replace(request, tool_choice=choice, temperature=temperature), options
 
 
 def _lacks_reasoning(messages: Sequence[Message], *, is_signed: bool) -> bool:
@@ -175,7 +177,7 @@ def turn_fields(parts: Sequence[AssistantPart], demanded: Container[str] = ()) -
 def call_fields(call: ToolCall) -> dict[str, Any]:
     """The fields of a call beside its function, likewise."""
     raw = _raw_fields(call.opaque) if call.opaque else {}
-    return {name: orjson.Fragment(bytes(raw[name])) for name in _CALL_FIELDS if name in raw}
+    return {name: orjson.Fragment(bytes(raw[name])) for name in CALL_FIELDS if name in raw}
 
 
 def _raw_fields(opaque: Opaque) -> dict[str, Raw]:

@@ -6,10 +6,9 @@ OpenAI itself is asked by its Responses API, which is in `openai_responses`.
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -75,7 +74,6 @@ def _fit_history(request: ModelRequest, host: str, *, is_mistral: bool) -> Itera
 
 
 def _has_reasoning_content(messages: Sequence[Message]) -> bool:
-    """Whether the server has sent `reasoning_content`: it then wants the field in every turn that called a tool."""
     turns = (message for message in messages if isinstance(message, AssistantMessage))
     parts = (part for turn in turns for part in turn.parts if isinstance(part, Reasoning))
     return any(part.opaque and part.opaque.field == "reasoning_content" for part in parts)
@@ -145,16 +143,6 @@ def _response_format(output: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": {name: output[name] for name in output if name != "type"}}
 
 
-def _wants_responses(settings: ModelSettings, extra_body: Mapping[str, Any]) -> bool:
-    """Whether to ask by Responses: as OPENAI_API says, else OpenAI itself, if MODEL_EXTRA_BODY was written for it."""
-    is_official = urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST
-    if settings.openai_api != "auto" or not is_official:
-        return settings.openai_api == "responses"
-    if chat_only := ", ".join(filter(extra_body.__contains__, _CHAT_ONLY.split())):
-        _LOGGER.warning("OpenAI is asked by Chat Completions, because MODEL_EXTRA_BODY has %s", chat_only)
-    return not chat_only
-
-
 class OpenAIProvider(HttpProvider):
     """Calls Responses or Chat Completions through the shared connection pool."""
 
@@ -176,12 +164,22 @@ class OpenAIProvider(HttpProvider):
 
     def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         super().__init__(settings, api_key, error_hints, base_url)
-        self._wants_responses = self._uses_responses = _wants_responses(settings, self._extra_body)
+        self._is_official = self._host == _OFFICIAL_HOST
+        self._wants_responses = self._uses_responses = self._prefers_responses()
         if self._wants_responses:
             from winterbourne.chat.providers import openai_responses  # noqa: PLC0415 - only if it is asked
 
             self._responses = openai_responses
             self._parsers["responses"] = openai_responses.ResponsesParser
+
+    def _prefers_responses(self) -> bool:
+        """Whether to ask by Responses: as OPENAI_API says, else OpenAI itself, if MODEL_EXTRA_BODY fits them."""
+        api = self._settings.openai_api
+        if api != "auto" or not self._is_official:
+            return api == "responses"
+        if chat_only := ", ".join(filter(self._extra_body.__contains__, _CHAT_ONLY.split())):
+            _LOGGER.warning("OpenAI is asked by Chat Completions, because MODEL_EXTRA_BODY has %s", chat_only)
+        return not chat_only
 
     @override
     def capabilities(self, model_id: str) -> Family:
@@ -210,14 +208,21 @@ class OpenAIProvider(HttpProvider):
     def _request_fields(
         self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
     ) -> tuple[str, dict[str, Any]]:
-        model = request.model_id or self._model_id
         output = self._output(request, learned)[1] if request.output else None
+        own = {"model": request.model_id or self._model_id, **self._key(request, learned)}
         if self._uses_responses and not self._needs_chat(request):
             effort = extra_body.pop("reasoning_effort", None)
-            fields = self._responses.request_fields(request, model, learned, output, effort)
-            return self._responses.PATH, {**fields, **self._key(request, learned), **extra_body}
-        fields = self._chat_fields(request, extra_body, model, learned, output)
-        return "/chat/completions", {**self._key(request, learned), **fields}
+            fields = self._responses.request_fields(request, learned, output, effort)
+            return self._responses.PATH, {**own, **fields, **extra_body}
+        demanded = {*learned, *(["reasoning_content"] if self._echoes(request, extra_body) else [])}
+        return "/chat/completions", {**own, **self._chat_fields(request, demanded, output), **extra_body}
+
+    def _echoes(self, request: ModelRequest, extra_body: dict[str, Any]) -> bool:
+        """Whether the server wants `reasoning_content` in every turn that called a tool: it thinks, or has sent it."""
+        family, thinking = self._family(request.model_id), {**self._extra_body, **extra_body}.get("thinking")
+        kind = thinking.get("type") if isinstance(thinking, dict) else None
+        thinks = kind == "enabled" or (family.echoes and kind != "disabled" and (family.thinks or request.reasoning))
+        return bool(thinks) or _has_reasoning_content(request.messages)
 
     def _needs_chat(self, request: ModelRequest) -> bool:
         """Whether a request has an option that Responses lacks, and Chat Completions may be asked instead."""
@@ -230,41 +235,23 @@ class OpenAIProvider(HttpProvider):
         return {"prompt_cache_key": cache_key(request.conversation_id)} if has_key else {}
 
     def _chat_fields(
-        self,
-        request: ModelRequest,
-        extra_body: dict[str, Any],
-        model: str,
-        learned: Learned,
-        output: dict[str, Any] | None,
+        self, request: ModelRequest, demanded: Collection[str], output: dict[str, Any] | None
     ) -> dict[str, Any]:
         """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
-        settings = self._settings
-        host = urlsplit(settings.openai_base_url).hostname or ""
-        is_official = host == _OFFICIAL_HOST
-        demanded = set(learned)
-        if _has_reasoning_content(request.messages):
-            demanded.add("reasoning_content")
-        family = self._family(request.model_id)
-        thinking = extra_body.get("thinking", self._extra_body.get("thinking"))
-        kind = thinking.get("type") if isinstance(thinking, dict) else None
-        if kind == "enabled" or (family.echoes and kind != "disabled" and (family.thinks or request.reasoning)):
-            demanded.add("reasoning_content")
-        encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
+        has_opaque = not (self._is_official or "opaque" in demanded)
+        encode = partial(_encode_message, has_opaque=has_opaque, demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
-        is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))
+        is_mistral = self._host.endswith("mistral.ai") or bool(_MISTRAL.search(request.model_id or self._model_id))
+        history = _fit_history(request, self._host, is_mistral=is_mistral or "call_ids" in demanded)
+        system = [{"role": "system", "content": request.system}] if request.system else []
         return {
-            "model": model,
-            "messages": [
-                *([{"role": "system", "content": request.system}] if request.system else ()),
-                *map(encode, _fit_history(request, host, is_mistral=is_mistral)),
-            ],
+            "messages": [*system, *map(encode, history)],
             "stream": True,
             "stream_options": {"include_usage": True},
             **{name: getattr(request, name) for name in ("temperature", "top_p", *_CHAT_OPTIONS)},
             "response_format": _response_format(output),
-            "max_completion_tokens" if is_official else "max_tokens": request.max_tokens,
+            "max_completion_tokens" if self._is_official else "max_tokens": request.max_tokens,
             **(_encode_tools(request) if request.tools else {}),
-            **extra_body,
         }
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from winterbourne.chat.core.events import Usage
 from winterbourne.chat.providers.errors import mid_stream_error, raise_if_error
+from winterbourne.chat.providers.opaque import CALL_FIELDS
 from winterbourne.chat.providers.stream_parser import (
     StreamParser,
     decode_leniently,
@@ -72,7 +73,6 @@ class _Chunk(msgspec.Struct):
 
 
 _decode: Final = msgspec.json.Decoder(_Chunk).decode
-_CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
 _NO_FUNCTION: Final = _Function()
 
 
@@ -192,7 +192,7 @@ class OpenAIParser(StreamParser[bytes]):
         if self._starts_tool_call(index, call_id, name):
             self._ids[index] = call_id
             self.assembler.start_tool_call(index, call_id, name)
-        fields = {name: value for name in _CALL_FIELDS if isinstance(value := getattr(fragment, name), dict) and value}
+        fields = {name: value for name in CALL_FIELDS if isinstance(value := getattr(fragment, name), dict) and value}
         if fields:
             self.assembler.sign_tool_call(index, fields)
         if arguments:

@@ -77,7 +77,7 @@ class _Carried(msgspec.Struct, frozen=True):
 
 
 def request_fields(
-    request: ModelRequest, model: str, learned: Learned, output: dict[str, Any] | None, effort: str | None
+    request: ModelRequest, learned: Learned, output: dict[str, Any] | None, effort: str | None
 ) -> dict[str, Any]:
     """The fields of a request, without what a model has refused of the options of reasoning: `effort`, `summary`.
 
@@ -88,7 +88,6 @@ def request_fields(
     options = {"effort": effort, "summary": None if effort == "none" else "auto"}
     reasoning = {name: value for name, value in options.items() if value and effort and name not in learned}
     return {
-        "model": model,
         "instructions": request.system or None,
         "input": [item for message in fit_history(request, _IDS) for item in _encode_message(message)],
         "stream": True,

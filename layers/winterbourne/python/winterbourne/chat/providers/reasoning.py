@@ -42,12 +42,7 @@ _WAYS: Final[Mapping[Way, Callable[[ReasoningEffort], dict[str, Any]]]] = {
 
 
 def fit_reasoning(
-    request: ModelRequest,
-    family: Family,
-    fields: Mapping[str, Any],
-    settings: ModelSettings,
-    *,
-    is_signed: bool = True,
+    request: ModelRequest, family: Family, fields: Mapping[str, Any], settings: ModelSettings, *, is_signed: bool = True
 ) -> tuple[ModelRequest, dict[str, Any]]:
     """Ask for the reasoning that a request wants, and leave out what the model does not take, or not while it thinks.
 
