@@ -59,7 +59,7 @@ from winterbourne.chat.providers.lessons import (
     max_tokens_allowed,
     refused_for,
 )
-from winterbourne.chat.providers.opaque import drop_foreign, drop_reasoning, origin_of
+from winterbourne.chat.providers.opaque import drop_foreign, drop_unreadable, origin_of
 from winterbourne.chat.providers.output_format import closed_output
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.reasoning import fit_reasoning
@@ -294,7 +294,7 @@ class HttpProvider(ABC):
                 key = new_key or key
             elif self._asks_elsewhere(response.status_code, response.request.url.path):
                 can_repeat = True
-            elif "encrypted_content" in refused_for(body) and (rest := drop_reasoning(request)) != request:
+            elif "encrypted_content" in refused_for(body) and (rest := drop_unreadable(request)) != request:
                 request, can_repeat = rest, True  # not a lesson: other histories have what the model can read
             else:
                 is_telling = response.status_code in _TELLING_STATUSES or b"prompt caching" in body  # Bedrock: with 403
@@ -329,7 +329,7 @@ class HttpProvider(ABC):
     def _told(self, request: ModelRequest) -> frozenset[str]:
         """What is not left out when it is refused, but told to the caller, who asks for it: another level to think."""
         is_callers = request.reasoning not in {None, "none", self._settings.model_reasoning}
-        return ASKS_TO_THINK if is_callers else frozenset()
+        return ASKS_TO_THINK if is_callers and not request.failed else frozenset()  # another model does as it can
 
     def _lessons_of(self, model_id: str) -> Learned:
         """What is to be changed for a model: at first what is known of its family."""

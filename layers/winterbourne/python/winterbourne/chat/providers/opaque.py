@@ -36,7 +36,7 @@ __all__ = [
     "UNSIGNED_CALL",
     "call_fields",
     "drop_foreign",
-    "drop_reasoning",
+    "drop_unreadable",
     "fit_thinking",
     "origin_of",
     "turn_fields",
@@ -102,7 +102,7 @@ def fit_thinking(
     is_too_short = any(isinstance(tokens, int) and tokens >= (request.max_tokens or math.inf) for tokens in budgets)
     if "enabled" in kinds and (is_too_short or _lacks_reasoning(request.messages, is_signed=is_signed)):
         others = {name: value for name, value in options.items() if name not in _THINKING_OPTIONS}
-        return drop_reasoning(request), others
+        return _drop_reasoning(request), others
     if not kinds & {"enabled", "adaptive"}:
         return request, options
     choice = "none" if request.tool_choice == "none" else TOOL_CHOICE_AUTO
@@ -126,16 +126,22 @@ def _lacks_reasoning(messages: Sequence[Message], *, is_signed: bool) -> bool:
     )
 
 
-def drop_reasoning(request: ModelRequest) -> ModelRequest:
-    """The request without any reasoning in its history."""
-    return msgspec.structs.replace(request, messages=tuple(map(_without_reasoning, request.messages)))
+def drop_unreadable(request: ModelRequest) -> ModelRequest:
+    """The request without the reasoning that its provider cannot read; if there is none, without its own summaries."""
+    rest = _drop_reasoning(request)
+    return rest if rest != request else _drop_reasoning(request, keeps_summaries=False)
 
 
-def _without_reasoning(message: Message) -> Message:
-    if not isinstance(message, AssistantMessage):
-        return message
-    parts = tuple(part for part in message.parts if not isinstance(part, Reasoning) or _is_summary(part))
-    return msgspec.structs.replace(message, parts=parts)
+def _drop_reasoning(request: ModelRequest, *, keeps_summaries: bool = True) -> ModelRequest:
+    def is_kept(part: AssistantPart) -> bool:
+        return not isinstance(part, Reasoning) or (keeps_summaries and _is_summary(part))
+
+    def rest(message: Message) -> Message:
+        if not isinstance(message, AssistantMessage):
+            return message
+        return msgspec.structs.replace(message, parts=tuple(filter(is_kept, message.parts)))
+
+    return msgspec.structs.replace(request, messages=tuple(map(rest, request.messages)))
 
 
 def _is_summary(part: Reasoning) -> bool:
