@@ -179,6 +179,21 @@ class TestReasoning:
         with pytest.raises(RequestRejected, match=r"^temperature: ") as raised:
             self.level(thinks, reasoning="low", temperature=0.5)
         assert raised.value.code == "unsupported_parameter"
+        assert self.level(thinks, reasoning="low", temperature=1) == "low"  # what it does anyway
+
+    def test_so_it_is_if_the_model_thinks_without_being_asked_by_the_request(self) -> None:
+        by_itself = Capabilities(reasoning=None, thinks=True, not_while_thinking=frozenset({"top_p"}))
+        asked = Capabilities(reasoning=("low",), not_while_thinking=frozenset({"temperature"}))
+        cannot = Capabilities(reasoning=(), not_while_thinking=frozenset({"temperature"}))
+        with pytest.raises(RequestRejected, match=r"^temperature: "):
+            self.level(asked, Settings.of(model_reasoning="low"), temperature=0.5)
+        options = by_itself.options | {"top_p"}
+        by_itself = msgspec.structs.replace(by_itself, options=options)
+        with pytest.raises(RequestRejected, match=r"^top_p: "):
+            self.level(by_itself, top_p=0.5)
+        assert self.level(by_itself, reasoning="none", top_p=0.5) == "none"
+        assert self.level(asked, temperature=0.5) is None
+        assert self.level(cannot, Settings.of(model_reasoning="low"), temperature=0.5) == "low"
 
 
 class TestImageUrl:

@@ -178,7 +178,8 @@ class TestReasoning:
         ({"reasoning_effort": "xhigh"}, "max"),
         ({"reasoning": {"effort": "xhigh"}}, "max"),
         ({"reasoning": {"enabled": False}}, "none"),
-        ({"reasoning": {"enabled": True}}, None),
+        ({"reasoning": {"enabled": True}}, "medium"),
+        ({"reasoning": {"summary": "auto"}}, None),
         ({"reasoning": None, "reasoning_effort": None}, None),
     ],
 )

@@ -33,6 +33,14 @@ def sent(encoder: Encoder, *events: e.ChatEvent) -> str:
     return b"".join(encoder.encode((event,)) for event in (STARTED, e.TurnStarted(1), *events, *END)).decode()
 
 
+@pytest.mark.parametrize("fields", ["no object", "[]", "[" * 100_000])
+def test_what_a_client_made_up_is_no_hindrance(fields: str) -> None:
+    """It may have been kept, and the conversation is to be read again."""
+    kept = AssistantMessage((Reasoning(SECRET, opaque=Opaque("o", "f", fields)), Text("Because.")))
+    shown = without_reasoning_text(kept)
+    assert shown == AssistantMessage((Reasoning("", opaque=Opaque("o", "f")), Text("Because.")))
+
+
 @pytest.mark.parametrize("wire_format", FORMATS, ids=lambda wire_format: wire_format.path)
 class TestAnswers:
     def test_have_no_text_of_it(self, wire_format: Format) -> None:

@@ -205,6 +205,8 @@ CONTENT = {"title": "Tides", "sourceContent": [{"text": "6:"}, {"text": "00"}]}
         ({**CONTENT, "location": {"documentChar": {"documentIndex": 1, "start": 0, "end": 4}}}, "", "text/plain"),
         ({**CONTENT, "location": {"documentChunk": {"documentIndex": 1, "start": 0, "end": 1}}}, "", "text/plain"),
         ({**CONTENT, "location": {"web": {"url": "https://a", "domain": "a"}}}, "https://a", ""),
+        ({**CONTENT, "source": None, "location": {"documentPage": {"documentIndex": 1}}}, "", PDF),
+        ({**CONTENT, "source": None, "location": {"odd": None}}, "", "text/plain"),
         (
             {**CONTENT, "source": "https://b", "location": {"searchResultLocation": {"searchResultIndex": 0}}},
             "https://b",

@@ -152,6 +152,17 @@ class TestBeforeTheFirstOutput:
         assert b"output_config" not in second
         assert b"output_format" not in second
 
+    async def test_a_level_that_another_model_refuses_is_left_out_for_it(self) -> None:
+        words = b'{"error":{"message":"Unrecognized request argument supplied: reasoning_effort"}}'
+        async with upstream(failing(400, words), saying(wire("openai", "text"))) as server:
+            settings = Settings.of(openai_base_url=server.url, **KEYS)
+            other = make_provider(msgspec.structs.replace(settings.model, model_provider="openai"))
+            provider = FailoverProvider(
+                FakeProvider([BUSY]), settings.model, {"": [("openai", "other")]}, lambda _: other
+            )
+            assert await collect_events(provider, asked(reasoning="high"))
+            assert [b"reasoning_effort" in request.body for request in server.requests] == [True, False]
+
     async def test_reservations_are_for_the_model_that_is_asked_first(self) -> None:
         provider, _, _ = two([BUSY])
         request = asked()

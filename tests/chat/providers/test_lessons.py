@@ -27,7 +27,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import ModelImageRefused
+from winterbourne.chat.errors import ModelImageRefused, ModelRefused
 from winterbourne.chat.providers.lessons import FOR_EVERY_MODEL, apply_lessons, max_tokens_allowed, refused_for
 from winterbourne.chat.providers.openai import OpenAIProvider
 
@@ -348,10 +348,35 @@ class TestMostTokens:
 
 
 class TestReasoningThatIsRefused:
-    async def test_is_left_out_and_later_too(self) -> None:
-        refuses = failing(400, refusal("Unrecognized request argument supplied: reasoning_effort"))
-        async with upstream(refuses, saying(TEXT)) as server:
-            provider = openai_provider(server, model_id="some-model")
+    REFUSALS = (
+        "Unrecognized request argument supplied: reasoning_effort",
+        '"some-model" does not support thinking',
+        "Function tools with reasoning_effort are not supported for gpt-5.4 in /v1/chat/completions.",
+    )
+
+    @pytest.mark.parametrize("words", REFUSALS)
+    async def test_of_the_settings_is_left_out_and_later_too(self, words: str) -> None:
+        async with upstream(failing(400, refusal(words)), saying(TEXT)) as server:
+            provider = openai_provider(server, model_id="some-model", model_reasoning="high")
             for _ in range(2):
                 assert await collect_events(provider, msgspec.structs.replace(HELLO, reasoning="high"))
         assert ["reasoning_effort" in json.loads(request.body) for request in server.requests] == [True, False, False]
+
+    @pytest.mark.parametrize("words", REFUSALS)
+    async def test_of_the_request_is_told_to_its_caller(self, words: str) -> None:
+        """Also where it is left out of requests that do not ask for it themselves."""
+        refuses, asked = failing(400, refusal(words)), msgspec.structs.replace(HELLO, reasoning="low")
+        async with upstream(refuses, refuses, saying(TEXT), refuses) as server:
+            provider = openai_provider(server, model_id="some-model", model_reasoning="high")
+            _, first = await failure(provider, asked)
+            assert await collect_events(provider, msgspec.structs.replace(HELLO, reasoning="high"))
+            _, second = await failure(provider, asked)
+        assert type(first) is type(second) is ModelRefused
+        assert first.public_message == "The model does not accept this request: it refuses reasoning."
+        efforts = [json.loads(request.body).get("reasoning_effort") for request in server.requests]
+        assert efforts == ["low", "high", None, "low"]
+
+    async def test_a_model_that_is_not_to_think_and_cannot_is_asked_without_it(self) -> None:
+        async with upstream(failing(400, refusal(self.REFUSALS[0])), saying(TEXT)) as server:
+            provider = openai_provider(server, model_id="some-model")
+            assert await collect_events(provider, msgspec.structs.replace(HELLO, reasoning="none"))

@@ -7,6 +7,7 @@ import pytest
 from tests.chat.providers.provider_helpers import PNG, SCHEMA, TOOLS, body_of, folded, request
 from winterbourne.chat.core.messages import (
     AssistantMessage,
+    Document,
     Image,
     Message,
     OutputSchema,
@@ -112,3 +113,10 @@ class TestRequest:
         body = self.body(UserMessage((Text("x"),)), call, ToolMessage("a", "f", "1"))
         assert body["messages"][1]["content"] is None
         assert body["messages"][1]["tool_calls"][0]["function"]["arguments"] == '{ "x" : 1.0 }'
+
+
+def test_a_document_by_url_is_a_line_where_responses_are_not_asked() -> None:
+    """Chat Completions has no place for its URL, and an option such as `stop` leads there."""
+    asked = UserMessage((Text("Read it."), Document("application/pdf", "a.pdf", url="https://example.com/a.pdf")))
+    parts = body_of(openai, request(asked, stop=("END",)), ModelSettings())["messages"][0]["content"]
+    assert [part["text"] for part in parts] == ["Read it.", "[a PDF, a.pdf, that cannot be shown to this model]"]

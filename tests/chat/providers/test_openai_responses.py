@@ -218,6 +218,8 @@ class TestTurn:
         both = carrying(reasoning_items=[thought("e")], phase="final_answer")
         assert turn_items(Text("Hi"), carrying(phase="final_answer")) == [message]
         assert turn_items(carrying(phase="final_answer"), Text("Hi")) == [message]
+        call = ToolCall("c", "f", "{}")
+        assert turn_items(Text("Hi"), both, call)[:2] == [message, thought("e")]
         assert turn_items(both, Text("H"), Text("i")) == [thought("e"), message]
 
     def test_keeps_its_messages_apart(self) -> None:
@@ -496,3 +498,20 @@ class TestCompaction:
         _, sent, said, _ = body(ASKED, AssistantMessage((Text("Soon."),)), ASKED, turn, ASKED)["input"]
         assert sent == {"type": "compaction", "encrypted_content": "gAAA"}
         assert said["content"] == "At noon."
+
+
+@pytest.mark.usefixtures("own_hooks")
+async def test_what_its_account_cannot_read_any_more_is_left_out_reasoning_first_then_a_summary() -> None:
+    """Such as after the key is another organisation's: what the summary stood for is sent again."""
+    error = {"message": "The encrypted content gAAA could not be verified.", "code": "invalid_encrypted_content"}
+    refuses = failing(400, json.dumps({"error": error}).encode())
+    summary = Reasoning("", opaque=Opaque("", "compaction", '{"compaction":{"encrypted_content":"old"}}'))
+    said = AssistantMessage((summary, carrying(reasoning_items=[thought("e")]), Text("Deep.")))
+    async with upstream(refuses, refuses, saying(ANSWER)) as server:
+        provider = openai_provider(server, openai_api="responses")
+        assert await collect_events(provider, request(UserMessage((Text("First."),)), said, ASKED))
+    asked = [orjson.loads(exchange.body)["input"] for exchange in server.requests]
+    kinds = [[item.get("type") or item["role"] for item in items] for items in asked]
+    assert kinds[1] == ["user", "compaction", "assistant", "user"]
+    assert kinds[2] == ["user", "assistant", "user"]
+    assert "First." in str(asked[2])

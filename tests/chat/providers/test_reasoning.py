@@ -117,6 +117,18 @@ def test_responses_are_asked_for_a_summary_too(level: str | None, reasoning: obj
     assert body(openai, "gpt-5.4-mini", host="gpt", api="responses", reasoning=level).get("reasoning") == reasoning
 
 
+@pytest.mark.parametrize("model_id", ["claude-haiku-4-5", "claude-opus-4-7"])
+def test_text_that_nobody_is_shown_is_left_out_by_the_provider(model_id: str) -> None:
+    """So its signature is whole without it, and goes to and fro with a history that the client keeps."""
+    sent = body(anthropic, model_id, reasoning="high", max_tokens=8192, show_reasoning=False)
+    assert sent["thinking"]["display"] == "omitted"
+
+
+def test_a_server_that_may_not_know_that_is_not_asked_for_it() -> None:
+    sent = body(anthropic, "some-model", reasoning="high", max_tokens=8192, show_reasoning=False)
+    assert sent["thinking"] == {"type": "enabled", "budget_tokens": 6144}
+
+
 def test_one_that_thinks_by_itself_is_told_whether_to_show_it() -> None:
     assert body(anthropic, "claude-opus-5")["thinking"] == SUMMARIZED
     assert body(anthropic, "claude-opus-5", show_reasoning=False)["thinking"]["display"] == "omitted"

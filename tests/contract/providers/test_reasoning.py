@@ -104,6 +104,8 @@ def test_no_level_is_refused(family: str, steps: list[str], options: dict[str, A
 IN_WORDS = r"(?<!sig/)(?<!opaque )(?<!enc/)(?<!gAAAA/)Thought"
 """A thought, and not what is opaque of it."""
 THINKING = [name for name in FAMILIES if FAMILIES[name].reasoning]
+BUDGETS = {"anthropic-thinking", "bedrock-claude-thinking"}
+"""Those that go on without thinking where what a tool loop began with is lost."""
 
 
 @pytest.mark.parametrize("client", CLIENTS)
@@ -123,5 +125,7 @@ async def test_thinking_that_a_request_asks_for_goes_back_as_its_provider_demand
                 await scenario(talk)
             leaks = not is_shown and re.search(IN_WORDS, repr(talk.client.history))
             complaints[name] = "; ".join([*provider.unlearned, *(["it is shown"] if leaks else [])])
-            assert any(FAMILIES[name].thinks(body) for body in provider.requests), name
+            asked = [FAMILIES[name].thinks(body) for body in provider.requests]
+            goes_on = name in BUDGETS and client != "openai"  # its stream has chunks, and no message to send back whole
+            assert all(asked) if goes_on else any(asked), name
     assert {name: text for name, text in complaints.items() if text} == {}

@@ -13,6 +13,7 @@ from winterbourne.chat.core.messages import (
     Approval,
     AssistantMessage,
     Message,
+    Opaque,
     Reasoning,
     Source,
     Text,
@@ -209,6 +210,17 @@ class TestEvents:
         begun = [one["messageId"] for one in stream if one["type"].endswith("MESSAGE_START") or "RESULT" in one["type"]]
         whole = encode_history((question, asked, paid, done))
         assert begun == [one["id"] for one in whole[len(snapshot["messages"]) :]]
+
+    def test_a_turns_message_keeps_all_that_is_opaque_beside_it(self) -> None:
+        """A client has one value of a message, the last."""
+        first, second = (Opaque("p:m", fields=each) for each in ('{"phase":"commentary"}', '{"reasoning_items":[1]}'))
+        said = (e.TextDelta("So."), e.ReasoningEnded(opaque=first), e.ReasoningEnded(opaque=second))
+        *_, value = encoded(STARTED, e.TurnStarted(1), *said)
+        assert value["entityId"] == "m"
+        parts = (Text("So."), Reasoning("", opaque=first), Reasoning("", opaque=second))
+        [loaded] = encode_history([AssistantMessage(parts, "m")])
+        assert "commentary" in value["encryptedValue"]
+        assert value["encryptedValue"] == loaded["encryptedValue"]
 
     def test_clients_before_1_0_are_told_of_no_pending_calls(self) -> None:
         encoder = FORMAT.decode({"messages": []})[1]

@@ -137,6 +137,16 @@ class TestKeptMessages:
         assert "redacted" in message["encryptedValue"]
         assert "p:m" in message["toolCalls"][0]["encryptedValue"]
 
+    def test_more_of_it_is_in_there_too(self) -> None:
+        """As OpenAI has it: a message with its phase, reasoning without a summary, a call, more reasoning."""
+        fields = ('{"phase":"commentary"}', '{"reasoning_items":[1]}', '{"reasoning_items":[2]}')
+        phase, *thoughts = (Reasoning("", opaque=Opaque("p:m", fields=each)) for each in fields)
+        call = ToolCall("c1", "x", "{}")
+        loaded = encode_history([AssistantMessage((Text("a"), phase, thoughts[0], call, thoughts[1]), "m")])
+        turn = read(FORMAT, body(*loaded)).messages[0]
+        both = Opaque("p:m", fields='{"phase":"commentary","reasoning_items":[1,2]}')
+        assert turn == AssistantMessage((Text("a"), Reasoning("", opaque=both), call), "m")
+
     def test_a_text_alone_is_no_list_of_parts(self) -> None:
         parts = (Text("a"), Image("image/png", "aGk="), Image("", url="https://example.com/a"))
         first, second = encode_history([UserMessage((Text("Hi"),), "u1"), UserMessage(parts, "u2")])

@@ -26,6 +26,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         documents: The media types of documents that it takes as they are. Text of other types is sent as text.
         document_urls: Whether it takes PDFs by URL, too.
         reasoning: The levels that it has; empty for a model that does not think, None if that is not known.
+        thinks: Whether it thinks unless it is told otherwise.
         schema: Whether it keeps to a JSON schema itself; else its answer is validated, and mended once.
         citations: Whether it can cite the documents it is given.
         cache: What of a request may be marked for its prompt cache: `tools`, `system`, `messages`; `answers` where
@@ -44,6 +45,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     documents: frozenset[str] = frozenset()
     document_urls: bool = False
     reasoning: tuple[ReasoningEffort, ...] | None = ()
+    thinks: bool = False
     schema: bool = False
     citations: bool = False
     cache: frozenset[str] = frozenset()

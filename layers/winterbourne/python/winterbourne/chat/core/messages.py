@@ -4,6 +4,7 @@ Wire formats build them from their own history formats, providers turn them into
 as JSON. They are msgspec structs, so `msgspec.json` encodes and validates them without further code.
 """
 
+import contextlib
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -97,6 +98,12 @@ class Opaque(msgspec.Struct, frozen=True, omit_defaults=True):
     origin: str = ""
     field: str = ""
     fields: str = ""
+
+    def decoded(self) -> dict[str, Any]:
+        """The fields; none if a client has sent back what is no such object."""
+        with contextlib.suppress(ValueError, RecursionError):
+            return msgspec.json.decode(self.fields or "{}", type=dict[str, Any])
+        return {}
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -321,6 +328,9 @@ ToolChoice: TypeAlias = str
 """`auto`, `none`, `required`, or the name of one tool."""
 
 TOOL_CHOICE_AUTO: Final[ToolChoice] = "auto"
+
+TOOL_CHOICES: Final = frozenset({"auto", "none", "required"})
+"""Those that name no tool."""
 
 
 ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "max"]

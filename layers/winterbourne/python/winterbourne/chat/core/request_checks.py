@@ -108,7 +108,7 @@ def check_request(
         system=_system_prompt(request, model),
         temperature=_temperature(request.temperature, model) if "temperature" in capabilities.options else None,
         max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens, limits_tokens=limits_tokens),
-        reasoning=_reasoning(request, model, capabilities),
+        reasoning=_reasoning(request, model, capabilities, field_of),
         client_tools=tuple(portable_tools(request.client_tools)) if request.client_tools else (),
     )
     return with_instructions(checked) if request.output and not capabilities.schema else checked
@@ -311,16 +311,18 @@ def _max_tokens(requested: int | None, limit: int, *, limits_tokens: bool) -> in
     return requested
 
 
-def _reasoning(request: ChatRequest, model: ModelSettings, capabilities: Capabilities) -> ReasoningEffort | None:
+def _reasoning(
+    request: ChatRequest, model: ModelSettings, capabilities: Capabilities, field_of: Callable[[str], str]
+) -> ReasoningEffort | None:
     """The level to ask for; a setting that the model cannot follow counts for nothing."""
-    asked = request.reasoning
-    if asked in {None, "none"}:
-        return asked or model.model_reasoning or None
-    if capabilities.reasoning == ():
+    level = request.reasoning or model.model_reasoning or None
+    can_think = capabilities.reasoning != ()
+    if request.reasoning not in {None, "none"} and not can_think:
         text = "reasoning, or reasoning_effort: this model cannot think, so that it takes none alone"
         raise RequestRejected(400, "unsupported_parameter", text)
-    for name in request.options().keys() & capabilities.not_while_thinking:
-        raise RequestRejected(
-            400, "unsupported_parameter", f"{name}: this model takes none while it thinks (reasoning)"
-        )
-    return asked
+    options = request.options() if can_think and (level != "none" if level else capabilities.thinks) else {}
+    for name in sorted(options.keys() & capabilities.not_while_thinking):
+        if options[name] != _NEUTRAL.get(name):
+            text = f"{field_of(name)}: this model takes none while it thinks (reasoning)"
+            raise RequestRejected(400, "unsupported_parameter", text)
+    return level

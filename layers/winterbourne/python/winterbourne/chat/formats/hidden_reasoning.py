@@ -89,7 +89,7 @@ class _HidingEncoder(msgspec.Struct):
 def _hidden(opaque: Opaque | UnsetType) -> Opaque | UnsetType:
     if not opaque or not opaque.fields:
         return opaque
-    fields = msgspec.json.decode(opaque.fields)
+    fields = opaque.decoded()
     told = {name: _without_texts(value) for name, value in fields.items()}
     if told.get(_DETAILS) != fields.get(_DETAILS):  # OpenRouter takes them as they were, or not at all
         del told[_DETAILS]

@@ -113,10 +113,6 @@ def _context_management(compact_at: int) -> dict[str, Any]:
     return {"edits": [{"type": "compact_20260112", "trigger": trigger}]}
 
 
-class _Message(msgspec.Struct):
-    usage: Any = None
-
-
 class _Citation(msgspec.Struct):
     type: str = ""
     url: str = ""
@@ -156,7 +152,7 @@ class _Event(msgspec.Struct):
     index: int = 0
     delta: _Delta | None = None
     content_block: _Block | None = None
-    message: _Message | None = None
+    message: "_Event | None" = None  # as it begins
     usage: Any = None
     error: Any = None
     content: list[_Block] | None = None  # of a whole message, as are the next fields
@@ -321,9 +317,9 @@ class AnthropicProvider(HttpProvider):
         cites = request.output is None and self.capabilities(request.model_id).citations  # not both
         messages = to_alternating_messages(request, partial(_encode_block, cites=cites), _encode_tool_result)
         system: str | Blocks = request.system
-        own_system = self._settings.system_prompt
         if places := self._cache_places(request, learned):
-            system = [{"type": "text", "text": text} for text in split_system(request.system, own_system)]
+            texts = split_system(request.system, self._settings.system_prompt)
+            system = [{"type": "text", "text": text} for text in texts]
             mark = partial(_mark, control={"type": "ephemeral", **({"ttl": "1h"} if "1h" in places else {})})
             mark_prompt(request, (tools.get("tools", []), system, messages), places, mark, _MARKABLE)
         return "/v1/messages", {

@@ -167,28 +167,11 @@ class _ReasoningContent(msgspec.Struct, rename="camel"):
     redacted_content: str = ""
 
 
-class _Web(msgspec.Struct):
-    url: str = ""
-
-
-class _Place(msgspec.Struct, rename="camel"):
-    document_index: int = 0
-    search_result_index: int = 0
-
-
-class _Location(msgspec.Struct, rename="camel"):
-    web: _Web | None = None
-    document_char: _Place | None = None
-    document_page: _Place | None = None
-    document_chunk: _Place | None = None
-    search_result_location: _Place | None = None
-
-
 class _Citation(msgspec.Struct, rename="camel"):
     title: str = ""
     source: str = ""
-    source_content: list[dict[str, Any]] | None = None
-    location: _Location | None = None
+    source_content: Any = None
+    location: Any = None  # an object with one place, by its kind
 
 
 class _Delta(msgspec.Struct, rename="camel"):
@@ -263,12 +246,12 @@ class BedrockParser(StreamParser[EventStreamMessage]):
             self._cite(delta.citation)
 
     def _cite(self, citation: _Citation) -> None:
-        place = citation.location or _Location()
-        url = place.web.url if place.web else citation.source if place.search_result_location else ""
-        document = place.document_page or place.document_char or place.document_chunk or _Place()
-        kind = "" if url else PDF if place.document_page else "text/plain"
-        text = text_of(citation.source_content or [])
-        self.assembler.cite(document.document_index, url, citation.title, kind, text)
+        places = citation.location if isinstance(citation.location, dict) else {}
+        kind, place = next(((kind, place) for kind, place in places.items() if isinstance(place, dict)), ("", {}))
+        url = citation.source if kind == "searchResultLocation" else text_of(place.get("url"))
+        media_type = "" if url else PDF if kind == "documentPage" else "text/plain"
+        index, text = token_count(place.get("documentIndex")) or 0, text_of(citation.source_content)
+        self.assembler.cite(index, url, citation.title, media_type, text)
 
     def _handle_reasoning(self, reasoning: _ReasoningContent) -> None:
         block = self._reasoning = self._reasoning or _ReasoningContent()
@@ -342,8 +325,7 @@ class BedrockProvider(HttpProvider):
     ) -> tuple[str, dict[str, Any]]:
         schema = self._output(request, learned)[1] if request.output else None
         max_tokens = request.max_tokens or self._settings.model_max_tokens
-        limits: dict[str, Any] = {"maxTokens": max_tokens, "temperature": request.temperature}
-        limits |= {"topP": request.top_p, "stopSequences": request.stop}
+        limits = {"temperature": request.temperature, "topP": request.top_p, "stopSequences": request.stop}
         limits = {name: value for name, value in limits.items() if value is not None and name not in learned}
         # There is no tool choice `none`: the tools are left out instead, unless the history has calls, which require
         # them. If the model calls one all the same, the conversation does not run it.
@@ -363,7 +345,7 @@ class BedrockProvider(HttpProvider):
         return f"/model/{quote(request.model_id or self._model_id, safe='')}/converse-stream", {
             "messages": messages,
             "system": system or None,
-            "inferenceConfig": limits,
+            "inferenceConfig": {"maxTokens": max_tokens, **limits},
             "toolConfig": tool_config or None,
             "outputConfig": _encode_output(schema) if schema else None,
             "guardrailConfig": guardrail and {**guardrail, "trace": "enabled"},

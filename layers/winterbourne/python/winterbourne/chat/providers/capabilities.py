@@ -40,7 +40,6 @@ class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     Attributes:
         asks: How reasoning is asked for.
-        thinks: Whether it thinks unless it is told otherwise.
         forces_tools: Whether it can be made to call a tool; not while it thinks, if `not_while_thinking` has
             `tool_choice`.
         echoes: Whether it wants `reasoning_content` back in each turn that called a tool, be it empty.
@@ -49,7 +48,6 @@ class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     asks: Way = ""
-    thinks: bool = False
     forces_tools: bool = True
     echoes: bool = False
     binds: bool = False

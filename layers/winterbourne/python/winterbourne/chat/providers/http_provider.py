@@ -51,6 +51,7 @@ from winterbourne.chat.providers.capabilities import ALL_OPTIONS, Family, family
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
 from winterbourne.chat.providers.files import Body, take_out_data
 from winterbourne.chat.providers.lessons import (
+    ASKS_TO_THINK,
     FOR_EVERY_MODEL,
     MAX_TOKENS,
     Learned,
@@ -58,7 +59,7 @@ from winterbourne.chat.providers.lessons import (
     max_tokens_allowed,
     refused_for,
 )
-from winterbourne.chat.providers.opaque import drop_foreign, drop_reasoning, origin_of
+from winterbourne.chat.providers.opaque import drop_foreign, drop_unreadable, origin_of
 from winterbourne.chat.providers.output_format import closed_output
 from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, parse_extra_body
 from winterbourne.chat.providers.reasoning import fit_reasoning
@@ -192,7 +193,9 @@ class HttpProvider(ABC):
 
     def encode(self, request: ModelRequest, learned: Learned | None = None) -> tuple[str, bytes]:
         """The path after the base URL, and the JSON body as a model takes it that has taught this, or what is known."""
-        learned = self._lessons_of(request.model_id) if learned is None else learned
+        if learned is None:
+            known, told = self._lessons_of(request.model_id), self._told(request)
+            learned = {name: known[name] for name in known if name not in told}
         if request.output:
             request, _ = self._output(request, learned)
         if learned:
@@ -291,7 +294,7 @@ class HttpProvider(ABC):
                 key = new_key or key
             elif self._asks_elsewhere(response.status_code, response.request.url.path):
                 can_repeat = True
-            elif "encrypted_content" in refused_for(body) and (rest := drop_reasoning(request)) != request:
+            elif "encrypted_content" in refused_for(body) and (rest := drop_unreadable(request)) != request:
                 request, can_repeat = rest, True  # not a lesson: other histories have what the model can read
             else:
                 is_telling = response.status_code in _TELLING_STATUSES or b"prompt caching" in body  # Bedrock: with 403
@@ -303,24 +306,30 @@ class HttpProvider(ABC):
         learned = self._lessons_of(request.model_id)
         self._learned[request.model_id] = {name: learned[name] for name in learned if name not in did_not_help}
         error = error_for_status(response.status_code, response.headers, body, self._error_hints)
-        if type(error) is ModelRefused and (named := request.options().keys() & refused_for(body)):
+        names = {"reasoning" if name in ASKS_TO_THINK else name for name in refused_for(body)}
+        if type(error) is ModelRefused and (named := request.options().keys() & names):
             error.public_message = f"The model does not accept this request: it refuses {min(named)}."
         raise error
 
     def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
         """Whether a refusal tells how to change the request. That model's requests are changed so from now on."""
-        known = self._lessons_of(request.model_id)
+        known, told = self._lessons_of(request.model_id), self._told(request)
         sent = self.encode(request, known)
         limit = max_tokens_allowed(body, request.max_tokens)
         lessons = {**self.lessons, MAX_TOKENS: limit} if limit else self.lessons
         for name in (*([MAX_TOKENS] if limit else ()), *refused_for(body)):
             learned = {**known, name: lessons.get(name)}
             is_new = name in lessons and (name not in known or name == MAX_TOKENS)
-            if is_new and self.encode(request, learned) != sent:
+            if is_new and name not in told and self.encode(request, learned) != sent:
                 self._learned[request.model_id] = learned
                 _LOGGER.warning("the model refuses a request because of %s: it is changed, as later ones are", name)
                 return True
         return False
+
+    def _told(self, request: ModelRequest) -> frozenset[str]:
+        """What is not left out when it is refused, but told to the caller, who asks for it: another level to think."""
+        is_callers = request.reasoning not in {None, "none", self._settings.model_reasoning}
+        return ASKS_TO_THINK if is_callers and not request.failed else frozenset()  # another model does as it can
 
     def _lessons_of(self, model_id: str) -> Learned:
         """What is to be changed for a model: at first what is known of its family."""

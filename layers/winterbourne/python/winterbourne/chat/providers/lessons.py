@@ -26,6 +26,7 @@ from winterbourne.chat.core.request_checks import limit_older_media
 from winterbourne.chat.providers.errors import any_of, parse_body, parse_error_object
 
 __all__ = [
+    "ASKS_TO_THINK",
     "FOR_EVERY_MODEL",
     "MAX_TOKENS",
     "Learned",
@@ -43,6 +44,9 @@ FOR_EVERY_MODEL: Final[Learned] = dict.fromkeys(
     )
 )
 """The lessons that `apply_lessons` knows, a field that some models of every provider refuse, and marks for a cache."""
+
+ASKS_TO_THINK: Final = frozenset({"reasoning_effort", "effort", "thinking", "reasoning"})
+"""The fields that ask for reasoning."""
 
 MAX_TOKENS: Final = "the most tokens of an answer"
 """The lesson that is a number: the most that `max_tokens` may be."""
@@ -85,6 +89,7 @@ _REASONS: Final = {  # not compiled at the start of the process: most processes 
         not a multimodal
         image\w* (input )?(is |are )?not supported
     """,
+    "reasoning_effort": r"not support thinking",  # Ollama
     "tool_choice": r"(not|n't|that) .{0,60}tool.?choice|tool.?choice.{0,60}(not|incompatible)",
     "tools": rf"""
         (not|n't|un|that) ?support(ed|s)?( (the|param(eter)?s?))?:? [\[{{(]*{_TOOL_USE}

@@ -32,10 +32,11 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest
 
 __all__ = [
+    "CALL_FIELDS",
     "UNSIGNED_CALL",
     "call_fields",
     "drop_foreign",
-    "drop_reasoning",
+    "drop_unreadable",
     "fit_thinking",
     "origin_of",
     "turn_fields",
@@ -43,7 +44,9 @@ __all__ = [
 
 # The only fields that a history can add to a request: clients send it.
 _TEXT_FIELDS: Final = ("reasoning_content", "reasoning")
-_CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
+CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
+"""Of a call: the Gemini API's, and LiteLLM's."""
+
 _THINKING_OPTIONS: Final = ("thinking", "reasoning_config")
 _NO_SIGNATURE: Final = "skip_thought_signature_validator"  # https://ai.google.dev/gemini-api/docs/thought-signatures
 _DETAIL_WITHOUT_SIGNATURE: Final = {
@@ -94,18 +97,17 @@ def fit_thinking(
         is_signed: Whether only signed reasoning counts.
     """
     thinking = [value for name in _THINKING_OPTIONS if isinstance(value := options.get(name), dict)]
-    kinds = [value.get("type") for value in thinking]
+    kinds = {value.get("type") for value in thinking}
     budgets = (value.get("budget_tokens") for value in thinking)
     is_too_short = any(isinstance(tokens, int) and tokens >= (request.max_tokens or math.inf) for tokens in budgets)
     if "enabled" in kinds and (is_too_short or _lacks_reasoning(request.messages, is_signed=is_signed)):
-        request = drop_reasoning(request)
         others = {name: value for name, value in options.items() if name not in _THINKING_OPTIONS}
-        return request, others
-    if request.tool_choice != "none" and not {"enabled", "adaptive"}.isdisjoint(kinds):
-        request = msgspec.structs.replace(request, tool_choice=TOOL_CHOICE_AUTO)
-    if is_signed and not {"enabled", "adaptive"}.isdisjoint(kinds):
-        request = msgspec.structs.replace(request, temperature=None)
-    return request, options
+        return _drop_reasoning(request), others
+    if not kinds & {"enabled", "adaptive"}:
+        return request, options
+    choice = "none" if request.tool_choice == "none" else TOOL_CHOICE_AUTO
+    temperature = None if is_signed else request.temperature
+    return msgspec.structs.replace(request, tool_choice=choice, temperature=temperature), options
 
 
 def _lacks_reasoning(messages: Sequence[Message], *, is_signed: bool) -> bool:
@@ -124,16 +126,22 @@ def _lacks_reasoning(messages: Sequence[Message], *, is_signed: bool) -> bool:
     )
 
 
-def drop_reasoning(request: ModelRequest) -> ModelRequest:
-    """The request without any reasoning in its history."""
-    return msgspec.structs.replace(request, messages=tuple(map(_without_reasoning, request.messages)))
+def drop_unreadable(request: ModelRequest) -> ModelRequest:
+    """The request without the reasoning that its provider cannot read; if there is none, without its own summaries."""
+    rest = _drop_reasoning(request)
+    return rest if rest != request else _drop_reasoning(request, keeps_summaries=False)
 
 
-def _without_reasoning(message: Message) -> Message:
-    if not isinstance(message, AssistantMessage):
-        return message
-    parts = tuple(part for part in message.parts if not isinstance(part, Reasoning) or _is_summary(part))
-    return msgspec.structs.replace(message, parts=parts)
+def _drop_reasoning(request: ModelRequest, *, keeps_summaries: bool = True) -> ModelRequest:
+    def is_kept(part: AssistantPart) -> bool:
+        return not isinstance(part, Reasoning) or (keeps_summaries and _is_summary(part))
+
+    def rest(message: Message) -> Message:
+        if not isinstance(message, AssistantMessage):
+            return message
+        return msgspec.structs.replace(message, parts=tuple(filter(is_kept, message.parts)))
+
+    return msgspec.structs.replace(request, messages=tuple(map(rest, request.messages)))
 
 
 def _is_summary(part: Reasoning) -> bool:
@@ -175,7 +183,7 @@ def turn_fields(parts: Sequence[AssistantPart], demanded: Container[str] = ()) -
 def call_fields(call: ToolCall) -> dict[str, Any]:
     """The fields of a call beside its function, likewise."""
     raw = _raw_fields(call.opaque) if call.opaque else {}
-    return {name: orjson.Fragment(bytes(raw[name])) for name in _CALL_FIELDS if name in raw}
+    return {name: orjson.Fragment(bytes(raw[name])) for name in CALL_FIELDS if name in raw}
 
 
 def _raw_fields(opaque: Opaque) -> dict[str, Raw]:

@@ -1,22 +1,20 @@
 """Provider for OpenAI and compatible servers, such as vLLM, Ollama, Groq and LiteLLM, by streamed Chat Completions.
 
-https://platform.openai.com/docs/api-reference/chat-streaming
+https://platform.openai.com/docs/api-reference/chat
 OpenAI itself is asked by its Responses API, which is in `openai_responses`.
-Compatible servers differ in small ways; `OpenAIParser` accepts the known differences, each with a comment.
 """
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
-from winterbourne.chat.core.documents import PDF
-from winterbourne.chat.core.events import Usage
+from winterbourne.chat.core.documents import PDF, placeholder
 from winterbourne.chat.core.messages import (
+    TOOL_CHOICES,
     AssistantMessage,
     AssistantPart,
     Document,
@@ -26,27 +24,20 @@ from winterbourne.chat.core.messages import (
     Text,
     ToolCall,
     ToolMessage,
-    ToolSchema,
     UserMessage,
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.providers.caching import cache_key
 from winterbourne.chat.providers.capabilities import Family
-from winterbourne.chat.providers.errors import ErrorHints, mid_stream_error, raise_if_error
+from winterbourne.chat.providers.errors import ErrorHints
 from winterbourne.chat.providers.history import ANY_IDS, IdRule, Turn, fit_history
 from winterbourne.chat.providers.http_provider import HttpProvider
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.opaque import UNSIGNED_CALL, call_fields, turn_fields
+from winterbourne.chat.providers.openai_chunks import OpenAIParser
 from winterbourne.chat.providers.output_format import openai_output
 from winterbourne.chat.providers.provider_config import ApiKey, configure
-from winterbourne.chat.providers.stream_parser import (
-    StreamParser,
-    decode_leniently,
-    encode_arguments,
-    text_of,
-    token_count,
-)
 from winterbourne.chat.settings import ModelSettings
 from winterbourne.override import override
 
@@ -83,7 +74,6 @@ def _fit_history(request: ModelRequest, host: str, *, is_mistral: bool) -> Itera
 
 
 def _has_reasoning_content(messages: Sequence[Message]) -> bool:
-    """Whether the server has sent `reasoning_content`: it then wants the field in every turn that called a tool."""
     turns = (message for message in messages if isinstance(message, AssistantMessage))
     parts = (part for turn in turns for part in turn.parts if isinstance(part, Reasoning))
     return any(part.opaque and part.opaque.field == "reasoning_content" for part in parts)
@@ -119,6 +109,8 @@ def _encode_part(part: UserPart) -> dict[str, Any]:
             return {"type": "text", "text": text}
         case Image(media_type, data, url):
             return {"type": "image_url", "image_url": {"url": url or f"data:{media_type};base64,{data}"}}
+        case Document(media_type, name, url=url) if url:  # which Responses alone take
+            return {"type": "text", "text": placeholder(media_type, name)}
         case Document(_, name, data):
             file = {"filename": name or "document.pdf", "file_data": f"data:{PDF};base64,{data}"}
             return {"type": "file", "file": file}
@@ -136,12 +128,12 @@ def _encode_call(call: ToolCall, *, has_opaque: bool) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": function, **opaque}
 
 
-def _encode_tools(tools: Sequence[ToolSchema], choice: str) -> dict[str, Any]:
-    is_named_tool = choice not in {"auto", "none", "required"}
-    functions = ({"name": tool.name, "description": tool.description, "parameters": tool.parameters} for tool in tools)
+def _encode_tools(request: ModelRequest) -> dict[str, Any]:
+    choice = request.tool_choice
     return {
-        "tools": [{"type": "function", "function": function} for function in functions],
-        "tool_choice": {"type": "function", "function": {"name": choice}} if is_named_tool else choice,
+        "tools": [{"type": "function", "function": msgspec.structs.asdict(tool)} for tool in request.tools],
+        "tool_choice": choice if choice in TOOL_CHOICES else {"type": "function", "function": {"name": choice}},
+        "parallel_tool_calls": request.parallel_tool_calls,
     }
 
 
@@ -149,251 +141,6 @@ def _response_format(output: dict[str, Any] | None) -> dict[str, Any] | None:
     if not output or output["type"] == "json_object":
         return output
     return {"type": "json_schema", "json_schema": {name: output[name] for name in output if name != "type"}}
-
-
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: Any = None
-
-
-class _ToolCallDelta(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-    extra_content: Any = None  # the Gemini API
-    provider_specific_fields: Any = None  # LiteLLM
-
-
-class _ThinkingBlock(msgspec.Struct):
-    thinking: str | None = None
-    signature: str | None = None
-    data: str | None = None
-
-
-class _Delta(msgspec.Struct):
-    content: Any = None  # a string; of some models a list of parts
-    reasoning_content: Any = None  # DeepSeek, older vLLM, LiteLLM
-    reasoning: Any = None  # vLLM, Ollama, Groq, OpenRouter
-    tool_calls: list[_ToolCallDelta] | None = None
-    function_call: _Function | None = None  # what `tool_calls` was before there could be several
-    refusal: str | None = None
-    thinking_blocks: Any = None  # LiteLLM, for Claude; next to `reasoning_content`
-    reasoning_details: Any = None  # OpenRouter, next to `reasoning`
-    extra_content: Any = None  # the Gemini API
-    error: Any = None
-
-
-class _Choice(msgspec.Struct):
-    index: int | None = None
-    delta: _Delta | None = None
-    message: _Delta | None = None  # whole, of servers that do not stream
-    text: str | None = None  # of the older Completions
-    finish_reason: str | None = None
-    native_finish_reason: str | None = None  # OpenRouter: that of the provider behind it
-    error: Any = None
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice] | None = None
-    usage: Any = None
-    error: Any = None
-    code: Any = None
-
-
-_decode: Final = msgspec.json.Decoder(_Chunk).decode
-_CALL_FIELDS: Final = ("extra_content", "provider_specific_fields")
-_NO_FUNCTION: Final = _Function()
-
-
-class OpenAIParser(StreamParser[bytes]):
-    """Parses one streamed completion into events."""
-
-    # The provider's own id of the call that is open at an index.
-    _ids: dict[int, str] = msgspec.field(default_factory=dict)
-    # Id and arguments of a call whose name has not come yet.
-    _unnamed: dict[int, tuple[str, str]] = msgspec.field(default_factory=dict)
-    _last_index: int = 0
-    _has_messages: bool = False
-
-    @override
-    def _handle_frame(self, frame: bytes) -> None:
-        if frame == b"[DONE]":
-            if self.assembler.stop_reason is None:  # some servers never send a finish reason
-                self._stop()
-            self.assembler.finish()
-            return
-        try:
-            chunk = _decode(frame)
-        except (ValueError, RecursionError):
-            chunk = decode_leniently(frame, _Chunk)
-        if chunk.usage:
-            self.assembler.usage = _to_usage(chunk.usage)
-        for choice in chunk.choices or ():
-            if choice.index:  # we never ask for more than one choice
-                continue
-            if choice.delta:
-                self._handle_delta(choice.delta)
-            if choice.message or choice.text or choice.error or (choice.delta and choice.delta.error):
-                self._handle_unusual_choice(choice)
-            if choice.finish_reason:
-                _raise_if_error(chunk, frame)
-                self._stop(choice.finish_reason, choice.native_finish_reason or "")
-        _raise_if_error(chunk, frame)
-
-    def _handle_unusual_choice(self, choice: _Choice) -> None:
-        """Handle an error, or a message that is not streamed; after the deltas it consists of it says nothing new."""
-        if error := choice.error or (choice.delta and choice.delta.error):
-            raise mid_stream_error(error)
-        if self._has_messages or not self.assembler.has_answer:
-            self._has_messages = True
-            self._handle_delta(choice.message or _Delta(choice.text))
-
-    def _handle_delta(self, delta: _Delta) -> None:
-        if (
-            delta.reasoning_content
-            or delta.reasoning
-            or delta.thinking_blocks
-            or delta.reasoning_details
-            or delta.extra_content
-        ):
-            self._handle_reasoning(delta)
-        if content := delta.content:
-            if isinstance(content, str):
-                self.assembler.add_text(content)
-            else:
-                self._handle_content_parts(content)
-        if delta.refusal:
-            self.assembler.has_refused = True
-            self.assembler.add_text(delta.refusal)
-        for fragment in delta.tool_calls or ():
-            self._handle_tool_call_delta(fragment)
-        if delta.function_call:
-            self._handle_tool_call_delta(_ToolCallDelta(function=delta.function_call))
-
-    def _handle_reasoning(self, delta: _Delta) -> None:
-        field, text = "reasoning", delta.reasoning
-        if delta.reasoning_content:
-            field, text = "reasoning_content", delta.reasoning_content
-        blocks = _thinking_blocks(delta.thinking_blocks)
-        if any(block.thinking for block in blocks):  # the same text, and where a block ends
-            text = None
-        if text := text_of(text):
-            self.assembler.add_reasoning(text, field)
-        for block in blocks:
-            self._handle_thinking_block(block, field if delta.reasoning_content else "")
-        if isinstance(details := delta.reasoning_details, list) and details:
-            self.assembler.add_turn_fields({"reasoning_details": details})
-        if isinstance(extra := delta.extra_content, dict) and extra and not _marks_thought(extra):
-            self.assembler.add_turn_fields({"extra_content": extra})
-
-    def _handle_thinking_block(self, block: _ThinkingBlock, field: str) -> None:
-        """Handle a block or a piece of one, whose end only the next one shows."""
-        if self.assembler.signature and (block.thinking or block.data):
-            self.assembler.end_reasoning()
-        if block.thinking:
-            self.assembler.add_reasoning(block.thinking, field)
-        if block.signature:
-            self.assembler.sign_reasoning(block.signature)
-        if block.data:
-            self.assembler.end_reasoning(redacted=block.data)
-
-    def _handle_content_parts(self, parts: Any) -> None:
-        """Handle content in parts, as Mistral's reasoning models send it. Parts without text are left out."""
-        for part in parts if isinstance(parts, list) else (parts,):
-            is_reasoning = isinstance(part, dict) and part.get("type") in ("thinking", "reasoning")
-            if text := text_of(part):
-                (self.assembler.add_reasoning if is_reasoning else self.assembler.add_text)(text)
-
-    def _handle_tool_call_delta(self, fragment: _ToolCallDelta) -> None:
-        function = fragment.function or _NO_FUNCTION
-        index = self._last_index if fragment.index is None else fragment.index
-        self._last_index = index
-        call_id, name = fragment.id or "", function.name or ""
-        arguments = function.arguments or ""
-        if not isinstance(arguments, str):
-            arguments = encode_arguments(arguments)
-        if index in self._unnamed or not (name or index in self.assembler.calls):
-            known_id, known_arguments = self._unnamed.pop(index, ("", ""))
-            call_id, arguments = call_id or known_id, known_arguments + arguments
-            if not name:
-                self._unnamed[index] = call_id, arguments
-                return
-        if self._starts_tool_call(index, call_id, name):
-            self._ids[index] = call_id
-            self.assembler.start_tool_call(index, call_id, name)
-        fields = {name: value for name in _CALL_FIELDS if isinstance(value := getattr(fragment, name), dict) and value}
-        if fields:
-            self.assembler.sign_tool_call(index, fields)
-        if arguments:
-            self.assembler.add_arguments(index, arguments)
-
-    def _starts_tool_call(self, index: int, call_id: str, name: str) -> bool:
-        """Whether a fragment starts a new call.
-
-        Ollama and compatibility layers for Gemini send every parallel call with index 0 and an id of its own, others
-        without ids; some servers repeat id and name in every fragment.
-        """
-        call = self.assembler.calls.get(index)
-        if call is None:
-            return True
-        known_id = self._ids[index]
-        if call_id:
-            return call_id != known_id and bool(known_id or name)
-        return bool(name) and (name != call.name or call.is_complete)
-
-    def _stop(self, reason: str = "", native_reason: str = "") -> None:
-        if reason.lower() in {"null", "none"}:
-            return
-        for index, (call_id, arguments) in self._unnamed.items():  # the model is told that there is no such tool
-            self._ids[index] = call_id
-            self.assembler.start_tool_call(index, call_id, "")
-            self.assembler.add_arguments(index, arguments)
-        self._unnamed.clear()
-        self.assembler.stop(reason, native_reason)
-
-
-def _thinking_blocks(value: Any) -> list[_ThinkingBlock]:
-    try:
-        return msgspec.convert(value or [], list[_ThinkingBlock])
-    except msgspec.ValidationError:
-        return []
-
-
-def _marks_thought(extra_content: dict[str, Any]) -> bool:
-    """Whether this only says that the delta's text is a thought, which is not true of the whole turn."""
-    google = extra_content.get("google")
-    return isinstance(google, dict) and bool(google.get("thought")) and "thought_signature" not in google
-
-
-def _raise_if_error(chunk: _Chunk, frame: bytes) -> None:
-    if chunk.error or chunk.code or not chunk.choices:
-        raise_if_error(frame, error=chunk.error, code=chunk.code)
-
-
-def _to_usage(usage: Any) -> Usage:
-    usage = usage if isinstance(usage, dict) else {}
-    cached = _detail(usage, "prompt_tokens_details", "cached_tokens")
-    written = _detail(usage, "prompt_tokens_details", "cache_write_tokens")
-    reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
-    reported = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached, written, reasoning)
-    sent, said, cached, written, reasoning = (token_count(count) or 0 for count in reported)
-    # Of Gemini and xAI `completion_tokens` is without what was thought, and the total is with it.
-    thought = max(0, (token_count(usage.get("total_tokens")) or 0) - sent - said) if sent else 0
-    return Usage(sent, said + thought, cached, written, reasoning or thought)
-
-
-def _detail(usage: dict[str, Any], group: str, name: str) -> Any:
-    return details.get(name) if isinstance(details := usage.get(group), dict) else None
-
-
-def _wants_responses(settings: ModelSettings, extra_body: Mapping[str, Any]) -> bool:
-    """Whether to ask by Responses: as OPENAI_API says, else OpenAI itself, if MODEL_EXTRA_BODY was written for it."""
-    is_official = urlsplit(settings.openai_base_url).hostname == _OFFICIAL_HOST
-    if settings.openai_api != "auto" or not is_official:
-        return settings.openai_api == "responses"
-    if chat_only := ", ".join(filter(extra_body.__contains__, _CHAT_ONLY.split())):
-        _LOGGER.warning("OpenAI is asked by Chat Completions, because MODEL_EXTRA_BODY has %s", chat_only)
-    return not chat_only
 
 
 class OpenAIProvider(HttpProvider):
@@ -417,12 +164,22 @@ class OpenAIProvider(HttpProvider):
 
     def __init__(self, settings: ModelSettings, api_key: ApiKey, error_hints: ErrorHints, base_url: str) -> None:
         super().__init__(settings, api_key, error_hints, base_url)
-        self._wants_responses = self._uses_responses = _wants_responses(settings, self._extra_body)
+        self._is_official = self._host == _OFFICIAL_HOST
+        self._wants_responses = self._uses_responses = self._prefers_responses()
         if self._wants_responses:
             from winterbourne.chat.providers import openai_responses  # noqa: PLC0415 - only if it is asked
 
             self._responses = openai_responses
             self._parsers["responses"] = openai_responses.ResponsesParser
+
+    def _prefers_responses(self) -> bool:
+        """Whether to ask by Responses: as OPENAI_API says, else OpenAI itself, if MODEL_EXTRA_BODY fits them."""
+        api = self._settings.openai_api
+        if api != "auto" or not self._is_official:
+            return api == "responses"
+        if chat_only := ", ".join(filter(self._extra_body.__contains__, _CHAT_ONLY.split())):
+            _LOGGER.warning("OpenAI is asked by Chat Completions, because MODEL_EXTRA_BODY has %s", chat_only)
+        return not chat_only
 
     @override
     def capabilities(self, model_id: str) -> Family:
@@ -451,14 +208,21 @@ class OpenAIProvider(HttpProvider):
     def _request_fields(
         self, request: ModelRequest, extra_body: dict[str, Any], learned: Learned
     ) -> tuple[str, dict[str, Any]]:
-        model = request.model_id or self._model_id
         output = self._output(request, learned)[1] if request.output else None
+        own = {"model": request.model_id or self._model_id, **self._key(request, learned)}
         if self._uses_responses and not self._needs_chat(request):
             effort = extra_body.pop("reasoning_effort", None)
-            fields = self._responses.request_fields(request, model, learned, output, effort)
-            return self._responses.PATH, {**fields, **self._key(request, learned), **extra_body}
-        fields = self._chat_fields(request, extra_body, model, learned, output)
-        return "/chat/completions", {**self._key(request, learned), **fields}
+            fields = self._responses.request_fields(request, learned, output, effort)
+            return self._responses.PATH, {**own, **fields, **extra_body}
+        demanded = {*learned, *(["reasoning_content"] if self._echoes(request, extra_body) else [])}
+        return "/chat/completions", {**own, **self._chat_fields(request, demanded, output), **extra_body}
+
+    def _echoes(self, request: ModelRequest, extra_body: dict[str, Any]) -> bool:
+        """Whether the server wants `reasoning_content` in every turn that called a tool: it thinks, or has sent it."""
+        family, thinking = self._family(request.model_id), {**self._extra_body, **extra_body}.get("thinking")
+        kind = thinking.get("type") if isinstance(thinking, dict) else None
+        thinks = kind == "enabled" or (family.echoes and kind != "disabled" and (family.thinks or request.reasoning))
+        return bool(thinks) or _has_reasoning_content(request.messages)
 
     def _needs_chat(self, request: ModelRequest) -> bool:
         """Whether a request has an option that Responses lacks, and Chat Completions may be asked instead."""
@@ -471,47 +235,23 @@ class OpenAIProvider(HttpProvider):
         return {"prompt_cache_key": cache_key(request.conversation_id)} if has_key else {}
 
     def _chat_fields(
-        self,
-        request: ModelRequest,
-        extra_body: dict[str, Any],
-        model: str,
-        learned: Learned,
-        output: dict[str, Any] | None,
+        self, request: ModelRequest, demanded: Collection[str], output: dict[str, Any] | None
     ) -> dict[str, Any]:
         """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
-        settings = self._settings
-        host = urlsplit(settings.openai_base_url).hostname or ""
-        is_official = host == _OFFICIAL_HOST
-        demanded = set(learned)
-        if _has_reasoning_content(request.messages):
-            demanded.add("reasoning_content")
-        family = self._family(request.model_id)
-        thinking = extra_body.get("thinking", self._extra_body.get("thinking"))
-        kind = thinking.get("type") if isinstance(thinking, dict) else None
-        if kind == "enabled" or (family.echoes and kind != "disabled" and (family.thinks or request.reasoning)):
-            demanded.add("reasoning_content")
-        encode = partial(_encode_message, has_opaque=not (is_official or "opaque" in learned), demanded=demanded)
+        has_opaque = not (self._is_official or "opaque" in demanded)
+        encode = partial(_encode_message, has_opaque=has_opaque, demanded=demanded)
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
-        is_mistral = "call_ids" in learned or host.endswith("mistral.ai") or bool(_MISTRAL.search(model))
+        is_mistral = self._host.endswith("mistral.ai") or bool(_MISTRAL.search(request.model_id or self._model_id))
+        history = _fit_history(request, self._host, is_mistral=is_mistral or "call_ids" in demanded)
+        system = [{"role": "system", "content": request.system}] if request.system else []
         return {
-            "model": model,
-            "messages": [
-                *([{"role": "system", "content": request.system}] if request.system else ()),
-                *map(encode, _fit_history(request, host, is_mistral=is_mistral)),
-            ],
+            "messages": [*system, *map(encode, history)],
             "stream": True,
             "stream_options": {"include_usage": True},
-            "temperature": request.temperature,
-            "top_p": request.top_p,
-            "stop": request.stop,
-            "seed": request.seed,
-            "presence_penalty": request.presence_penalty,
-            "frequency_penalty": request.frequency_penalty,
-            "parallel_tool_calls": request.parallel_tool_calls if request.tools else None,
+            **{name: getattr(request, name) for name in ("temperature", "top_p", *_CHAT_OPTIONS)},
             "response_format": _response_format(output),
-            "max_completion_tokens" if is_official else "max_tokens": request.max_tokens,
-            **(_encode_tools(request.tools, request.tool_choice) if request.tools else {}),
-            **extra_body,
+            "max_completion_tokens" if self._is_official else "max_tokens": request.max_tokens,
+            **(_encode_tools(request) if request.tools else {}),
         }
 
 

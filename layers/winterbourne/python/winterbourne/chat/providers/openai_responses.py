@@ -13,9 +13,9 @@ import msgspec
 
 from winterbourne.chat.core.capabilities import BASIC_OPTIONS
 from winterbourne.chat.core.documents import PDF, document_type
-from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.history import NATIVE_SUMMARY, native_start
 from winterbourne.chat.core.messages import (
+    TOOL_CHOICES,
     AssistantMessage,
     AssistantPart,
     Document,
@@ -25,7 +25,6 @@ from winterbourne.chat.core.messages import (
     Text,
     ToolCall,
     ToolMessage,
-    ToolSchema,
     UserMessage,
     UserPart,
 )
@@ -33,12 +32,12 @@ from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.providers.errors import mid_stream_error, raise_if_error
 from winterbourne.chat.providers.history import IdRule, Turn, fit_history
 from winterbourne.chat.providers.lessons import Learned
+from winterbourne.chat.providers.openai_chunks import to_usage
 from winterbourne.chat.providers.stream_parser import (
     StreamParser,
     decode_leniently,
     encode_arguments,
     text_of,
-    token_count,
 )
 from winterbourne.override import override
 
@@ -78,7 +77,7 @@ class _Carried(msgspec.Struct, frozen=True):
 
 
 def request_fields(
-    request: ModelRequest, model: str, learned: Learned, output: dict[str, Any] | None, effort: str | None
+    request: ModelRequest, learned: Learned, output: dict[str, Any] | None, effort: str | None
 ) -> dict[str, Any]:
     """The fields of a request, without what a model has refused of the options of reasoning: `effort`, `summary`.
 
@@ -89,7 +88,6 @@ def request_fields(
     options = {"effort": effort, "summary": None if effort == "none" else "auto"}
     reasoning = {name: value for name, value in options.items() if value and effort and name not in learned}
     return {
-        "model": model,
         "instructions": request.system or None,
         "input": [item for message in fit_history(request, _IDS) for item in _encode_message(message)],
         "stream": True,
@@ -105,18 +103,12 @@ def request_fields(
     }
 
 
-def _encode_tool(tool: ToolSchema) -> dict[str, Any]:
-    """Without `strict: false` its schema would have to require every property."""
-    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return {"type": "function", **function, "strict": False}
-
-
 def _encode_tools(request: ModelRequest) -> dict[str, Any]:
+    """Without `strict: false` the schema of a tool would have to require every property."""
     choice = request.tool_choice
-    is_named_tool = choice not in {"auto", "none", "required"}
     return {
-        "tools": [*map(_encode_tool, request.tools)],
-        "tool_choice": {"type": "function", "name": choice} if is_named_tool else choice,
+        "tools": [{"type": "function", **msgspec.structs.asdict(tool), "strict": False} for tool in request.tools],
+        "tool_choice": choice if choice in TOOL_CHOICES else {"type": "function", "name": choice},
         "parallel_tool_calls": request.parallel_tool_calls,
     }
 
@@ -159,11 +151,11 @@ def _encode_turn(parts: Sequence[AssistantPart]) -> list[dict[str, Any]]:
                 items.append({"type": "function_call", "call_id": id_, "name": name, "arguments": arguments})
             case Reasoning(opaque=opaque) if opaque:
                 carried = _read_carried(opaque)
-                items += msgspec.to_builtins([*filter(None, [carried.compaction]), *carried.reasoning_items])
                 if carried.phase and said and "phase" not in said and said is items[-1]:
                     said["phase"], said = carried.phase, {}
                 elif carried.phase:
                     phase = {"phase": carried.phase}
+                items += msgspec.to_builtins([*filter(None, [carried.compaction]), *carried.reasoning_items])
     items = [item for item in items if str(item.get("content", "-")).strip()]
     while items and items[-1].get("type") == "reasoning":
         items.pop()
@@ -308,7 +300,7 @@ class ResponsesParser(StreamParser[bytes]):
         self._has_thought = False
 
     def _end(self, response: _Response, status: str = "") -> None:
-        self.assembler.usage = _to_usage(response.usage)
+        self.assembler.usage = to_usage(response.usage, "input", "output")
         if response.error:
             raise mid_stream_error(response.error)
         if not self.assembler.has_answer:
@@ -329,19 +321,3 @@ class ResponsesParser(StreamParser[bytes]):
                     for annotation in (isinstance(part, dict) and part.get("annotations")) or ():
                         self._cite(annotation)
             self._handle_item(index, item)
-
-
-def _to_usage(usage: Any) -> Usage:
-    counts = usage if isinstance(usage, dict) else {}
-    read, written = (_details(counts, name) for name in ("input_tokens_details", "output_tokens_details"))
-    return Usage(
-        input=token_count(counts.get("input_tokens")) or 0,
-        output=token_count(counts.get("output_tokens")) or 0,
-        cached=token_count(read.get("cached_tokens")) or 0,
-        cache_write=token_count(read.get("cache_write_tokens")) or 0,
-        reasoning=token_count(written.get("reasoning_tokens")) or 0,
-    )
-
-
-def _details(counts: dict[str, Any], name: str) -> dict[str, Any]:
-    return value if isinstance(value := counts.get(name), dict) else {}

@@ -42,12 +42,7 @@ _WAYS: Final[Mapping[Way, Callable[[ReasoningEffort], dict[str, Any]]]] = {
 
 
 def fit_reasoning(
-    request: ModelRequest,
-    family: Family,
-    fields: Mapping[str, Any],
-    settings: ModelSettings,
-    *,
-    is_signed: bool = True,
+    request: ModelRequest, family: Family, fields: Mapping[str, Any], settings: ModelSettings, *, is_signed: bool = True
 ) -> tuple[ModelRequest, dict[str, Any]]:
     """Ask for the reasoning that a request wants, and leave out what the model does not take, or not while it thinks.
 
@@ -96,7 +91,9 @@ def _asked(
     if not level or level == "none":
         return _OFF if level else {}
     budget = min(_BUDGETS[level], max_tokens * 3 // 4)
-    return {"thinking": {"type": "enabled", "budget_tokens": budget}} if budget >= _MIN_BUDGET else {}
+    # A signature is whole without the text only if the provider leaves that out; a model nobody knows is not asked to.
+    display = {} if is_shown or family.reasoning is None else {"display": "omitted"}
+    return {"thinking": {"type": "enabled", "budget_tokens": budget, **display}} if budget >= _MIN_BUDGET else {}
 
 
 def _adaptive(family: Family, level: ReasoningEffort | None, *, is_shown: bool) -> dict[str, Any]:

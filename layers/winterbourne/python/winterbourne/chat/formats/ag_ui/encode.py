@@ -23,6 +23,7 @@ from winterbourne.chat.formats.ag_ui.history import (
     encode_history,
     encode_source,
     encode_sources,
+    merge_values,
     reasoning_id,
     result_content,
     turn_id,
@@ -64,6 +65,7 @@ class AgUiEncoder(sse.SseEncoder):
     _step_name: str = ""
     _is_text_open: bool = False
     _has_message: bool = False
+    _beside: EncryptedValue = EncryptedValue()
     _reasoning_id: str = ""
     _reasoning_count: int = 0
     _open_calls: list[str] = msgspec.field(default_factory=list)
@@ -110,7 +112,7 @@ class AgUiEncoder(sse.SseEncoder):
                 return _tool_finished(event)
             case e.TurnStarted(turn):
                 self._turn_message_id = turn_id(self._message_id, self._turns_before + turn)
-                self._step_name, self._has_message = f"turn {turn}", False
+                self._step_name, self._has_message, self._beside = f"turn {turn}", False, EncryptedValue()
                 return _event("STEP_STARTED", {"stepName": self._step_name})
             case e.TurnEnded():
                 return self._end_step()
@@ -148,7 +150,8 @@ class AgUiEncoder(sse.SseEncoder):
         if opaque == EncryptedValue():
             return self._end_reasoning()
         if self._has_message and not self._reasoning_id:  # opaque data without reasoning of its own
-            return _encrypted_value("message", self._turn_message_id, opaque)
+            self._beside = merge_values(self._beside, opaque)
+            return _encrypted_value("message", self._turn_message_id, self._beside)
         begin, reasoning = self._start_reasoning(), self._reasoning_id
         return begin + self._end_reasoning() + _encrypted_value("message", reasoning, opaque)
 

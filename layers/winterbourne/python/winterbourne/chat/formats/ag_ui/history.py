@@ -165,6 +165,17 @@ def encode_encrypted_value(value: EncryptedValue) -> str:
     return dumps(msgspec.to_builtins(value)).decode()
 
 
+def merge_values(known: EncryptedValue, new: EncryptedValue) -> EncryptedValue:
+    """What is opaque in two parts of a turn, for its message, which has one value: the fields of both, else the new."""
+    if not known.opaque or not new.opaque:
+        return new
+    fields, more = known.opaque.decoded(), new.opaque.decoded()
+    pairs = ((name, value, more.get(name)) for name, value in fields.items())
+    lists = {name: one + other for name, one, other in pairs if isinstance(one, list) and isinstance(other, list)}
+    opaque = msgspec.structs.replace(new.opaque, fields=dumps({**fields, **more, **lists}).decode())
+    return EncryptedValue(new.signature, new.redacted, opaque)
+
+
 def _decode_encrypted_value(text: str | None) -> EncryptedValue:
     """What the encoder packed. An `encryptedValue` of another agent is ignored."""
     try:
@@ -305,6 +316,7 @@ def _encode_turn(turn: AssistantMessage, answer: str, number: int, thoughts: int
     """A turn's message, with its reasoning before and after it."""
     said: dict[str, Any] = {"id": turn_id(answer, number), "role": "assistant"}
     encoded: list[dict[str, Any]] = []
+    beside = EncryptedValue()
     for part in turn.parts:
         if not isinstance(part, Reasoning) and said not in encoded:
             encoded.append(said)
@@ -315,9 +327,11 @@ def _encode_turn(turn: AssistantMessage, answer: str, number: int, thoughts: int
                 call = {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
                 said.setdefault("toolCalls", []).append(call | _encrypted(EncryptedValue(opaque=opaque)))
             case Reasoning(text, signature, redacted, opaque):
-                encrypted = _encrypted(EncryptedValue(signature, redacted, opaque))
+                value = EncryptedValue(signature, redacted, opaque)
+                encrypted = _encrypted(value)
                 if said in encoded and not text:
-                    said |= encrypted
+                    beside = merge_values(beside, value)
+                    said |= _encrypted(beside)
                 elif encrypted or text:
                     thoughts += 1
                     encoded.append({"id": reasoning_id(answer, thoughts), "role": "reasoning", "content": text})

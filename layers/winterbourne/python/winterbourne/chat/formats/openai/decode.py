@@ -146,7 +146,8 @@ def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
 
 def _reasoning(body: _Body) -> ReasoningEffort | None:
     asked = body.reasoning or _Reasoning()
-    effort = body.reasoning_effort or asked.effort or ("none" if asked.enabled is False else None)
+    switched: _Effort | None = None if asked.enabled is None else "medium" if asked.enabled else "none"
+    effort = body.reasoning_effort or asked.effort or switched
     return "max" if effort == "xhigh" else effort
 
 
