@@ -31,7 +31,16 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     TurnRetracted,
 )
-from winterbourne.chat.core.messages import OutputSchema, Retractable
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Opaque,
+    OutputSchema,
+    Reasoning,
+    Retractable,
+    Text,
+    ToolCall,
+    ToolMessage,
+)
 from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.errors import (
     ChatError,
@@ -327,6 +336,46 @@ class TestWhatAnotherModelIsSent:
         chosen.capabilities = lambda model_id: Capabilities(window=len(model_id))  # type: ignore[attr-defined]
         assert provider.capabilities("four").window == 4
         assert provider.name == chosen.name
+
+    async def test_has_nothing_opaque_of_which_a_client_cannot_say_whose_it_is(self) -> None:
+        """At /v1; it is the chosen model's. What this answer has of the other one says so."""
+        thoughts = Reasoning("hm", "sig-a", opaque=Opaque()), Reasoning("", "", "sealed", Opaque(field="reasoning"))
+        turn = AssistantMessage((*thoughts, ToolCall("1", "add", "{}", Opaque(fields='{"extra_content":{}}'))))
+        messages = (*HELLO.messages, turn, ToolMessage("1", "add", "2"))
+        async with upstream(failing(503)) as busy, upstream(saying(wire("anthropic", "text"))) as fine:
+            urls = {"openai_base_url": busy.url, "anthropic_base_url": fine.url}
+            settings = Settings.of(model_provider="openai", model_fallback="anthropic:claude", **KEYS, **urls)
+            await collect_events(make_provider(settings.model), asked(messages=messages))
+            first, second = busy.requests[0].body, fine.requests[0].body
+        assert b"sig-a" in first
+        assert b"sealed" in first
+        assert b"add" in second
+        assert b"sig-a" not in second
+        assert b"sealed" not in second
+
+    @pytest.mark.parametrize(
+        ("name", "refusal"),
+        [
+            ("anthropic", "messages.1.content.0: Invalid `signature` in `thinking` block"),
+            ("anthropic", "messages.1.content.0: Invalid `data` in `redacted_thinking` block"),
+            ("anthropic", "`thinking` or `redacted_thinking` blocks in the latest message cannot be modified."),
+            ("bedrock", "The model returned the following errors: reasoningContent is not supported"),
+        ],
+    )
+    async def test_the_chosen_one_is_asked_again_without_it_if_it_was_anothers_and_nobody_knows(
+        self, name: str, refusal: str
+    ) -> None:
+        """Else a conversation that another model has gone on with could not be taken up again."""
+        turn = AssistantMessage((Reasoning("hm", "sig-b", opaque=Opaque()), Text("3")))
+        messages = (*HELLO.messages, turn, *HELLO.messages)
+        refused = failing(400, msgspec.json.encode({"message": refusal}))
+        async with upstream(refused, saying(wire(name, "text"))) as server:
+            own = {f"{name}_base_url": server.url, "aws_bearer_token_bedrock": "k"}
+            settings = Settings.of(model_provider=name, **KEYS, **own)
+            await collect_events(make_provider(settings.model), asked(messages=messages))
+            first, second = (request.body for request in server.requests)
+        assert b"sig-b" in first
+        assert b"sig-b" not in second
 
     async def test_the_extra_body_and_the_secret_are_model_providers_alone(
         self, monkeypatch: pytest.MonkeyPatch

@@ -31,7 +31,8 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     TurnRetracted,
 )
-from winterbourne.chat.core.messages import RETRACTS_ALL
+from winterbourne.chat.core.history import with_parts
+from winterbourne.chat.core.messages import RETRACTS_ALL, AssistantPart, Source, Text
 from winterbourne.chat.core.provider import ModelRequest, Provider, capabilities_of, model_name
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import (
@@ -82,7 +83,9 @@ class _Model(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(request, retries=is_last)
         known = capabilities_of(self.provider())(self.fallback_id).options | {"reasoning", "output"}
         lacking = dict.fromkeys(request.options().keys() - known)
-        return msgspec.structs.replace(request, model_id=self.fallback_id, retries=is_last, **lacking)
+        messages = tuple(with_parts(message, _as_anothers) for message in request.messages)
+        fields = {"messages": messages, "model_id": self.fallback_id, "retries": is_last, **lacking}
+        return msgspec.structs.replace(request, **fields)
 
     def leaves(self, refusal: ChatError) -> bool:
         """Whether what this model refuses is left to others, instead of to the caller: the chosen one may take it."""
@@ -210,6 +213,13 @@ class FailoverProvider:
         if ready:  # the rest of the answer is not another model's again
             request.failed.update({model.name for model in models} - {model.name for model in ready})
         return ready or models
+
+
+def _as_anothers(part: AssistantPart) -> AssistantPart:
+    """The part; what is opaque in it is the chosen model's where the client that sent it back cannot say so."""
+    if isinstance(part, Text | Source) or not part.opaque or part.opaque.origin:
+        return part
+    return msgspec.structs.replace(part, opaque=msgspec.structs.replace(part.opaque, origin="chosen"))
 
 
 def parse_fallback(settings: ModelSettings, known: Mapping[str, object]) -> Fallbacks:
