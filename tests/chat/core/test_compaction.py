@@ -31,6 +31,7 @@ from winterbourne.chat.core.messages import (
     VolatilePart,
 )
 from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.core.request_checks import limit_older_media
 from winterbourne.chat.core.usage import estimate_input, estimate_tokens
 
 TEXTS = st.sampled_from(["Ahoy", "What is the tide?", "港 🌍", "word " * 30, "half \ud83d"])
@@ -206,6 +207,12 @@ class TestDigest:
         assert isinstance(question, UserMessage)
         told = UserMessage((*question.parts, VolatilePart("It is noon.")))
         assert prefix_digests((told, *self.HISTORY[1:])) == prefix_digests(self.HISTORY)
+
+    def test_is_the_same_when_a_file_has_become_one_too_many(self) -> None:
+        limited = limit_older_media((*self.HISTORY, UserMessage((Text("two"),))), images=0)
+        assert isinstance(question := limited[0], UserMessage)
+        assert question.parts[1] == Text("[an older image that is not shown any more]")
+        assert prefix_digests(limited)[:3] == prefix_digests(self.HISTORY)
 
     @pytest.mark.parametrize("at", [0, 1, 2])
     def test_is_another_one_after_an_edit(self, at: int) -> None:

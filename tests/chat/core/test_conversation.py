@@ -541,6 +541,15 @@ class TestATurnThatIsTooLong:
         assert len(provider.requests) == 1
 
     @jumping
+    async def test_is_taken_again_if_all_of_it_was_taken_back(self) -> None:
+        """Another model had to go on, whose window is smaller."""
+        lost: list[Step] = [[TextDelta("So")], [TurnRetracted("openai:gpt")], self.TOO_LONG]
+        emitted, provider = RecordingEmit(), FakeProvider(lost, answer("hi"))
+        assert await self.run(provider, emitted) == [self.TOO_LONG]
+        assert [request.system for request in provider.requests] == ["", "short"]
+        assert emitted[2:-2] == [TextDelta("So"), TurnRetracted("openai:gpt"), TextDelta("hi")]
+
+    @jumping
     async def test_fails_if_that_is_too_long_as_well(self) -> None:
         provider = FakeProvider([self.TOO_LONG], [self.TOO_LONG])
         with pytest.raises(ModelInputTooLong):
@@ -783,7 +792,7 @@ class TestATurnThatIsBegunAnew:
         (turn,) = stored
         assert isinstance(turn, AssistantMessage)
         assert (turn.text, turn.incomplete) == ("hi", False)
-        assert chat.log_fields["answered_by"] == "anthropic:claude"
+        assert chat.log_fields == {"turns": 1, "answered_by": "anthropic:claude", "stop_reason": "stop"}
 
     async def test_costs_what_both_have_received(self) -> None:
         emitted, usages = RecordingEmit(), list[Usage]()

@@ -182,6 +182,16 @@ class TestAConversation:
         assert isinstance(sent[1], AssistantMessage)
 
     @jumping
+    async def test_that_ends_where_a_summary_does_is_sent_whole(self) -> None:
+        """Its client lost what came after that, and asks again."""
+        one = Asked(answer("Tides of many ports."))
+        calls = [message for number in range(70) for message in turn(number)[1:3]]
+        whole = (question("All tides?"), *calls)
+        sent = await one.fit(whole)
+        before = whole[: len(whole) - len(sent) + 1]
+        assert await one.fit(before) == before
+
+    @jumping
     async def test_of_one_short_question_is_left_to_the_provider(self) -> None:
         one = Asked()
         long_question = (SystemMessage("Be brief."), question("word " * 3000))
@@ -240,6 +250,21 @@ class TestASummary:
         assert spent == one.usages == compactor.spent == [Usage(2, 3)]
         assert await compactor.fit(request_of(LONG)) == (await compactor.fit(request_of(LONG)))
         assert len(one.usages) == 1
+
+    @jumping
+    async def test_is_asked_for_with_what_its_provider_counts_as_no_more_than_the_window(self) -> None:
+        one = Asked(answer("Tides."))
+        one.chat.scales["dear"] = 2.0
+        await one.fit((*turns(*range(99)), question()))
+        assert 2 * estimate_input(one.provider.requests[0]) <= ROOM
+
+    @jumping
+    async def test_is_cut_off_if_its_model_writes_far_more_than_it_may(self) -> None:
+        """Else the conversation would be too long for ever."""
+        one = Asked(answer("Tides. " * 3000))
+        sent = await one.fit()
+        assert beginning(sent).count("Tides.") > TOKENS / 3
+        assert estimate_input(request_of(sent)) <= FULL * ROOM
 
     @jumping
     async def test_reserves_its_tokens(self) -> None:
@@ -307,6 +332,15 @@ class TestARefusal:
         assert [record.message for record in caplog.records] == [
             "the model's window has 2000 tokens only: conversations are compacted for that"
         ]
+
+    @jumping
+    async def test_of_another_model_is_heeded_once(self) -> None:
+        """The chosen one may take the whole when it is well again."""
+        one, refusal = Asked(answer("Tides."), window=100_000), ModelInputTooLong("too long", WINDOW)
+        refusal.is_fallbacks = True
+        sent = await one.fit((*turns(*range(200)), question()), refusal=refusal)
+        assert estimate_input(request_of(sent)) <= ROOMY * ROOM
+        assert not one.chat.windows
 
     @jumping
     async def test_without_a_number_halves_what_is_sent(self) -> None:

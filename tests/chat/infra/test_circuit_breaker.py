@@ -82,6 +82,21 @@ class TestHalfOpen:
         breaker.record(lost, succeeded=False, now=161)
         assert breaker.is_closed
 
+    def test_trials_that_take_longer_than_the_open_time_close_it_all_the_same(self) -> None:
+        breaker = opened()
+        slow, other = breaker.begin(130), breaker.begin(160)
+        breaker.record(slow, succeeded=True, now=165)
+        breaker.record(other, succeeded=False, now=166)
+        assert breaker.is_closed
+
+    def test_a_call_from_before_it_opened_does_not_close_it(self) -> None:
+        breaker = CircuitBreaker(failure_threshold=1, open_s=30)
+        early = breaker.begin(0)
+        call(breaker, 1, succeeded=False)
+        breaker.begin(40)
+        breaker.record(early, succeeded=True, now=41)
+        assert not breaker.is_closed
+
 
 @given(
     st.integers(1, 4),

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 import winterbourne
-from tests.chat.fakes import FakeProvider, Step, answer
+from tests.chat.fakes import FakeProvider, Step, answer, pause
 from tests.chat.providers.provider_helpers import HELLO, collect_events, failure
 from tests.chat.tool_runtime.recording_clients import recorded_metrics
 from tests.clock import jumping
@@ -31,7 +31,16 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     TurnRetracted,
 )
-from winterbourne.chat.core.messages import OutputSchema, Retractable
+from winterbourne.chat.core.messages import (
+    AssistantMessage,
+    Opaque,
+    OutputSchema,
+    Reasoning,
+    Retractable,
+    Text,
+    ToolCall,
+    ToolMessage,
+)
 from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.errors import (
     ChatError,
@@ -98,12 +107,33 @@ class TestBeforeTheFirstOutput:
         assert type(error) is kind
         assert other.requests == []
 
-    @pytest.mark.parametrize(("turns", "window"), [(([ModelInputTooLong("no", 900)],), 900), (([BUSY],), 0)])
-    async def test_a_window_is_told_of_the_chosen_model_alone(self, turns: Sequence[list[Step]], window: int) -> None:
-        provider, _, _ = two(*turns, second=[[ModelInputTooLong("no", 500)]])
+    @pytest.mark.parametrize(
+        ("turns", "told", "window"),
+        [(([ModelInputTooLong("no", 900)],), 500, 900), (([BUSY],), 500, 500), (([BUSY],), 0, 800)],
+    )
+    async def test_a_window_is_told_with_whose_it_is(self, turns: Sequence[list[Step]], told: int, window: int) -> None:
+        provider, _, other = two(*turns, second=[[ModelInputTooLong("no", told)]])
+        other.capabilities = lambda _: Capabilities(window=800)  # type: ignore[attr-defined]
         _, error = await failure(provider, asked())
         assert isinstance(error, ModelInputTooLong)
-        assert error.window == window
+        assert (error.window, error.is_fallbacks) == (window, turns == ([BUSY],))
+
+    @pytest.mark.parametrize("kind", [ModelRefused, ModelImageRefused])
+    async def test_what_only_another_model_refuses_is_not_the_callers_mistake(self, kind: type[ModelError]) -> None:
+        models = [("other", "b"), ("other", "c")]
+        chosen, other = FakeProvider([BUSY], [BUSY]), FakeProvider([kind("no")], [SECOND], [kind("no")], [kind("no")])
+        provider = FailoverProvider(chosen, ModelSettings(), {"": models}, lambda _: other)
+        assert await collect_events(provider, asked()) == SECOND
+        _, error = await failure(provider, asked())
+        assert isinstance(error, ModelBusy)
+
+    async def test_no_model_is_asked_twice(self) -> None:
+        """One of MODEL_CHOICES may be in the list for all of them."""
+        provider, chosen, other = two([BUSY], [BUSY])
+        chosen.model_of = lambda _: "other:b"  # type: ignore[attr-defined]
+        assert (await failure(provider, asked()))[1] is BUSY
+        assert chosen.requests[0].retries
+        assert not other.requests
 
     async def test_the_last_models_error_is_raised(self) -> None:
         provider, _, _ = two([BUSY], second=[[ModelSilent("silent")]])
@@ -258,6 +288,33 @@ class TestBreaker:
             await failure(provider, asked())
         assert len(chosen.requests) == 9
 
+    async def test_a_trial_that_is_refused_shows_that_the_model_is_well(self) -> None:
+        provider, chosen, _ = self.start(*failing_with(BUSY, FAILURES), [ModelInputTooLong("no")], answer("first"))
+        for _ in range(FAILURES):
+            await collect_events(provider, asked())
+        self.now += OPEN_S
+        await failure(provider, asked())
+        await collect_events(provider, asked())
+        assert len(chosen.requests) == FAILURES + 2
+
+    @jumping
+    async def test_a_model_is_tried_by_one_of_twenty_and_comes_back_though_its_answers_take_long(self) -> None:
+        slow: list[Step] = [pause(OPEN_S * 1.5), *answer("first")]
+        chosen = FakeProvider(*failing_with(BUSY, FAILURES), *[slow] * 99)
+        other, loop = FakeProvider(*[answer("second") for _ in range(99)]), asyncio.get_running_loop()
+        provider = FailoverProvider(chosen, ModelSettings(), {"": [("other", "b")]}, lambda _: other, loop.time)
+        for _ in range(FAILURES):
+            await collect_events(provider, asked())
+        await asyncio.sleep(OPEN_S)
+        counts: list[int] = []
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                for _ in range(20):
+                    group.create_task(collect_events(provider, asked()))
+                await asyncio.sleep(OPEN_S)
+                counts.append(len(chosen.requests))
+        assert counts == [FAILURES + 1, FAILURES + 2, FAILURES + 22]
+
     async def test_an_answer_stays_with_the_model_that_took_over(self) -> None:
         """Even if the first one is well again before its next turn."""
         provider, chosen, _ = self.start(*failing_with(BUSY, FAILURES), answer("first"))
@@ -290,6 +347,46 @@ class TestWhatAnotherModelIsSent:
         chosen.capabilities = lambda model_id: Capabilities(window=len(model_id))  # type: ignore[attr-defined]
         assert provider.capabilities("four").window == 4
         assert provider.name == chosen.name
+
+    async def test_has_nothing_opaque_of_which_a_client_cannot_say_whose_it_is(self) -> None:
+        """At /v1; it is the chosen model's. What this answer has of the other one says so."""
+        thoughts = Reasoning("hm", "sig-a", opaque=Opaque()), Reasoning("", "", "sealed", Opaque(field="reasoning"))
+        turn = AssistantMessage((*thoughts, ToolCall("1", "add", "{}", Opaque(fields='{"extra_content":{}}'))))
+        messages = (*HELLO.messages, turn, ToolMessage("1", "add", "2"))
+        async with upstream(failing(503)) as busy, upstream(saying(wire("anthropic", "text"))) as fine:
+            urls = {"openai_base_url": busy.url, "anthropic_base_url": fine.url}
+            settings = Settings.of(model_provider="openai", model_fallback="anthropic:claude", **KEYS, **urls)
+            await collect_events(make_provider(settings.model), asked(messages=messages))
+            first, second = busy.requests[0].body, fine.requests[0].body
+        assert b"sig-a" in first
+        assert b"sealed" in first
+        assert b"add" in second
+        assert b"sig-a" not in second
+        assert b"sealed" not in second
+
+    @pytest.mark.parametrize(
+        ("name", "refusal"),
+        [
+            ("anthropic", "messages.1.content.0: Invalid `signature` in `thinking` block"),
+            ("anthropic", "messages.1.content.0: Invalid `data` in `redacted_thinking` block"),
+            ("anthropic", "`thinking` or `redacted_thinking` blocks in the latest message cannot be modified."),
+            ("bedrock", "The model returned the following errors: reasoningContent is not supported"),
+        ],
+    )
+    async def test_the_chosen_one_is_asked_again_without_it_if_it_was_anothers_and_nobody_knows(
+        self, name: str, refusal: str
+    ) -> None:
+        """Else a conversation that another model has gone on with could not be taken up again."""
+        turn = AssistantMessage((Reasoning("hm", "sig-b", opaque=Opaque()), Text("3")))
+        messages = (*HELLO.messages, turn, *HELLO.messages)
+        refused = failing(400, msgspec.json.encode({"message": refusal}))
+        async with upstream(refused, saying(wire(name, "text"))) as server:
+            own = {f"{name}_base_url": server.url, "aws_bearer_token_bedrock": "k"}
+            settings = Settings.of(model_provider=name, **KEYS, **own)
+            await collect_events(make_provider(settings.model), asked(messages=messages))
+            first, second = (request.body for request in server.requests)
+        assert b"sig-b" in first
+        assert b"sig-b" not in second
 
     async def test_the_extra_body_and_the_secret_are_model_providers_alone(
         self, monkeypatch: pytest.MonkeyPatch

@@ -208,9 +208,13 @@ class ModelRefused(ModelError):
 
 
 class ModelInputTooLong(ModelRefused):
-    """The conversation does not fit into the model's context: `window` tokens, or 0 if the provider does not say so."""
+    """The conversation does not fit into the model's context: `window` tokens, or 0 if the provider does not say so.
+
+    `is_fallbacks`: whether it is another model's than the chosen one, which may take it.
+    """
 
     code = "context_length_exceeded"
+    is_fallbacks = False
     public_message = "This conversation is too long for the model. Shorten it or start a new one."
 
     def __init__(self, message: str, window: int = 0) -> None:

@@ -28,6 +28,7 @@ from winterbourne.chat.core.messages import (
     VolatilePart,
 )
 from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.core.request_checks import OLDER_FILES
 from winterbourne.chat.core.usage import estimate_input, estimate_tokens
 
 __all__ = [
@@ -69,7 +70,8 @@ def prefix_digests(messages: Iterable[Message]) -> list[str]:
 def _said(message: Message) -> bytes:
     words = [message.content if isinstance(message, ToolMessage) else getattr(message, "text", "")]
     if isinstance(message, UserMessage):
-        words = ["".join(part.text for part in message.parts if type(part) is Text)]
+        texts = (part.text for part in message.parts if type(part) is Text)
+        words = ["".join(text for text in texts if text not in OLDER_FILES.values())]
     if isinstance(message, AssistantMessage):
         words += [f"{call.name} {call.arguments}" for call in message.tool_calls]
     return "\0".join((type(message).__name__, *words, "")).encode("utf-8", "replace")

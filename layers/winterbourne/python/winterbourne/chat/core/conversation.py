@@ -158,7 +158,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         request_id: The invocation's id, passed to the tools.
         caller_id: Who asks, passed to the tools.
         is_named: Whether the client knows the conversation's id, and so will name it again.
-        log_fields: Receives `stop_reason`, for the request's log line.
+        log_fields: Receives `turns`, `answered_by` and `stop_reason`, for the request's log line.
         called_tools: Receives the name of each tool that the model calls, for the request's log line.
         has_text: Whether the answer has begun.
     """
@@ -201,13 +201,14 @@ class Conversation(msgspec.Struct, kw_only=True):
         tools = (*(tool for tool in self.tools.schemas if tool.name not in client_tools), *request.client_tools)
         tools = tuple(sorted(tools, key=lambda tool: tool.name))  # those of MCP servers come in any order
         before: EventBatch = (ConversationStarted(request.conversation_id, request.message_id, self.provider.name),)
-        number, reason, problem = 0, None, ""
+        self.log_fields["turns"] = number = 0
+        reason, problem = None, ""
         if request.decisions:
             await self.emit(before)
             calls = [call for call in pending_calls(history) if call.name not in client_tools]
             before, reason = (), await self._decide(calls, history)
         while not reason:
-            number += 1
+            self.log_fields["turns"] = number = number + 1
             await self.emit((*before, TurnStarted(number)))
             model_request = self._model_request(history, tools, number, mends=bool(problem))
             turn = _ModelTurn(self, client_tools, model_request, usage, is_last=number >= self.max_turns)
@@ -511,7 +512,7 @@ class _ModelTurn(msgspec.Struct):
             case TurnRetracted(failed) if failed:
                 self.usage_before = _add(self.usage_before, self._account(Usage(), failed))
                 self._output.clear()
-                self._first_call = ""
+                self.has_begun, self._first_call = False, ""
             case TurnEnded(reason, reported, model):
                 self._ended = TurnEnded(reason, self._account(reported, model), model)
 

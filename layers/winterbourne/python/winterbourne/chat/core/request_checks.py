@@ -35,6 +35,7 @@ from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import ModelSettings, RequestSettings
 
 __all__ = [
+    "OLDER_FILES",
     "available_models",
     "check_request",
     "count_chars",
@@ -48,6 +49,11 @@ _ALWAYS_TAKEN: Final = frozenset({"reasoning", "output", "parallel_tool_calls"})
 """Options that no capability's `options` decides: the last one is kept by the conversation if the model does not."""
 _NEUTRAL: Final[Mapping[str, float]] = {"temperature": 1, "top_p": 1, "presence_penalty": 0, "frequency_penalty": 0}
 """What is passed over where the model does not have the option: it is what the model does anyway."""
+OLDER_FILES: Final[Mapping[type, str]] = {
+    Image: "[an older image that is not shown any more]",
+    Document: "[an older document that is not shown any more]",
+}
+"""The lines that stand for files which are one too many."""
 
 
 def check_request(
@@ -224,8 +230,7 @@ def limit_older_media(
         if (kind := type(part)) not in free:
             return part
         free[kind] -= 1
-        name = "document" if isinstance(part, Document) else "image"
-        return part if free[kind] >= 0 else Text(f"[an older {name} that is not shown any more]")
+        return part if free[kind] >= 0 else Text(OLDER_FILES[kind])
 
     limited: list[Message] = []
     for message in reversed(messages):

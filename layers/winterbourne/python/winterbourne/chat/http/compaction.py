@@ -26,7 +26,7 @@ from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.history import native_start
 from winterbourne.chat.core.messages import Message, Summary
 from winterbourne.chat.core.provider import ModelRequest, Provider
-from winterbourne.chat.core.usage import estimate_input
+from winterbourne.chat.core.usage import estimate_input, estimate_tokens
 from winterbourne.chat.errors import ChatError, ModelInputTooLong
 from winterbourne.chat.storage.conversations import OpenConversation
 
@@ -45,6 +45,9 @@ Reserve: TypeAlias = Callable[[ModelRequest], Awaitable[None]]
 
 MAX_SUMMARIES: Final = 256
 MAX_SUMMARY_S: Final = 120.0
+SUMMARY_EXCESS: Final = 2
+"""How many times the tokens that it was asked for a summary may have: some servers do not know such a limit."""
+
 MAX_SCALE: Final = 2.0
 """The most that an estimate is multiplied by, however oddly a provider counts."""
 
@@ -76,9 +79,10 @@ class Compaction(msgspec.Struct, frozen=True):
         """What keeps the turns of one request within the window: see `Compactor`."""
         return Compactor(self, usages, log, reserve)
 
-    def room(self, model_id: str, answer_tokens: int) -> int:
-        """How many tokens a model can be sent, if it may answer with so many."""
+    def room(self, model_id: str, answer_tokens: int, told: int = 0) -> int:
+        """How many tokens a model can be sent, if it may answer with so many; one with a window of `told`, if known."""
         window = self.windows.get(model_id) or self.capabilities_of(model_id).window
+        window = min(window, told or window)
         return max(window - answer_tokens, window // 2)
 
     def remember(self, summary: Summary) -> None:
@@ -87,11 +91,12 @@ class Compaction(msgspec.Struct, frozen=True):
         if len(self.summaries) > MAX_SUMMARIES:
             del self.summaries[next(iter(self.summaries))]
 
-    def learn_window(self, model_id: str, told: int) -> None:
-        """Keep a window that is smaller than was thought."""
-        if 0 < told < self.room(model_id, 0):
-            self.windows[model_id] = told
-            _LOGGER.warning("the model's window has %d tokens only: conversations are compacted for that", told)
+    def learn_window(self, model_id: str, refusal: ModelInputTooLong) -> None:
+        """Keep the model's window if it is smaller than was thought."""
+        if not refusal.is_fallbacks and 0 < refusal.window < self.room(model_id, 0):
+            self.windows[model_id] = refusal.window
+            text = "the model's window has %d tokens only: conversations are compacted for that"
+            _LOGGER.warning(text, refusal.window)
 
 
 class Compactor(msgspec.Struct):
@@ -138,14 +143,15 @@ class Compactor(msgspec.Struct):
         self.learn_scale()
         self._model_id, spent = model_id, len(self.spent)
         if refusal:
-            chat.learn_window(model_id, refusal.window)
-        room = chat.room(model_id, request.max_tokens or chat.max_tokens)
+            chat.learn_window(model_id, refusal)
+        told = refusal.window if refusal else 0
+        room = chat.room(model_id, request.max_tokens or chat.max_tokens, told)
         is_native = bool(self.log and not refusal and chat.capabilities_of(model_id).compacts)
         cut, summary = self._known(request.messages)
         sent = _compacted(request, cut, summary)
         size = self._size(sent)
         if refusal:  # which may not say what would fit
-            room = min(room, int(size if refusal.window else size / 2))
+            room = min(room, int(size if told else size / 2))
         if refusal or size > (room if is_native else FULL * room):
             new = self._cut(request, ROOMY * room, cut)
             if refusal and new == cut:
@@ -169,7 +175,7 @@ class Compactor(msgspec.Struct):
         known = self.chat.summaries
         if self.log and self.log.summary:
             known = {**known, self.log.summary.digest: self.log.summary}
-        digests = prefix_digests(messages) if known else []
+        digests = prefix_digests(messages[:-1]) if known else []  # the last one is what is to be answered
         return next(((at + 1, known[one]) for at, one in reversed([*enumerate(digests)]) if one in known), (0, None))
 
     def _size(self, request: ModelRequest) -> float:
@@ -196,6 +202,7 @@ class Compactor(msgspec.Struct):
         now = asyncio.get_running_loop().time()
         until = min(now + MAX_SUMMARY_S, (now + request.deadline) / 2)  # the answer needs time as well
         room = FULL * (room if model_id == request.model_id else self.chat.room(model_id, tokens))
+        room /= self.chat.scales.get(model_id, 1.0)
         asked = summary_request(request.messages[cut:new], earlier, model_id, tokens, room, until)
         if text := "" if self._has_failed else await self._ask(asked, until):
             made = summarise(request.messages, new, text)
@@ -215,10 +222,12 @@ class Compactor(msgspec.Struct):
                 text, reason = await complete(self.chat.provider, asked, self._count, self.chat.price)
         except (ChatError, TimeoutError) as error:
             if isinstance(error, ModelInputTooLong):
-                self.chat.learn_window(asked.model_id, error.window)
+                self.chat.learn_window(asked.model_id, error)
             _LOGGER.warning("a long conversation could not be summarised: %s", str(error) or "it took too long")
             return ""
-        return text.strip() if reason in {"stop", "max_tokens"} else ""
+        if reason not in {"stop", "max_tokens"} or not (text := text.strip()):
+            return ""
+        return text[: int(len(text) * SUMMARY_EXCESS * (asked.max_tokens or 1) / estimate_tokens(text))]
 
     def _count(self, used: Usage) -> None:
         self.usages.append(used)

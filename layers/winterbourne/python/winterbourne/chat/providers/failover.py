@@ -31,12 +31,15 @@ from winterbourne.chat.core.events import (
     TurnEnded,
     TurnRetracted,
 )
-from winterbourne.chat.core.messages import RETRACTS_ALL
+from winterbourne.chat.core.history import with_parts
+from winterbourne.chat.core.messages import RETRACTS_ALL, AssistantPart, Source, Text
 from winterbourne.chat.core.provider import ModelRequest, Provider, capabilities_of, model_name
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import (
     ChatError,
     CredentialsMissing,
+    ModelBusy,
+    ModelContentRefused,
     ModelError,
     ModelInputTooLong,
     ModelMisconfigured,
@@ -80,7 +83,16 @@ class _Model(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(request, retries=is_last)
         known = capabilities_of(self.provider())(self.fallback_id).options | {"reasoning", "output"}
         lacking = dict.fromkeys(request.options().keys() - known)
-        return msgspec.structs.replace(request, model_id=self.fallback_id, retries=is_last, **lacking)
+        messages = tuple(with_parts(message, _as_anothers) for message in request.messages)
+        fields = {"messages": messages, "model_id": self.fallback_id, "retries": is_last, **lacking}
+        return msgspec.structs.replace(request, **fields)
+
+    def leaves(self, refusal: ChatError) -> bool:
+        """Whether what this model refuses is left to others, instead of to the caller: the chosen one may take it."""
+        if isinstance(refusal, ModelInputTooLong) and self.fallback_id:
+            refusal.is_fallbacks = True
+            refusal.window = refusal.window or capabilities_of(self.provider())(self.fallback_id).window
+        return bool(self.fallback_id) and not isinstance(refusal, ModelInputTooLong | ModelContentRefused)
 
 
 class _Said(msgspec.Struct):
@@ -158,12 +170,11 @@ class FailoverProvider:
 
         Raises:
             ModelError: The caller's mistake; or the error of a model whose turn cannot be begun anew, or of the last
-                one, which alone is asked several times.
+                one, which alone is asked several times; ModelBusy if the last one refuses what the chosen one may take.
         """
         models = self._models(request)
         for model, following in zip(models, (*models[1:], None), strict=True):
-            said, breaker = _Said(), self._breakers[model.name]
-            generation = breaker.begin(self._now())
+            said, generation = _Said(), self._breakers[model.name].begin(self._now())
             try:
                 async with aclosing(model.provider().stream(model.fit(request, is_last=not following))) as batches:
                     async for batch in batches:
@@ -172,14 +183,14 @@ class FailoverProvider:
                 if TurnEnded not in said.kinds:
                     raise ModelStreamTruncated("the model's stream ended before the model had finished")
             except (ModelError, SettingsError, CredentialsMissing) as error:
-                if _is_callers(error, model):
+                refuses = isinstance(error, ModelRefused) and not isinstance(error, ModelMisconfigured)
+                self._record(model.name, generation, succeeded=refuses)
+                if not (model.leaves(error) if refuses else following) or not said.can_be_undone(request):
                     raise
-                self._note_failure(model.name, generation)
-                if not (following and said.can_be_undone(request)):
-                    raise
-                _LOGGER.warning("%s failed, %s is asked: %s", model.name, following.name, error)
+                asked = following.name if following else "no other"
+                _LOGGER.warning("%s failed, %s is asked: %s", model.name, asked, error)
             else:
-                breaker.record(generation, succeeded=True, now=self._now())
+                self._record(model.name, generation, succeeded=True)
                 return
             measure("ModelFailovers")
             request.failed.add(model.name)
@@ -187,9 +198,10 @@ class FailoverProvider:
                 yield undone
             if isinstance(undone and undone[-1], TurnEnded):
                 return
+        raise ModelBusy("those that are left of MODEL_FALLBACK refuse what the chosen model may take")
 
-    def _note_failure(self, name: str, generation: int) -> None:
-        if self._breakers[name].record(generation, succeeded=False, now=self._now()):
+    def _record(self, name: str, generation: int, *, succeeded: bool) -> None:
+        if self._breakers[name].record(generation, succeeded=succeeded, now=self._now()):
             _LOGGER.warning("%s keeps failing: it is passed over for %g s", name, OPEN_S)
 
     def _models(self, request: ModelRequest) -> list[_Model]:
@@ -197,8 +209,9 @@ class FailoverProvider:
         chosen = request.model_id or self._default_model
         others = self._fallbacks.get(chosen, self._fallbacks.get("", ()))
         named = msgspec.structs.replace(request, model_id=chosen)
-        models = [_Model(model_name(self._chosen, named), lambda: self._chosen)]
-        models += [_Model(f"{name}:{model_id}", partial(self._make, name), model_id) for name, model_id in others]
+        first = _Model(model_name(self._chosen, named), lambda: self._chosen)
+        models = [_Model(f"{name}:{model_id}", partial(self._make, name), model_id) for name, model_id in others]
+        models = [first, *(model for model in models if model.name != first.name)]
         models = [model for model in models if model.name not in request.failed] or models
         ready = [model for model in models if not self._breakers[model.name].remaining_open_s(self._now())]
         if ready:  # the rest of the answer is not another model's again
@@ -206,11 +219,11 @@ class FailoverProvider:
         return ready or models
 
 
-def _is_callers(error: ChatError, model: _Model) -> bool:
-    """Whether another model would be asked in vain, or without need: the request itself is refused."""
-    if isinstance(error, ModelInputTooLong) and model.fallback_id:
-        error.window = 0  # not that of the chosen model, whose conversations would be compacted for it from now on
-    return isinstance(error, ModelRefused) and not isinstance(error, ModelMisconfigured)
+def _as_anothers(part: AssistantPart) -> AssistantPart:
+    """The part; what is opaque in it is the chosen model's where the client that sent it back cannot say so."""
+    if isinstance(part, Text | Source) or not part.opaque or part.opaque.origin:
+        return part
+    return msgspec.structs.replace(part, opaque=msgspec.structs.replace(part.opaque, origin="chosen"))
 
 
 def parse_fallback(settings: ModelSettings, known: Mapping[str, object]) -> Fallbacks:

@@ -105,7 +105,12 @@ _REASONS: Final = {  # not compiled at the start of the process: most processes 
         \b{_OPAQUE}.{{0,80}}(unsupported|extra input)
     """,
     "include": r"encrypted content is not supported",
-    "encrypted_content": r"encrypted.content.{0,200}(not be |invalid)|invalid_encrypted_content",
+    "encrypted_content": r"""
+        encrypted.content.{0,200}(not be |invalid)|invalid_encrypted_content
+        invalid \W?(signature|data)\W? in \W?(redacted_)?thinking
+        thinking\W? blocks.{0,60} cannot be modified
+        reasoningcontent is not supported
+    """,  # reasoning that another model made, of which a client of /v1 cannot say whose it is
     "reasoning_content": r"reasoning_content",
     "reasoning_details": r"reasoning.details",
     "thought_signature": r"thought_?signature",

@@ -228,7 +228,6 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         finally:
             for compactor in compactors:
                 compactor.learn_scale()
-            context.record.fields["turns"] = len(meter.usages) - sum(len(compactor.spent) for compactor in compactors)
             for metric, name in TOKEN_METRICS:
                 context.record.measurements.append((metric, sum(getattr(used, name) for used in meter.usages), ""))
 
