@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from unittest.mock import ANY
 
 import jsonschema  # type: ignore[import-untyped]  # has no type stubs
 import pytest
@@ -25,6 +26,10 @@ REQUEST = ChatRequest(messages=(UserMessage((Text("Where?"),)),), output=CITY)
 
 DOUBLING = {f"d{at}": {"anyOf": [{"$ref": f"#/$defs/d{at + 1}"}] * 2} for at in range(40)} | {"d40": {"type": "string"}}
 """To validate by this takes 2 ** 40 steps."""
+AGAIN = {"properties": {"a": {"$ref": "#"}}}
+NESTED = '{"a":' * 40 + '{"z":1}' + "}" * 40
+MANY_TEXTS = json.dumps(["a" * 40 + "!"] * 2000)
+NOT_VALID = "it is not valid by the schema"
 
 
 class TestFindJson:
@@ -71,6 +76,34 @@ class TestFindJson:
         output = OutputSchema(schema={"pattern": r"^(?=(a+)+$)(?!(a|aa)+\1b)(a|aa)+$"})
         assert find_json(output, json.dumps("a" * 40 + "!"))[1]
 
+    @pytest.mark.parametrize(
+        ("schema", "text"),
+        [
+            ({"anyOf": [{**AGAIN, "required": [f"b{at}"]} for at in range(2)]}, NESTED),
+            ({"oneOf": [AGAIN, {**AGAIN, "required": ["a"]}]}, NESTED),
+            ({"anyOf": [AGAIN, AGAIN], "unevaluatedProperties": False}, NESTED),
+            ({"items": {"allOf": [{"pattern": f"^(?!x)(a|aa)+(?=b{at})"} for at in range(2000)]}}, MANY_TEXTS),
+            ({"$ref": "#"}, "1"),
+        ],
+    )
+    def test_a_schema_that_takes_very_long_is_not_tried(self, schema: dict[str, Any], text: str) -> None:
+        """Where it leads back to itself in two ways, each level of the answer would double the time."""
+        assert find_json(OutputSchema(schema=schema), text) == ("", ANY)
+
+    def test_a_long_report_is_not_made(self) -> None:
+        """Each error in it has a copy of all that is wrong: the process would run out of memory."""
+        schema = {"anyOf": [{"type": "string", "title": str(at)} for at in range(5000)]}
+        assert find_json(OutputSchema(schema=schema), json.dumps(["x" * 10] * 20_000))[1] == NOT_VALID
+
+    @pytest.mark.parametrize("depth", [1, 60])
+    def test_an_answer_may_be_long_and_nested(self, depth: int) -> None:
+        node = {"properties": {"of": {"anyOf": [{"items": {"$ref": "#"}}, {"type": "null"}]}, "on": {"type": "string"}}}
+        text = '{"on":"x","of":[' * depth + '{"on":"y"}' + "]}" * depth
+        rows = json.dumps({"on": "x", "of": [{"on": "y", "of": None}] * 5000})
+        output = OutputSchema(schema={**node, "additionalProperties": {"$ref": "#"}})
+        assert find_json(output, text) == (text, "")
+        assert find_json(output, rows) == (rows, "")
+
 
 class TestCheckSchema:
     @pytest.mark.parametrize(
@@ -88,6 +121,8 @@ class TestCheckSchema:
             {"properties": {"a": {"$dynamicRef": "#a", "$dynamicAnchor": "a"}}},
             {"properties": {"a": {"$id": "https://example.com/a", "$ref": "#/$defs/b", "$defs": {"b": {}}}}},
             {"$ref": "#/$defs/d0", "$defs": DOUBLING},
+            {"patternProperties": 3},
+            {"allOf": [{"pattern": f"(?:a{{1,1000}}){{1,{at}}}"} for at in range(20, 320)]},
         ],
     )
     def test_rejects_what_nothing_can_be_validated_by(self, schema: dict[str, Any]) -> None:
@@ -100,7 +135,14 @@ class TestCheckSchema:
         tree = {"properties": {"kinds/of~it": {"type": "array", "items": {"$ref": "#/properties/kinds~1of~0it"}}}}
         check_schema(OutputSchema(schema={**tree, "additionalProperties": {"$ref": "#"}}), "schema")
 
-    @pytest.mark.parametrize("schema", [None, {}, {"$schema": "http://json-schema.org/draft-07/schema#"}])
+    @pytest.mark.parametrize(
+        "schema",
+        [
+            *(None, {}, {"$schema": "http://json-schema.org/draft-07/schema#"}),
+            {"properties": {"pattern": {"type": "string"}, "patternProperties": True, "$ref": {"type": "string"}}},
+            {"pattern": r"^[\p{L}\p{N} .,'-]{1,200}$"},
+        ],
+    )
     def test_takes_every_draft(self, schema: dict[str, Any] | None) -> None:
         check_schema(OutputSchema(schema=schema), "schema")
 

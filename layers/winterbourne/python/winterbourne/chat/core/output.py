@@ -1,8 +1,10 @@
 """Structured output: what a model is told of a JSON schema, and whether the text of its answer is valid by it."""
 
 import functools
+import itertools
 import json
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import unquote
 
@@ -29,7 +31,22 @@ _MAX_PROBLEM_CHARS: Final = 300
 _MAX_SIZE: Final = 20_000  # of a schema with a copy in the place of each reference: they can double it again and again
 _MOVING: Final = ("$id", "$dynamicRef", "$recursiveRef")
 """What changes where a reference leads."""
-_MAX_BACKTRACKS: Final = 100_000  # of one pattern and one text, some milliseconds: either may come from the caller
+_MAX_BACKTRACKS: Final = 10_000  # of one pattern and one text, some 0.2 ms: either may come from the caller
+_MAX_PATTERN_BYTES: Final = 10_000_000
+_MAX_PATTERNS_BYTES: Final = 100_000_000  # of all of them; 6 ms for each million
+_PATTERN_STEPS: Final = 100
+_MAX_STEPS: Final = 500_000  # some 0.5 s at most
+_MAX_REPORT: Final = 10_000_000  # in steps times characters: each error of a report has a copy of the value
+_IN_PLACE: Final = frozenset(
+    {"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"}
+)
+"""The keywords whose schemas are for the same value."""
+_WITHIN: Final = frozenset(
+    {"patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames"}
+    | {"items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"}
+)
+"""Those whose schemas are for what is in it, besides `properties`."""
+_BY_NAME: Final = frozenset({"dependentSchemas", "dependencies", "patternProperties"})
 
 
 def with_instructions(request: Request) -> Request:
@@ -73,13 +90,55 @@ def find_json(output: OutputSchema, text: str) -> tuple[str, str]:
 
 
 def _problem(output: OutputSchema, text: str) -> str:
+    schema = _ANY_OBJECT if output.schema is None else output.schema
     try:
-        value = msgspec.json.decode(text)
-        errors = list(_validator(_schema_text(output)).iter_errors(value))
+        validator, value = _validator(_schema_text(output)), msgspec.json.decode(text)
+        steps = _MAX_STEPS - _steps_left(schema, value, schema, _MAX_STEPS)
     except (ValueError, RecursionError) as error:  # no JSON, half a character, nested too deep
         return f"it is no JSON ({str(error)[:_MAX_PROBLEM_CHARS]})"
-    told = (f"{error.message[:_MAX_PROBLEM_CHARS]} at {_path(error.instance_path)}" for error in errors[:_MAX_PROBLEMS])
-    return "; ".join(told)
+    if steps > _MAX_STEPS:
+        return "it is too long, or nested too deep, to be validated"
+    if validator.is_valid(value):
+        return ""
+    if steps * len(text) > _MAX_REPORT:
+        return "it is not valid by the schema"
+    errors = itertools.islice(validator.iter_errors(value), _MAX_PROBLEMS)
+    return "; ".join(f"{error.message[:_MAX_PROBLEM_CHARS]} at {_path(error.instance_path)}" for error in errors)
+
+
+def _steps_left(schema: Any, value: Any, root: Any, steps: int) -> int:
+    """How many of these steps are left once a value is validated; negative for too many.
+
+    A schema that leads back to itself in two ways doubles them on each level of the value.
+    """
+    if not isinstance(schema, dict):
+        return steps - 1
+    size = len(value) if isinstance(value, dict | list) and not schema.keys().isdisjoint(_WITHIN) else 0
+    patterns = ("pattern" in schema) + len(schema.get("patternProperties", ())) * size
+    words = sum(len(each) for each in schema.values() if isinstance(each, dict | list))
+    steps -= 1 + size + words + patterns * _PATTERN_STEPS
+    for sub, part in _schemas_in(schema, value, root):
+        if steps < 0:
+            break
+        steps = _steps_left(sub, part, root, steps)
+    return steps
+
+
+def _schemas_in(schema: dict[str, Any], value: Any, root: Any) -> Iterator[tuple[Any, Any]]:
+    """The schemas that a schema leads to, each with the value or the part of it that it is for."""
+    repeats = 1 + ("unevaluatedProperties" in schema or "unevaluatedItems" in schema)  # they try the others once more
+    for name, found in [*schema.items()] * repeats:
+        subs = found if isinstance(found, list) else found.values() if name in _BY_NAME else (found,)
+        if name == "$ref":
+            yield _resolve(found, root), value
+        elif name == "properties" and isinstance(value, dict):
+            yield from ((sub, value[key]) for key, sub in found.items() if key in value)
+        elif name in _IN_PLACE:
+            yield from ((sub, value) for sub in subs)
+        elif name in _WITHIN and isinstance(value, dict | list):
+            named = schema.get("properties", ()) if name == "additionalProperties" else ()
+            parts = value.items() if isinstance(value, dict) else enumerate(value)
+            yield from ((sub, part) for key, part in parts if key not in named for sub in subs)
 
 
 def _path(keys: list[str | int]) -> str:
@@ -103,23 +162,32 @@ def _validator(schema: str) -> "Validator":
     """What validates by a schema. Nothing is fetched, and patterns end: those of `re` may take for ever."""
     import jsonschema_rs  # noqa: PLC0415 - 40 ms, for answers of this kind alone
 
-    decoded = json.loads(schema)
-    if _size(decoded, decoded, {}) > _MAX_SIZE:
+    decoded, patterns = json.loads(schema), list[str]()
+    if _size(decoded, decoded, {}, patterns) > _MAX_SIZE:
         raise ValueError("too large")
-    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS)
+    size = min(_MAX_PATTERN_BYTES, _MAX_PATTERNS_BYTES // max(len(patterns), 1))
+    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS, size_limit=size)
     return jsonschema_rs.validator_for(decoded, offline=True, pattern_options=options)
 
 
-def _size(node: Any, root: Any, known: dict[str, int]) -> int:
-    """How many values a schema has, with those that references lead to; `known` has the sizes of these."""
+def _size(node: Any, root: Any, known: dict[str, int], patterns: list[str]) -> int:
+    """How many values a schema has, with those that references lead to; `known` has the sizes of these.
+
+    Its `patterns` are collected.
+    """
     children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    size = 1 + sum(_size(child, root, known) for child in children)
-    if isinstance(node, dict) and any(isinstance(node.get(name), str) for name in _MOVING) and node is not root:
+    size = 1 + sum(_size(child, root, known, patterns) for child in children)
+    if not isinstance(node, dict):
+        return size
+    by_pattern = node.get("patternProperties")
+    found = (node.get("pattern"), *(by_pattern if isinstance(by_pattern, dict) else ()))
+    patterns += [each for each in found if isinstance(each, str)]
+    if any(isinstance(node.get(name), str) for name in _MOVING) and node is not root:
         raise ValueError(f"none of {', '.join(_MOVING)} is taken")
-    if isinstance(node, dict) and isinstance(reference := node.get("$ref"), str):
+    if isinstance(reference := node.get("$ref"), str):
         if reference not in known:
             known[reference] = 1  # it may lead back
-            known[reference] = _size(_resolve(reference, root), root, known)
+            known[reference] = _size(_resolve(reference, root), root, known, patterns)
         size += known[reference]
     return size
 
