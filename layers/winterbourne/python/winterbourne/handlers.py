@@ -199,17 +199,15 @@ def _thread_pool() -> "ThreadPoolExecutor":
     return ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="handler")
 
 
-@functools.cache
-def _fallback_event_loop() -> asyncio.AbstractEventLoop:
-    """The loop used under a client without one; open to the end, because handlers keep clients and pools on it."""
-    return _make_loop()
-
-
 def _make_loop() -> asyncio.AbstractEventLoop:
     """A loop that is closed at exit, where the log would otherwise be told that it was not."""
     loop = asyncio.new_event_loop()
     atexit.register(lambda: None if loop.is_running() else loop.close())
     return loop
+
+
+# The loop used under a client without one; open to the end, because handlers keep clients and pools on it.
+_fallback_event_loop = functools.cache(_make_loop)
 
 
 def _called(handler: Any) -> Any:

@@ -80,8 +80,10 @@ def standard_level(record: logging.LogRecord) -> int:
 
 def printed_line(line: str, level: int, request_id: str, tenant_id: str | None) -> str:
     """A printed line as a JSON record; a JSON object stays as it is."""
-    if line.startswith("{") and _is_json(line):
-        return line + "\n"
+    if line.startswith("{"):
+        with contextlib.suppress(ValueError):
+            json.loads(line)
+            return line + "\n"
     entry = {"timestamp": _now(), "level": logging.getLevelName(level), "message": line}
     return _json_line(entry | {"requestId": request_id or None, "tenantId": tenant_id})
 
@@ -160,13 +162,6 @@ def _now() -> str:
 
 def _json_line(entry: dict[str, Any]) -> str:
     return json.dumps({k: v for k, v in entry.items() if v is not None}, ensure_ascii=False, default=str) + "\n"
-
-
-def _is_json(line: str) -> bool:
-    with contextlib.suppress(ValueError):
-        json.loads(line)
-        return True
-    return False
 
 
 def _preserve_indent(line: str) -> str:

@@ -12,6 +12,7 @@ from itertools import count
 
 from winterbourne.local.execution_environment import EnvironmentCallbacks, ExecutionEnvironment
 from winterbourne.local.invocation import FunctionError, Invocation
+from winterbourne.local.tasks import cancel_all
 
 __all__ = ["EnvironmentPool"]
 
@@ -73,10 +74,7 @@ class EnvironmentPool:
         """Stop every environment, including frozen ones, and wait until their processes have exited."""
         self._max_size = 0
         self._pending.clear()
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(self._tasks.values())
 
     def on_ready(self, environment: ExecutionEnvironment) -> None:
         """An environment can take one more invocation. If none is pending, the environment is frozen."""

@@ -32,13 +32,10 @@ def payload_chunk(data: bytes) -> bytes:
 
 def invoke_complete(error: FunctionError | None, log_result: str) -> bytes:
     """The InvokeComplete event, always the last; `log_result` is base64 or empty."""
-    details = {
-        "ErrorCode": error.type if error else None,
-        "ErrorDetails": error.document.decode(errors="replace") if error else None,
-        "LogResult": log_result or None,
-    }
-    document = json.dumps({name: value for name, value in details.items() if value is not None})
-    return encode_message(_event_headers("InvokeComplete", "application/json"), document.encode())
+    details = {"ErrorCode": error.type, "ErrorDetails": error.document.decode(errors="replace")} if error else {}
+    if log_result:
+        details["LogResult"] = log_result
+    return encode_message(_event_headers("InvokeComplete", "application/json"), json.dumps(details).encode())
 
 
 def _event_headers(event_type: str, content_type: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Final
 
 from winterbourne.local.cors import Cors
 from winterbourne.local.function_response import BadResponse, parse_buffered_response, parse_prelude
-from winterbourne.local.http_server import BodyTooLarge, Exchange, Handler, HttpServer
+from winterbourne.local.http_server import JSON_HEADERS, BodyTooLarge, Exchange, Handler, HttpServer
 from winterbourne.local.invocation import HTTP_INTEGRATION_CONTENT_TYPE, FunctionError, Invocation
 from winterbourne.local.request_event import Request, build_event
 
@@ -25,7 +25,6 @@ REQUEST_TOO_LARGE_BODY: Final = (
     b'{"Message":"Request must be smaller than 6291456 bytes for the InvokeFunction operation"}'
 )
 PLAIN_TEXT_HEADERS: Final = [("content-type", "text/plain")]
-JSON_HEADERS: Final = [("content-type", "application/json")]
 
 
 @dataclass(eq=False)

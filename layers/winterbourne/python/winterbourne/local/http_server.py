@@ -19,10 +19,22 @@ from typing import Final, Self
 
 import h11
 
-__all__ = ["BodyTooLarge", "Exchange", "Handler", "Headers", "HttpServer", "IncompleteRequest", "RequestPolicy"]
+from winterbourne.local.tasks import cancel_all
+
+__all__ = [
+    "JSON_HEADERS",
+    "BodyTooLarge",
+    "Exchange",
+    "Handler",
+    "Headers",
+    "HttpServer",
+    "IncompleteRequest",
+    "RequestPolicy",
+]
 
 Headers = Iterable[tuple[str, str]]
 
+JSON_HEADERS: Final = [("content-type", "application/json")]
 READ_SIZE: Final = 64 * 1024
 # A runtime may send a megabyte of X-Ray cause and its error type; AWS's own Runtime API takes that too.
 MAX_HEAD_BYTES: Final = 1024 * 1024 + 64 * 1024
@@ -191,7 +203,7 @@ class Exchange:
 
     async def respond_json(self, status: int, document: object, headers: Headers = ()) -> None:
         """`respond` with a JSON document."""
-        await self.respond(status, [("content-type", "application/json"), *headers], json.dumps(document).encode())
+        await self.respond(status, [*JSON_HEADERS, *headers], json.dumps(document).encode())
 
     def abort(self) -> None:
         """Close the connection without completing the response: the peer gets what was written, then an error."""
@@ -289,9 +301,7 @@ class HttpServer:
         """Stop listening, cancel open connections and wait until they have ended."""
         if self._server is not None:
             self._server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await cancel_all(self._connections)
 
     async def __aenter__(self) -> Self:
         return self

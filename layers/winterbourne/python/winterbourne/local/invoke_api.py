@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from winterbourne.local.event_stream import invoke_complete, payload_chunk
 from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer
 from winterbourne.local.invocation import FunctionError, Invocation, ResponseSink, make_request_id
+from winterbourne.local.tasks import cancel_all
 
 __all__ = ["InvokeApi"]
 
@@ -96,9 +97,7 @@ class InvokeApi:
     async def close(self) -> None:
         """Stop listening and cancel asynchronous invocations that are still running."""
         await self.server.close()
-        for task in self._async_invocations:
-            task.cancel()
-        await asyncio.gather(*self._async_invocations, return_exceptions=True)
+        await cancel_all(self._async_invocations)
 
     async def _handle_request(self, exchange: Exchange) -> None:
         route = _ROUTE.fullmatch(exchange.target)

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from winterbourne.local.function_config import FunctionConfig
-from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer, IncompleteRequest
+from winterbourne.local.http_server import JSON_HEADERS, BodyTooLarge, Exchange, HttpServer, IncompleteRequest
 from winterbourne.local.invocation import FunctionError, Invocation, make_request_id
 from winterbourne.local.response_limits import ResponseLimits, ResponseTooLarge, TokenBucket
+from winterbourne.local.tasks import cancel_all
 
 __all__ = ["BUFFERED_LIMIT", "RuntimeApi", "RuntimeCallbacks"]
 
 BUFFERED_LIMIT: Final = 6 * 1024 * 1024 + 100
 """Maximum size of a buffered (not streamed) response in bytes, as in AWS's emulator."""
 
-JSON_HEADERS: Final = [("content-type", "application/json")]
 ACCEPTED: Final = b'{"status":"OK"}\n'
 ERROR_LIMIT: Final = 1024 * 1024
 MAX_TRAILER_BYTES: Final = 4096
@@ -135,8 +135,7 @@ class RuntimeApi:
                 await exchange.respond(200, self._invocation_headers(invocation), invocation.payload)
         finally:  # after responding, so that cleaning up does not delay the process
             self._cancel_poll(poll)
-            disconnect.cancel()
-            await asyncio.gather(disconnect, return_exceptions=True)
+            await cancel_all([disconnect])
 
     def _cancel_poll(self, poll: "_NextPoll") -> None:
         """Stop waiting; no effect on a poll that has received its invocation."""

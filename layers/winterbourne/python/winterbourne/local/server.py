@@ -106,9 +106,8 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = lambda *_: 
         function_url = FunctionUrl(invoke, cors=config.cors, log_access=log.add_access, pages=pages)
         invoke_api = InvokeApi(function.name, invoke)
         listen = partial(_listen, stack, RequestPolicy(hosts=config.allow_hosts), config.host)
-        addresses = Addresses(
-            await listen(config.port, function_url.server), await listen(config.invoke_port, invoke_api.server)
-        )
+        url = await listen(config.port, function_url.server)
+        addresses = Addresses(url, await listen(config.invoke_port, invoke_api.server))
         stack.push_async_callback(invoke_api.close)
         pool.start_environment()
         if error := await pool.initialized(INIT_TIMEOUT_S):
