@@ -135,13 +135,9 @@ class _Block(msgspec.Struct):
     citations: list[_Citation] | None = None  # of a whole message
 
 
-class _Delta(msgspec.Struct):
-    type: str = ""
+class _Delta(_Block):
     content: Any = None
     encrypted_content: Any = None
-    text: str = ""
-    thinking: str = ""
-    signature: str = ""
     partial_json: Any = ""
     stop_reason: str | None = None
     citation: _Citation | None = None
@@ -196,7 +192,9 @@ class AnthropicParser(StreamParser[bytes]):
             case "message_start" if event.message:
                 self._update_usage(event.message.usage)
             case "message_delta":
-                self._handle_message_delta(event)
+                self._update_usage(event.usage)
+                if event.delta and event.delta.stop_reason:
+                    self.assembler.stop(event.delta.stop_reason)
             case "message_stop":
                 if self.assembler.stop_reason is None:
                     self.assembler.stop()
@@ -244,11 +242,6 @@ class AnthropicParser(StreamParser[bytes]):
         if self._block.type in {"thinking", "redacted_thinking", "compaction"}:
             self.assembler.end_reasoning(self._block.signature, self._block.data)
         self.assembler.mark_arguments_ended(index)
-
-    def _handle_message_delta(self, event: _Event) -> None:
-        self._update_usage(event.usage)
-        if event.delta and event.delta.stop_reason:
-            self.assembler.stop(event.delta.stop_reason)
 
     def _handle_message(self, message: _Event) -> None:
         """Handle a whole message, of servers that do not stream."""
