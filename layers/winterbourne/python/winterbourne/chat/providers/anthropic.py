@@ -75,7 +75,7 @@ def _encode_reasoning(part: Reasoning) -> dict[str, Any] | None:
 
 def _summary_block(fields: str) -> dict[str, Any] | None:
     """A summary of the provider's own as it goes back; nothing else of the fields, because clients send them."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, LookupError):
         kept = msgspec.json.decode(fields, type=dict[str, dict[str, str | None]])[NATIVE_SUMMARY]
         return {"type": "compaction", **{name: kept.get(name) for name in _SUMMARY_FIELDS}}
     return None
