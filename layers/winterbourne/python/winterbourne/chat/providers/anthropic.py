@@ -108,11 +108,6 @@ def _mark(blocks: Blocks, at: int, *, control: dict[str, str]) -> None:
     blocks[at]["cache_control"] = control
 
 
-def _context_management(compact_at: int) -> dict[str, Any]:
-    trigger = {"type": "input_tokens", "value": max(compact_at, _MIN_TRIGGER_TOKENS)}
-    return {"edits": [{"type": "compact_20260112", "trigger": trigger}]}
-
-
 class _Citation(msgspec.Struct):
     type: str = ""
     url: str = ""
@@ -295,7 +290,9 @@ class AnthropicProvider(HttpProvider):
         start = native_start(request.messages)
         request, fields = super()._fit_reasoning(msgspec.structs.replace(request, messages=request.messages[start:]))
         if start or request.compact_at:
-            fields = {"context_management": _context_management(request.compact_at), **fields}
+            trigger = {"type": "input_tokens", "value": max(request.compact_at, _MIN_TRIGGER_TOKENS)}
+            edits = [{"type": "compact_20260112", "trigger": trigger}]
+            fields = {"context_management": {"edits": edits}, **fields}
         return request, fields
 
     @override

@@ -219,7 +219,7 @@ def family_of(provider: str, host: str, model_id: str, overrides: str = "", *, i
     return msgspec.convert(msgspec.to_builtins(fields) | next(matching, {}), Family)
 
 
-def parse_capabilities(text: str) -> str:
+def parse_capabilities(text: str) -> None:
     """Validate MODEL_CAPABILITIES: a JSON object of patterns, such as `claude-*`, each with fields of a `Family`.
 
     Raises:
@@ -235,7 +235,6 @@ def parse_capabilities(text: str) -> str:
         except msgspec.ValidationError as error:
             what = str(error).replace("`", "").replace(" - at $.", " in ")
             raise SettingsError(f"MODEL_CAPABILITIES: {pattern}: {what[:1].lower()}{what[1:]}") from None
-    return text
 
 
 def _parse(text: str) -> dict[str, dict[str, Any]]:
