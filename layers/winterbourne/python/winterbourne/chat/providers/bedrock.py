@@ -40,7 +40,7 @@ from winterbourne.chat.providers.history import offered_tools, to_alternating_me
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.provider_config import configure, parse_guardrail
-from winterbourne.chat.providers.reasoning import BINDING_BETA, fit_reasoning, has_binding
+from winterbourne.chat.providers.reasoning import BINDING_BETA, fit_reasoning
 from winterbourne.chat.providers.stream_parser import (
     FrameDecoder,
     StreamParser,
@@ -310,8 +310,9 @@ class BedrockProvider(HttpProvider):
         options = self._extra_body.get(_MODEL_OPTIONS, {})
         if not isinstance(options, dict):
             return request, self._extra_body
-        request, options = fit_reasoning(request, self._family(request.model_id), options, self._settings)
-        if has_binding(options):
+        family = self._family(request.model_id)
+        request, options = fit_reasoning(request, family, options, self._settings)
+        if family.binds:
             options = {"anthropic_beta": [BINDING_BETA], **options}
         return request, {**self._extra_body, _MODEL_OPTIONS: options or None}
 
