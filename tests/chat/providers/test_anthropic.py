@@ -242,7 +242,9 @@ class TestCompaction:
         body = self.body(self.QUESTION, with_parts(turn, _without_origin), self.QUESTION)
         assert body["messages"][1]["content"] == [{"type": "text", "text": "At noon."}]
 
-    @pytest.mark.parametrize("fields", ["", "[]", '{"compaction":5}', '{"compaction":{"content":{"type":"image"}}}'])
+    @pytest.mark.parametrize(
+        "fields", ["", "[]", "{}", '{"other":{}}', '{"compaction":5}', '{"compaction":{"content":{"type":"image"}}}']
+    )
     def test_that_a_client_has_made_up_adds_nothing_but_text(self, fields: str) -> None:
         made_up = Reasoning("", opaque=Opaque(field=NATIVE_SUMMARY, fields=fields))
         body = self.body(self.QUESTION, AssistantMessage((made_up, Text("Soon."))), self.QUESTION)

@@ -83,9 +83,9 @@ def sending(body: bytes, content_type: str) -> Script:
     return answer
 
 
-def provider_of(name: str, server: Upstream) -> Provider:
+def provider_of(name: str, server: Upstream, **settings: Any) -> Provider:
     urls: dict[str, Any] = {f"{each}_base_url": server.url for each in ("openai", "anthropic", "bedrock")}
-    return make_provider(Settings.of(model_provider=name, aws_bearer_token_bedrock="key", **urls).model)
+    return make_provider(Settings.of(model_provider=name, aws_bearer_token_bedrock="key", **urls, **settings).model)
 
 
 class TestAnswer:

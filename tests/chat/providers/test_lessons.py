@@ -380,3 +380,22 @@ class TestReasoningThatIsRefused:
         async with upstream(failing(400, refusal(self.REFUSALS[0])), saying(TEXT)) as server:
             provider = openai_provider(server, model_id="some-model")
             assert await collect_events(provider, msgspec.structs.replace(HELLO, reasoning="none"))
+
+
+@pytest.mark.parametrize("default", [None, 0.5])
+async def test_a_temperature_that_is_refused_beside_top_p_is_told_or_is_the_settings(default: float | None) -> None:
+    """Claude takes one of the two since 4.1: https://github.com/open-webui/pipelines/pull/546."""
+    words = "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
+    answer = saying(transcripts.wire("anthropic", "text"))
+    both, one = (msgspec.structs.replace(HELLO, temperature=0.5, top_p=each) for each in (0.9, None))
+    async with upstream(failing(400, refusal(words)), answer, answer) as server:
+        provider = provider_of("anthropic", server, model_temperature=default)
+        if default is None:
+            _, error = await failure(provider, both)
+            assert isinstance(error, ModelRefused)
+            assert "it refuses temperature" in (error.public_message or "")
+        else:
+            assert await collect_events(provider, both)
+        assert await collect_events(provider, one)
+    sent = [json.loads(request.body).get("temperature") for request in server.requests]
+    assert sent == ([0.5, 0.5] if default is None else [0.5, None, 0.5])

@@ -470,6 +470,12 @@ class TestSources:
             ("", "plan.pdf", "application/pdf"),
         ]
 
+    @pytest.mark.parametrize("annotations", [None, 1, True, "x", {}, [None]])
+    def test_what_is_none_is_passed_over(self, annotations: object) -> None:
+        content = [{"type": "output_text", "text": "Hi", "annotations": annotations}, None]
+        item = {"type": "message", "content": content}
+        assert self.sources({"status": "completed", "output": [item]}) == []
+
     def test_so_is_one_of_a_whole_answer(self) -> None:
         content = [{"type": "output_text", "text": "Hi", "annotations": [self.PAGE]}, {"type": "new"}]
         item = {"type": "message", "content": content}

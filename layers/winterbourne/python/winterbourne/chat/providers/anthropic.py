@@ -75,7 +75,7 @@ def _encode_reasoning(part: Reasoning) -> dict[str, Any] | None:
 
 def _summary_block(fields: str) -> dict[str, Any] | None:
     """A summary of the provider's own as it goes back; nothing else of the fields, because clients send them."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, LookupError):
         kept = msgspec.json.decode(fields, type=dict[str, dict[str, str | None]])[NATIVE_SUMMARY]
         return {"type": "compaction", **{name: kept.get(name) for name in _SUMMARY_FIELDS}}
     return None
@@ -108,11 +108,6 @@ def _mark(blocks: Blocks, at: int, *, control: dict[str, str]) -> None:
     blocks[at]["cache_control"] = control
 
 
-def _context_management(compact_at: int) -> dict[str, Any]:
-    trigger = {"type": "input_tokens", "value": max(compact_at, _MIN_TRIGGER_TOKENS)}
-    return {"edits": [{"type": "compact_20260112", "trigger": trigger}]}
-
-
 class _Citation(msgspec.Struct):
     type: str = ""
     url: str = ""
@@ -135,13 +130,9 @@ class _Block(msgspec.Struct):
     citations: list[_Citation] | None = None  # of a whole message
 
 
-class _Delta(msgspec.Struct):
-    type: str = ""
+class _Delta(_Block):
     content: Any = None
     encrypted_content: Any = None
-    text: str = ""
-    thinking: str = ""
-    signature: str = ""
     partial_json: Any = ""
     stop_reason: str | None = None
     citation: _Citation | None = None
@@ -196,7 +187,9 @@ class AnthropicParser(StreamParser[bytes]):
             case "message_start" if event.message:
                 self._update_usage(event.message.usage)
             case "message_delta":
-                self._handle_message_delta(event)
+                self._update_usage(event.usage)
+                if event.delta and event.delta.stop_reason:
+                    self.assembler.stop(event.delta.stop_reason)
             case "message_stop":
                 if self.assembler.stop_reason is None:
                     self.assembler.stop()
@@ -244,11 +237,6 @@ class AnthropicParser(StreamParser[bytes]):
         if self._block.type in {"thinking", "redacted_thinking", "compaction"}:
             self.assembler.end_reasoning(self._block.signature, self._block.data)
         self.assembler.mark_arguments_ended(index)
-
-    def _handle_message_delta(self, event: _Event) -> None:
-        self._update_usage(event.usage)
-        if event.delta and event.delta.stop_reason:
-            self.assembler.stop(event.delta.stop_reason)
 
     def _handle_message(self, message: _Event) -> None:
         """Handle a whole message, of servers that do not stream."""
@@ -301,7 +289,9 @@ class AnthropicProvider(HttpProvider):
         start = native_start(request.messages)
         request, fields = super()._fit_reasoning(msgspec.structs.replace(request, messages=request.messages[start:]))
         if start or request.compact_at:
-            fields = {"context_management": _context_management(request.compact_at), **fields}
+            trigger = {"type": "input_tokens", "value": max(request.compact_at, _MIN_TRIGGER_TOKENS)}
+            edits = [{"type": "compact_20260112", "trigger": trigger}]
+            fields = {"context_management": {"edits": edits}, **fields}
         return request, fields
 
     @override

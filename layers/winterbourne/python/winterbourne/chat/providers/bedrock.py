@@ -40,7 +40,7 @@ from winterbourne.chat.providers.history import offered_tools, to_alternating_me
 from winterbourne.chat.providers.http_provider import HttpProvider, tool_call_ids
 from winterbourne.chat.providers.lessons import Learned
 from winterbourne.chat.providers.provider_config import configure, parse_guardrail
-from winterbourne.chat.providers.reasoning import BINDING_BETA, fit_reasoning, has_binding
+from winterbourne.chat.providers.reasoning import BINDING_BETA, fit_reasoning
 from winterbourne.chat.providers.stream_parser import (
     FrameDecoder,
     StreamParser,
@@ -157,10 +157,6 @@ class _ToolUse(msgspec.Struct, rename="camel"):
     input: Any = None
 
 
-class _Start(msgspec.Struct, rename="camel"):
-    tool_use: _ToolUse | None = None
-
-
 class _ReasoningContent(msgspec.Struct, rename="camel"):
     text: str = ""
     signature: str = ""
@@ -185,7 +181,7 @@ class _Event(msgspec.Struct, rename="camel"):
     """The fields of all event types in one struct; which are set depends on the event's type."""
 
     content_block_index: int = 0
-    start: _Start | None = None
+    start: _Delta | None = None
     delta: _Delta | None = None
     stop_reason: str = ""
     usage: Any = None
@@ -229,7 +225,7 @@ class BedrockParser(StreamParser[EventStreamMessage]):
                 _report_interventions(event.trace)
                 self._handle_metadata(event.usage)
 
-    def _handle_block_start(self, index: int, start: _Start | None) -> None:
+    def _handle_block_start(self, index: int, start: _Delta | None) -> None:
         self.assembler.next_content_block()
         if start and (use := start.tool_use):
             self.assembler.start_tool_call(index, use.tool_use_id, use.name)
@@ -314,8 +310,9 @@ class BedrockProvider(HttpProvider):
         options = self._extra_body.get(_MODEL_OPTIONS, {})
         if not isinstance(options, dict):
             return request, self._extra_body
-        request, options = fit_reasoning(request, self._family(request.model_id), options, self._settings)
-        if has_binding(options):
+        family = self._family(request.model_id)
+        request, options = fit_reasoning(request, family, options, self._settings)
+        if family.binds:
             options = {"anthropic_beta": [BINDING_BETA], **options}
         return request, {**self._extra_body, _MODEL_OPTIONS: options or None}
 

@@ -67,6 +67,8 @@ _NO_SAMPLING: Final[dict[str, Any]] = {"refuses": _SAMPLING}
 _ALWAYS: Final[dict[str, Any]] = {"thinks": True, "asks": "", "reasoning": ("high",)}
 _GPT_ALWAYS: Final[dict[str, Any]] = {"refuses": _SAMPLING | {"stop"}, "thinks": True}
 _EFFORT: Final[dict[str, Any]] = {"asks": "effort"}
+_NO_MINIMAL: Final = _levels("none", "max", "minimal")
+_ADAPTIVE: Final[dict[str, Any]] = {"asks": "adaptive", "reasoning": _NO_MINIMAL, "window": 1_000_000}
 
 _Rows: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
 
@@ -79,15 +81,7 @@ _CLAUDE: Final[_Rows] = (
     (r"claude-(2|3-(opus|sonnet|haiku)|instant|3-5-haiku)", {"documents": frozenset(), "citations": False}),
     (r"claude-opus-4(-[01]\b|-2025|$|@)", {"max_output": 32_000}),
     (r"claude-((opus|sonnet)-4-[5-9]|haiku-4-5|[a-z]+-5\b)", {"schema": True}),
-    (
-        r"claude-((opus|sonnet)-4-[6-9]|[a-z]+-5\b|mythos-preview)",
-        {
-            "reasoning": _levels("none", "max", "minimal"),
-            "asks": "adaptive",
-            "window": 1_000_000,
-            "max_output": 128_000,
-        },
-    ),
+    (r"claude-((opus|sonnet)-4-[6-9]|[a-z]+-5\b|mythos-preview)", {**_ADAPTIVE, "max_output": 128_000}),
     (r"claude-(opus-4-[78]|[a-z]+-5\b)", _NO_SAMPLING),
     (r"claude-((opus|sonnet|fable|mythos)-5\b|haiku-5-5|mythos-preview)", {"thinks": True}),
     (r"claude-sonnet-5-5", {"asks": "between_tools"}),
@@ -117,7 +111,7 @@ _BEDROCK: Final[_Rows] = (
     (r"(openai\.|glm|qwen3|deepseek|minimax|llama3-1|kimi-k2-)", _TEXT_ONLY),
     (r"openai\.gpt-oss", {**_EFFORT, "thinks": True, "reasoning": _levels("low", "high")}),
     (r"(openai\.gpt-[56]|xai\.)", {**_NO_SAMPLING, "asks": "nested", "thinks": True}),
-    (r"openai\.gpt-[56]", {"reasoning": _levels("none", "max", "minimal"), "window": 1_050_000}),
+    (r"openai\.gpt-[56]", {"reasoning": _NO_MINIMAL, "window": 1_050_000}),
     (r"(openai\.gpt-6-astra|openai\.gpt-6\.1-sol|xai\.)", {"reasoning": _levels("low", "max")}),
     (r"qwen3(?!-coder)", {"asks": "qwen", "reasoning": ("none", "high"), "window": 262_144}),
     (r"(deepseek\.v3\.2|zai\.glm)", {**_EFFORT, "reasoning": ("none", "high")}),
@@ -137,7 +131,7 @@ _CHAT_COMPLETIONS: Final[_Rows] = (
     (r"\bgpt-[56](?!-chat)", {"window": 400_000, "max_output": 128_000, "not_while_thinking": _SAMPLING}),
     (r"\bgpt-5(?![.\d]|-chat)", {**_GPT_ALWAYS, "reasoning": _levels("minimal", "high")}),
     (r"\bgpt-5\.1", {"reasoning": _levels("none", "high", "minimal")}),
-    (r"\b(gpt-5\.[2-9]|gpt-6)", {"reasoning": _levels("none", "max", "minimal")}),
+    (r"\b(gpt-5\.[2-9]|gpt-6)", {"reasoning": _NO_MINIMAL}),
     (r"\b(gpt-5\.[5-9]|gpt-6)", {"thinks": True}),
     (r"\b(gpt-5\.[6-9]|gpt-6)", {"window": 1_050_000}),
     # https://developers.openai.com/api/docs/guides/compaction
@@ -225,7 +219,7 @@ def family_of(provider: str, host: str, model_id: str, overrides: str = "", *, i
     return msgspec.convert(msgspec.to_builtins(fields) | next(matching, {}), Family)
 
 
-def parse_capabilities(text: str) -> str:
+def parse_capabilities(text: str) -> None:
     """Validate MODEL_CAPABILITIES: a JSON object of patterns, such as `claude-*`, each with fields of a `Family`.
 
     Raises:
@@ -241,7 +235,6 @@ def parse_capabilities(text: str) -> str:
         except msgspec.ValidationError as error:
             what = str(error).replace("`", "").replace(" - at $.", " in ")
             raise SettingsError(f"MODEL_CAPABILITIES: {pattern}: {what[:1].lower()}{what[1:]}") from None
-    return text
 
 
 def _parse(text: str) -> dict[str, dict[str, Any]]:

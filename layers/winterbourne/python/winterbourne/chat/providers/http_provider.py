@@ -289,24 +289,27 @@ class HttpProvider(ABC):
                 return response
             async with aclosing(response), aclosing(coalesce_reads(response)) as chunks:
                 body = await _read_body(chunks)
+            refused = refused_for(body)
             if response.status_code == 401:
                 can_repeat = bool(new_key := await self._api_key.refresh(key))
                 key = new_key or key
             elif self._asks_elsewhere(response.status_code, response.request.url.path):
                 can_repeat = True
-            elif "encrypted_content" in refused_for(body) and (rest := drop_unreadable(request)) != request:
+            elif "encrypted_content" in refused and (rest := drop_unreadable(request)) != request:
                 request, can_repeat = rest, True  # not a lesson: other histories have what the model can read
+            elif request.top_p is not None and {"temperature", "top_p"} <= {*refused}:  # the two together
+                if can_repeat := request.temperature is not None and not self._is_callers(request, "temperature"):
+                    request = msgspec.structs.replace(request, temperature=None)
             else:
                 is_telling = response.status_code in _TELLING_STATUSES or b"prompt caching" in body  # Bedrock: with 403
                 can_repeat = is_telling and self._learn_from(request, body)
             if not can_repeat or adaptations == _MAX_ADAPTATIONS:
                 break
             adaptations += 1
-        did_not_help = set(refused_for(body)) - before.keys()
-        learned = self._lessons_of(request.model_id)
+        did_not_help, learned = {*refused} - before.keys(), self._lessons_of(request.model_id)
         self._learned[request.model_id] = {name: learned[name] for name in learned if name not in did_not_help}
         error = error_for_status(response.status_code, response.headers, body, self._error_hints)
-        names = {"reasoning" if name in ASKS_TO_THINK else name for name in refused_for(body)}
+        names = {"reasoning" if name in ASKS_TO_THINK else name for name in refused}
         if type(error) is ModelRefused and (named := request.options().keys() & names):
             error.public_message = f"The model does not accept this request: it refuses {min(named)}."
         raise error
@@ -328,8 +331,12 @@ class HttpProvider(ABC):
 
     def _told(self, request: ModelRequest) -> frozenset[str]:
         """What is not left out when it is refused, but told to the caller, who asks for it: another level to think."""
-        is_callers = request.reasoning not in {None, "none", self._settings.model_reasoning}
-        return ASKS_TO_THINK if is_callers and not request.failed else frozenset()  # another model does as it can
+        is_told = request.reasoning not in {None, "none"} and self._is_callers(request, "reasoning")
+        return ASKS_TO_THINK if is_told else frozenset()
+
+    def _is_callers(self, request: ModelRequest, option: str) -> bool:
+        """Whether an option is another than the settings', of the model that was chosen: a fallback does as it can."""
+        return getattr(request, option) != getattr(self._settings, f"model_{option}") and not request.failed
 
     def _lessons_of(self, model_id: str) -> Learned:
         """What is to be changed for a model: at first what is known of its family."""

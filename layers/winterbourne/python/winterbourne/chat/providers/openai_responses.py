@@ -314,10 +314,12 @@ class ResponsesParser(StreamParser[bytes]):
         """Handle items that no event has brought before."""
         for index, item in enumerate(items):
             if item.type == "message":
-                parts = item.content if isinstance(item.content, list) else []
-                self.assembler.has_refused |= any(isinstance(part, dict) and part.get("refusal") for part in parts)
+                parts = (
+                    [part for part in item.content if isinstance(part, dict)] if isinstance(item.content, list) else []
+                )
+                self.assembler.has_refused |= any(part.get("refusal") for part in parts)
                 self.assembler.add_text(text_of(item.content))
-                for part in parts:
-                    for annotation in (isinstance(part, dict) and part.get("annotations")) or ():
-                        self._cite(annotation)
+                cited = (part.get("annotations") for part in parts)
+                for annotation in [each for some in cited if isinstance(some, list) for each in some]:
+                    self._cite(annotation)
             self._handle_item(index, item)

@@ -11,10 +11,10 @@ from winterbourne.chat.providers.capabilities import Family, Way, nearest_level
 from winterbourne.chat.providers.opaque import fit_thinking
 from winterbourne.chat.settings import ModelSettings
 
-__all__ = ["BINDING_BETA", "fit_reasoning", "has_binding"]
+__all__ = ["BINDING_BETA", "fit_reasoning"]
 
 BINDING_BETA: Final = "thinking-binding-controls-2026-08-01"
-"""The beta in which Claude can be told to drop thinking that no longer fits: `has_binding`."""
+"""The beta in which Claude can be told to drop thinking that no longer fits."""
 
 _OFF: Final = {"thinking": {"type": "disabled"}}
 _ON: Final = {"thinking": {"type": "enabled"}}
@@ -104,8 +104,3 @@ def _adaptive(family: Family, level: ReasoningEffort | None, *, is_shown: bool) 
     if family.binds:  # histories are edited: tools come and go, older images are left out
         thinking["block_binding"] = {"prefix_mismatch_behavior": "drop_block"}
     return {"thinking": thinking, **({"output_config": {"effort": level}} if level else {})}
-
-
-def has_binding(fields: Mapping[str, Any]) -> bool:
-    """Whether a request tells Claude to drop thinking that no longer fits."""
-    return isinstance(thinking := fields.get("thinking"), dict) and "block_binding" in thinking
