@@ -195,7 +195,6 @@ class ConversationStore:
     def __init__(self, store: Store, settings: StorageSettings) -> None:
         self._store = store
         self._ttl_s = settings.conversation_ttl_days * DAY_S
-        self._lease_s = settings.conversation_lease
         self.keeps_all = settings.keep == "always"
         self.is_shared = store.is_shared
         self.logs = StreamLogs(store, settings.conversation_lease)
@@ -328,7 +327,7 @@ class ConversationStore:
             await lease.release(asyncio.get_running_loop().time() + RELEASE_TIMEOUT_S)
 
     def _lease(self, caller_id: str, conversation_id: str) -> Lease:
-        return Lease(self._store, caller_id, conversation_id, self._lease_s, self._ttl_s)
+        return Lease(self._store, caller_id, conversation_id, self.logs.lease_s, self._ttl_s)
 
     def _summary(self, item: Item, metadata: ConversationMetadata) -> ConversationSummary:
         return ConversationSummary(
