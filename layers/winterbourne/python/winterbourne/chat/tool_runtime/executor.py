@@ -332,7 +332,8 @@ class ToolExecutor:
         if run.progress.sender:
             run.progress.sender.cancel()
         semaphores, run.semaphores = run.semaphores, ()
-        self._permits.release(semaphores)
+        if semaphores:
+            self._permits.release(semaphores)
 
     async def _run_calls(self, tool: PreparedTool, calls: list[ActiveCall], context: ToolContext) -> list[Outcome]:
         """Run a tool: an outcome for each call, whatever the tool does.
