@@ -6,7 +6,6 @@ Identical calls in flight share one run (single-flight).
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeAlias
 
 import msgspec
 
@@ -19,8 +18,12 @@ from winterbourne.chat.tool_runtime.results import Outcome
 __all__ = ["CacheKey", "CachedTool", "ResultCache"]
 
 
-CacheKey: TypeAlias = tuple[str, str, bytes]
-"""What makes two calls identical: the tool, the caller, empty if all share the results, and the arguments."""
+class CacheKey(msgspec.Struct, frozen=True):
+    """What makes two calls identical. `caller_id` is empty if all callers share the results."""
+
+    tool: str
+    caller_id: str
+    arguments: bytes
 
 
 class _CacheEntry(msgspec.Struct, frozen=True):
@@ -53,7 +56,7 @@ class ResultCache:
 
     def put(self, key: CacheKey, result: bytes, ttl_s: float) -> None:
         """Cache a result for `ttl_s` seconds, unless it alone is larger than the cache."""
-        size, now = len(result) + sum(map(len, key)), self._clock()
+        size, now = len(result) + len(key.tool) + len(key.caller_id) + len(key.arguments), self._clock()
         if not ttl_s or size > self._max_bytes:
             return
         self._evict(key)
@@ -107,7 +110,7 @@ class CachedTool(msgspec.Struct, frozen=True):
     def key(self, call: ActiveCall) -> CacheKey:
         """The key that identical calls have."""
         caller_id = "" if self.tool.is_cache_shared else call.turn.caller_id
-        return self.tool.name, caller_id, call.identity
+        return CacheKey(self.tool.name, caller_id, call.identity)
 
     def _on_done(self, run: ToolRun) -> None:
         if self.in_flight.get(key := self.key(run.calls[0])) is run:
