@@ -31,7 +31,7 @@ class Clock:
         return self.now
 
 
-A, B = ("t", "", b'{"a":1}'), ("t", "", b'{"b":1}')
+A, B = CacheKey("t", "", b'{"a":1}'), CacheKey("t", "", b'{"b":1}')
 
 
 def test_a_result_is_served_until_its_ttl_ends() -> None:
@@ -58,7 +58,7 @@ def test_the_least_recently_used_entry_is_evicted() -> None:
     cache.put(A, b"x" * 40, ttl_s=10)
     cache.put(B, b"x" * 40, ttl_s=10)
     cache.get(A)
-    cache.put(("t", "", b"{}"), b"x" * 40, ttl_s=10)
+    cache.put(CacheKey("t", "", b"{}"), b"x" * 40, ttl_s=10)
     assert (cache.get(A), cache.get(B)) == (b"x" * 40, None)
 
 
@@ -74,7 +74,7 @@ def test_a_ttl_of_zero_stores_nothing() -> None:
     assert cache.get(A) is None
 
 
-KEYS = [("t", caller, arguments) for caller in ("", "a") for arguments in (b"1", b"22", b"333")]
+KEYS = [CacheKey("t", caller, arguments) for caller in ("", "a") for arguments in (b"1", b"22", b"333")]
 STEPS = st.tuples(
     st.sampled_from(KEYS),
     st.sampled_from(["get", "put"]),
@@ -100,7 +100,7 @@ def test_it_never_exceeds_its_size_and_never_returns_an_expired_or_wrong_result(
             result, expires_at = last_put[key]
             assert found == result
             assert clock.now < expires_at
-        sizes = (sum(map(len, key)) for key in cache._entries)
+        sizes = (len(key.tool + key.caller_id) + len(key.arguments) for key in cache._entries)
         results = (len(entry.result) for entry in cache._entries.values())
         assert sum(sizes) + sum(results) == cache.size_bytes <= 100
 
@@ -111,7 +111,7 @@ def test_expired_results_are_evicted_before_fresh_ones() -> None:
     cache.put(A, b"x" * 40, ttl_s=100)
     cache.put(B, b"x" * 40, ttl_s=10)
     clock.now += 20
-    cache.put(("t", "", b"{}"), b"x" * 40, ttl_s=10)
+    cache.put(CacheKey("t", "", b"{}"), b"x" * 40, ttl_s=10)
     assert (cache.get(A), cache.get(B)) == (b"x" * 40, None)
 
 

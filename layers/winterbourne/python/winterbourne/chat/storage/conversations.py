@@ -6,7 +6,7 @@ The storage schema is in `conversation_items`, mutual exclusion between requests
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final, ParamSpec, TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -52,7 +52,6 @@ from winterbourne.chat.storage.write_behind import WriteBehindQueue
 
 __all__ = ["ConversationStore", "ConversationSummary", "Cursor", "OpenConversation"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 Cursor: TypeAlias = tuple[int, str]
@@ -195,7 +194,6 @@ class ConversationStore:
     def __init__(self, store: Store, settings: StorageSettings) -> None:
         self._store = store
         self._ttl_s = settings.conversation_ttl_days * DAY_S
-        self._lease_s = settings.conversation_lease
         self.keeps_all = settings.keep == "always"
         self.is_shared = store.is_shared
         self.logs = StreamLogs(store, settings.conversation_lease)
@@ -328,7 +326,7 @@ class ConversationStore:
             await lease.release(asyncio.get_running_loop().time() + RELEASE_TIMEOUT_S)
 
     def _lease(self, caller_id: str, conversation_id: str) -> Lease:
-        return Lease(self._store, caller_id, conversation_id, self._lease_s, self._ttl_s)
+        return Lease(self._store, caller_id, conversation_id, self.logs.lease_s, self._ttl_s)
 
     def _summary(self, item: Item, metadata: ConversationMetadata) -> ConversationSummary:
         return ConversationSummary(
@@ -372,7 +370,7 @@ async def _read_items(store: Store, pk: str, log_pk: str, metadata: Conversation
     items, log_items = await asyncio.gather(store.query_partition(pk), store.query_partition(log_pk))
     if metadata is None:
         return _Items(items, [])
-    return _Items(items, await _off_loop_if_large(log_items, _only_logged, items, log_items, pk))
+    return _Items(items, await _off_loop_if_large(log_items, lambda: _only_logged(items, log_items, pk)))
 
 
 def _only_logged(stored: Sequence[Item], log_items: Sequence[Item], pk: str) -> list[Item]:
@@ -394,14 +392,13 @@ def _only_logged(stored: Sequence[Item], log_items: Sequence[Item], pk: str) -> 
 
 
 async def _join_items(items: Sequence[Item], first_epoch: int) -> list[StoredMessage]:
-    return await _off_loop_if_large(items, join_items, items, first_epoch)
+    return await _off_loop_if_large(items, lambda: join_items(items, first_epoch))
 
 
-async def _off_loop_if_large(items: Sequence[Item], parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def _off_loop_if_large(items: Sequence[Item], parse: Callable[[], T]) -> T:
     """What `parse` returns of these items, called in a thread if it takes more than a few milliseconds."""
-    if sum(len(item.body) for item in items) <= MAX_BYTES_ON_LOOP:
-        return parse(*args, **kwargs)
-    return await asyncio.to_thread(parse, *args, **kwargs)
+    is_large = sum(len(item.body) for item in items) > MAX_BYTES_ON_LOOP
+    return await asyncio.to_thread(parse) if is_large else parse()
 
 
 def _as_datetime(epoch_ms: int) -> datetime:

@@ -6,7 +6,6 @@ Identical calls in flight share one run (single-flight).
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeAlias
 
 import msgspec
 
@@ -19,8 +18,12 @@ from winterbourne.chat.tool_runtime.results import Outcome
 __all__ = ["CacheKey", "CachedTool", "ResultCache"]
 
 
-CacheKey: TypeAlias = tuple[str, str, bytes]
-"""What makes two calls identical: the tool, the caller, empty if all share the results, and the arguments."""
+class CacheKey(msgspec.Struct, frozen=True):
+    """What makes two calls identical. `caller_id` is empty if all callers share the results."""
+
+    tool: str
+    caller_id: str
+    arguments: bytes
 
 
 class _CacheEntry(msgspec.Struct, frozen=True):
@@ -29,38 +32,38 @@ class _CacheEntry(msgspec.Struct, frozen=True):
     size: int
 
 
-class ResultCache(msgspec.Struct, eq=False):
+class ResultCache:
     """JSON results by key; expired ones are evicted first, then the least recently used (LRU).
 
-    Attributes:
+    Args:
         max_bytes: Limit of all keys and results together.
         clock: Wall clock, seconds; the monotonic clock may stop while the environment is frozen.
-        size_bytes: What all keys and results have now.
     """
 
-    max_bytes: int
-    clock: Callable[[], float] = time.time
-    size_bytes: int = 0
-    _entries: OrderedDict[CacheKey, _CacheEntry] = msgspec.field(default_factory=OrderedDict)  # the least recent first
+    def __init__(self, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._entries: OrderedDict[CacheKey, _CacheEntry] = OrderedDict()  # the least recently used one first
+        self.size_bytes = 0
 
     def get(self, key: CacheKey) -> bytes | None:
         """The cached result, or None if there is none that is still fresh."""
         entry = self._entries.get(key)
-        if entry is None or entry.expires_at <= self.clock():
+        if entry is None or entry.expires_at <= self._clock():
             return None
         self._entries.move_to_end(key)
         return entry.result
 
     def put(self, key: CacheKey, result: bytes, ttl_s: float) -> None:
         """Cache a result for `ttl_s` seconds, unless it alone is larger than the cache."""
-        size, now = len(result) + sum(map(len, key)), self.clock()
-        if not ttl_s or size > self.max_bytes:
+        size, now = len(result) + len(key.tool) + len(key.caller_id) + len(key.arguments), self._clock()
+        if not ttl_s or size > self._max_bytes:
             return
         self._evict(key)
-        if self.size_bytes + size > self.max_bytes:
+        if self.size_bytes + size > self._max_bytes:
             for expired in [key for key, entry in self._entries.items() if entry.expires_at <= now]:
                 self._evict(expired)
-        while self.size_bytes + size > self.max_bytes:
+        while self.size_bytes + size > self._max_bytes:
             self._evict(next(iter(self._entries)))
         self._entries[key] = _CacheEntry(result, now + ttl_s, size)
         self.size_bytes += size
@@ -107,7 +110,7 @@ class CachedTool(msgspec.Struct, frozen=True):
     def key(self, call: ActiveCall) -> CacheKey:
         """The key that identical calls have."""
         caller_id = "" if self.tool.is_cache_shared else call.turn.caller_id
-        return self.tool.name, caller_id, call.identity
+        return CacheKey(self.tool.name, caller_id, call.identity)
 
     def _on_done(self, run: ToolRun) -> None:
         if self.in_flight.get(key := self.key(run.calls[0])) is run:

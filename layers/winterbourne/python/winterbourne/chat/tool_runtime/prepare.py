@@ -51,6 +51,8 @@ class ToolPreparer(msgspec.Struct, eq=False, dict=True):
     approvals: Approvals
     _breakers: dict[str, CircuitBreaker] = {}
 
+    __repr__ = object.__repr__  # without the secrets in the settings
+
     def __post_init__(self) -> None:
         """Make what the tools share."""
         limit = self.settings.tool_executor_max_workers

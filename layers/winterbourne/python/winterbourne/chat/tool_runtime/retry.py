@@ -13,6 +13,9 @@ __all__ = ["with_retry"]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
+BACKOFF_BASE_S: Final = 0.2
+BACKOFF_MAX_S: Final = 5.0
+
 
 def with_retry(name: str, retries: int, call: Call) -> Call:
     """The call, repeated up to `retries` times while it fails; what the last attempt raises is raised.
@@ -29,7 +32,7 @@ def with_retry(name: str, retries: int, call: Call) -> Call:
                     raise
                 context.has_failed = True
                 _LOGGER.warning("retrying tool %s after attempt %d", name, attempt, exc_info=error)
-            await asyncio.sleep(backoff_s(attempt))
+            await asyncio.sleep(backoff_s(attempt, base_s=BACKOFF_BASE_S, max_s=BACKOFF_MAX_S))
         return await call(arguments, context)
 
     return call_with_retry

@@ -302,8 +302,8 @@ class McpClient(msgspec.Struct, eq=False):
             raise _OtherEra(str(refused)) from None
         self.is_modern = False
         headers |= opening.headers
-        await self._send({"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}, headers)
-        return headers
+        async with self._post({"jsonrpc": "2.0", "method": "notifications/initialized", "params": {}}, headers):
+            return headers
 
     async def _exchange(self, request: _Request, *, is_old_session: bool = False) -> dict[str, Any]:
         """Send a request and return its result, resuming the event stream with it if that breaks or is closed early.
@@ -377,12 +377,8 @@ class McpClient(msgspec.Struct, eq=False):
 
     async def _try_to_send(self, message: _Message, headers: _Headers, timeout_s: float) -> None:
         with contextlib.suppress(TimeoutError, httpx.HTTPError, ChatError):
-            async with asyncio.timeout(timeout_s):
-                await self._send(message, headers)
-
-    async def _send(self, message: _Message, headers: _Headers) -> None:
-        async with self._post(message, headers):
-            pass
+            async with asyncio.timeout(timeout_s), self._post(message, headers):
+                pass
 
     @contextlib.asynccontextmanager
     async def _post(

@@ -89,6 +89,8 @@ class McpServers(msgspec.Struct, eq=False, dict=True):
     _offered: set[str] = set()
     _has_started: bool = False
 
+    __repr__ = object.__repr__  # without the secrets in the settings
+
     def __post_init__(self) -> None:
         """Read the settings; no server is asked yet."""
         arn = self.settings.mcp_tokens_secret_arn
