@@ -453,10 +453,6 @@ class _ModelTurn(msgspec.Struct):
             self.text = "".join(part.text for part in self._parts.finish() if isinstance(part, Text))
             self.answer, self.problem = find_json(output, self.text)
 
-    @property
-    def _is_answer(self) -> bool:
-        return bool(self.final_stop_reason and not self.problem)
-
     async def _consume_stream(self, stack: AsyncExitStack) -> TurnEnded:
         try:
             async with aclosing(self._conversation.provider.stream(self.request)) as batches:
@@ -550,7 +546,8 @@ class _ModelTurn(msgspec.Struct):
             parts = (*(part for part in parts if not isinstance(part, Text)), *map(Text, filter(None, [self.answer])))
         if not parts:
             return
-        usage = _add(self.usage_before, self._ended.usage) if self._ended and self._is_answer else UNSET
+        is_answer = self.final_stop_reason and not self.problem
+        usage = _add(self.usage_before, self._ended.usage) if self._ended and is_answer else UNSET
         turn = AssistantMessage(parts, self._conversation.request.message_id, self._ended is None, usage)
         messages: tuple[Message, ...] = (turn, *results)
         if not all(isinstance(part, Reasoning) for part in parts) and history[-1:] != [*messages]:

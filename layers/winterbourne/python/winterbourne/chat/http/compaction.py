@@ -107,7 +107,6 @@ class Compactor(msgspec.Struct):
         usages: Those of the request's turns; summaries add theirs.
         log: The conversation, if it is kept; it keeps the summary.
         reserve: None without a limit.
-        spent: The usages of the summaries alone.
         estimate: The tokens of the latest turn, until they have been compared with what the provider counts.
     """
 
@@ -115,7 +114,6 @@ class Compactor(msgspec.Struct):
     usages: list[Usage]
     log: OpenConversation | None = None
     reserve: Reserve | None = None
-    spent: list[Usage] = []
     estimate: int = 0
     _model_id: str = ""
     _turn: int = 0  # how many usages there were before the latest turn
@@ -141,7 +139,7 @@ class Compactor(msgspec.Struct):
         """
         chat, model_id = self.chat, request.model_id
         self.learn_scale()
-        self._model_id, spent = model_id, len(self.spent)
+        self._model_id, before = model_id, len(self.usages)
         if refusal:
             chat.learn_window(model_id, refusal)
         told = refusal.window if refusal else 0
@@ -161,7 +159,7 @@ class Compactor(msgspec.Struct):
                 sent = _compacted(request, new, summary)
         self._turn, self.estimate = len(self.usages), estimate_input(sent)
         sent = msgspec.structs.replace(sent, compact_at=int(FULL * room) if is_native else 0)
-        return sent, self.spent[spent:]
+        return sent, self.usages[before:]
 
     def learn_scale(self) -> None:
         """Compare the estimate of the latest turn with what its provider has counted."""
@@ -219,7 +217,7 @@ class Compactor(msgspec.Struct):
             async with asyncio.timeout_at(until):
                 if self.reserve:
                     await self.reserve(asked)
-                text, reason = await complete(self.chat.provider, asked, self._count, self.chat.price)
+                text, reason = await complete(self.chat.provider, asked, self.usages.append, self.chat.price)
         except (ChatError, TimeoutError) as error:
             if isinstance(error, ModelInputTooLong):
                 self.chat.learn_window(asked.model_id, error)
@@ -228,10 +226,6 @@ class Compactor(msgspec.Struct):
         if reason not in {"stop", "max_tokens"} or not (text := text.strip()):
             return ""
         return text[: int(len(text) * SUMMARY_EXCESS * (asked.max_tokens or 1) / estimate_tokens(text))]
-
-    def _count(self, used: Usage) -> None:
-        self.usages.append(used)
-        self.spent.append(used)
 
 
 def _compacted(request: ModelRequest, cut: int, summary: Summary | None) -> ModelRequest:
