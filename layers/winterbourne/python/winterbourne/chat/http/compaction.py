@@ -223,9 +223,8 @@ class Compactor(msgspec.Struct):
                 self.chat.learn_window(asked.model_id, error)
             _LOGGER.warning("a long conversation could not be summarised: %s", str(error) or "it took too long")
             return ""
-        if reason not in {"stop", "max_tokens"} or not (text := text.strip()):
-            return ""
-        return text[: int(len(text) * SUMMARY_EXCESS * (asked.max_tokens or 1) / estimate_tokens(text))]
+        text = text.strip() if reason in {"stop", "max_tokens"} else ""
+        return text[: int(len(text) * SUMMARY_EXCESS * (asked.max_tokens or 1) / max(1, estimate_tokens(text)))]
 
 
 def _compacted(request: ModelRequest, cut: int, summary: Summary | None) -> ModelRequest:

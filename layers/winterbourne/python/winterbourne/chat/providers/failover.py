@@ -79,13 +79,13 @@ class _Model(msgspec.Struct, frozen=True):
 
     def fit(self, request: ModelRequest, *, is_last: bool) -> ModelRequest:
         """The request as it is sent: another model than the chosen one is not sent the options that it lacks."""
+        request = msgspec.structs.replace(request, retries=is_last)
         if not self.fallback_id:
-            return msgspec.structs.replace(request, retries=is_last)
+            return request
         known = capabilities_of(self.provider())(self.fallback_id).options | {"reasoning", "output"}
         lacking = dict.fromkeys(request.options().keys() - known)
         messages = tuple(with_parts(message, _as_anothers) for message in request.messages)
-        fields = {"messages": messages, "model_id": self.fallback_id, "retries": is_last, **lacking}
-        return msgspec.structs.replace(request, **fields)
+        return msgspec.structs.replace(request, model_id=self.fallback_id, messages=messages, **lacking)
 
     def leaves(self, refusal: ChatError) -> bool:
         """Whether what this model refuses is left to others, instead of to the caller: the chosen one may take it."""
@@ -171,8 +171,9 @@ class FailoverProvider:
                 self._record(model.name, generation, succeeded=refuses)
                 if not (model.leaves(error) if refuses else following) or not _can_be_undone(said, request):
                     raise
-                asked = following.name if following else "no other"
-                _LOGGER.warning("%s failed, %s is asked: %s", model.name, asked, error)
+                _LOGGER.warning(
+                    "%s failed, %s is asked: %s", model.name, following.name if following else "none", error
+                )
             else:
                 self._record(model.name, generation, succeeded=True)
                 return

@@ -14,12 +14,13 @@ import msgspec
 
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.capabilities import Capabilities
-from winterbourne.chat.core.conversation import Conversation, Tools
+from winterbourne.chat.core.conversation import Conversation
 from winterbourne.chat.core.documents import fit_documents
 from winterbourne.chat.core.messages import ChatRequest, Document, Message, UserMessage, without_opaque_data
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.request_checks import check_request, with_limited_media
 from winterbourne.chat.core.supervisor import EventWriter, supervise
+from winterbourne.chat.core.tools import Tools
 from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.formats.base import Encoder, Format
@@ -196,7 +197,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         asked = self._with_fitting_documents(request)
         settings, caller_id, request_id = self.stream_settings, context.caller.id, context.lambda_context.aws_request_id
         kept = log if isinstance(log, OpenConversation) else None
-        append = kept.append if kept else None
+        append = kept.append if kept else lambda _: None
         if self.titles and kept:
             context.background.append(partial(self.titles.name, context, request))
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
@@ -254,14 +255,13 @@ async def _settle(meter: UsageMeter, caller: Caller, until: float) -> None:
         _LOGGER.warning("%d tokens used by %s were not counted", meter.used.tokens, caller.name)
 
 
-def _log_messages(request: ChatRequest, append: Save | None, record: telemetry.RequestRecord) -> Save:
+def _log_messages(request: ChatRequest, append: Save, record: telemetry.RequestRecord) -> Save:
     """Add the request's own message to its log line; the result does so with each new one, and saves it."""
     last = map(without_opaque_data, request.messages[-1:])
     logged = record.fields["messages"] = [msgspec.to_builtins(message) for message in last]
 
     def on_message(message: Message) -> None:
         logged.append(msgspec.to_builtins(without_opaque_data(message)))
-        if append:
-            append(message)
+        append(message)
 
     return on_message
