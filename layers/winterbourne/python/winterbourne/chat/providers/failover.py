@@ -95,10 +95,10 @@ class _Model(msgspec.Struct, frozen=True):
         return bool(self.fallback_id) and not isinstance(refusal, ModelInputTooLong | ModelContentRefused)
 
 
-def _can_be_undone(said: Sequence[ModelEvent], request: ModelRequest) -> bool:
+def _can_be_undone(said: Sequence[ModelEvent], request: ModelRequest, hidden: frozenset[type]) -> bool:
     """Whether the answer can go on if the model fails after it has said this in its turn."""
-    kinds = {*map(type, said)}
-    shown = kinds - {TextDelta} if request.output else kinds  # text is held back till it is checked
+    hidden = hidden | {TextDelta} if request.output else hidden  # text is held back till it is checked
+    shown = {*map(type, said)} - hidden
     if not shown or ToolCallReady in shown or request.retractable in RETRACTS_ALL:
         return True
     return request.retractable == "calls" and not shown & _VISIBLE
@@ -136,6 +136,7 @@ class FailoverProvider:
         self.takes_image_urls = chosen.takes_image_urls
         self._chosen = chosen
         self._default_model = available_models(settings)[0]
+        self._hidden = frozenset() if settings.show_reasoning else frozenset({ReasoningDelta})
         self._fallbacks = fallbacks
         self._make = make
         self._now = now
@@ -169,7 +170,9 @@ class FailoverProvider:
             except (ModelError, SettingsError, CredentialsMissing) as error:
                 refuses = isinstance(error, ModelRefused) and not isinstance(error, ModelMisconfigured)
                 self._record(model.name, generation, succeeded=refuses)
-                if not (model.leaves(error) if refuses else following) or not _can_be_undone(said, request):
+                if not (model.leaves(error) if refuses else following) or not _can_be_undone(
+                    said, request, self._hidden
+                ):
                     raise
                 _LOGGER.warning(
                     "%s failed, %s is asked: %s", model.name, following.name if following else "none", error
