@@ -176,26 +176,21 @@ class Conversation(msgspec.Struct, kw_only=True):
         await self.emit((*before, ConversationEnded(reason, usage if number else Usage(), number)))
 
     async def _take(self, turn: "_ModelTurn", history: list[Message]) -> TurnEnded:
-        """Take a turn; once more with a shorter history, if that is refused as too long before there is any output."""
+        """Take a turn; once more with a shorter history, if it is refused as too long while nothing of it is shown."""
         request = turn.request
-        await self._prepare(turn, request)
-        try:
-            return await turn.run(history)
-        except ModelInputTooLong as error:
-            if turn.has_begun or not self.compact:
-                raise
-            refusal = error
-        await self._prepare(turn, request, refusal)
-        return await turn.run(history)
-
-    async def _prepare(
-        self, turn: "_ModelTurn", request: ModelRequest, refusal: ModelInputTooLong | None = None
-    ) -> None:
-        if self.compact and (refusal or len(request.messages) > SHORT_HISTORY):
-            turn.request, spent = await self.compact(request, refusal)
-            turn.usage_before = functools.reduce(_add, spent, turn.usage_before)
-        if self.before_turn:
-            await self.before_turn(turn.request)
+        refusal: ModelInputTooLong | None = None
+        while True:
+            if self.compact and (refusal or len(request.messages) > SHORT_HISTORY):
+                turn.request, spent = await self.compact(request, refusal)
+                turn.usage_before = functools.reduce(_add, spent, turn.usage_before)
+            if self.before_turn:
+                await self.before_turn(turn.request)
+            try:
+                return await turn.run(history)
+            except ModelInputTooLong as error:
+                if turn.has_begun or refusal or not self.compact:
+                    raise
+                refusal = error
 
     async def _decide(self, calls: Sequence[ToolCall], history: list[Message]) -> StopReason | None:
         """Run the calls that a person has allowed, and put all their results into `history`.
