@@ -16,7 +16,7 @@ from tests.chat.formats.wire import read
 from tests.chat.formats.writers import WRITERS
 from tests.clock import jumping
 from winterbourne.chat.core.answer_messages import messages_of
-from winterbourne.chat.core.conversation import CONTINUE_REQUEST, TOOLS_DISABLED_MESSAGE, Conversation, Tools
+from winterbourne.chat.core.conversation import CONTINUE_REQUEST, TOOLS_DISABLED_MESSAGE, Conversation
 from winterbourne.chat.core.events import (
     ConversationEnded,
     ConversationStarted,
@@ -53,6 +53,7 @@ from winterbourne.chat.core.messages import (
     VolatilePart,
 )
 from winterbourne.chat.core.provider import ModelRequest
+from winterbourne.chat.core.tools import Tools
 from winterbourne.chat.core.usage import estimate_input
 from winterbourne.chat.errors import (
     InvalidOutput,

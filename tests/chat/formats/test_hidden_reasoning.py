@@ -64,6 +64,15 @@ class TestAnswers:
         assert "Again." in told
         assert SECRET not in told
 
+    @pytest.mark.parametrize("fields", [{}, {"stream": True}, {"retractions": True}])
+    def test_go_on_as_if_a_model_that_failed_while_it_thought_had_not_been_asked(
+        self, wire_format: Format, fields: dict[str, Any]
+    ) -> None:
+        ended = e.ReasoningEnded("signed"), e.TextDelta("Because.")
+        lost = e.ReasoningDelta(SECRET), e.TurnRetracted("openai:gpt")
+        told = [sent(encoder_of(wire_format, **fields), *events) for events in ((*lost, *ended), ended)]
+        assert told[0] == told[1]
+
     def test_of_one_batch_are_whole(self, wire_format: Format) -> None:
         encoder = encoder_of(wire_format)
         told = encoder.encode((STARTED, e.TurnStarted(1), e.ReasoningDelta(SECRET), e.TextDelta("Because."), *END))

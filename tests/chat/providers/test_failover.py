@@ -235,6 +235,14 @@ class TestInTheMiddle:
         assert (events, error, other.requests) == ([*said], BUSY, [])
 
     @pytest.mark.parametrize("retractable", ["nothing", "calls", "everything"])
+    async def test_thoughts_that_are_hidden_were_not_shown(self, retractable: Retractable) -> None:
+        first, second = FakeProvider([self.THOUGHT, BUSY]), FakeProvider([SECOND])
+        settings = ModelSettings(show_reasoning=False)
+        provider = FailoverProvider(first, settings, {"": [("other", "b")]}, lambda _: second)
+        events = await collect_events(provider, asked(retractable))
+        assert events == [*self.THOUGHT, TurnRetracted("script:scripted"), *SECOND]
+
+    @pytest.mark.parametrize("retractable", ["nothing", "calls", "everything"])
     async def test_text_that_is_held_back_was_not_shown(self, retractable: Retractable) -> None:
         """That of an answer that has to be JSON: see `core.conversation`."""
         provider, _, _ = two([self.SAID, BUSY])

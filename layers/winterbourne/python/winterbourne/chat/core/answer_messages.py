@@ -144,9 +144,7 @@ class _Answer(msgspec.Struct):
                     self._results[id_] = ToolMessage(id_, name, INTERRUPTED_CALL_RESULT, is_error=True)
             case TurnStarted():
                 self.end_turn(incomplete=True)
-            case ToolQueued() | ToolProgressed():
-                pass
-            case ConversationFailed() | ConversationStopped():  # nothing follows
+            case ToolQueued() | ToolProgressed() | ConversationFailed() | ConversationStopped():
                 pass
             case _:
                 self._turn.add(event)

@@ -6,9 +6,9 @@ as its call is complete, while the model is still streaming. Independent of wire
 
 import functools
 import sys
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any, Final, Protocol, TypeAlias, assert_never, cast
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, aclosing
+from typing import Any, Final, TypeAlias, assert_never, cast
 
 import msgspec
 from msgspec import UNSET
@@ -43,12 +43,9 @@ from winterbourne.chat.core.history import (
 )
 from winterbourne.chat.core.messages import (
     TOOL_CHOICE_AUTO,
-    Approval,
-    ApprovalKind,
     AssistantMessage,
     AssistantPart,
     ChatRequest,
-    Decision,
     Message,
     ModelOptions,
     OutputSchema,
@@ -63,11 +60,12 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.output import REPAIR_REQUEST, find_json
 from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
+from winterbourne.chat.core.tools import Tools, TurnToolCalls
 from winterbourne.chat.core.usage import complete_usage
 from winterbourne.chat.errors import InvalidOutput, ModelError, ModelInputTooLong, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
 
-__all__ = ["Conversation", "Tools", "TurnParts", "TurnToolCalls"]
+__all__ = ["Conversation", "TurnParts"]
 
 CONTINUE_REQUEST: Final = "Continue."
 """What the user is taken to say if a history ends with an answer."""
@@ -83,54 +81,6 @@ SHORT_HISTORY: Final = 3
 """Messages among which there is nothing that could be left out but what the newest question is about."""
 
 TOOLS_DISABLED_MESSAGE: Final = "No tool is run for this request. Answer without tools."
-
-
-class TurnToolCalls(AbstractAsyncContextManager["TurnToolCalls"], Protocol):
-    """The tool calls of one model turn. Leaving the block cancels the calls that still run and waits for them."""
-
-    def start(self, call: ToolCall, decisions: Sequence[Decision] | None = None, /) -> None:
-        """Start a call; it runs concurrently with the others.
-
-        One of an earlier answer is run if one of these decisions allows it; else it is told why it is not run.
-        """
-
-    def refuse(self, call: ToolCall, reason: str, /) -> None:
-        """Do not run a call; its result is this error."""
-
-    async def results(self) -> Sequence[ToolMessage]:
-        """Wait for all calls: one result per call, in call order, but none for those that wait for a person.
-
-        Returns at once after the block has been left.
-        """
-
-    @property
-    def pending(self) -> Mapping[str, Approval]:
-        """What a person is asked, by the ids of the calls that wait; complete once the block has been left."""
-
-
-class Tools(Protocol):
-    """The conversation's interface to the tool executor."""
-
-    @property
-    def schemas(self) -> tuple[ToolSchema, ...]:
-        """The tools as they are described to the model."""
-
-    def turn(
-        self,
-        emit: Emit,
-        /,
-        *,
-        deadline: float,
-        request_id: str,
-        caller_id: str,
-        conversation_id: str,
-        question: str,
-        approvals: ApprovalKind,
-    ) -> TurnToolCalls:
-        """A group for the tool calls of one model turn; `deadline` is on the event loop's clock.
-
-        `question` identifies what the answer is to: the same again if it is asked anew in the same conversation.
-        """
 
 
 Compact: TypeAlias = Callable[[ModelRequest, ModelInputTooLong | None], Awaitable[tuple[ModelRequest, Sequence[Usage]]]]
@@ -150,7 +100,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         compact: Awaited with the request for each turn of a conversation that may be long, and why the provider has
             refused it, if it has: returns one that is not too long, and the usage of the summaries that it took; or
             raises the refusal. None if long conversations are left to the provider.
-        price: Gives the usage of a turn its cost; the model is named as in `TurnEnded`. None for no costs.
+        price: Gives the usage of a turn its cost; the model is named as in `TurnEnded`.
         before_turn: Awaited with the request for each turn before it is sent; if it raises, the conversation fails.
         on_message: Called with each complete message, and the incomplete one of a turn that failed. Must not block.
         max_turns: Maximum number of model turns.
@@ -169,9 +119,9 @@ class Conversation(msgspec.Struct, kw_only=True):
     emit: Emit
     on_usage: Callable[[Usage], None]
     compact: Compact | None = None
-    price: Callable[[str, Usage], Usage] | None = None
+    price: Callable[[str, Usage], Usage] = lambda _, usage: usage
     before_turn: Callable[[ModelRequest], Awaitable[None]] | None = None
-    on_message: Callable[[Message], None] | None = None
+    on_message: Callable[[Message], None] = lambda _: None
     max_turns: int
     deadline: float = float("inf")
     request_id: str = ""
@@ -226,26 +176,21 @@ class Conversation(msgspec.Struct, kw_only=True):
         await self.emit((*before, ConversationEnded(reason, usage if number else Usage(), number)))
 
     async def _take(self, turn: "_ModelTurn", history: list[Message]) -> TurnEnded:
-        """Take a turn; once more with a shorter history, if that is refused as too long before there is any output."""
+        """Take a turn; once more with a shorter history, if it is refused as too long while nothing of it is shown."""
         request = turn.request
-        await self._prepare(turn, request)
-        try:
-            return await turn.run(history)
-        except ModelInputTooLong as error:
-            if turn.has_begun or not self.compact:
-                raise
-            refusal = error
-        await self._prepare(turn, request, refusal)
-        return await turn.run(history)
-
-    async def _prepare(
-        self, turn: "_ModelTurn", request: ModelRequest, refusal: ModelInputTooLong | None = None
-    ) -> None:
-        if self.compact and (refusal or len(request.messages) > SHORT_HISTORY):
-            turn.request, spent = await self.compact(request, refusal)
-            turn.usage_before = functools.reduce(_add, spent, turn.usage_before)
-        if self.before_turn:
-            await self.before_turn(turn.request)
+        refusal: ModelInputTooLong | None = None
+        while True:
+            if self.compact and (refusal or len(request.messages) > SHORT_HISTORY):
+                turn.request, spent = await self.compact(request, refusal)
+                turn.usage_before = functools.reduce(_add, spent, turn.usage_before)
+            if self.before_turn:
+                await self.before_turn(turn.request)
+            try:
+                return await turn.run(history)
+            except ModelInputTooLong as error:
+                if turn.has_begun or refusal or not self.compact:
+                    raise
+                refusal = error
 
     async def _decide(self, calls: Sequence[ToolCall], history: list[Message]) -> StopReason | None:
         """Run the calls that a person has allowed, and put all their results into `history`.
@@ -265,9 +210,8 @@ class Conversation(msgspec.Struct, kw_only=True):
             asked_anew = ((call, group.pending[call.id]) for call in calls if call.id in group.pending)
             results = [*await group.results(), *(undecided_result(*each) for each in asked_anew)]
             history[:] = normalize_history(one for one in (*history, *results) if not is_placeholder(one))
-            if self.on_message:
-                for message in in_stored_order(results):
-                    self.on_message(message)
+            for message in in_stored_order(results):
+                self.on_message(message)
         return "approval" if group.pending else None
 
     def start_tool_calls(self) -> TurnToolCalls:
@@ -453,10 +397,6 @@ class _ModelTurn(msgspec.Struct):
             self.text = "".join(part.text for part in self._parts.finish() if isinstance(part, Text))
             self.answer, self.problem = find_json(output, self.text)
 
-    @property
-    def _is_answer(self) -> bool:
-        return bool(self.final_stop_reason and not self.problem)
-
     async def _consume_stream(self, stack: AsyncExitStack) -> TurnEnded:
         try:
             async with aclosing(self._conversation.provider.stream(self.request)) as batches:
@@ -520,8 +460,7 @@ class _ModelTurn(msgspec.Struct):
         """The usage, complete and with its cost; told at once, since it is billed even if the tools are cancelled."""
         conversation = self._conversation
         usage = complete_usage(reported, self.request, self._output)
-        if conversation.price:
-            usage = conversation.price(model or model_name(conversation.provider, self.request), usage)
+        usage = conversation.price(model or model_name(conversation.provider, self.request), usage)
         conversation.on_usage(usage)
         return usage
 
@@ -550,11 +489,11 @@ class _ModelTurn(msgspec.Struct):
             parts = (*(part for part in parts if not isinstance(part, Text)), *map(Text, filter(None, [self.answer])))
         if not parts:
             return
-        usage = _add(self.usage_before, self._ended.usage) if self._ended and self._is_answer else UNSET
+        is_answer = self.final_stop_reason and not self.problem
+        usage = _add(self.usage_before, self._ended.usage) if self._ended and is_answer else UNSET
         turn = AssistantMessage(parts, self._conversation.request.message_id, self._ended is None, usage)
         messages: tuple[Message, ...] = (turn, *results)
         if not all(isinstance(part, Reasoning) for part in parts) and history[-1:] != [*messages]:
             history += messages
-        if on_message := self._conversation.on_message:
-            for message in messages:
-                on_message(message)
+        for message in messages:
+            self._conversation.on_message(message)

@@ -295,16 +295,13 @@ def without_opaque_data(message: Message) -> Message:
         return msgspec.structs.replace(message, parts=tuple(shown))
     if not isinstance(message, AssistantMessage):
         return message
-    parts: list[AssistantPart] = []
-    for part in message.parts:
-        match part:
-            case Reasoning(text):
-                parts.append(Reasoning(text))
-            case ToolCall(id_, name, arguments, _, approval):
-                parts.append(ToolCall(id_, name, arguments, approval=approval))
-            case _:
-                parts.append(part)
-    return msgspec.structs.replace(message, parts=tuple(parts))
+    return msgspec.structs.replace(message, parts=tuple(map(_without_opaque_data, message.parts)))
+
+
+def _without_opaque_data(part: AssistantPart) -> AssistantPart:
+    if isinstance(part, Reasoning):
+        return Reasoning(part.text)
+    return msgspec.structs.replace(part, opaque=UNSET) if isinstance(part, ToolCall) else part
 
 
 Retractable: TypeAlias = Literal["nothing", "calls", "everything", "by_frames", "by_chunks"]

@@ -11,7 +11,14 @@ from typing import Any, Final
 import msgspec
 from msgspec import UnsetType
 
-from winterbourne.chat.core.events import ChatEvent, EventBatch, ReasoningDelta, ReasoningEnded
+from winterbourne.chat.core.events import (
+    ChatEvent,
+    EventBatch,
+    ReasoningDelta,
+    ReasoningEnded,
+    TurnRetracted,
+    TurnStarted,
+)
 from winterbourne.chat.core.history import with_parts
 from winterbourne.chat.core.messages import AssistantMessage, AssistantPart, ChatRequest, Message, Opaque, Reasoning
 from winterbourne.chat.formats.base import Encoder, Format, ResumedAnswer
@@ -53,10 +60,11 @@ def _hidden_part(part: AssistantPart) -> AssistantPart:
 
 
 class _HidingEncoder(msgspec.Struct):
-    """Passes on everything but the text of reasoning."""
+    """Passes on everything but the text of reasoning, and that a turn is taken back of which there was nothing else."""
 
     shown: Encoder
     _has_text: bool = False
+    _is_turn_shown: bool = False
 
     @property
     def status(self) -> int:
@@ -75,9 +83,11 @@ class _HidingEncoder(msgspec.Struct):
         return self.shown.encode(told) if told or not batch else b""
 
     def _hides(self, event: ChatEvent) -> bool:
-        is_text = isinstance(event, ReasoningDelta)
-        self._has_text |= is_text
-        return is_text
+        begins = isinstance(event, TurnStarted | TurnRetracted)
+        hides = isinstance(event, ReasoningDelta) or (isinstance(event, TurnRetracted) and not self._is_turn_shown)
+        self._has_text = not begins and (self._has_text or hides)
+        self._is_turn_shown = not begins and (self._is_turn_shown or not hides)
+        return hides
 
     def _told(self, event: ChatEvent) -> ChatEvent:
         if not isinstance(event, ReasoningEnded):

@@ -107,7 +107,6 @@ class Compactor(msgspec.Struct):
         usages: Those of the request's turns; summaries add theirs.
         log: The conversation, if it is kept; it keeps the summary.
         reserve: None without a limit.
-        spent: The usages of the summaries alone.
         estimate: The tokens of the latest turn, until they have been compared with what the provider counts.
     """
 
@@ -115,7 +114,6 @@ class Compactor(msgspec.Struct):
     usages: list[Usage]
     log: OpenConversation | None = None
     reserve: Reserve | None = None
-    spent: list[Usage] = []
     estimate: int = 0
     _model_id: str = ""
     _turn: int = 0  # how many usages there were before the latest turn
@@ -141,7 +139,7 @@ class Compactor(msgspec.Struct):
         """
         chat, model_id = self.chat, request.model_id
         self.learn_scale()
-        self._model_id, spent = model_id, len(self.spent)
+        self._model_id, before = model_id, len(self.usages)
         if refusal:
             chat.learn_window(model_id, refusal)
         told = refusal.window if refusal else 0
@@ -149,7 +147,7 @@ class Compactor(msgspec.Struct):
         is_native = bool(self.log and not refusal and chat.capabilities_of(model_id).compacts)
         cut, summary = self._known(request.messages)
         sent = _compacted(request, cut, summary)
-        size = self._size(sent)
+        size = self._tokens(sent, sent.messages[native_start(sent.messages) :])  # what the model reads
         if refusal:  # which may not say what would fit
             room = min(room, int(size if told else size / 2))
         if refusal or size > (room if is_native else FULL * room):
@@ -161,7 +159,7 @@ class Compactor(msgspec.Struct):
                 sent = _compacted(request, new, summary)
         self._turn, self.estimate = len(self.usages), estimate_input(sent)
         sent = msgspec.structs.replace(sent, compact_at=int(FULL * room) if is_native else 0)
-        return sent, self.spent[spent:]
+        return sent, self.usages[before:]
 
     def learn_scale(self) -> None:
         """Compare the estimate of the latest turn with what its provider has counted."""
@@ -178,16 +176,17 @@ class Compactor(msgspec.Struct):
         digests = prefix_digests(messages[:-1]) if known else []  # the last one is what is to be answered
         return next(((at + 1, known[one]) for at, one in reversed([*enumerate(digests)]) if one in known), (0, None))
 
-    def _size(self, request: ModelRequest) -> float:
-        """The tokens of what the model reads, as its provider counts them, as far as that is known."""
-        read = request.messages[native_start(request.messages) :]
-        scale = self.chat.scales.get(request.model_id, 1.0)
-        return scale * estimate_input(msgspec.structs.replace(request, messages=read))
-
     def _cut(self, request: ModelRequest, room: float, start: int) -> int:
-        scale = self.chat.scales.get(request.model_id, 1.0)
-        overhead = scale * estimate_input(msgspec.structs.replace(request, messages=()))
-        return choose_cut(request.messages, room - overhead - self._summary_tokens(room / ROOMY), start, scale)
+        overhead = self._tokens(request, ()) + self._summary_tokens(room / ROOMY)
+        return choose_cut(request.messages, room - overhead, start, self._scale(request.model_id))
+
+    def _tokens(self, request: ModelRequest, messages: Sequence[Message]) -> float:
+        """Those of the request with these messages, as its provider counts them, as far as that is known."""
+        estimate = estimate_input(msgspec.structs.replace(request, messages=tuple(messages)))
+        return self._scale(request.model_id) * estimate
+
+    def _scale(self, model_id: str) -> float:
+        return self.chat.scales.get(model_id, 1.0)
 
     def _summary_tokens(self, room: float) -> int:
         return max(1, min(self.chat.max_tokens, MAX_SUMMARY_TOKENS, int(room / 8)))
@@ -201,8 +200,8 @@ class Compactor(msgspec.Struct):
         tokens = self._summary_tokens(room)
         now = asyncio.get_running_loop().time()
         until = min(now + MAX_SUMMARY_S, (now + request.deadline) / 2)  # the answer needs time as well
-        room = FULL * (room if model_id == request.model_id else self.chat.room(model_id, tokens))
-        room /= self.chat.scales.get(model_id, 1.0)
+        room = room if model_id == request.model_id else self.chat.room(model_id, tokens)
+        room *= FULL / self._scale(model_id)
         asked = summary_request(request.messages[cut:new], earlier, model_id, tokens, room, until)
         if text := "" if self._has_failed else await self._ask(asked, until):
             made = summarise(request.messages, new, text)
@@ -219,22 +218,16 @@ class Compactor(msgspec.Struct):
             async with asyncio.timeout_at(until):
                 if self.reserve:
                     await self.reserve(asked)
-                text, reason = await complete(self.chat.provider, asked, self._count, self.chat.price)
+                text, reason = await complete(self.chat.provider, asked, self.usages.append, self.chat.price)
         except (ChatError, TimeoutError) as error:
             if isinstance(error, ModelInputTooLong):
                 self.chat.learn_window(asked.model_id, error)
             _LOGGER.warning("a long conversation could not be summarised: %s", str(error) or "it took too long")
             return ""
-        if reason not in {"stop", "max_tokens"} or not (text := text.strip()):
-            return ""
-        return text[: int(len(text) * SUMMARY_EXCESS * (asked.max_tokens or 1) / estimate_tokens(text))]
-
-    def _count(self, used: Usage) -> None:
-        self.usages.append(used)
-        self.spent.append(used)
+        text = text.strip() if reason in {"stop", "max_tokens"} else ""
+        return text[: int(len(text) * SUMMARY_EXCESS * (asked.max_tokens or 1) / max(1, estimate_tokens(text)))]
 
 
 def _compacted(request: ModelRequest, cut: int, summary: Summary | None) -> ModelRequest:
-    if not summary:
-        return request
-    return msgspec.structs.replace(request, messages=compact(request.messages, cut, summary))
+    messages = compact(request.messages, cut, summary) if summary else request.messages
+    return msgspec.structs.replace(request, messages=messages)

@@ -2,7 +2,7 @@
 
 Closed: calls pass and consecutive failures are counted. Open: calls are refused until the open time has elapsed.
 Half-open: one trial call runs and closes the breaker or opens it again; if its outcome is not recorded within another
-open time, the next call is the trial, but the success of a trial that takes longer still closes it.
+open time, the next call is a trial too, and the first outcome of any counts.
 """
 
 __all__ = ["CircuitBreaker"]
@@ -17,13 +17,12 @@ class CircuitBreaker:
 
     Attributes:
         is_closed: Whether calls pass. If not, it is open, and half-open once a trial call runs.
-        generation: Grows with every change of the state and every trial call.
+        generation: Grows whenever it opens, again after a trial that has failed, or closes.
     """
 
     def __init__(self, failure_threshold: int, open_s: float) -> None:
         self.is_closed = True
         self.generation = 0
-        self._opened_at = 0  # the generation that began when it opened; later ones are those of trial calls
         self._failure_threshold = failure_threshold
         self._open_s = open_s
         self._consecutive_failures = 0
@@ -40,27 +39,22 @@ class CircuitBreaker:
             The generation it belongs to, for `record`.
         """
         if not self.is_closed:
-            self._start_generation(now)
+            self._open_until = now + self._open_s
         return self.generation
 
     def record(self, generation: int, *, succeeded: bool, now: float) -> bool:
-        """Record once how a call ended. Calls of an earlier generation are ignored, but for trials that succeed.
+        """Record once how a call ended. Calls of an earlier generation are ignored.
 
         Returns:
             Whether this opened the breaker.
         """
-        is_trial = not self.is_closed and generation > self._opened_at
-        if generation != self.generation and not (is_trial and succeeded):
+        if generation != self.generation:
             return False
         self._consecutive_failures = 0 if succeeded else self._consecutive_failures + 1
         tripped = self._consecutive_failures >= (self._failure_threshold if self.is_closed else 1)
         if tripped or (succeeded and not self.is_closed):
             self.is_closed = not tripped
-            self._start_generation(now)
-            self._opened_at = self.generation
+            self.generation += 1
+            self._consecutive_failures = 0
+            self._open_until = now + self._open_s
         return tripped
-
-    def _start_generation(self, now: float) -> None:
-        self.generation += 1
-        self._consecutive_failures = 0
-        self._open_until = now + self._open_s

@@ -79,13 +79,13 @@ class _Model(msgspec.Struct, frozen=True):
 
     def fit(self, request: ModelRequest, *, is_last: bool) -> ModelRequest:
         """The request as it is sent: another model than the chosen one is not sent the options that it lacks."""
+        request = msgspec.structs.replace(request, retries=is_last)
         if not self.fallback_id:
-            return msgspec.structs.replace(request, retries=is_last)
+            return request
         known = capabilities_of(self.provider())(self.fallback_id).options | {"reasoning", "output"}
         lacking = dict.fromkeys(request.options().keys() - known)
         messages = tuple(with_parts(message, _as_anothers) for message in request.messages)
-        fields = {"messages": messages, "model_id": self.fallback_id, "retries": is_last, **lacking}
-        return msgspec.structs.replace(request, **fields)
+        return msgspec.structs.replace(request, model_id=self.fallback_id, messages=messages, **lacking)
 
     def leaves(self, refusal: ChatError) -> bool:
         """Whether what this model refuses is left to others, instead of to the caller: the chosen one may take it."""
@@ -95,34 +95,22 @@ class _Model(msgspec.Struct, frozen=True):
         return bool(self.fallback_id) and not isinstance(refusal, ModelInputTooLong | ModelContentRefused)
 
 
-class _Said(msgspec.Struct):
-    """What a model has said in the turn that it is asked for."""
+def _can_be_undone(said: Sequence[ModelEvent], request: ModelRequest, hidden: frozenset[type]) -> bool:
+    """Whether the answer can go on if the model fails after it has said this in its turn."""
+    hidden = hidden | {TextDelta} if request.output else hidden  # text is held back till it is checked
+    shown = {*map(type, said)} - hidden
+    if not shown or ToolCallReady in shown or request.retractable in RETRACTS_ALL:
+        return True
+    return request.retractable == "calls" and not shown & _VISIBLE
 
-    kinds: set[type[ModelEvent]] = set()
-    open_calls: dict[str, str] = {}
 
-    def add(self, batch: Sequence[ModelEvent]) -> None:
-        self.kinds.update(map(type, batch))
-        for event in batch:
-            match event:
-                case ToolCallStarted(id_, name):
-                    self.open_calls[id_] = name
-                case ToolCallReady(id_):
-                    self.open_calls.pop(id_, None)
-
-    def can_be_undone(self, request: ModelRequest) -> bool:
-        """Whether the answer can go on if the model fails here."""
-        shown = self.kinds - {TextDelta} if request.output else self.kinds  # text is held back till it is checked
-        if not shown or ToolCallReady in shown or request.retractable in RETRACTS_ALL:
-            return True
-        return request.retractable == "calls" and not shown & _VISIBLE
-
-    def undo(self, failed: str) -> list[ModelEvent]:
-        """What is emitted then: nothing if nothing was said."""
-        if ToolCallReady in self.kinds:
-            dropped = [ToolCallDropped(*call) for call in self.open_calls.items()]
-            return [*dropped, TurnEnded("tool_calls", model=failed)]
-        return [TurnRetracted(failed)] if self.kinds else []
+def _undo(said: Sequence[ModelEvent], failed: str) -> list[ModelEvent]:
+    """What is emitted then: nothing if nothing was said."""
+    ready = {event.id for event in said if isinstance(event, ToolCallReady)}
+    if not ready:
+        return [TurnRetracted(failed)] if said else []
+    begun = (event for event in said if isinstance(event, ToolCallStarted) and event.id not in ready)
+    return [*(ToolCallDropped(call.id, call.name) for call in begun), TurnEnded("tool_calls", model=failed)]
 
 
 class FailoverProvider:
@@ -148,6 +136,7 @@ class FailoverProvider:
         self.takes_image_urls = chosen.takes_image_urls
         self._chosen = chosen
         self._default_model = available_models(settings)[0]
+        self._hidden = frozenset() if settings.show_reasoning else frozenset({ReasoningDelta})
         self._fallbacks = fallbacks
         self._make = make
         self._now = now
@@ -174,27 +163,30 @@ class FailoverProvider:
         """
         models = self._models(request)
         for model, following in zip(models, (*models[1:], None), strict=True):
-            said, generation = _Said(), self._breakers[model.name].begin(self._now())
+            said, generation = list[ModelEvent](), self._breakers[model.name].begin(self._now())
             try:
                 async with aclosing(model.provider().stream(model.fit(request, is_last=not following))) as batches:
                     async for batch in batches:
-                        said.add(batch)
+                        said += batch
                         yield batch
-                if TurnEnded not in said.kinds:
+                if not (said and isinstance(said[-1], TurnEnded)):
                     raise ModelStreamTruncated("the model's stream ended before the model had finished")
             except (ModelError, SettingsError, CredentialsMissing) as error:
                 refuses = isinstance(error, ModelRefused) and not isinstance(error, ModelMisconfigured)
                 self._record(model.name, generation, succeeded=refuses)
-                if not (model.leaves(error) if refuses else following) or not said.can_be_undone(request):
+                if not (model.leaves(error) if refuses else following) or not _can_be_undone(
+                    said, request, self._hidden
+                ):
                     raise
-                asked = following.name if following else "no other"
-                _LOGGER.warning("%s failed, %s is asked: %s", model.name, asked, error)
+                _LOGGER.warning(
+                    "%s failed, %s is asked: %s", model.name, following.name if following else "none", error
+                )
             else:
                 self._record(model.name, generation, succeeded=True)
                 return
             measure("ModelFailovers")
             request.failed.add(model.name)
-            if undone := said.undo(model.name):
+            if undone := _undo(said, model.name):
                 yield undone
             if isinstance(undone and undone[-1], TurnEnded):
                 return

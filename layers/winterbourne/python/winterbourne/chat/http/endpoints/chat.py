@@ -6,23 +6,23 @@ Orchestrates only: independent of the wire format, the model's vendor and the st
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.capabilities import Capabilities
-from winterbourne.chat.core.conversation import Conversation, Tools
+from winterbourne.chat.core.conversation import Conversation
 from winterbourne.chat.core.documents import fit_documents
-from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import ChatRequest, Document, Message, UserMessage, without_opaque_data
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.request_checks import check_request, with_limited_media
 from winterbourne.chat.core.supervisor import EventWriter, supervise
+from winterbourne.chat.core.tools import Tools
 from winterbourne.chat.core.usage import Prices
-from winterbourne.chat.errors import ModelInputTooLong, StorageUnavailable
+from winterbourne.chat.errors import StorageUnavailable
 from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.request import invalid_shape
@@ -38,7 +38,7 @@ from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.storage.stream_log import LoggedAnswer
 
 if TYPE_CHECKING:
-    from winterbourne.chat.http.compaction import Compaction, Compactor, Reserve
+    from winterbourne.chat.http.compaction import Compaction
 
 __all__ = ["ChatEndpoint"]
 
@@ -191,7 +191,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         asked = self._with_fitting_documents(request)
         settings, caller_id, request_id = self.stream_settings, context.caller.id, context.lambda_context.aws_request_id
         kept = log if isinstance(log, OpenConversation) else None
-        append = kept.append if kept else None
+        append = kept.append if kept else lambda _: None
         if self.titles and kept:
             context.background.append(partial(self.titles.name, context, request))
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
@@ -201,15 +201,15 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         # The status of a non-streaming answer is only known then.
         context.stream.start_on_write(encoder, writer.last_words)
         reserve = partial(_reserve, meter) if meter.reservation else None
-        compactors: list[Compactor] = []
-        compact = partial(self._compact, compactors, meter.usages, kept, reserve) if self.compaction else None
+        make = self.compaction
+        compactor = cache(lambda: make().of_request(meter.usages, kept, reserve)) if make else None
         conversation = Conversation(
             request=asked,
             provider=self.provider,
             tools=self.tools,
             emit=writer.emit,
             on_usage=meter.usages.append,
-            compact=compact,
+            compact=(lambda *turn: compactor().fit(*turn)) if compactor else None,
             price=self.prices.priced,
             before_turn=reserve,
             on_message=_log_messages(request, append, context.record) if self.log_messages else append,
@@ -226,24 +226,10 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         try:
             await supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
         finally:
-            for compactor in compactors:
-                compactor.learn_scale()
+            if compactor and compactor.cache_info().currsize:  # one was needed
+                compactor().learn_scale()
             for metric, name in TOKEN_METRICS:
                 context.record.measurements.append((metric, sum(getattr(used, name) for used in meter.usages), ""))
-
-    async def _compact(
-        self,
-        compactors: "list[Compactor]",
-        usages: list[Usage],
-        kept: OpenConversation | None,
-        reserve: "Reserve | None",
-        request: ModelRequest,
-        refusal: ModelInputTooLong | None,
-    ) -> tuple[ModelRequest, Sequence[Usage]]:
-        """A request that fits into its model's window; `compactors` has what makes it so, once there is need."""
-        if not compactors and self.compaction:
-            compactors.append(self.compaction().of_request(usages, kept, reserve))
-        return await compactors[0].fit(request, refusal)
 
 
 async def _reserve(meter: UsageMeter, request: ModelRequest) -> None:
@@ -263,14 +249,13 @@ async def _settle(meter: UsageMeter, caller: Caller, until: float) -> None:
         _LOGGER.warning("%d tokens used by %s were not counted", meter.used.tokens, caller.name)
 
 
-def _log_messages(request: ChatRequest, append: Save | None, record: telemetry.RequestRecord) -> Save:
+def _log_messages(request: ChatRequest, append: Save, record: telemetry.RequestRecord) -> Save:
     """Add the request's own message to its log line; the result does so with each new one, and saves it."""
     last = map(without_opaque_data, request.messages[-1:])
     logged = record.fields["messages"] = [msgspec.to_builtins(message) for message in last]
 
     def on_message(message: Message) -> None:
         logged.append(msgspec.to_builtins(without_opaque_data(message)))
-        if append:
-            append(message)
+        append(message)
 
     return on_message

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from winterbourne.chat.core.conversation import Tools
 from winterbourne.chat.core.messages import Message
+from winterbourne.chat.core.tools import Tools
 from winterbourne.chat.errors import ConversationNotFound
 from winterbourne.chat.http.endpoints.conversations import read_page
 from winterbourne.chat.http.service import RequestContext, reply_json

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from winterbourne.chat.core.conversation import Tools
 from winterbourne.chat.core.provider import Provider
+from winterbourne.chat.core.tools import Tools
 from winterbourne.chat.http.service import RequestContext, reply_json
 
 __all__ = ["HealthEndpoint"]

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Final
 import msgspec
 import orjson
 
-from winterbourne.chat.core.conversation import Tools
 from winterbourne.chat.core.events import (
     ChatEvent,
     ConversationEnded,
@@ -29,6 +28,7 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import Decision, ToolCall, ToolSchema
 from winterbourne.chat.core.supervisor import EventWriter, supervise
+from winterbourne.chat.core.tools import Tools
 from winterbourne.chat.http.request import NOT_AN_OBJECT
 from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply, reply_json
 from winterbourne.chat.infra import http_pool
