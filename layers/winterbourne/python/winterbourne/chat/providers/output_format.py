@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from winterbourne.chat.core.messages import OutputSchema
-from winterbourne.chat.core.output import with_instructions
+from winterbourne.chat.core.output import MALFORMED, with_instructions
 from winterbourne.chat.core.provider import ModelRequest
 
 __all__ = ["closed_output", "openai_output"]
@@ -96,7 +96,7 @@ class _StrictForm(msgspec.Struct):
         """The form; None if the schema cannot be expressed."""
         try:
             return self._fit(self.output.schema, ())
-        except (_Inexpressible, RecursionError):
+        except (_Inexpressible, RecursionError, *MALFORMED):
             return None
 
     def _fit(self, schema: Any, resolving: tuple[str, ...]) -> dict[str, Any]:
