@@ -19,6 +19,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         options: The names of the `ModelOptions` that it has. Those that are not among them are rejected with 400, but
             for `reasoning` and `output`, which have fields of their own here.
         not_while_thinking: The names of those that it does not take while it thinks.
+        thinks: Whether it thinks unless it is told otherwise.
+        max_temperature: The highest temperature that it takes.
+        one_sampler: Whether it takes a temperature or a `top_p`, not both.
         tools: Whether it can call tools; else it is offered none.
         system: Whether it takes a system prompt; else that is the beginning of the first question.
         images: Whether it takes images.
@@ -36,6 +39,9 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     options: frozenset[str] = BASIC_OPTIONS
     not_while_thinking: frozenset[str] = frozenset()
+    thinks: bool = False
+    max_temperature: float = 2.0
+    one_sampler: bool = False
     tools: bool = True
     system: bool = True
     images: bool = True

@@ -40,7 +40,6 @@ class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     Attributes:
         asks: How reasoning is asked for.
-        thinks: Whether it thinks unless it is told otherwise.
         forces_tools: Whether it can be made to call a tool; not while it thinks, if `not_while_thinking` has
             `tool_choice`.
         echoes: Whether it wants `reasoning_content` back in each turn that called a tool, be it empty.
@@ -49,7 +48,6 @@ class Family(Capabilities, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
 
     asks: Way = ""
-    thinks: bool = False
     forces_tools: bool = True
     echoes: bool = False
     binds: bool = False
@@ -90,6 +88,8 @@ _CLAUDE: Final[_Rows] = (
             "max_output": 128_000,
         },
     ),
+    # …/about-claude/models/migrating-to-claude-4
+    (r"claude-(opus-4-1\b|(opus|sonnet|haiku)-4-[56])", {"one_sampler": True}),
     (r"claude-(opus-4-[78]|[a-z]+-5\b)", _NO_SAMPLING),
     (r"claude-((opus|sonnet|fable|mythos)-5\b|haiku-5-5|mythos-preview)", {"thinks": True}),
     (r"claude-sonnet-5-5", {"asks": "between_tools"}),
@@ -183,7 +183,7 @@ _ANY: Final = ""
 # A model that no other row knows is asked for reasoning in its API's first way.
 _FAMILIES: Final[Mapping[str, _Rows]] = {
     "anthropic": (
-        (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}, "image_urls": True}),
+        (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}, "image_urls": True, "max_temperature": 1.0}),
         (_ANY, {"reasoning": None, "asks": "budget", "not_while_thinking": frozenset({"temperature", "top_p"})}),
         (r"(^api\.anthropic\.com |claude)", {"cache": _MARKS}),  # other servers may refuse them
         (r"claude", {"documents": TEXT_TYPES | _PDF, "document_urls": True}),  # of others behind this API, few take any
@@ -193,7 +193,7 @@ _FAMILIES: Final[Mapping[str, _Rows]] = {
         (r"api\.anthropic\.com claude-((opus|sonnet)-4-6|opus-4-[78]|[a-z]+-5\b|mythos-preview)", {"compacts": True}),
     ),
     "bedrock": (
-        (_ANY, {"options": _CLAUDE_OPTIONS, "documents": _ALL_DOCUMENTS}),
+        (_ANY, {"options": _CLAUDE_OPTIONS, "documents": _ALL_DOCUMENTS, "max_temperature": 1.0}),
         *_CLAUDE,
         *_BEDROCK,
         *_CACHE_POINTS,

@@ -32,6 +32,7 @@ from winterbourne.chat.core.events import (
     TurnRetracted,
 )
 from winterbourne.chat.core.messages import RETRACTS_ALL
+from winterbourne.chat.core.output import with_instructions
 from winterbourne.chat.core.provider import ModelRequest, Provider, capabilities_of, model_name
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import (
@@ -78,8 +79,9 @@ class _Model(msgspec.Struct, frozen=True):
         """The request as it is sent: another model than the chosen one is not sent the options that it lacks."""
         if not self.fallback_id:
             return msgspec.structs.replace(request, retries=is_last)
-        known = capabilities_of(self.provider())(self.fallback_id).options | {"reasoning", "output"}
-        lacking = dict.fromkeys(request.options().keys() - known)
+        known = capabilities_of(self.provider())(self.fallback_id)
+        lacking = dict.fromkeys(request.options().keys() - known.options - {"reasoning", "output"})
+        request = request if known.schema else with_instructions(request)  # the chosen model needed none, perhaps
         return msgspec.structs.replace(request, model_id=self.fallback_id, retries=is_last, **lacking)
 
 

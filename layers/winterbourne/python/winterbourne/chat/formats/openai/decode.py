@@ -146,7 +146,8 @@ def _tool_choice(choice: str | _NamedToolChoice | None) -> ToolChoice:
 
 def _reasoning(body: _Body) -> ReasoningEffort | None:
     asked = body.reasoning or _Reasoning()
-    effort = body.reasoning_effort or asked.effort or ("none" if asked.enabled is False else None)
+    enabled: ReasoningEffort | None = None if asked.enabled is None else "medium" if asked.enabled else "none"
+    effort = body.reasoning_effort or asked.effort or enabled
     return "max" if effort == "xhigh" else effort
 
 
@@ -200,7 +201,7 @@ def _resume(answer: ResumedAnswer) -> OpenAiChunkEncoder:
 
 
 def _field_of(option: str) -> str:
-    return "response_format" if option == "output" else option
+    return {"output": "response_format", "reasoning": "reasoning_effort"}.get(option, option)
 
 
 FORMAT: Final = Format(
