@@ -17,7 +17,7 @@ from winterbourne.chat.errors import RequestRejected
 if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
-__all__ = ["MALFORMED", "REPAIR_REQUEST", "check_schema", "find_json", "with_instructions"]
+__all__ = ["MALFORMED", "REPAIR_REQUEST", "check_schema", "find_json", "objects_in", "with_instructions"]
 
 Request = TypeVar("Request", ChatRequest, ModelRequest)
 
@@ -36,8 +36,7 @@ _MOVING: Final = ("$id", "$dynamicRef", "$recursiveRef")
 """What changes where a reference leads."""
 _MAX_OBJECTS: Final = 20_000  # in a schema
 _MAX_BACKTRACKS: Final = 10_000  # of one pattern and one text, some 0.2 ms: either may come from the caller
-_MAX_PATTERN_BYTES: Final = 10_000_000
-_MAX_PATTERNS_BYTES: Final = 100_000_000  # of all of them; 6 ms for each million
+_MAX_PATTERNS_BYTES: Final = 100_000_000  # of all of them, a tenth for one; 6 ms for each million
 _MAX_STEPS: Final = 500_000  # some 0.5 s at most
 _PATTERN_STEPS: Final = 100
 _MAX_REPORT: Final = 10_000_000  # in steps times characters: each error of a report has a copy of the value
@@ -167,7 +166,7 @@ def _validator(schema: str) -> "Validator":
     import jsonschema_rs  # noqa: PLC0415 - 40 ms, for answers of this kind alone
 
     decoded = json.loads(schema)
-    objects = list(_objects(decoded))
+    objects = list(objects_in(decoded))
     for one in objects:
         if isinstance(reference := one.get("$ref"), str):
             _resolve(reference, decoded)
@@ -177,17 +176,17 @@ def _validator(schema: str) -> "Validator":
         raise ValueError("too large")
     found = (each for one in objects for name in ("pattern", "patternProperties") if (each := one.get(name)))
     patterns = sum(len(each) if isinstance(each, dict) else 1 for each in found)
-    size = min(_MAX_PATTERN_BYTES, _MAX_PATTERNS_BYTES // max(patterns, 1))
-    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS, size_limit=size)
+    most = _MAX_PATTERNS_BYTES // max(patterns, 10)
+    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS, size_limit=most)
     return jsonschema_rs.validator_for(decoded, offline=True, pattern_options=options)
 
 
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
+def objects_in(value: Any) -> Iterator[dict[str, Any]]:
     """All objects in a value, itself included."""
     if isinstance(value, dict):
         yield value
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _objects(part)
+        yield from objects_in(part)
 
 
 def _resolve(reference: str, root: Any) -> Any:
