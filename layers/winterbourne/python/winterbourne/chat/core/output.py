@@ -36,8 +36,9 @@ _MOVING: Final = ("$id", "$dynamicRef", "$recursiveRef")
 """What changes where a reference leads."""
 _MAX_OBJECTS: Final = 20_000  # in a schema
 _MAX_BACKTRACKS: Final = 10_000  # of one pattern and one text, some 0.2 ms: either may come from the caller
-_MAX_PATTERNS_BYTES: Final = 100_000_000  # of all of them, a tenth for one; 6 ms for each million
-_MAX_STEPS: Final = 500_000  # some 0.5 s at most
+_MAX_PATTERNS_BYTES: Final = 40_000_000  # of all of them, a quarter for one; 6 ms for each million
+_MAX_STEPS: Final = 300_000  # some 0.3 s at most
+_REFERENCE_STEPS: Final = 5  # it takes that much longer to count
 _PATTERN_STEPS: Final = 100
 _MAX_REPORT: Final = 10_000_000  # in steps times characters: each error of a report has a copy of the value
 _IN_PLACE: Final = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies")
@@ -119,7 +120,7 @@ def _steps_left(schema: Any, value: Any, root: Any, steps: int) -> int:
     size = len(value) if isinstance(value, dict | list) and not schema.keys().isdisjoint(_WITHIN) else 0
     patterns = ("pattern" in schema) + len(schema.get("patternProperties", ())) * size
     words = sum(len(each) for each in schema.values() if isinstance(each, dict | list))
-    steps -= 1 + size + words + patterns * _PATTERN_STEPS
+    steps -= 1 + size + words + ("$ref" in schema) * _REFERENCE_STEPS + patterns * _PATTERN_STEPS
     for sub, part in _schemas_in(schema, value, root):
         if steps < 0:
             break
@@ -160,7 +161,7 @@ def _schema_text(output: OutputSchema) -> str:
     return json.dumps(schema, ensure_ascii=False)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=8)
 def _validator(schema: str) -> "Validator":
     """What validates by a schema. Nothing is fetched, and patterns end: those of `re` may take for ever."""
     import jsonschema_rs  # noqa: PLC0415 - 40 ms, for answers of this kind alone
@@ -176,7 +177,7 @@ def _validator(schema: str) -> "Validator":
         raise ValueError("too large")
     found = (each for one in objects for name in ("pattern", "patternProperties") if (each := one.get(name)))
     patterns = sum(len(each) if isinstance(each, dict) else 1 for each in found)
-    most = _MAX_PATTERNS_BYTES // max(patterns, 10)
+    most = _MAX_PATTERNS_BYTES // max(patterns, 4)
     options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS, size_limit=most)
     return jsonschema_rs.validator_for(decoded, offline=True, pattern_options=options)
 
