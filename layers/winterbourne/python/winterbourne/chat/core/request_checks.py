@@ -17,6 +17,7 @@ from winterbourne.chat.core.messages import (
     Document,
     Image,
     Message,
+    ModelOptions,
     ReasoningEffort,
     Source,
     SystemMessage,
@@ -295,12 +296,13 @@ def _with_known_options(
 ) -> ChatRequest:
     thinks = capabilities.reasoning != () and (level != "none" if level else capabilities.thinks)
     refused = capabilities.not_while_thinking if thinks else frozenset[str]()
-    unknown = request.options().keys() - (capabilities.options - refused | _ALWAYS_TAKEN)
+    asked = {name for name in ModelOptions.__struct_fields__ if getattr(request, name) is not None}
+    unknown = asked - (capabilities.options - refused | _ALWAYS_TAKEN)
     for name in sorted(unknown):
         if getattr(request, name) != _NEUTRAL.get(name):
             lacks = "takes none while it thinks (reasoning)" if name in refused else "does not have it"
             raise _unsupported(f"{field_of(name)}: this model {lacks}")
-    if capabilities.one_sampler and None not in {request.temperature, request.top_p}:
+    if capabilities.one_sampler and {"temperature", "top_p"} <= asked:
         unknown.add("temperature" if request.temperature == 1 else "top_p")
         if request.temperature != 1 and request.top_p != 1:
             raise _unsupported(f"{field_of('top_p')}: this model takes it or {field_of('temperature')}, not both")
