@@ -107,6 +107,14 @@ class TestOptions:
             self.check(Capabilities(max_temperature=1.0), **{name: value})
         assert (raised.value.status, raised.value.code) == (400, code)
 
+    def test_a_model_may_take_no_blank_text_to_stop_at(self) -> None:
+        stops = frozenset({"stop"})
+        assert self.check(Capabilities(options=stops), stop=("\n",)).stop == ("\n",)
+        with pytest.raises(RequestRejected, match=r"their stop: .*blank") as raised:
+            self.check(Capabilities(options=stops, blank_stop=False), stop=("END", "\n"))
+        assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
+        assert self.check(Capabilities(options=stops, blank_stop=False), stop=("END",)).stop == ("END",)
+
     def test_a_model_may_take_a_temperature_or_top_p(self) -> None:
         one = Capabilities(options=frozenset({"temperature", "top_p"}), one_sampler=True)
         with pytest.raises(RequestRejected, match=r"their top_p: .*their temperature") as raised:

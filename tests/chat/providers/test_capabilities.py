@@ -118,7 +118,7 @@ class TestFamilies:
         takes_one: bool,  # noqa: FBT001 - a parameter
     ) -> None:
         known = family(provider, model_id)
-        assert (known.one_sampler, known.max_temperature) == (takes_one, 1.0)
+        assert (known.one_sampler, known.max_temperature, known.blank_stop) == (takes_one, 1.0, False)
 
     def test_models_without_tools_or_system_prompt_are_known(self) -> None:
         gemma = family("openai", "google/gemma-2-9b-it", "127.0.0.1")

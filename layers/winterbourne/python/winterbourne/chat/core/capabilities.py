@@ -22,6 +22,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         thinks: Whether it thinks unless it is told otherwise.
         max_temperature: The highest temperature that it takes.
         one_sampler: Whether it takes a temperature or a `top_p`, not both.
+        blank_stop: Whether a text at which it stops may be blank.
         tools: Whether it can call tools; else it is offered none.
         system: Whether it takes a system prompt; else that is the beginning of the first question.
         images: Whether it takes images.
@@ -42,6 +43,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     thinks: bool = False
     max_temperature: float = 2.0
     one_sampler: bool = False
+    blank_stop: bool = True
     tools: bool = True
     system: bool = True
     images: bool = True

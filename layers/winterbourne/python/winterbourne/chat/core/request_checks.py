@@ -306,6 +306,8 @@ def _with_known_options(
         unknown.add("temperature" if request.temperature == 1 else "top_p")
         if request.temperature != 1 and request.top_p != 1:
             raise _unsupported(f"{field_of('top_p')}: this model takes it or {field_of('temperature')}, not both")
+    if not (capabilities.blank_stop or all(map(str.strip, request.stop or ()))):
+        raise _unsupported(f"{field_of('stop')}: this model takes none that is blank")
     if request.output:
         check_schema(request.output, field_of("output"))
     return msgspec.structs.replace(request, **dict.fromkeys(unknown)) if unknown else request

@@ -73,7 +73,10 @@ _Rows: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
 # https://docs.anthropic.com/en/docs/about-claude/models/overview, …/build-with-claude/{effort,adaptive-thinking}
 _CLAUDE: Final[_Rows] = (
     (r"claude-", {"reasoning": LEVELS, "asks": "budget", "citations": True, "window": 200_000}),
-    (r"claude-", {"not_while_thinking": frozenset({"temperature", "top_p"}), "max_output": 64_000}),
+    (
+        r"claude-",
+        {"not_while_thinking": frozenset({"temperature", "top_p"}), "max_output": 64_000, "blank_stop": False},
+    ),
     (r"claude-(2|3-(5|opus|sonnet|haiku)|instant)", {**_PLAIN, "max_output": 8192}),
     (r"claude-(2|3-(opus|sonnet|haiku)|instant)", {"max_output": 4096}),
     (r"claude-(2|3-(opus|sonnet|haiku)|instant|3-5-haiku)", {"documents": frozenset(), "citations": False}),
