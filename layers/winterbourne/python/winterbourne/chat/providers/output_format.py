@@ -5,7 +5,6 @@ https://platform.openai.com/docs/guides/structured-outputs
 https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html
 """
 
-from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 import msgspec
@@ -93,13 +92,15 @@ class _StrictForm(msgspec.Struct):
 
     def fit_root(self) -> dict[str, Any] | None:
         """The form; None if the schema cannot be expressed."""
+        from graphlib import TopologicalSorter  # noqa: PLC0415 - for answers of this kind alone
+
         schema = self.output.schema or {}
         try:
             kept = {f"#/{name}/": schema.get(name, {}) for name in ("$defs", "definitions")}
             graph = {head + name: _references(one) for head, ones in kept.items() for name, one in ones.items()}
-            TopologicalSorter(graph).prepare()  # raises an error if a definition leads back to itself
+            TopologicalSorter(graph).prepare()  # a ValueError if a definition leads back to itself
             return self._fit(schema) if _references(schema) <= graph.keys() else None
-        except (_Inexpressible, CycleError, RecursionError, *MALFORMED):
+        except (_Inexpressible, ValueError, RecursionError, *MALFORMED):
             return None
 
     def _fit(self, schema: Any) -> dict[str, Any]:
