@@ -42,6 +42,7 @@ class TestFindJson:
             '```\n{"city":"Paris"}\n```',
             'Here you are:\n```json\n{"city":"Paris"}\n```\nAnything else?',
             'First\n```python\nprint()\n```\nthen\n```json\n{"city":"Paris"}\n```',
+            'Here: ```json\r\n{"city":"Paris"}\r\n  ```.',
         ],
     )
     def test_takes_valid_json_without_what_is_around_it(self, text: str) -> None:
@@ -76,6 +77,11 @@ class TestFindJson:
         output = OutputSchema(schema={"pattern": r"^(?=(a+)+$)(?!(a|aa)+\1b)(a|aa)+$"})
         assert find_json(output, json.dumps("a" * 40 + "!"))[1]
 
+    @pytest.mark.parametrize("text", ["```\n" + "\n" * 50_000, "```\na" * 20_000, " ```" * 20_000])
+    def test_neither_can_blank_lines_or_many_fences(self, text: str) -> None:
+        """Models write blank lines without an end where they are held to JSON."""
+        assert find_json(CITY, text)[1]
+
     @pytest.mark.parametrize(
         ("schema", "text"),
         [
@@ -83,7 +89,7 @@ class TestFindJson:
             ({"oneOf": [AGAIN, {**AGAIN, "required": ["a"]}]}, NESTED),
             ({"anyOf": [AGAIN, AGAIN], "unevaluatedProperties": False}, NESTED),
             ({"items": {"allOf": [{"pattern": f"^(?!x)(a|aa)+(?=b{at})"} for at in range(2000)]}}, MANY_TEXTS),
-            ({"$ref": "#"}, "1"),
+            ({"$schema": "http://json-schema.org/draft-04/schema#", "then": {"$ref": []}}, "1"),
         ],
     )
     def test_a_schema_that_takes_very_long_is_not_tried(self, schema: dict[str, Any], text: str) -> None:
@@ -122,6 +128,8 @@ class TestCheckSchema:
             {"properties": {"a": {"$id": "https://example.com/a", "$ref": "#/$defs/b", "$defs": {"b": {}}}}},
             {"$ref": "#/$defs/d0", "$defs": DOUBLING},
             {"patternProperties": 3},
+            {"$ref": "#"},
+            {"$schema": "http://json-schema.org/draft-04/schema#", "$ref": "#/then", "then": {"$ref": []}},
             {"allOf": [{"pattern": f"(?:a{{1,1000}}){{1,{at}}}"} for at in range(20, 320)]},
         ],
     )

@@ -98,6 +98,35 @@ class TestOptions:
             field_of=lambda name: f"their {name}",
         )
 
+    @pytest.mark.parametrize(
+        ("name", "value", "code"),
+        [("max_tokens", 0, "max_tokens_not_allowed"), ("temperature", 1.2, "temperature_not_allowed")],
+    )
+    def test_beyond_what_is_allowed_are_rejected_by_their_names(self, name: str, value: float, code: str) -> None:
+        with pytest.raises(RequestRejected, match=f"their {name}: from [01] to ") as raised:
+            self.check(Capabilities(max_temperature=1.0), **{name: value})
+        assert (raised.value.status, raised.value.code) == (400, code)
+
+    def test_a_model_may_take_no_blank_text_to_stop_at(self) -> None:
+        stops = frozenset({"stop"})
+        assert self.check(Capabilities(options=stops), stop=("\n",)).stop == ("\n",)
+        with pytest.raises(RequestRejected, match=r"their stop: .*blank") as raised:
+            self.check(Capabilities(options=stops, blank_stop=False), stop=("END", "\n"))
+        assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
+        assert self.check(Capabilities(options=stops, blank_stop=False), stop=("END",)).stop == ("END",)
+
+    def test_a_model_may_take_a_temperature_or_top_p(self) -> None:
+        one = Capabilities(options=frozenset({"temperature", "top_p"}), one_sampler=True)
+        with pytest.raises(RequestRejected, match=r"their top_p: .*their temperature") as raised:
+            self.check(one, temperature=0.5, top_p=0.5)
+        assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
+        for temperature, top_p, taken in ((0.5, 1.0, (0.5, None)), (1.0, 0.5, (None, 0.5)), (1.0, 1.0, (None, 1.0))):
+            chat = self.check(one, temperature=temperature, top_p=top_p)
+            assert (chat.temperature, chat.top_p) == taken
+        settings = Settings.of(model_temperature=0.3)
+        request = request_with(top_p=0.5)
+        assert check_request(request, settings.request, settings.model, (), lambda _: one).temperature is None
+
     @pytest.mark.parametrize("name", ["top_p", "stop", "seed", "presence_penalty", "frequency_penalty"])
     def test_that_the_model_does_not_have_are_rejected_by_their_names(self, name: str) -> None:
         with pytest.raises(RequestRejected, match=f"their {name}: ") as raised:
@@ -148,6 +177,19 @@ def test_a_tool_that_does_not_exist_cannot_be_chosen() -> None:
     assert (rejection.value.status, rejection.value.code) == (400, "unknown_tool")
 
 
+@pytest.mark.parametrize("choice", ["required", "get_weather"])
+def test_a_call_cannot_be_demanded_where_none_can_be_made(choice: str) -> None:
+    def demand(capabilities: Capabilities, *tools: ToolSchema) -> ChatRequest:
+        request = request_with(tool_choice=choice)
+        return check_request(request, SETTINGS.request, SETTINGS.model, tools, lambda _: capabilities)
+
+    assert demand(Capabilities(), *SERVER_TOOLS).tool_choice == choice
+    for tools, capabilities in (((), Capabilities()), (SERVER_TOOLS, Capabilities(tools=False))):
+        with pytest.raises(RequestRejected, match=r"^tool_choice: ") as raised:
+            demand(capabilities, *tools)
+        assert (raised.value.status, raised.value.code) == (400, "unknown_tool")
+
+
 class TestReasoning:
     @staticmethod
     def level(capabilities: Capabilities, settings: Settings = SETTINGS, **options: object) -> str | None:
@@ -165,7 +207,7 @@ class TestReasoning:
         plain = Capabilities(reasoning=())
         assert self.level(plain, reasoning="none") == "none"
         assert self.level(plain, Settings.of(model_reasoning="high")) == "high"  # the provider leaves it out
-        with pytest.raises(RequestRejected, match="reasoning_effort") as raised:
+        with pytest.raises(RequestRejected, match=r"^reasoning: ") as raised:
             self.level(plain, reasoning="minimal")
         assert (raised.value.status, raised.value.code) == (400, "unsupported_parameter")
 
@@ -194,6 +236,16 @@ class TestReasoning:
         assert self.level(by_itself, reasoning="none", top_p=0.5) == "none"
         assert self.level(asked, temperature=0.5) is None
         assert self.level(cannot, Settings.of(model_reasoning="low"), temperature=0.5) == "low"
+
+    @pytest.mark.parametrize(("is_default", "setting"), [(True, ""), (False, "low"), (True, "low")])
+    def test_so_it_is_where_nobody_asks_it_to_think(self, is_default: bool, setting: str) -> None:  # noqa: FBT001 - a parameter
+        refused = frozenset({"temperature"})
+        thinks = Capabilities(reasoning=("low",), not_while_thinking=refused, thinks=is_default)
+        settings = Settings.of(model_reasoning=setting)
+        with pytest.raises(RequestRejected, match=r"^temperature: .*thinks"):
+            self.level(thinks, settings, temperature=0.5)
+        assert self.level(thinks, settings, temperature=0.5, reasoning="none") == "none"
+        assert self.level(Capabilities(not_while_thinking=refused), settings, temperature=0.5) == (setting or None)
 
 
 class TestImageUrl:

@@ -103,21 +103,30 @@ def test_every_option_can_be_said(wire_format: Format) -> None:
 @pytest.mark.parametrize(
     ("wire_format", "fields"),
     [
-        (native.FORMAT, ("top_p", "schema")),
-        (ai_sdk.FORMAT, ("topP", "responseFormat")),
-        (ag_ui.FORMAT, ("forwardedProps.topP", "forwardedProps.responseFormat")),
-        (openai.FORMAT, ("top_p", "response_format")),
+        (native.FORMAT, ("top_p", "schema", "stop", "reasoning")),
+        (ai_sdk.FORMAT, ("topP", "schema, or responseFormat", "stop, or stopSequences", "reasoning")),
+        (
+            ag_ui.FORMAT,
+            (
+                "forwardedProps.topP",
+                "forwardedProps.schema, or responseFormat",
+                "forwardedProps.stop, or stopSequences",
+                "forwardedProps.reasoning",
+            ),
+        ),
+        (openai.FORMAT, ("top_p", "response_format", "stop", "reasoning_effort")),
     ],
     ids=lambda value: getattr(value, "path", ""),
 )
-def test_an_option_is_named_as_the_client_sends_it(wire_format: Format, fields: tuple[str, str]) -> None:
-    assert (wire_format.field_of("top_p"), wire_format.field_of("output")) == fields
+def test_an_option_is_named_as_the_client_sends_it(wire_format: Format, fields: tuple[str, ...]) -> None:
+    assert tuple(map(wire_format.field_of, ("top_p", "output", "stop", "reasoning"))) == fields
 
 
 @pytest.mark.parametrize(
     ("wire_format", "said"),
     [
         *((native.FORMAT, said) for said in ({"top_p": 1.5}, {"stop": [""]}, {"seed": "x"}, {"presence_penalty": 3})),
+        (native.FORMAT, {"seed": 2**63}),
         *((ai_sdk.FORMAT, said) for said in ({"topP": 1.5}, {"stopSequences": [""]}, {"frequencyPenalty": -3})),
         *((ag_ui.FORMAT, {"forwardedProps": said}) for said in ({"topP": 1.5}, {"stop": ""}, {"schema": "x"})),
         *((openai.FORMAT, said) for said in ({"top_p": 1.5}, {"stop": [""]}, {"seed": "x"}, {"presence_penalty": 3})),
@@ -180,6 +189,7 @@ class TestReasoning:
         ({"reasoning": {"enabled": False}}, "none"),
         ({"reasoning": {"enabled": True}}, "medium"),
         ({"reasoning": {"summary": "auto"}}, None),
+        ({"reasoning": {"enabled": True, "effort": "low"}}, "low"),
         ({"reasoning": None, "reasoning_effort": None}, None),
     ],
 )

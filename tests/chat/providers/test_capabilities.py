@@ -100,6 +100,26 @@ class TestFamilies:
     def test_a_provider_that_nobody_knows_has_the_least(self) -> None:
         assert family("mine", "some-model") == Family()
 
+    @pytest.mark.parametrize(
+        ("model_id", "takes_one"),
+        [
+            ("claude-opus-4-20250514", False),
+            ("claude-opus-4-1-20250805", True),
+            ("claude-haiku-4-5", True),
+            ("claude-sonnet-4-6", True),
+            ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", True),
+        ],
+    )
+    @pytest.mark.parametrize("provider", ["anthropic", "bedrock"])
+    def test_claude_takes_a_temperature_up_to_1_and_some_no_top_p_beside_it(
+        self,
+        provider: str,
+        model_id: str,
+        takes_one: bool,  # noqa: FBT001 - a parameter
+    ) -> None:
+        known = family(provider, model_id)
+        assert (known.one_sampler, known.max_temperature, known.blank_stop) == (takes_one, 1.0, False)
+
     def test_models_without_tools_or_system_prompt_are_known(self) -> None:
         gemma = family("openai", "google/gemma-2-9b-it", "127.0.0.1")
         assert (gemma.tools, gemma.system) == (False, False)

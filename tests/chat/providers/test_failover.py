@@ -343,6 +343,13 @@ class TestBreaker:
 
 
 class TestWhatAnotherModelIsSent:
+    async def test_one_that_cannot_be_constrained_is_told_the_schema(self) -> None:
+        """The chosen model's request has none of it in words, if that one can."""
+        provider, chosen, other = two([BUSY])
+        await collect_events(provider, asked(output=OutputSchema(schema={"type": "object"})))
+        assert "JSON" not in chosen.requests[0].system
+        assert '{"type": "object"}' in other.requests[0].system
+
     async def test_options_that_it_lacks_are_left_out(self) -> None:
         provider, chosen, other = two([BUSY])
         other.capabilities = lambda _: Capabilities(options=frozenset({"top_p"}))  # type: ignore[attr-defined]

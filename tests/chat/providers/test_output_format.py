@@ -9,6 +9,7 @@ from hypothesis import given
 
 from tests.chat.core.test_output import SCHEMAS, VALUES
 from winterbourne.chat.core.messages import OutputSchema
+from winterbourne.chat.core.output import check_schema
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.providers.output_format import closed_output, openai_output
 
@@ -82,6 +83,11 @@ class TestClosed:
         required = [] if value is TEXT else list(properties)
         assert closed({**CLOSED, "properties": properties, "required": required}) == (True, None)
         assert closed({**CLOSED, "properties": {"p0": value}, "required": required[:1]})[1]
+
+    def test_so_is_one_whose_draft_does_not_check_what_is_read_of_it(self) -> None:
+        schema = {**CLOSED, "$schema": "http://json-schema.org/draft-06/schema#", "$defs": True}
+        check_schema(OutputSchema(schema=schema), "schema")
+        assert closed(schema) == (True, None)
 
     def test_many_ways_to_one_definition_are_gone_once(self) -> None:
         """Each definition refers to the next one twice: 2 ** 40 ways."""

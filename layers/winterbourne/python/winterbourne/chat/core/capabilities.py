@@ -19,6 +19,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         options: The names of the `ModelOptions` that it has. Those that are not among them are rejected with 400, but
             for `reasoning` and `output`, which have fields of their own here.
         not_while_thinking: The names of those that it does not take while it thinks.
+        thinks: Whether it thinks unless it is told otherwise.
+        max_temperature: The highest temperature that it takes.
+        one_sampler: Whether it takes a temperature or a `top_p`, not both.
+        blank_stop: Whether a text at which it stops may be blank.
         tools: Whether it can call tools; else it is offered none.
         system: Whether it takes a system prompt; else that is the beginning of the first question.
         images: Whether it takes images.
@@ -26,7 +30,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         documents: The media types of documents that it takes as they are. Text of other types is sent as text.
         document_urls: Whether it takes PDFs by URL, too.
         reasoning: The levels that it has; empty for a model that does not think, None if that is not known.
-        thinks: Whether it thinks unless it is told otherwise.
         schema: Whether it keeps to a JSON schema itself; else its answer is validated, and mended once.
         citations: Whether it can cite the documents it is given.
         cache: What of a request may be marked for its prompt cache: `tools`, `system`, `messages`; `answers` where
@@ -38,6 +41,10 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     options: frozenset[str] = BASIC_OPTIONS
     not_while_thinking: frozenset[str] = frozenset()
+    thinks: bool = False
+    max_temperature: float = 2.0
+    one_sampler: bool = False
+    blank_stop: bool = True
     tools: bool = True
     system: bool = True
     images: bool = True
@@ -45,7 +52,6 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     documents: frozenset[str] = frozenset()
     document_urls: bool = False
     reasoning: tuple[ReasoningEffort, ...] | None = ()
-    thinks: bool = False
     schema: bool = False
     citations: bool = False
     cache: frozenset[str] = frozenset()

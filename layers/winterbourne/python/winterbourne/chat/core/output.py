@@ -17,36 +17,38 @@ from winterbourne.chat.errors import RequestRejected
 if TYPE_CHECKING:
     from jsonschema_rs import Validator
 
-__all__ = ["REPAIR_REQUEST", "check_schema", "find_json", "with_instructions"]
+__all__ = ["MALFORMED", "REPAIR_REQUEST", "check_schema", "find_json", "objects_in", "with_instructions"]
 
 Request = TypeVar("Request", ChatRequest, ModelRequest)
 
 REPAIR_REQUEST: Final = "That was not valid: {}. Answer again, with the valid JSON alone."
 
+MALFORMED: Final = (AttributeError, TypeError)
+"""What reading a schema may raise: no draft checks the keywords of later ones."""
+
 _INSTRUCTIONS: Final = "The text of your final answer must be {} and nothing else: no words around it, no Markdown."
-_FENCE: Final = re.compile(r"```\w*\s*\n(.*?)\n\s*```", re.DOTALL)
+_FENCE: Final = re.compile(r"^[ \t]*```\w*|```\w*[ \t\r]*$", re.MULTILINE)
+_MAX_FENCED: Final = 8
 _ANY_OBJECT: Final = {"type": "object"}
 _MAX_PROBLEMS: Final = 5
 _MAX_PROBLEM_CHARS: Final = 300
-_MAX_SIZE: Final = 20_000  # of a schema with a copy in the place of each reference: they can double it again and again
 _MOVING: Final = ("$id", "$dynamicRef", "$recursiveRef")
 """What changes where a reference leads."""
+_MAX_OBJECTS: Final = 20_000  # in a schema
 _MAX_BACKTRACKS: Final = 10_000  # of one pattern and one text, some 0.2 ms: either may come from the caller
-_MAX_PATTERN_BYTES: Final = 10_000_000
-_MAX_PATTERNS_BYTES: Final = 100_000_000  # of all of them; 6 ms for each million
+_MAX_PATTERNS_BYTES: Final = 40_000_000  # of all of them, a quarter for one; 6 ms for each million
+_MAX_STEPS: Final = 300_000  # some 0.3 s at most
+_REFERENCE_STEPS: Final = 5  # it takes that much longer to count
 _PATTERN_STEPS: Final = 100
-_MAX_STEPS: Final = 500_000  # some 0.5 s at most
 _MAX_REPORT: Final = 10_000_000  # in steps times characters: each error of a report has a copy of the value
-_IN_PLACE: Final = frozenset(
-    {"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies"}
-)
+_IN_PLACE: Final = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas", "dependencies")
 """The keywords whose schemas are for the same value."""
-_WITHIN: Final = frozenset(
-    {"patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames"}
-    | {"items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"}
+_WITHIN: Final = (
+    *("patternProperties", "additionalProperties", "unevaluatedProperties", "propertyNames"),
+    *("items", "prefixItems", "additionalItems", "unevaluatedItems", "contains"),
 )
 """Those whose schemas are for what is in it, besides `properties`."""
-_BY_NAME: Final = frozenset({"dependentSchemas", "dependencies", "patternProperties"})
+_BY_NAME: Final = ("dependentSchemas", "dependencies", "patternProperties")
 
 
 def with_instructions(request: Request) -> Request:
@@ -70,8 +72,9 @@ def check_schema(output: OutputSchema, name: str) -> None:
     """
     try:
         _validator(_schema_text(output))
-    except (ValueError, RecursionError) as error:
-        reason = str(error).partition("\n")[0][:_MAX_PROBLEM_CHARS]
+    except (ValueError, RecursionError, *MALFORMED) as error:
+        told = str(error) if isinstance(error, ValueError) else "it leads back to itself, or is no JSON schema"
+        reason = told.partition("\n")[0][:_MAX_PROBLEM_CHARS]
         raise RequestRejected(400, "invalid_schema", f"{name}: {reason}") from None
 
 
@@ -82,7 +85,8 @@ def find_json(output: OutputSchema, text: str) -> tuple[str, str]:
         The JSON and nothing; or nothing and what is wrong, in words for the model.
     """
     problem = ""
-    for candidate in (text.strip(), *_FENCE.findall(text)):
+    fenced = _FENCE.split(text)[1::2]
+    for candidate in map(str.strip, (text, *fenced[:_MAX_FENCED])):
         if not (reason := _problem(output, candidate)):
             return candidate, ""
         problem = problem or reason
@@ -94,7 +98,7 @@ def _problem(output: OutputSchema, text: str) -> str:
     try:
         validator, value = _validator(_schema_text(output)), msgspec.json.decode(text)
         steps = _MAX_STEPS - _steps_left(schema, value, schema, _MAX_STEPS)
-    except (ValueError, RecursionError) as error:  # no JSON, half a character, nested too deep
+    except (ValueError, RecursionError, *MALFORMED) as error:  # no JSON, half a character, nested too deep
         return f"it is no JSON ({str(error)[:_MAX_PROBLEM_CHARS]})"
     if steps > _MAX_STEPS:
         return "it is too long, or nested too deep, to be validated"
@@ -116,7 +120,7 @@ def _steps_left(schema: Any, value: Any, root: Any, steps: int) -> int:
     size = len(value) if isinstance(value, dict | list) and not schema.keys().isdisjoint(_WITHIN) else 0
     patterns = ("pattern" in schema) + len(schema.get("patternProperties", ())) * size
     words = sum(len(each) for each in schema.values() if isinstance(each, dict | list))
-    steps -= 1 + size + words + patterns * _PATTERN_STEPS
+    steps -= 1 + size + words + ("$ref" in schema) * _REFERENCE_STEPS + patterns * _PATTERN_STEPS
     for sub, part in _schemas_in(schema, value, root):
         if steps < 0:
             break
@@ -157,39 +161,33 @@ def _schema_text(output: OutputSchema) -> str:
     return json.dumps(schema, ensure_ascii=False)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=8)
 def _validator(schema: str) -> "Validator":
     """What validates by a schema. Nothing is fetched, and patterns end: those of `re` may take for ever."""
     import jsonschema_rs  # noqa: PLC0415 - 40 ms, for answers of this kind alone
 
-    decoded, patterns = json.loads(schema), list[str]()
-    if _size(decoded, decoded, {}, patterns) > _MAX_SIZE:
+    decoded = json.loads(schema)
+    objects = list(objects_in(decoded))
+    for one in objects:
+        if isinstance(reference := one.get("$ref"), str):
+            _resolve(reference, decoded)
+        if one is not decoded and any(isinstance(one.get(name), str) for name in _MOVING):
+            raise ValueError(f"none of {', '.join(_MOVING)} is taken")
+    if len(objects) > _MAX_OBJECTS or _steps_left(decoded, None, decoded, _MAX_STEPS) < 0:
         raise ValueError("too large")
-    size = min(_MAX_PATTERN_BYTES, _MAX_PATTERNS_BYTES // max(len(patterns), 1))
-    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS, size_limit=size)
+    found = (each for one in objects for name in ("pattern", "patternProperties") if (each := one.get(name)))
+    patterns = sum(len(each) if isinstance(each, dict) else 1 for each in found)
+    most = _MAX_PATTERNS_BYTES // max(patterns, 4)
+    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=_MAX_BACKTRACKS, size_limit=most)
     return jsonschema_rs.validator_for(decoded, offline=True, pattern_options=options)
 
 
-def _size(node: Any, root: Any, known: dict[str, int], patterns: list[str]) -> int:
-    """How many values a schema has, with those that references lead to; `known` has the sizes of these.
-
-    Its `patterns` are collected.
-    """
-    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
-    size = 1 + sum(_size(child, root, known, patterns) for child in children)
-    if not isinstance(node, dict):
-        return size
-    by_pattern = node.get("patternProperties")
-    found = (node.get("pattern"), *(by_pattern if isinstance(by_pattern, dict) else ()))
-    patterns += [each for each in found if isinstance(each, str)]
-    if any(isinstance(node.get(name), str) for name in _MOVING) and node is not root:
-        raise ValueError(f"none of {', '.join(_MOVING)} is taken")
-    if isinstance(reference := node.get("$ref"), str):
-        if reference not in known:
-            known[reference] = 1  # it may lead back
-            known[reference] = _size(_resolve(reference, root), root, known, patterns)
-        size += known[reference]
-    return size
+def objects_in(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects in a value, itself included."""
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects_in(part)
 
 
 def _resolve(reference: str, root: Any) -> Any:

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -90,7 +90,8 @@ def check_request(
     """
     model_id = resolve_model(request.model_id, model)
     capabilities = capabilities_of(model_id or "")
-    request = _with_known_options(request, capabilities, field_of)
+    level = _reasoning(request, model, capabilities, field_of)
+    request = _with_known_options(request, capabilities, level, field_of)
     newest = _newest_question(request.messages)
     if newest:
         _check_question(newest, capabilities)
@@ -106,15 +107,15 @@ def check_request(
     _require_at_most(limits.max_client_tools, len(request.client_tools), "too_many_tools", "tools")
     _require_at_most(limits.max_messages, len(request.decisions), "too_many_decisions", "decisions")
     _require_unique("tools: the name", [tool.name for tool in request.client_tools])
-    _require_known_tool(request.tool_choice, (*tools, *request.client_tools))
+    _require_known_tool(request.tool_choice, (*tools, *request.client_tools) if capabilities.tools else ())
     checked = msgspec.structs.replace(
         request,
         messages=messages,
         model_id=model_id,
         system=_system_prompt(request, model),
-        temperature=_temperature(request.temperature, model) if "temperature" in capabilities.options else None,
-        max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens, limits_tokens=limits_tokens),
-        reasoning=_reasoning(request, model, capabilities, field_of),
+        temperature=_temperature(request, model, capabilities, field_of),
+        max_tokens=_max_tokens(request.max_tokens, model.model_max_tokens, field_of, limits_tokens=limits_tokens),
+        reasoning=level,
         client_tools=tuple(portable_tools(request.client_tools)) if request.client_tools else (),
     )
     return with_instructions(checked) if request.output and not capabilities.schema else checked
@@ -272,7 +273,9 @@ def _require_at_most(limit: int, count: int, code: str, what: str) -> None:
         raise RequestRejected(413, code, f"{count} {what}, {limit} at most")
 
 
-def _require_known_tool(choice: str, tools: Iterable[ToolSchema]) -> None:
+def _require_known_tool(choice: str, tools: Collection[ToolSchema]) -> None:
+    if choice == "required" and not tools:
+        raise RequestRejected(400, "unknown_tool", "tool_choice: there is no tool to call")
     if choice not in {"auto", "none", "required", *(tool.name for tool in tools)}:
         raise RequestRejected(400, "unknown_tool", f"tool_choice: there is no tool named {choice[:64]!r}")
 
@@ -284,50 +287,56 @@ def _system_prompt(request: ChatRequest, model: ModelSettings) -> str:
     return "\n\n".join(filter(None, (model.system_prompt, request.system)))
 
 
+def _reasoning(
+    request: ChatRequest, model: ModelSettings, capabilities: Capabilities, field_of: Callable[[str], str]
+) -> ReasoningEffort | None:
+    """The level to ask for; a setting that the model cannot follow counts for nothing."""
+    if request.reasoning not in {None, "none"} and capabilities.reasoning == ():
+        raise _unsupported(f"{field_of('reasoning')}: this model cannot think, so that it takes none alone")
+    return request.reasoning or model.model_reasoning or None
+
+
 def _with_known_options(
-    request: ChatRequest, capabilities: Capabilities, field_of: Callable[[str], str]
+    request: ChatRequest, capabilities: Capabilities, level: ReasoningEffort | None, field_of: Callable[[str], str]
 ) -> ChatRequest:
-    unknown = {name for name in ModelOptions.__struct_fields__ if getattr(request, name) is not None}
-    unknown -= capabilities.options | _ALWAYS_TAKEN
+    thinks = capabilities.reasoning != () and (level != "none" if level else capabilities.thinks)
+    refused = capabilities.not_while_thinking if thinks else frozenset[str]()
+    asked = {name for name in ModelOptions.__struct_fields__ if getattr(request, name) is not None}
+    unknown = asked - (capabilities.options - refused | _ALWAYS_TAKEN)
     for name in sorted(unknown):
         if getattr(request, name) != _NEUTRAL.get(name):
-            raise RequestRejected(400, "unsupported_parameter", f"{field_of(name)}: this model does not have it")
+            lacks = "takes none while it thinks (reasoning)" if name in refused else "does not have it"
+            raise _unsupported(f"{field_of(name)}: this model {lacks}")
+    if capabilities.one_sampler and {"temperature", "top_p"} <= asked:
+        unknown.add("temperature" if request.temperature == 1 else "top_p")
+        if request.temperature != 1 and request.top_p != 1:
+            raise _unsupported(f"{field_of('top_p')}: this model takes it or {field_of('temperature')}, not both")
+    if not (capabilities.blank_stop or all(map(str.strip, request.stop or ()))):
+        raise _unsupported(f"{field_of('stop')}: this model takes none that is blank")
     if request.output:
         check_schema(request.output, field_of("output"))
     return msgspec.structs.replace(request, **dict.fromkeys(unknown)) if unknown else request
 
 
-def _temperature(requested: float | None, model: ModelSettings) -> float | None:
-    if requested is None:
-        return model.model_temperature
-    if not 0 <= requested <= model.model_temperature_max:
-        limit = f"temperature: from 0 to {model.model_temperature_max:g}"
-        raise RequestRejected(400, "temperature_not_allowed", limit)
-    return requested
+def _unsupported(message: str) -> RequestRejected:
+    return RequestRejected(400, "unsupported_parameter", message)
 
 
-def _max_tokens(requested: int | None, limit: int, *, limits_tokens: bool) -> int:
-    if requested is None:
-        return limit
-    if limits_tokens and requested > limit:
+def _temperature(
+    request: ChatRequest, model: ModelSettings, capabilities: Capabilities, field_of: Callable[[str], str]
+) -> float | None:
+    if request.temperature is None:
+        has_other = capabilities.one_sampler and request.top_p is not None
+        return None if has_other or "temperature" not in capabilities.options else model.model_temperature
+    most = min(model.model_temperature_max, capabilities.max_temperature)
+    if not 0 <= request.temperature <= most:
+        raise RequestRejected(400, "temperature_not_allowed", f"{field_of('temperature')}: from 0 to {most:g}")
+    return request.temperature
+
+
+def _max_tokens(requested: int | None, limit: int, field_of: Callable[[str], str], *, limits_tokens: bool) -> int:
+    if requested is None or (limits_tokens and requested > limit):
         return limit
     if not 1 <= requested <= limit:
-        raise RequestRejected(400, "max_tokens_not_allowed", f"max_tokens: from 1 to {limit}")
+        raise RequestRejected(400, "max_tokens_not_allowed", f"{field_of('max_tokens')}: from 1 to {limit}")
     return requested
-
-
-def _reasoning(
-    request: ChatRequest, model: ModelSettings, capabilities: Capabilities, field_of: Callable[[str], str]
-) -> ReasoningEffort | None:
-    """The level to ask for; a setting that the model cannot follow counts for nothing."""
-    level = request.reasoning or model.model_reasoning or None
-    can_think = capabilities.reasoning != ()
-    if request.reasoning not in {None, "none"} and not can_think:
-        text = "reasoning, or reasoning_effort: this model cannot think, so that it takes none alone"
-        raise RequestRejected(400, "unsupported_parameter", text)
-    options = request.options() if can_think and (level != "none" if level else capabilities.thinks) else {}
-    for name in sorted(options.keys() & capabilities.not_while_thinking):
-        if options[name] != _NEUTRAL.get(name):
-            text = f"{field_of(name)}: this model takes none while it thinks (reasoning)"
-            raise RequestRejected(400, "unsupported_parameter", text)
-    return level

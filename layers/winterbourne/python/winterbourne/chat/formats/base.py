@@ -52,6 +52,12 @@ __all__ = [
 ]
 
 _OPTIONS: Final = CoreOptions.__struct_fields__
+_TWO_FIELDS: Final = {
+    "max_tokens": "maxTokens, or maxOutputTokens",
+    "stop": "stop, or stopSequences",
+    "output": "schema, or responseFormat",
+}
+"""The options that clients of the AI SDK name in two ways."""
 
 Id = Annotated[str, Meta(max_length=200)]
 ToolName = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}\Z")]  # accepted by every provider
@@ -59,6 +65,7 @@ Temperature = Annotated[float, Meta(ge=0, le=2)]
 MaxTokens = Annotated[int, Meta(ge=1)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
+Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 StopText = Annotated[str, Meta(min_length=1)]
 
 
@@ -95,7 +102,7 @@ class ModelOptions(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: ReasoningEffort | None = None
     top_p: Probability | None = None
     stop: StopText | tuple[StopText, ...] | None = None
-    seed: int | None = None
+    seed: Seed | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     parallel_tool_calls: bool | None = None
@@ -247,9 +254,9 @@ class Format(msgspec.Struct, frozen=True):
 
 
 def camel_case(option: str) -> str:
-    """An option's field in the words of the AI SDK."""
-    first, *others = ("response_format" if option == "output" else option).split("_")
-    return "".join([first, *(word.capitalize() for word in others)])
+    """An option's field, or fields, in the words of the AI SDK."""
+    first, *others = option.split("_")
+    return _TWO_FIELDS.get(option) or "".join([first, *(word.capitalize() for word in others)])
 
 
 def encode_json_error(_status: int, code: str, message: str, request_id: str) -> tuple[str, bytes]:

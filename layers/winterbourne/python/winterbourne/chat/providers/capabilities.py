@@ -75,13 +75,18 @@ _Rows: TypeAlias = tuple[tuple[str, Mapping[str, Any]], ...]
 # https://docs.anthropic.com/en/docs/about-claude/models/overview, …/build-with-claude/{effort,adaptive-thinking}
 _CLAUDE: Final[_Rows] = (
     (r"claude-", {"reasoning": LEVELS, "asks": "budget", "citations": True, "window": 200_000}),
-    (r"claude-", {"not_while_thinking": frozenset({"temperature", "top_p"}), "max_output": 64_000}),
+    (
+        r"claude-",
+        {"not_while_thinking": frozenset({"temperature", "top_p"}), "max_output": 64_000, "blank_stop": False},
+    ),
     (r"claude-(2|3-(5|opus|sonnet|haiku)|instant)", {**_PLAIN, "max_output": 8192}),
     (r"claude-(2|3-(opus|sonnet|haiku)|instant)", {"max_output": 4096}),
     (r"claude-(2|3-(opus|sonnet|haiku)|instant|3-5-haiku)", {"documents": frozenset(), "citations": False}),
     (r"claude-opus-4(-[01]\b|-2025|$|@)", {"max_output": 32_000}),
     (r"claude-((opus|sonnet)-4-[5-9]|haiku-4-5|[a-z]+-5\b)", {"schema": True}),
     (r"claude-((opus|sonnet)-4-[6-9]|[a-z]+-5\b|mythos-preview)", {**_ADAPTIVE, "max_output": 128_000}),
+    # …/about-claude/models/migrating-to-claude-4
+    (r"claude-(opus-4-1\b|(opus|sonnet|haiku)-4-[56])", {"one_sampler": True}),
     (r"claude-(opus-4-[78]|[a-z]+-5\b)", _NO_SAMPLING),
     (r"claude-((opus|sonnet|fable|mythos)-5\b|haiku-5-5|mythos-preview)", {"thinks": True}),
     (r"claude-sonnet-5-5", {"asks": "between_tools"}),
@@ -175,7 +180,7 @@ _ANY: Final = ""
 # A model that no other row knows is asked for reasoning in its API's first way.
 _FAMILIES: Final[Mapping[str, _Rows]] = {
     "anthropic": (
-        (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}, "image_urls": True}),
+        (_ANY, {"options": _CLAUDE_OPTIONS | {"parallel_tool_calls"}, "image_urls": True, "max_temperature": 1.0}),
         (_ANY, {"reasoning": None, "asks": "budget", "not_while_thinking": frozenset({"temperature", "top_p"})}),
         (r"(^api\.anthropic\.com |claude)", {"cache": _MARKS}),  # other servers may refuse them
         (r"claude", {"documents": TEXT_TYPES | _PDF, "document_urls": True}),  # of others behind this API, few take any
@@ -185,7 +190,7 @@ _FAMILIES: Final[Mapping[str, _Rows]] = {
         (r"api\.anthropic\.com claude-((opus|sonnet)-4-6|opus-4-[78]|[a-z]+-5\b|mythos-preview)", {"compacts": True}),
     ),
     "bedrock": (
-        (_ANY, {"options": _CLAUDE_OPTIONS, "documents": _ALL_DOCUMENTS}),
+        (_ANY, {"options": _CLAUDE_OPTIONS, "documents": _ALL_DOCUMENTS, "max_temperature": 1.0}),
         *_CLAUDE,
         *_BEDROCK,
         *_CACHE_POINTS,

@@ -33,6 +33,7 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.history import with_parts
 from winterbourne.chat.core.messages import RETRACTS_ALL, AssistantPart, Source, Text
+from winterbourne.chat.core.output import with_instructions
 from winterbourne.chat.core.provider import ModelRequest, Provider, capabilities_of, model_name
 from winterbourne.chat.core.request_checks import available_models
 from winterbourne.chat.errors import (
@@ -82,8 +83,9 @@ class _Model(msgspec.Struct, frozen=True):
         request = msgspec.structs.replace(request, retries=is_last)
         if not self.fallback_id:
             return request
-        known = capabilities_of(self.provider())(self.fallback_id).options | {"reasoning", "output"}
-        lacking = dict.fromkeys(request.options().keys() - known)
+        known = capabilities_of(self.provider())(self.fallback_id)
+        lacking = dict.fromkeys(request.options().keys() - known.options - {"reasoning", "output"})
+        request = request if known.schema else with_instructions(request)  # the chosen model needed none, perhaps
         messages = tuple(with_parts(message, _as_anothers) for message in request.messages)
         return msgspec.structs.replace(request, model_id=self.fallback_id, messages=messages, **lacking)
 

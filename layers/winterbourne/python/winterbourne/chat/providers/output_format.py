@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from winterbourne.chat.core.messages import OutputSchema
-from winterbourne.chat.core.output import with_instructions
+from winterbourne.chat.core.output import MALFORMED, objects_in, with_instructions
 from winterbourne.chat.core.provider import ModelRequest
 
 __all__ = ["closed_output", "openai_output"]
@@ -23,7 +23,6 @@ _CONSTRAINTS: Final = frozenset(
 """What some provider refuses, and the model is told in words instead: the answer is validated in any case."""
 _KEPT: Final = frozenset({"type", "required", "additionalProperties", "enum", "const", "description"})
 _TYPED: Final = frozenset({"type", "enum", "const", "anyOf", "oneOf", "$ref"})
-_REFERENCES: Final = ("#/$defs/", "#/definitions/")
 _MAX_OPTIONAL: Final = 24
 _MAX_UNIONS: Final = 16
 
@@ -90,28 +89,31 @@ class _StrictForm(msgspec.Struct):
     lost: bool = False
     optional: int = 0
     unions: int = 0
-    _resolved: set[str] = msgspec.field(default_factory=set)
 
     def fit_root(self) -> dict[str, Any] | None:
         """The form; None if the schema cannot be expressed."""
+        from graphlib import TopologicalSorter  # noqa: PLC0415 - for answers of this kind alone
+
+        schema = self.output.schema or {}
         try:
-            return self._fit(self.output.schema, ())
-        except (_Inexpressible, RecursionError):
+            kept = {f"#/{name}/": schema.get(name, {}) for name in ("$defs", "definitions")}
+            graph = {head + name: _references(one) for head, ones in kept.items() for name, one in ones.items()}
+            TopologicalSorter(graph).prepare()  # a ValueError if a definition leads back to itself
+            return self._fit(schema) if _references(schema) <= graph.keys() else None
+        except (_Inexpressible, ValueError, RecursionError, *MALFORMED):
             return None
 
-    def _fit(self, schema: Any, resolving: tuple[str, ...]) -> dict[str, Any]:
+    def _fit(self, schema: Any) -> dict[str, Any]:
         if not isinstance(schema, dict) or schema.keys().isdisjoint(_TYPED):
             raise _Inexpressible
-        if "$ref" in schema:
-            self._resolve(schema["$ref"], resolving)
         fitted: dict[str, Any] = {}
         for key, value in schema.items():
             if key in {"properties", "$defs", "definitions"}:
-                fitted[key] = {name: self._fit(one, resolving) for name, one in value.items()}
+                fitted[key] = {name: self._fit(one) for name, one in value.items()}
             elif key in {"anyOf", "oneOf"}:
-                fitted["anyOf"] = [self._fit(one, resolving) for one in value]
+                fitted["anyOf"] = [self._fit(one) for one in value]
             elif key == "items":
-                fitted[key] = self._fit(value, resolving)
+                fitted[key] = self._fit(value)
             elif key in _KEPT:
                 fitted[key] = value
             elif key not in _CONSTRAINTS | _ANNOTATIONS | {"$ref"}:
@@ -140,12 +142,6 @@ class _StrictForm(msgspec.Struct):
         self.optional += len(properties) - len(required)
         return {**schema, "properties": properties, "required": required, "additionalProperties": False}
 
-    def _resolve(self, reference: str, resolving: tuple[str, ...]) -> None:
-        """Look at what a reference leads to: a definition at the top, which does not lead back to itself."""
-        name = reference.rpartition("/")[2]
-        definitions = {f"{head}{name}": (self.output.schema or {}).get(head[2:-1], {}) for head in _REFERENCES}
-        if reference in resolving or name not in definitions.get(reference, {}):
-            raise _Inexpressible
-        if reference not in self._resolved:
-            self._fit(definitions[reference][name], (*resolving, reference))
-            self._resolved.add(reference)
+
+def _references(schema: Any) -> set[str]:
+    return {one["$ref"] for one in objects_in(schema) if "$ref" in one}

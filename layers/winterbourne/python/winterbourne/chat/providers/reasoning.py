@@ -66,6 +66,9 @@ def fit_reasoning(
         request, body = fit_thinking(request, body, is_signed=is_signed)
     refused = family.not_while_thinking if _thinks(family, level, body) else frozenset()
     left_out = _OPTIONS - (family.options - refused)
+    if request.temperature is not None:  # of a setting, or of a request to the model that this one stands in for
+        request = msgspec.structs.replace(request, temperature=min(request.temperature, family.max_temperature))
+        left_out |= {"top_p"} if family.one_sampler else set()
     if "tool_choice" in refused and request.tool_choice != "none":
         request = msgspec.structs.replace(request, tool_choice=TOOL_CHOICE_AUTO)
     return msgspec.structs.replace(request, **dict.fromkeys(left_out)), body

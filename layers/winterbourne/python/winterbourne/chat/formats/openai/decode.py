@@ -17,6 +17,7 @@ from winterbourne.chat.formats.base import (
     ClientTool,
     Encoder,
     Format,
+    Function,
     Id,
     MaxTokens,
     ModelOptions,
@@ -56,13 +57,9 @@ class _Tool(msgspec.Struct, frozen=True):
     function: ClientTool
 
 
-class _FunctionName(msgspec.Struct, frozen=True):
-    name: Id
-
-
 class _NamedToolChoice(msgspec.Struct, frozen=True):
     type: Literal["function"]
-    function: _FunctionName
+    function: Function
 
 
 class _StreamOptions(msgspec.Struct, frozen=True):
@@ -201,7 +198,7 @@ def _resume(answer: ResumedAnswer) -> OpenAiChunkEncoder:
 
 
 def _field_of(option: str) -> str:
-    return "response_format" if option == "output" else option
+    return {"output": "response_format", "reasoning": "reasoning_effort"}.get(option, option)
 
 
 FORMAT: Final = Format(
