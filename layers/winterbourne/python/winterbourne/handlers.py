@@ -27,7 +27,7 @@ from winterbourne.stream import ResponseStream, open_stream
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["AsyncHandler", "StreamingHandler", "adapt_handler", "streamify_response"]
+__all__ = ["AsyncHandler", "StreamingHandler", "adapt_handler", "streamify_response", "takes_large_bodies"]
 
 T = TypeVar("T")
 AsyncHandler = Callable[[Any, ResponseStream, LambdaContext], Awaitable[Any]]
@@ -45,10 +45,12 @@ class StreamingHandler:
 
     Args:
         handler: Any kind of handler that `adapt_handler` accepts.
+        takes_large_bodies: Whether it takes the body of a large request as a `LargeBody`.
     """
 
-    def __init__(self, handler: Callable[..., Any]) -> None:
+    def __init__(self, handler: Callable[..., Any], *, takes_large_bodies: bool = False) -> None:
         functools.update_wrapper(self, handler)
+        self.takes_large_bodies = takes_large_bodies
         # Decorators around this object call it with these two, whatever the wrapped function takes.
         parameters = [inspect.Parameter(name, POSITIONAL_OR_KEYWORD) for name in ("event", "context")]
         self.__signature__ = inspect.Signature(parameters)
@@ -89,6 +91,12 @@ def streamify_response(handler: Callable[..., Any]) -> StreamingHandler:
         a test, and then returns the response in one piece.
     """
     return StreamingHandler(handler)
+
+
+def takes_large_bodies(handler: AsyncHandler) -> bool:
+    """Whether an adapted handler takes the body of a large request as a `LargeBody`."""
+    adapted = getattr(handler, "__self__", None)  # not a decorator's, which may read the body
+    return isinstance(adapted, StreamingHandler) and adapted.takes_large_bodies
 
 
 def adapt_handler(handler: Callable[..., Any]) -> AsyncHandler:

@@ -100,15 +100,20 @@ class Reply:
         path: Path of the request.
         status: HTTP status.
         headers: Names in lower case.
-        body: The complete body.
+        pieces: The complete body, as it arrived.
         keeps_connection: Whether the connection can carry another request.
     """
 
     path: str
     status: int
     headers: dict[str, str]
-    body: bytes
+    pieces: list[bytes]
     keeps_connection: bool
+
+    @property
+    def body(self) -> bytes:
+        """The body in one piece."""
+        return b"".join(self.pieces)
 
 
 class RuntimeApiProtocol:
@@ -225,8 +230,8 @@ class RuntimeApiProtocol:
         keeps_connection = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
         if keeps_connection:
             self._h11.start_next_cycle()
-        body, self._reply_head, self._reply_body = b"".join(self._reply_body), None, []
-        return Reply(self._request_path, head.status_code, headers, body, keeps_connection)
+        pieces, self._reply_head, self._reply_body = self._reply_body, None, []
+        return Reply(self._request_path, head.status_code, headers, pieces, keeps_connection)
 
     def _invocation_path(self, endpoint: str) -> str:
         return f"{API_BASE_PATH}/invocation/{self._request_id}/{endpoint}"

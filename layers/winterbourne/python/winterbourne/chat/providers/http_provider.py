@@ -22,7 +22,7 @@ import httpx
 import msgspec
 import orjson
 
-from winterbourne.chat.core.documents import fit_documents
+from winterbourne.chat.core.documents import fit_documents, take_out_data
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.core.messages import (
     RETRACTS_ALL,
@@ -49,7 +49,7 @@ from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.capabilities import ALL_OPTIONS, Family, family_of, parse_capabilities
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
-from winterbourne.chat.providers.files import Body, take_out_data
+from winterbourne.chat.providers.files import Body
 from winterbourne.chat.providers.lessons import (
     FOR_EVERY_MODEL,
     MAX_TOKENS,
@@ -333,7 +333,10 @@ class HttpProvider(ABC):
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
         headers = self._headers_for(request)
-        request, data = take_out_data(request) if _has_files(request) else (request, [])
+        data: list[str] = []
+        if _has_files(request):
+            messages, data = take_out_data(request.messages, texts=False)
+            request = msgspec.structs.replace(request, messages=messages)
         path, content = self.encode(request)
         if Known.index.forms:
             content = redact_json(content)
@@ -362,6 +365,8 @@ class HttpProvider(ABC):
                 http_pool.replace_connections()
             setting = self._error_hints.base_url
             raise ModelUnreachable(f"the model's provider cannot be reached; check {setting}") from error
+        finally:
+            data.clear()  # httpx keeps a request, in a cycle, until the garbage collector comes
 
     def _classify(
         self, failure: ModelError, cause: httpx.RequestError | None, opening: bytes, *, has_output: bool
