@@ -20,6 +20,7 @@ __all__ = [
     "document_type",
     "fit_documents",
     "in_pieces",
+    "is_too_large",
     "placeholder",
     "take_out_data",
     "takes_document",
@@ -75,7 +76,13 @@ def document_type(media_type: str, name: str = "") -> str:
 def takes_document(capabilities: Capabilities, document: Document) -> bool:
     """Whether a model takes a document as it is."""
     kind = document_type(document.media_type, document.name)
-    return kind in capabilities.documents and (not document.url or (kind == PDF and capabilities.document_urls))
+    is_there = not document.url or (kind == PDF and capabilities.document_urls)
+    return kind in capabilities.documents and is_there and not is_too_large(capabilities, document)
+
+
+def is_too_large(capabilities: Capabilities, document: Document) -> bool:
+    """Whether a document is larger than a model takes one."""
+    return 0 < capabilities.document_bytes < len(document.data) * 3 // 4
 
 
 def document_text(document: Document) -> str | None:
