@@ -27,7 +27,7 @@ from winterbourne.stream import ResponseStream, open_stream
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["AsyncHandler", "StreamingHandler", "adapt_handler", "streamify_response", "takes_large_bodies"]
+__all__ = ["AsyncHandler", "StreamingHandler", "adapt_handler", "streamify_response"]
 
 T = TypeVar("T")
 AsyncHandler = Callable[[Any, ResponseStream, LambdaContext], Awaitable[Any]]
@@ -91,12 +91,6 @@ def streamify_response(handler: Callable[..., Any]) -> StreamingHandler:
         a test, and then returns the response in one piece.
     """
     return StreamingHandler(handler)
-
-
-def takes_large_bodies(handler: AsyncHandler) -> bool:
-    """Whether an adapted handler takes the body of a large request as a `LargeBody`."""
-    adapted = getattr(handler, "__self__", None)  # not a decorator's, which may read the body
-    return isinstance(adapted, StreamingHandler) and adapted.takes_large_bodies
 
 
 def adapt_handler(handler: Callable[..., Any]) -> AsyncHandler:

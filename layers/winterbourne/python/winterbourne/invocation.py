@@ -153,7 +153,8 @@ def _with_large_body(pieces: list[bytes]) -> dict[str, Any] | None:
         event: Any = json.loads(large.text) if large.runs else None
         match event:
             case {"body": str(body)} if large.has_all_marks(body):
-                return {**event, "body": LargeBody(body.encode("utf-8", "surrogatepass"), large.runs)}
+                large.text = body.encode("utf-8", "surrogatepass")
+                return {**event, "body": large}
     return None
 
 

@@ -20,7 +20,7 @@ from winterbourne.errors import (
     ShuttingDown,
     WinterbourneError,
 )
-from winterbourne.handlers import AsyncHandler, takes_large_bodies
+from winterbourne.handlers import AsyncHandler, StreamingHandler
 from winterbourne.invocation import (
     CONTEXT,
     TRACE_ID,
@@ -59,7 +59,8 @@ class Poller:
     ) -> None:
         self._client = client
         self._handler = handler
-        self._takes_large = takes_large_bodies(handler)
+        adapted = getattr(handler, "__self__", None)  # not what a decorator has made of it, which may read the body
+        self._takes_large = isinstance(adapted, StreamingHandler) and adapted.takes_large_bodies
         self._margin_ms = margin_ms
         self._buffered = buffered
         self._sole = sole

@@ -2,24 +2,22 @@
 
 import base64
 import re
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
 from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.messages import Document, Image, Message, Text, UserMessage, UserPart
+from winterbourne.large_body import MIN_RUN_BYTES, LargeBody
 
 __all__ = [
     "DOCUMENT_TYPES",
-    "MIN_CHARS",
     "PDF",
     "TEXT_TYPES",
     "document_text",
     "document_type",
     "fit_documents",
-    "in_pieces",
     "is_too_large",
     "placeholder",
     "take_out_data",
@@ -46,12 +44,6 @@ DOCUMENT_TYPES: Final = {
 
 TEXT_TYPES: Final = frozenset(name for name in DOCUMENT_TYPES if name.startswith("text/"))
 """Those that are text."""
-
-MIN_CHARS: Final = 64 * 1024
-"""Of base64 from which a file is handled from where it is: less is as quickly copied."""
-
-_MARK: Final = f"file-{uuid.uuid4().hex}-"  # nobody can write it into a request
-_MARKS: Final = re.compile(rf"{_MARK}(\d+);".encode())
 
 _OTHER_TEXT: Final = re.compile(
     r"text/.+|application/([\w.-]+\+)?(json|ndjson|jsonl|xml|x?html|ya?ml|toml|sql|javascript|typescript)"
@@ -105,7 +97,7 @@ def fit_documents(messages: Iterable[Message], capabilities: Capabilities) -> tu
     return with_user_parts(messages, fitted)
 
 
-def take_out_data(messages: Iterable[Message], *, texts: bool = True) -> tuple[tuple[Message, ...], list[str]]:
+def take_out_data(messages: Iterable[Message], *, texts: bool = True) -> tuple[tuple[Message, ...], LargeBody]:
     """The messages with a mark in the place of each large file's base64, and what the marks stand for.
 
     So that it need not be copied: to be encoded, searched for secrets, and buffered.
@@ -114,26 +106,16 @@ def take_out_data(messages: Iterable[Message], *, texts: bool = True) -> tuple[t
         messages: The messages.
         texts: Whether files that are text are taken out, too.
     """
-    taken: list[str] = []
+    taken = LargeBody()
 
     def slim(part: UserPart) -> UserPart:
-        if not isinstance(part, Image | Document) or len(part.data) < MIN_CHARS:
+        if not isinstance(part, Image | Document) or len(part.data) < MIN_RUN_BYTES:
             return part
         if not texts and isinstance(part, Document) and document_type(part.media_type, part.name) in TEXT_TYPES:
             return part
-        taken.append(part.data)
-        return msgspec.structs.replace(part, data=f"{_MARK}{len(taken) - 1};")
+        return msgspec.structs.replace(part, data=taken.mark([part.data]))
 
     return with_user_parts(messages, slim), taken
-
-
-def in_pieces(content: bytes, data: Sequence[str], size: int = 64 * 1024) -> Iterator[bytes]:
-    """Text that was encoded with such marks, with what they stand for, in order; at most `size` bytes each."""
-    for at, part in enumerate(_MARKS.split(content)):
-        text = data[int(part)] if at % 2 else part
-        for start in range(0, len(text), size):
-            piece = text[start : start + size]
-            yield piece.encode() if isinstance(piece, str) else piece
 
 
 def with_user_parts(messages: Iterable[Message], change: Callable[[UserPart], UserPart]) -> tuple[Message, ...]:

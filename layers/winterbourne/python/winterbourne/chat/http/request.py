@@ -7,8 +7,8 @@ Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation
 import base64
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, AnyStr, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -25,7 +25,6 @@ NOT_AN_OBJECT: Final = "the body must be a JSON object"
 LARGE_CHARS: Final = 512 * 1024
 """Of a body from which it is not copied needlessly."""
 
-_PIECE_CHARS: Final = 64 * 1024
 
 MAX_REASON_CHARS: Final = 300
 """Length limit of an error message: a parser's message may quote the body, and a body may be long."""
@@ -76,9 +75,8 @@ class Request(msgspec.Struct, kw_only=True):
         Raises:
             RequestRejected: 413 if the body exceeds `max_bytes` bytes, 400 if it is not valid base64.
         """
-        body = self._take_body(max_bytes).whole()
-        self.raw_body, self.is_base64 = LargeBody(body, []), False
-        return body
+        self.raw_body, self.is_base64 = self._take_body(max_bytes), False
+        return b"".join(self.raw_body.pieces())
 
     def json_object(self, limits: RequestSettings) -> dict[str, Any]:
         """The body as a JSON object.
@@ -106,16 +104,14 @@ class Request(msgspec.Struct, kw_only=True):
     def _take_body(self, max_bytes: int) -> LargeBody:
         """The body, which is then gone from here."""
         body, self.raw_body = self.raw_body, ""
-        if isinstance(body, str) and len(body) > LARGE_CHARS:
-            body = LargeBody.take_out(piece.encode("utf-8", "surrogatepass") for piece in _pieces(body))
-        elif isinstance(body, str):
-            body = LargeBody(body.encode("utf-8", "surrogatepass"), [])
+        if isinstance(body, str):
+            body = LargeBody(body.encode("utf-8", "surrogatepass"))
         if self.is_base64 and len(body.text) <= max_bytes * 2:  # else not worth decoding
             try:
-                body = LargeBody.take_out(_pieces(base64.b64decode(body.whole(), validate=True)))
+                body = LargeBody(base64.b64decode(b"".join(body.pieces()), validate=True))
             except ValueError:
                 raise RequestRejected(400, "invalid_body", "the body is not valid base64") from None
-        if len(body.text) > max_bytes or (body.runs and body.size > max_bytes):
+        if len(body.text) > max_bytes or (body.runs and sum(map(len, body.pieces())) > max_bytes):
             raise RequestRejected(413, "body_too_large", f"the body exceeds the limit of {max_bytes} bytes")
         return body
 
@@ -141,10 +137,6 @@ def _is_within_depth(value: object, max_depth: int) -> bool:
         if not level:
             return True
     return False
-
-
-def _pieces(text: AnyStr) -> Iterator[AnyStr]:
-    return (text[start : start + _PIECE_CHARS] for start in range(0, len(text), _PIECE_CHARS))
 
 
 def _loads(body: bytes) -> Any:

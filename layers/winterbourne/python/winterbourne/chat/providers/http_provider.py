@@ -64,6 +64,7 @@ from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, 
 from winterbourne.chat.providers.reasoning import fit_reasoning
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
+from winterbourne.large_body import LargeBody
 
 __all__ = ["MAX_ATTEMPTS", "HttpProvider", "coalesce_reads", "fold_system_messages", "tool_call_ids"]
 
@@ -333,9 +334,9 @@ class HttpProvider(ABC):
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
         headers = self._headers_for(request)
-        data: list[str] = []
+        large = LargeBody()
         if _has_files(request):
-            messages, data = take_out_data(request.messages, texts=False)
+            messages, large = take_out_data(request.messages, texts=False)
             request = msgspec.structs.replace(request, messages=messages)
         path, content = self.encode(request)
         if Known.index.forms:
@@ -345,8 +346,9 @@ class HttpProvider(ABC):
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
         url = self._base_url + path
         http_request = client.build_request("POST", url, content=content, headers=headers, timeout=timeout)
-        if data:
-            http_request = Body(content, data).sent_by(http_request)
+        if large.runs:
+            large.text = content
+            http_request = Body(large).sent_by(http_request)
         http_request.extensions.update(http_retry.NO_RETRIES)  # those of a turn are `stream`'s
         if key:
             name, prefix = self.key_header
@@ -366,7 +368,7 @@ class HttpProvider(ABC):
             setting = self._error_hints.base_url
             raise ModelUnreachable(f"the model's provider cannot be reached; check {setting}") from error
         finally:
-            data.clear()  # httpx keeps a request, in a cycle, until the garbage collector comes
+            large.runs.clear()  # httpx keeps a request, in a cycle, until the garbage collector comes
 
     def _classify(
         self, failure: ModelError, cause: httpx.RequestError | None, opening: bytes, *, has_output: bool

@@ -21,7 +21,7 @@ from typing import Final, cast
 
 import msgspec
 
-from winterbourne.chat.core.documents import in_pieces, take_out_data
+from winterbourne.chat.core.documents import take_out_data
 from winterbourne.chat.core.history import check_decisions, normalize_history
 from winterbourne.chat.core.messages import ChatRequest, Decision, Message, Summary, Text, ToolMessage, UserMessage
 from winterbourne.chat.core.title import shorten, single_line
@@ -157,8 +157,9 @@ def message_key(epoch: int, position: int) -> str:
 
 def split_into_items(message: Message, pk: str, epoch: int, position: int, expires_at_s: int) -> list[Item]:
     """Split a message into items: the parts of its JSON, redacted but for files. An item's `number` is their count."""
-    (slim,), data = take_out_data([message])
-    parts = list(in_pieces(redact_json(_encode(slim)), data, MAX_PART_BYTES))
+    (slim,), large = take_out_data([message])
+    large.text = redact_json(_encode(slim))
+    parts = list(large.pieces(MAX_PART_BYTES))
     first = Item(pk=pk, sk=message_key(epoch, position), number=len(parts), expires_at_s=expires_at_s)
     return [msgspec.structs.replace(first, sk=f"{first.sk}#{n:04}", body=part) for n, part in enumerate(parts)]
 
