@@ -17,6 +17,7 @@ from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from tests.chat.test_app import make_service
 from winterbourne.chat.infra import http_pool
 from winterbourne.invocation import parse_event
+from winterbourne.large_body import append_data
 
 pytestmark = pytest.mark.usefixtures("own_hooks")
 
@@ -77,10 +78,13 @@ async def swallowing() -> AsyncIterator[tuple[Swallowing, str]]:
         server.close()
 
 
-def arrived(path: str, body: dict[str, Any]) -> list[bytes]:
+def arrived(path: str, body: dict[str, Any]) -> list[bytearray]:
     """An event in the pieces in which it arrives from Lambda."""
     whole = json.dumps(event("POST", path, body), ensure_ascii=False).encode()
-    return [whole[start : start + 65_536] for start in range(0, len(whole), 65_536)]
+    pieces: list[bytearray] = []
+    for start in range(0, len(whole), 50_000):
+        append_data(pieces, whole[start : start + 50_000])
+    return pieces
 
 
 @pytest.mark.parametrize("language", ["", "é", "\N{WATER WAVE}"])

@@ -19,9 +19,9 @@ TEXTS = st.builds(
 BODIES = st.fixed_dictionaries({"a": TEXTS, "b": st.lists(st.fixed_dictionaries({"c": TEXTS}) | TEXTS, max_size=3)})
 
 
-def cut(whole: bytes, at: list[int]) -> list[bytes]:
+def cut(whole: bytes, at: list[int]) -> list[bytearray]:
     ends = sorted({min(one, len(whole)) for one in (0, *at, *range(0, len(whole), 50_000), len(whole))})
-    return [whole[start:end] for start, end in pairwise(ends)]
+    return [bytearray(whole[start:end]) for start, end in pairwise(ends)]
 
 
 def read(event: Any) -> Any:

@@ -122,7 +122,7 @@ CONTEXT: ContextVar[LambdaContext | None] = ContextVar("winterbourne_context", d
 TRACE_ID: ContextVar[str | None] = ContextVar("winterbourne_trace_id", default=None)  # empty: known to have none
 
 
-def parse_event(headers: Mapping[str, str], pieces: list[bytes], *, takes_large: bool = False) -> Any:
+def parse_event(headers: Mapping[str, str], pieces: list[bytearray], *, takes_large: bool = False) -> Any:
     """The event: parsed if its content type is JSON, otherwise bytes.
 
     Args:
@@ -146,7 +146,7 @@ def parse_event(headers: Mapping[str, str], pieces: list[bytes], *, takes_large:
     return _parse_json(text, "Runtime.UnmarshalError", "unmarshal input")
 
 
-def _with_large_body(pieces: list[bytes]) -> dict[str, Any] | None:
+def _with_large_body(pieces: list[bytearray]) -> dict[str, Any] | None:
     """An event whose body is large; None for another one, or if what is large is not in its body alone."""
     large = LargeBody.take_out(pieces)
     with contextlib.suppress(ValueError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, TypeAlias
 
-__all__ = ["MIN_RUN_BYTES", "LargeBody"]
+__all__ = ["MIN_RUN_BYTES", "LargeBody", "append_data"]
 
 MIN_RUN_BYTES: Final = 64 * 1024
 """How long a run has to be to be taken out: less is as quickly copied."""
@@ -21,7 +21,16 @@ _MARKS: Final = re.compile(rf"{_MARK}(\d+);")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/=]{64,}")
 _ESCAPE_BYTES: Final = 8  # more than can follow of an escape sequence that is cut where a piece begins
 
+_PIECE_BYTES: Final = 128 * 1024  # what is this large, the allocator gives back as soon as it is freed
+
 _Piece: TypeAlias = bytes | bytearray | str
+
+
+def append_data(pieces: list[bytearray], data: bytes | bytearray) -> None:
+    """Add to the pieces what has arrived of a body."""
+    if not pieces or len(pieces[-1]) >= _PIECE_BYTES:
+        pieces.append(bytearray())
+    pieces[-1] += data
 
 
 @dataclass(slots=True)
@@ -68,15 +77,16 @@ class LargeBody:
 
     def fill(self, text: str) -> str:
         """A text that was parsed from this, with the runs in the places of its marks; they are then gone from here."""
-        filled, *rest = _MARKS.split(text)
-        for number, after in zip(rest[::2], rest[1::2], strict=True):
-            run = self.runs[int(number)]
-            run.reverse()
+        return "".join(self._parts(text))
+
+    def _parts(self, text: str) -> Iterator[str]:
+        for at, part in enumerate(_MARKS.split(text)):
+            run = self.runs[int(part)][::-1] if at % 2 else [part]
+            if at % 2:
+                self.runs[int(part)].clear()
             while run:
                 piece = run.pop()
-                filled += piece if isinstance(piece, str) else piece.decode()  # grows in its place
-            filled += after
-        return filled
+                yield piece if isinstance(piece, str) else piece.decode()
 
     def fill_in(self, value: Any) -> None:
         """Fill the texts of a list or an object that was parsed from this, and of all that is in it.

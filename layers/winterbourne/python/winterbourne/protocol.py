@@ -17,6 +17,7 @@ import h11
 
 from winterbourne import __version__
 from winterbourne.errors import ErrorReport, IllegalTransition, RuntimeApiError
+from winterbourne.large_body import append_data
 
 __all__ = ["CHUNK", "TRANSITIONS", "Reply", "RuntimeApiProtocol", "State", "Trigger"]
 
@@ -107,7 +108,7 @@ class Reply:
     path: str
     status: int
     headers: dict[str, str]
-    pieces: list[bytes]
+    pieces: list[bytearray]
     keeps_connection: bool
 
     @property
@@ -139,7 +140,7 @@ class RuntimeApiProtocol:
         self.transition(Trigger.CONNECTION_LOST)
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER_BYTES)
         self._reply_head: h11.Response | None = None
-        self._reply_body: list[bytes] = []
+        self._reply_body: list[bytearray] = []
 
     def call(self, path: str, error: ErrorReport | None = None, error_type: str = "") -> bytes:
         """Build a request to `/init/error` or `/restore/error` (both with an error), or to `/restore/next`."""
@@ -203,7 +204,7 @@ class RuntimeApiProtocol:
                 if isinstance(event, h11.Response):
                     self._reply_head = event
                 elif isinstance(event, h11.Data):
-                    self._reply_body.append(bytes(event.data))
+                    append_data(self._reply_body, event.data)
                 elif isinstance(event, h11.EndOfMessage):
                     return self._complete_reply()
                 elif event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):

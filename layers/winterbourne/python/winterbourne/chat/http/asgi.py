@@ -19,7 +19,7 @@ from winterbourne.asgi import Message, Receive, Send
 from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra.exception_text import format_exception
 from winterbourne.invocation import FrontEnd
-from winterbourne.large_body import MIN_RUN_BYTES, LargeBody
+from winterbourne.large_body import LargeBody, append_data
 from winterbourne.lifecycle import run_shutdown, run_startup
 from winterbourne.prelude import SEPARATOR
 from winterbourne.stream import open_stream
@@ -56,13 +56,11 @@ class AsgiApplication(msgspec.Struct, frozen=True):
             await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
-        body, size = [bytearray()], 0
+        body, size = list[bytearray](), 0
         message: Message = {"more_body": True}
         while message.get("more_body") and size <= self.max_body_bytes:
             message = await receive()
-            if len(body[-1]) >= MIN_RUN_BYTES:
-                body.append(bytearray())
-            body[-1] += message.get("body", b"")
+            append_data(body, message.get("body", b""))
             size += len(message.get("body", b""))
         stream, _ = open_stream(_Sink(send), FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
         event = _event(scope, body)
