@@ -16,8 +16,9 @@ from tests import transcripts
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from tests.chat.test_app import make_service
 from winterbourne.chat.infra import http_pool
-from winterbourne.invocation import parse_event
+from winterbourne.invocation import FrontEnd, parse_event
 from winterbourne.large_body import append_data
+from winterbourne.stream import open_stream
 
 pytestmark = pytest.mark.usefixtures("own_hooks")
 
@@ -98,7 +99,18 @@ async def test_one_that_is_kept_likewise() -> None:
     await measure("/chat", body, spare_bytes=2 * SPARE_BYTES)  # with what the provider here has read
 
 
-async def measure(path: str, body: dict[str, Any], spare_bytes: int = SPARE_BYTES) -> None:
+@pytest.mark.parametrize("path", BODIES)
+async def test_it_is_gone_with_its_answer(path: str) -> None:
+    """And need not wait for the garbage collector, while the next document arrives."""
+    gc.disable()
+    try:
+        left = await measure(path, {"messages": [{"role": "user", **BODIES[path]}], "threadId": "t", "runId": "r"})
+    finally:
+        gc.enable()
+    assert left < 2 * SPARE_BYTES
+
+
+async def measure(path: str, body: dict[str, Any], spare_bytes: int = SPARE_BYTES) -> int:
     async with swallowing() as (provider, url):
         options = {"anthropic_base_url": url, "anthropic_api_key": "sk-0123456789", "title_model": "off"}
         service = make_service(model_provider="anthropic", **options)
@@ -109,13 +121,16 @@ async def measure(path: str, body: dict[str, Any], spare_bytes: int = SPARE_BYTE
             pieces = arrived(path, body)
             tracemalloc.reset_peak()
             given = parse_event({}, pieces, takes_large=True)
-            await service.handle(given, *one_answer())
-            peak = tracemalloc.get_traced_memory()[1]
+            stream, _ = open_stream(None, FrontEnd.FUNCTION_URL, is_head=False)
+            await service.handle(given, stream, FakeLambdaContext())
+            await stream.end()
+            left, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
     assert provider.found
     assert given["body"] is None
     assert peak <= 2 * len(PDF) + spare_bytes
+    return left
 
 
 def one_answer() -> Any:

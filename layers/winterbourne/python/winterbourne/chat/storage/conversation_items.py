@@ -156,7 +156,7 @@ def message_key(epoch: int, position: int) -> str:
 
 
 def split_into_items(message: Message, pk: str, epoch: int, position: int, expires_at_s: int) -> list[Item]:
-    """Split a message into items: the parts of its JSON, redacted but for files. An item's `number` is their count."""
+    """Split a message into items: the parts of its JSON, redacted but for large files. Each `number` is their count."""
     (slim,), large = take_out_data([message])
     large.text = redact_json(_encode(slim))
     parts = list(large.pieces(MAX_PART_BYTES))
