@@ -17,7 +17,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 
-__all__ = ["ResumeEntry", "decode_decisions", "encode_interrupt", "pending_approvals"]
+__all__ = ["ResumeEntry", "decode_decision", "encode_interrupt", "pending_approvals"]
 
 
 class _Payload(msgspec.Struct, frozen=True, rename="camel"):
@@ -82,14 +82,9 @@ def pending_approvals(messages: Iterable[Message]) -> Iterable[ToolApprovalReque
     return asked.values()
 
 
-def decode_decisions(entries: Iterable[ResumeEntry]) -> tuple[Decision, ...]:
+def decode_decision(entry: ResumeEntry) -> Decision:
     """What a person has decided. An interrupt that was cancelled is a no."""
-    return tuple(map(_decision, entries))
-
-
-def _decision(entry: ResumeEntry) -> Decision:
     told = entry.payload if isinstance(entry, _Resolved) else _Payload(approved=False)
     arguments = told.edited_args if told.content is None else told.content
-    return Decision(
-        approval_id=entry.interrupt_id, approved=told.approved, reason=told.reason or "", arguments=arguments
-    )
+    reason = told.reason or ""
+    return Decision(approval_id=entry.interrupt_id, approved=told.approved, reason=reason, arguments=arguments)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from winterbourne.chat.core.messages import ChatRequest
-from winterbourne.chat.formats.ag_ui.approvals import ResumeEntry, decode_decisions
+from winterbourne.chat.formats.ag_ui.approvals import ResumeEntry, decode_decision
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
 from winterbourne.chat.formats.base import (
@@ -60,7 +60,7 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
         client_tools=tuple(tool.schema() for tool in decoded.tools),
         **(decoded.forwarded_props or CamelOptions()).options(),
         approvals="form",
-        decisions=decode_decisions(decoded.resume or ()),
+        decisions=tuple(map(decode_decision, decoded.resume or ())),
         retractable="everything",
     )
     knows_1_0 = _knows_1_0(decoded.protocol_version)
