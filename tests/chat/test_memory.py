@@ -5,6 +5,7 @@ import base64
 import contextlib
 import gc
 import hashlib
+import json
 import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,11 +16,16 @@ from tests import transcripts
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from tests.chat.test_app import make_service
 from winterbourne.chat.infra import http_pool
+from winterbourne.invocation import FrontEnd, parse_event
+from winterbourne.large_body import append_data
+from winterbourne.stream import open_stream
 
 pytestmark = pytest.mark.usefixtures("own_hooks")
 
 PDF = base64.b64encode(b"%PDF-1.7\n" + b"\x00\x10\x83" * 1_460_000).decode()
 """4.4 MB, and a third more in base64: a function URL lets hardly more through."""
+
+PDF_DIGEST = hashlib.sha256(PDF.encode()).hexdigest()
 
 URL = f"data:application/pdf;base64,{PDF}"
 SPARE_BYTES = 600_000  # whatever else a request takes
@@ -56,7 +62,7 @@ class Swallowing:
             left -= len(piece)
             digest.update(piece[:missing])
             missing -= min(missing, len(piece))
-        self.found = digest.hexdigest() == hashlib.sha256(PDF.encode()).hexdigest()
+        self.found = digest.hexdigest() == PDF_DIGEST
         answer = transcripts.wire("anthropic", "text")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + answer)
         writer.close()
@@ -73,24 +79,58 @@ async def swallowing() -> AsyncIterator[tuple[Swallowing, str]]:
         server.close()
 
 
+def arrived(path: str, body: dict[str, Any]) -> list[bytearray]:
+    """An event in the pieces in which it arrives from Lambda."""
+    whole = json.dumps(event("POST", path, body), ensure_ascii=False).encode()
+    pieces: list[bytearray] = []
+    for start in range(0, len(whole), 50_000):
+        append_data(pieces, whole[start : start + 50_000])
+    return pieces
+
+
+@pytest.mark.parametrize("language", ["", "é", "\N{WATER WAVE}"])
 @pytest.mark.parametrize("path", BODIES)
-async def test_a_large_document_takes_at_most_twice_its_size(path: str) -> None:
+async def test_a_large_document_takes_at_most_twice_its_size(path: str, language: str) -> None:
+    await measure(path, {"messages": [{"role": "user", **BODIES[path]}], "stream": True, "user": language})
+
+
+async def test_one_that_is_kept_likewise() -> None:
+    body = {"messages": [{"role": "user", **BODIES["/chat"]}], "conversation_id": "c", "store": True, "user": "é"}
+    await measure("/chat", body, spare_bytes=2 * SPARE_BYTES)  # with what the provider here has read
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_it_is_gone_with_its_answer(path: str) -> None:
+    """And need not wait for the garbage collector, while the next document arrives."""
+    gc.disable()
+    try:
+        left = await measure(path, {"messages": [{"role": "user", **BODIES[path]}], "threadId": "t", "runId": "r"})
+    finally:
+        gc.enable()
+    assert left < 2 * SPARE_BYTES
+
+
+async def measure(path: str, body: dict[str, Any], spare_bytes: int = SPARE_BYTES) -> int:
     async with swallowing() as (provider, url):
-        service = make_service(model_provider="anthropic", anthropic_base_url=url, anthropic_api_key="sk-0123456789")
-        body = {"messages": [{"role": "user", **BODIES[path]}], "stream": True}
+        options = {"anthropic_base_url": url, "anthropic_api_key": "sk-0123456789", "title_model": "off"}
+        service = make_service(model_provider="anthropic", **options)
         await service.handle(event("POST", path, {"messages": [{"role": "user", "content": "Hi"}]}), *one_answer())
         gc.collect()
         tracemalloc.start()
         try:
-            given = event("POST", path, body)
+            pieces = arrived(path, body)
             tracemalloc.reset_peak()
-            await service.handle(given, *one_answer())
-            peak = tracemalloc.get_traced_memory()[1]
+            given = parse_event({}, pieces, takes_large=True)
+            stream, _ = open_stream(None, FrontEnd.FUNCTION_URL, is_head=False)
+            await service.handle(given, stream, FakeLambdaContext())
+            await stream.end()
+            left, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
     assert provider.found
     assert given["body"] is None
-    assert peak <= 2 * len(PDF) + SPARE_BYTES
+    assert peak <= 2 * len(PDF) + spare_bytes
+    return left
 
 
 def one_answer() -> Any:

@@ -82,7 +82,7 @@ def read_contract() -> dict[str, frozenset[str]]:
 
 
 def qualified(name: str) -> str:
-    return name if name == "winterbourne" else ENGINE if name == "chat" else f"{ENGINE}.{name}"
+    return name if name.partition(".")[0] == "winterbourne" else ENGINE if name == "chat" else f"{ENGINE}.{name}"
 
 
 def owner(module: str) -> str:

@@ -26,17 +26,20 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_any_json_event_arrives(event: Any) -> None:
-    assert parse_event({"content-type": "application/json"}, json.dumps(event).encode()) == event
+    assert parse_event({"content-type": "application/json"}, [bytearray(json.dumps(event).encode())]) == event
 
 
 def test_other_content_types_arrive_as_bytes() -> None:
-    assert parse_event({"content-type": "application/octet-stream"}, b"\xff\x00") == b"\xff\x00"
+    assert (
+        parse_event({"content-type": "application/octet-stream"}, [bytearray(b"\xff"), bytearray(b"\x00")])
+        == b"\xff\x00"
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff"])
 def test_invalid_json_raises_lambdas_own_error(body: bytes) -> None:
     with pytest.raises(RuntimeFault, match="Unable to unmarshal input") as raised:
-        parse_event({}, body)
+        parse_event({}, [bytearray(body)])
     assert raised.value.error_type == "Runtime.UnmarshalError"
 
 

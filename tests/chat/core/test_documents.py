@@ -2,6 +2,7 @@
 
 import base64
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +58,7 @@ def test_a_model_takes_what_its_capabilities_say_and_only_pdfs_by_url() -> None:
     assert not takes_document(able, Document("text/plain", url="https://a"))
     assert not takes_document(able, Document("text/csv", data="aGk="))
     assert not takes_document(Capabilities(documents=frozenset({PDF})), Document(PDF, url="https://a"))
+    assert not takes_document(msgspec.structs.replace(able, document_bytes=2), Document(PDF, data="aGlq"))
 
 
 @given(st.text(), st.sampled_from([*TEXT_TYPES, "application/json"]))

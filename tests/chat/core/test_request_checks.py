@@ -366,8 +366,17 @@ class TestLimits:
             assert (raised.value.status, raised.value.code) == (400, code)
 
     def test_one_that_is_too_large_is_rejected_as_such(self) -> None:
-        part = UnusablePart("[a PDF]", "messages: too large", "document_too_large", 413)
-        assert rejection(ChatRequest(messages=(UserMessage((part,)),))) == (413, "document_too_large")
+        question, settings = UserMessage((Document("application/pdf", data="a" * 16),)), Settings()
+
+        def checked(size: int) -> ChatRequest:
+            takes = Capabilities(documents=frozenset({"application/pdf"}), document_bytes=size)
+            request = ChatRequest(messages=(question,))
+            return check_request(request, settings.request, settings.model, (), lambda _: takes)
+
+        assert checked(12).messages == checked(0).messages == (question,)
+        with pytest.raises(RequestRejected, match="documents of 11 bytes") as raised:
+            checked(11)
+        assert (raised.value.status, raised.value.code) == (413, "document_too_large")
 
     def test_an_image_is_rejected_if_the_model_takes_none_and_a_line_in_older_messages(self) -> None:
         settings, image = Settings(), UserMessage((Image("image/png", "aGk="),), "u0")

@@ -14,6 +14,7 @@ from tests.chat.formats.wire import attempt
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.http.request import LARGE_CHARS, Request, invalid_shape
 from winterbourne.chat.settings import RequestSettings
+from winterbourne.large_body import MIN_RUN_BYTES, LargeBody
 
 SETTINGS = RequestSettings(max_body_bytes=100, max_json_depth=4)
 
@@ -170,6 +171,22 @@ class TestJson:
         assert given["body"] is None
         assert one.json_object(RequestSettings())["a"] == "x" * LARGE_CHARS
         assert not one.raw_body
+
+    def test_what_stays_beside_a_body_is_read_and_counts(self) -> None:
+        run = "Ab+/" * (MIN_RUN_BYTES // 2)
+        whole = json.dumps({"a": [run, "é"]}).encode()
+
+        def large(body: bytes, **fields: Any) -> Request:
+            pieces = [body[start : start + 10_000] for start in range(0, len(body), 10_000)]
+            headers = {"content-type": "application/json"}
+            return Request.from_event({"headers": headers, "body": LargeBody.take_out(pieces), **fields})
+
+        assert large(whole).json_object(RequestSettings()) == {"a": [run, "é"]}
+        assert rejection(large(whole), RequestSettings(max_body_bytes=len(whole) - 1)) == (413, "body_too_large")
+        encoded = large(base64.b64encode(whole), isBase64Encoded=True)
+        assert encoded.body(len(whole)) == whole == encoded.body(len(whole))
+        assert encoded.json_object(RequestSettings(max_body_bytes=len(whole))) == {"a": [run, "é"]}
+        assert rejection(large(json.dumps({run: 1}).encode()), RequestSettings()) == (400, "invalid_json")
 
     @given(st.binary(max_size=120))
     def test_any_bytes_are_an_object_or_rejected(self, body: bytes) -> None:

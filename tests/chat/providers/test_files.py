@@ -6,19 +6,21 @@ import hashlib
 from collections.abc import Sequence
 
 import httpx
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import transcripts
 from tests.chat.providers.provider_helpers import KEY, collect_events, request
 from tests.upstream import failing, saying, upstream
-from winterbourne.chat.core.documents import PDF
+from winterbourne.chat.core.documents import PDF, take_out_data
 from winterbourne.chat.core.messages import Document, Image, Text, UserMessage, UserPart
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.providers.factory import make_provider
-from winterbourne.chat.providers.files import MIN_CHARS, Body, take_out_data
+from winterbourne.chat.providers.files import Body
 from winterbourne.chat.settings import Settings
+from winterbourne.large_body import MIN_RUN_BYTES
 
 LARGE = base64.b64encode(b"%PDF-1.7\n" + b"x" * 300_000).decode()
 
@@ -28,9 +30,9 @@ PARTS = st.lists(
         [
             Text("Hi"),
             Document(PDF, "a", LARGE),
-            Image("image/png", "B" * MIN_CHARS),
+            Image("image/png", "B" * MIN_RUN_BYTES),
             Document(PDF, "b", "aGk="),
-            Document("text/plain", "c", "Y" * MIN_CHARS),
+            Document("text/plain", "c", "Y" * MIN_RUN_BYTES),
             Image("", url="https://a"),
         ]
     ),
@@ -48,10 +50,11 @@ def content_of(request: ModelRequest) -> bytes:
 @given(PARTS)
 def test_a_body_is_the_same_with_its_files_beside_it(parts: Sequence[UserPart]) -> None:
     whole = request(UserMessage(tuple(parts)))
-    slim, taken = take_out_data(whole)
-    assert len(content_of(slim)) < 300 * len(parts) + sum("c" in str(part)[:50] for part in parts) * MIN_CHARS
-    body, expected = Body(content_of(slim), taken), content_of(whole)
-    assert b"".join(body.pieces()) == expected
+    messages, taken = take_out_data(whole.messages, texts=False)
+    slim = msgspec.structs.replace(whole, messages=messages)
+    assert len(content_of(slim)) < 300 * len(parts) + sum("c" in str(part)[:50] for part in parts) * MIN_RUN_BYTES
+    taken.text, body, expected = content_of(slim), Body(taken), content_of(whole)
+    assert b"".join(taken.pieces()) == expected
     sent = body.sent_by(httpx.Request("POST", "https://a/", content=b"x", headers={"x-a": "1"}))
     assert sent.headers["content-length"] == str(len(expected))
     assert sent.headers["x-a"] == "1"
@@ -66,8 +69,9 @@ async def read_again(sent: httpx.Request) -> bytes:
 
 
 def test_a_user_cannot_write_a_mark() -> None:
-    _, taken = take_out_data(request(UserMessage((Document(PDF, "a", LARGE),))))
-    assert b"".join(Body(b'"file-0;"', taken).pieces()) == b'"file-0;"'
+    _, taken = take_out_data([UserMessage((Document(PDF, "a", LARGE),))])
+    taken.text = b'"large-0;"'
+    assert b"".join(taken.pieces()) == b'"large-0;"'
 
 
 async def test_a_large_document_arrives_whole_at_the_second_attempt_too() -> None:

@@ -45,10 +45,12 @@ class StreamingHandler:
 
     Args:
         handler: Any kind of handler that `adapt_handler` accepts.
+        takes_large_bodies: Whether it takes the body of a large request as a `LargeBody`.
     """
 
-    def __init__(self, handler: Callable[..., Any]) -> None:
+    def __init__(self, handler: Callable[..., Any], *, takes_large_bodies: bool = False) -> None:
         functools.update_wrapper(self, handler)
+        self.takes_large_bodies = takes_large_bodies
         # Decorators around this object call it with these two, whatever the wrapped function takes.
         parameters = [inspect.Parameter(name, POSITIONAL_OR_KEYWORD) for name in ("event", "context")]
         self.__signature__ = inspect.Signature(parameters)

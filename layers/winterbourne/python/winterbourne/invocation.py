@@ -5,6 +5,7 @@ that awslambdaric, AWS's runtime interface client, gives it. `current_context()`
 creates and in `asyncio.to_thread`; a `threading.Thread` of its own has to run in `contextvars.copy_context()`.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from winterbourne.errors import RuntimeFault
+from winterbourne.large_body import LargeBody
 from winterbourne.logs import runtime_handler
 from winterbourne.override import override
 
@@ -120,23 +122,40 @@ CONTEXT: ContextVar[LambdaContext | None] = ContextVar("winterbourne_context", d
 TRACE_ID: ContextVar[str | None] = ContextVar("winterbourne_trace_id", default=None)  # empty: known to have none
 
 
-def parse_event(headers: Mapping[str, str], body: bytes) -> Any:
+def parse_event(headers: Mapping[str, str], pieces: list[bytearray], *, takes_large: bool = False) -> Any:
     """The event: parsed if its content type is JSON, otherwise bytes.
 
     Args:
         headers: Headers of the reply to `next`, names in lower case.
-        body: Its body.
+        pieces: Its body, which is then gone from here: a large one is not kept beside what it is parsed to.
+        takes_large: Whether the handler takes the body of a large request as a `LargeBody`.
 
     Raises:
         RuntimeFault: The content type is JSON but the body is not.
     """
-    if headers.get("content-type", "application/json") != "application/json":
-        return body
+    is_json = headers.get("content-type", "application/json") == "application/json"
+    event = _with_large_body(pieces) if is_json and takes_large and len(pieces) > 1 else None
+    body = b"" if event else b"".join(pieces)
+    pieces.clear()
+    if event or not is_json:
+        return event or body
     try:
-        text, body = body.decode(json.detect_encoding(body), "surrogatepass"), b""  # a large one is not kept beside it
+        text, body = body.decode(json.detect_encoding(body), "surrogatepass"), b""
     except ValueError as error:
         raise RuntimeFault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}") from error
     return _parse_json(text, "Runtime.UnmarshalError", "unmarshal input")
+
+
+def _with_large_body(pieces: list[bytearray]) -> dict[str, Any] | None:
+    """An event whose body is large; None for another one, or if what is large is not in its body alone."""
+    large = LargeBody.take_out(pieces)
+    with contextlib.suppress(ValueError):
+        event: Any = json.loads(large.text) if large.runs else None
+        match event:
+            case {"body": str(body)} if large.has_all_marks(body):
+                large.text = body.encode("utf-8", "surrogatepass")
+                return {**event, "body": large}
+    return None
 
 
 class FrontEnd(Enum):

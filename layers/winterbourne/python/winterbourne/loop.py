@@ -20,7 +20,7 @@ from winterbourne.errors import (
     ShuttingDown,
     WinterbourneError,
 )
-from winterbourne.handlers import AsyncHandler
+from winterbourne.handlers import AsyncHandler, StreamingHandler
 from winterbourne.invocation import (
     CONTEXT,
     TRACE_ID,
@@ -59,6 +59,8 @@ class Poller:
     ) -> None:
         self._client = client
         self._handler = handler
+        adapted = getattr(handler, "__self__", None)  # not what a decorator has made of it, which may read the body
+        self._takes_large = isinstance(adapted, StreamingHandler) and adapted.takes_large_bodies
         self._margin_ms = margin_ms
         self._buffered = buffered
         self._sole = sole
@@ -128,8 +130,8 @@ class Poller:
         REQUEST_IDS.set((request_id, headers.get("lambda-runtime-aws-tenant-id")))
         stream = watched = None
         try:
-            body, invocation.body = [invocation.body], b""  # a large one is not kept beside what it is parsed to
-            event, context = parse_event(headers, body.pop()), LambdaContext(headers)
+            event = parse_event(headers, invocation.pieces, takes_large=self._takes_large)
+            context = LambdaContext(headers)
             CONTEXT.set(context)
             client = None if self._buffered else self._client
             stream, sink = open_stream(client, find_front_end(event), is_head=is_head_request(event))

@@ -17,6 +17,7 @@ import h11
 
 from winterbourne import __version__
 from winterbourne.errors import ErrorReport, IllegalTransition, RuntimeApiError
+from winterbourne.large_body import append_data
 
 __all__ = ["CHUNK", "TRANSITIONS", "Reply", "RuntimeApiProtocol", "State", "Trigger"]
 
@@ -100,15 +101,20 @@ class Reply:
         path: Path of the request.
         status: HTTP status.
         headers: Names in lower case.
-        body: The complete body.
+        pieces: The complete body, as it arrived.
         keeps_connection: Whether the connection can carry another request.
     """
 
     path: str
     status: int
     headers: dict[str, str]
-    body: bytes
+    pieces: list[bytearray]
     keeps_connection: bool
+
+    @property
+    def body(self) -> bytes:
+        """The body in one piece."""
+        return b"".join(self.pieces)
 
 
 class RuntimeApiProtocol:
@@ -134,7 +140,7 @@ class RuntimeApiProtocol:
         self.transition(Trigger.CONNECTION_LOST)
         self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEADER_BYTES)
         self._reply_head: h11.Response | None = None
-        self._reply_body: list[bytes] = []
+        self._reply_body: list[bytearray] = []
 
     def call(self, path: str, error: ErrorReport | None = None, error_type: str = "") -> bytes:
         """Build a request to `/init/error` or `/restore/error` (both with an error), or to `/restore/next`."""
@@ -198,7 +204,7 @@ class RuntimeApiProtocol:
                 if isinstance(event, h11.Response):
                     self._reply_head = event
                 elif isinstance(event, h11.Data):
-                    self._reply_body.append(bytes(event.data))
+                    append_data(self._reply_body, event.data)
                 elif isinstance(event, h11.EndOfMessage):
                     return self._complete_reply()
                 elif event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
@@ -225,8 +231,8 @@ class RuntimeApiProtocol:
         keeps_connection = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
         if keeps_connection:
             self._h11.start_next_cycle()
-        body, self._reply_head, self._reply_body = b"".join(self._reply_body), None, []
-        return Reply(self._request_path, head.status_code, headers, body, keeps_connection)
+        pieces, self._reply_head, self._reply_body = self._reply_body, None, []
+        return Reply(self._request_path, head.status_code, headers, pieces, keeps_connection)
 
     def _invocation_path(self, endpoint: str) -> str:
         return f"{API_BASE_PATH}/invocation/{self._request_id}/{endpoint}"

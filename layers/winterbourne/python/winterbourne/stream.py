@@ -172,12 +172,14 @@ class ResponseStream:
         if not self.started:
             self._has_body = False
             await self.start()
-        self.ended = True
+        self.close()
         await self._sink.end_response()
 
     def close(self) -> None:
-        """Reject all further writes; sends nothing."""
-        self.ended = True
+        """Reject all further writes; sends nothing. What made the response is let go."""
+        with self.lock:
+            self.ended = True
+            self._head = self.last_words = None
 
     def _begin(self, response: Response | None = None) -> tuple[str, bytes]:
         """The content type and the prelude of the response, which counts as started."""

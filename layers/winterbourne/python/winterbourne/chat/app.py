@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 from aws_lambda_powertools import Logger
 
-from winterbourne import before_snapshot, on_shutdown, on_startup, retire, streamify_response
+from winterbourne import before_snapshot, on_shutdown, on_startup, retire
 from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import SCHEMES, AuthFactory, make_authenticator
 from winterbourne.chat.core.provider import Provider, capabilities_of
@@ -52,6 +52,7 @@ from winterbourne.chat.storage.stop_signals import TOOL_CALL, StopSignals
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.discovery import ToolSource, discover, make_executor
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
+from winterbourne.handlers import StreamingHandler
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -166,7 +167,7 @@ class Chat:
         choose("MODEL_PROVIDER", argued.model.model_provider, PROVIDERS, own.providers)
         choose("AUTH", argued.auth.auth, SCHEMES, own.auth_schemes)
         service = build(self.settings, discover(tools), logger, page, own)
-        self.handler = streamify_response(service.handle)
+        self.handler = StreamingHandler(service.handle, takes_large_bodies=True)
         self.asgi = AsgiApplication(service, self.settings.request.max_body_bytes)
 
 

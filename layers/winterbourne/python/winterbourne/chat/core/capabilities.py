@@ -29,6 +29,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         image_urls: Whether it takes them by URL, too.
         documents: The media types of documents that it takes as they are. Text of other types is sent as text.
         document_urls: Whether it takes PDFs by URL, too.
+        document_bytes: How large a document may be; 0 for no limit but the request's.
         reasoning: The levels that it has; empty for a model that does not think, None if that is not known.
         schema: Whether it keeps to a JSON schema itself; else its answer is validated, and mended once.
         citations: Whether it can cite the documents it is given.
@@ -51,6 +52,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     image_urls: bool = False
     documents: frozenset[str] = frozenset()
     document_urls: bool = False
+    document_bytes: int = 0
     reasoning: tuple[ReasoningEffort, ...] | None = ()
     schema: bool = False
     citations: bool = False

@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.capabilities import Capabilities
-from winterbourne.chat.core.messages import Document, Message, Text, UserMessage, UserPart
+from winterbourne.chat.core.messages import Document, Image, Message, Text, UserMessage, UserPart
+from winterbourne.large_body import MIN_RUN_BYTES, LargeBody
 
 __all__ = [
     "DOCUMENT_TYPES",
@@ -17,7 +18,9 @@ __all__ = [
     "document_text",
     "document_type",
     "fit_documents",
+    "is_too_large",
     "placeholder",
+    "take_out_data",
     "takes_document",
     "with_user_parts",
 ]
@@ -65,7 +68,13 @@ def document_type(media_type: str, name: str = "") -> str:
 def takes_document(capabilities: Capabilities, document: Document) -> bool:
     """Whether a model takes a document as it is."""
     kind = document_type(document.media_type, document.name)
-    return kind in capabilities.documents and (not document.url or (kind == PDF and capabilities.document_urls))
+    is_there = not document.url or (kind == PDF and capabilities.document_urls)
+    return kind in capabilities.documents and is_there and not is_too_large(capabilities, document)
+
+
+def is_too_large(capabilities: Capabilities, document: Document) -> bool:
+    """Whether a document is larger than a model takes one."""
+    return 0 < capabilities.document_bytes < len(document.data) * 3 // 4
 
 
 def document_text(document: Document) -> str | None:
@@ -86,6 +95,27 @@ def fit_documents(messages: Iterable[Message], capabilities: Capabilities) -> tu
         return Text(f"{part.name}:\n\n{text}\n\n" if part.name else text)
 
     return with_user_parts(messages, fitted)
+
+
+def take_out_data(messages: Iterable[Message], *, texts: bool = True) -> tuple[tuple[Message, ...], LargeBody]:
+    """The messages with a mark in the place of each large file's base64, and what the marks stand for.
+
+    So that it need not be copied: to be encoded, searched for secrets, and buffered.
+
+    Args:
+        messages: The messages.
+        texts: Whether files that are text are taken out, too.
+    """
+    taken = LargeBody()
+
+    def slim(part: UserPart) -> UserPart:
+        if not isinstance(part, Image | Document) or len(part.data) < MIN_RUN_BYTES:
+            return part
+        if not texts and isinstance(part, Document) and document_type(part.media_type, part.name) in TEXT_TYPES:
+            return part
+        return msgspec.structs.replace(part, data=taken.mark([part.data]))
+
+    return with_user_parts(messages, slim), taken
 
 
 def with_user_parts(messages: Iterable[Message], change: Callable[[UserPart], UserPart]) -> tuple[Message, ...]:

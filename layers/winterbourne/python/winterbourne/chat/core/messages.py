@@ -57,8 +57,6 @@ class UnusablePart(Text, frozen=True, tag="text"):
     """
 
     refusal: str
-    code: str = "unsupported_media"
-    status: int = 400
 
 
 class VolatilePart(Text, frozen=True, tag="text"):

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from winterbourne.chat.core.capabilities import Capabilities
-from winterbourne.chat.core.documents import document_text, document_type, takes_document
+from winterbourne.chat.core.documents import document_text, document_type, is_too_large, takes_document
 from winterbourne.chat.core.history import check_decisions, is_blank, normalize_history, with_usable_parts
 from winterbourne.chat.core.messages import (
     AssistantMessage,
@@ -174,7 +174,7 @@ def _check_question(message: UserMessage, capabilities: Capabilities) -> None:
         raise RequestRejected(400, "empty_message", "messages: a user's message may not be empty")
     for part in message.parts:
         if isinstance(part, UnusablePart):
-            raise RequestRejected(part.status, part.code, part.refusal)
+            raise RequestRejected(400, "unsupported_media", part.refusal)
         if isinstance(part, Document):
             _check_document(part, capabilities)
         if isinstance(part, Image) and not capabilities.images:
@@ -188,6 +188,9 @@ def _check_document(document: Document, capabilities: Capabilities) -> None:
         return
     if document.url and takes_document(capabilities, msgspec.structs.replace(document, url="")):
         raise RequestRejected(400, "document_url_not_allowed", "messages: this model takes documents as data only")
+    if is_too_large(capabilities, document):
+        limit = f"messages: this model takes documents of {capabilities.document_bytes} bytes at most"
+        raise RequestRejected(413, "document_too_large", limit)
     kind = document_type(document.media_type, document.name)
     raise RequestRejected(400, "unsupported_media", f"messages: this model takes no documents of type {kind}")
 

@@ -20,10 +20,6 @@ IMAGE_MEDIA_TYPES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "i
 MAX_IMAGE_CHARS: Final = 5 * 1024 * 1024
 """The largest image in base64 that every provider accepts: 3.75 MB for Bedrock, which is 5 MB for Anthropic."""
 
-MAX_DOCUMENT_CHARS: Final = 6_000_000
-"""The largest document in base64 that every provider accepts: 4.5 MB for Bedrock. A function URL lets no more through.
-"""
-
 MAX_NAME_CHARS: Final = 200
 
 _SIGNATURES: Final = (
@@ -47,15 +43,14 @@ def usable_part(media_type: str, *, name: str = "", data: str = "", url: str = "
         return parse_file(media_type, name=name, data=data, url=url)
     except RequestRejected as error:
         line = placeholder(media_type or _data_url_media_type(url), name)
-        return UnusablePart(line, str(error), error.code, error.status)
+        return UnusablePart(line, str(error))
 
 
 def parse_file(media_type: str, *, name: str = "", data: str = "", url: str = "") -> Image | Document:
     """Parse an image or a document from base64 `data` or from a `url` (https: or data:); exactly one of them is set.
 
     Raises:
-        RequestRejected: 400 for another type or URL scheme, if the data is not valid base64, or is no file of its type;
-            413 for a document that is too large.
+        RequestRejected: 400 for another type or URL scheme, if the data is not valid base64, or is no file of its type.
     """
     media_type = media_type or _data_url_media_type(url)
     kind = document_type(media_type, name)
@@ -99,9 +94,6 @@ def _detect_media_type(data: str) -> str:
 
 def _check_document(kind: str, data: str) -> None:
     """Reject what a provider would: it would be asked in vain."""
-    if len(data) > MAX_DOCUMENT_CHARS:
-        limit = f"messages: a document may have {MAX_DOCUMENT_CHARS * 3 // 4} bytes at most"
-        raise RequestRejected(413, "document_too_large", limit)
     if kind in TEXT_TYPES:
         _check_text(_decode(data, "a document"))
     elif not _DOCUMENT_SIGNATURES[DOCUMENT_TYPES[kind]].match(_start_of(data, "a document")):

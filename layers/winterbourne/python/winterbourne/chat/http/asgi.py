@@ -5,7 +5,6 @@ https://asgi.readthedocs.io/en/stable/specs/www.html
 """
 
 import asyncio
-import base64
 import contextlib
 import json
 import time
@@ -20,6 +19,7 @@ from winterbourne.asgi import Message, Receive, Send
 from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra.exception_text import format_exception
 from winterbourne.invocation import FrontEnd
+from winterbourne.large_body import LargeBody, append_data
 from winterbourne.lifecycle import run_shutdown, run_startup
 from winterbourne.prelude import SEPARATOR
 from winterbourne.stream import open_stream
@@ -56,13 +56,15 @@ class AsgiApplication(msgspec.Struct, frozen=True):
             await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
-        message = await receive()
-        body = bytearray(message.get("body", b""))
-        while message.get("more_body") and len(body) <= self.max_body_bytes:
+        body, size = list[bytearray](), 0
+        message: Message = {"more_body": True}
+        while message.get("more_body") and size <= self.max_body_bytes:
             message = await receive()
-            body += message.get("body", b"")
+            append_data(body, message.get("body", b""))
+            size += len(message.get("body", b""))
         stream, _ = open_stream(_Sink(send), FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
-        event, body = _event(scope, body), bytearray()
+        event = _event(scope, body)
+        body.clear()
         handling = asyncio.create_task(self._handle(event, stream))
         hanging_up = asyncio.create_task(_wait_for_disconnect(receive, message))
         try:
@@ -130,21 +132,16 @@ async def _run_lifespan(receive: Receive, send: Send) -> None:
         await send({"type": f"lifespan.{phase}.complete"})
 
 
-def _event(scope: Message, body: bytearray) -> Message:
+def _event(scope: Message, body: list[bytearray]) -> Message:
     """The request as an event of payload format 2.0; nobody has checked who sends it."""
     raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
     headers: dict[str, str] = {}
     for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]):
         headers[name] = f"{headers[name]},{value}" if name in headers else value
-    try:
-        text, is_base64 = body.decode(), False
-    except UnicodeDecodeError:
-        text, is_base64 = base64.b64encode(body).decode(), True
     return {
         "rawPath": raw_path.decode("latin-1").removeprefix(quote(scope.get("root_path", "").rstrip("/"))),
         "rawQueryString": scope["query_string"].decode("latin-1"),
         "headers": headers,
         "requestContext": {"http": {"method": scope["method"]}, "timeEpoch": int(time.time() * 1000)},
-        "body": text,
-        "isBase64Encoded": is_base64,
+        "body": LargeBody.take_out(body),
     }

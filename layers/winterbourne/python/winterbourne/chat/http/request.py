@@ -5,7 +5,6 @@ Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation
 """
 
 import base64
-import binascii
 import contextlib
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ import orjson
 
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import RequestSettings
+from winterbourne.large_body import LargeBody
 
 __all__ = ["NOT_AN_OBJECT", "Request", "invalid_shape"]
 
@@ -24,6 +24,7 @@ NOT_AN_OBJECT: Final = "the body must be a JSON object"
 
 LARGE_CHARS: Final = 512 * 1024
 """Of a body from which it is not copied needlessly."""
+
 
 MAX_REASON_CHARS: Final = 300
 """Length limit of an error message: a parser's message may quote the body, and a body may be long."""
@@ -40,7 +41,7 @@ class Request(msgspec.Struct, kw_only=True):
     path: str
     headers: Mapping[str, str]
     query: Mapping[str, str]
-    raw_body: str = ""
+    raw_body: str | LargeBody = ""
     is_base64: bool = False
     identity: Mapping[str, Any] = {}
     received_ms: int | None = None
@@ -52,7 +53,7 @@ class Request(msgspec.Struct, kw_only=True):
         A large body is taken out of the event, so that it is not kept beside what it is parsed to.
         """
         raw_body = event.get("body") or ""
-        if len(raw_body) > LARGE_CHARS and isinstance(event, dict):
+        if isinstance(event, dict) and (isinstance(raw_body, LargeBody) or len(raw_body) > LARGE_CHARS):
             event["body"] = None
         context = event.get("requestContext") or {}
         http = context.get("http") or {}
@@ -74,10 +75,8 @@ class Request(msgspec.Struct, kw_only=True):
         Raises:
             RequestRejected: 413 if the body exceeds `max_bytes` bytes, 400 if it is not valid base64.
         """
-        is_far_too_large = len(self.raw_body) > max_bytes * 2  # even as base64: not worth decoding
-        if is_far_too_large or len(body := self._decode_body()) > max_bytes:
-            raise RequestRejected(413, "body_too_large", f"the body exceeds the limit of {max_bytes} bytes")
-        return body
+        self.raw_body, self.is_base64 = self._take_body(max_bytes), False
+        return b"".join(self.raw_body.pieces())
 
     def json_object(self, limits: RequestSettings) -> dict[str, Any]:
         """The body as a JSON object.
@@ -89,27 +88,32 @@ class Request(msgspec.Struct, kw_only=True):
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise RequestRejected(415, "unsupported_media_type", "send the body as content-type: application/json")
-        value = _loads(self._take_body(limits.max_body_bytes))
+        body = self._take_body(limits.max_body_bytes)
+        value = _loads(body.text)
         if not isinstance(value, dict):
             raise RequestRejected(400, "invalid_json", NOT_AN_OBJECT)
         if not _is_within_depth(value, limits.max_json_depth):
             raise RequestRejected(400, "json_too_deep", f"the body nests deeper than {limits.max_json_depth} levels")
+        try:
+            if body.runs:
+                body.fill_in(value)
+        except ValueError as error:
+            raise RequestRejected(400, "invalid_json", f"the body is not read: {error}") from None
         return value
 
-    def _take_body(self, max_bytes: int) -> bytes | str:
-        """The body, which is then gone from here; as text if it is large and can be parsed without a copy."""
-        is_text = LARGE_CHARS < len(self.raw_body) <= max_bytes and not self.is_base64 and self.raw_body.isascii()
-        body = self.raw_body if is_text else self.body(max_bytes)
-        self.raw_body = ""
+    def _take_body(self, max_bytes: int) -> LargeBody:
+        """The body, which is then gone from here."""
+        body, self.raw_body = self.raw_body, ""
+        if isinstance(body, str):
+            body = LargeBody(body.encode("utf-8", "surrogatepass"))
+        if self.is_base64 and len(body.text) <= max_bytes * 2:  # else not worth decoding
+            try:
+                body = LargeBody(base64.b64decode(b"".join(body.pieces()), validate=True))
+            except ValueError:
+                raise RequestRejected(400, "invalid_body", "the body is not valid base64") from None
+        if len(body.text) > max_bytes or (body.runs and sum(map(len, body.pieces())) > max_bytes):
+            raise RequestRejected(413, "body_too_large", f"the body exceeds the limit of {max_bytes} bytes")
         return body
-
-    def _decode_body(self) -> bytes:
-        if not self.is_base64:
-            return self.raw_body.encode("utf-8", "surrogatepass")
-        try:
-            return base64.b64decode(self.raw_body, validate=True)
-        except (binascii.Error, ValueError):
-            raise RequestRejected(400, "invalid_body", "the body is not valid base64") from None
 
 
 def invalid_shape(error: msgspec.ValidationError) -> RequestRejected:
@@ -135,12 +139,11 @@ def _is_within_depth(value: object, max_depth: int) -> bool:
     return False
 
 
-def _loads(body: bytes | str) -> Any:
-    has_nul = _NUL.decode() in body if isinstance(body, str) else _NUL in body
+def _loads(body: bytes) -> Any:
+    has_nul = _NUL in body
     if len(body) > LARGE_CHARS and not has_nul:  # orjson needs many times its size
         with contextlib.suppress(ValueError, RecursionError):
             return msgspec.json.decode(body)
-    body = body.encode() if isinstance(body, str) else body
     if not has_nul:
         with contextlib.suppress(orjson.JSONDecodeError):
             return orjson.loads(body)

@@ -193,7 +193,7 @@ def _error_response(error: ChatError, encode: ErrorEncoder, request_id: str) -> 
 
 
 async def _tidy(
-    tasks: Sequence[AfterResponse], background: Sequence[AfterResponse], stream: ResponseStream, context: LambdaContext
+    tasks: list[AfterResponse], background: Sequence[AfterResponse], stream: ResponseStream, context: LambdaContext
 ) -> None:
     """Do what the response need not wait for, and end the response, unless it has failed, after END_GRACE_S at most."""
     if not tasks:
@@ -207,6 +207,7 @@ async def _tidy(
             telemetry.note_end()
     finally:
         await tidying
+        tasks.clear()  # they have the request, with its documents
     if not has_failed:
         await _run(background, BACKGROUND_TIMEOUT_S, context)
 

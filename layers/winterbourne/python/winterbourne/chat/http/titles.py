@@ -2,22 +2,22 @@
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 
 import msgspec
 
-from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Message
+from winterbourne.chat.core.messages import AssistantMessage, Message
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.title import ask_for_title, title_request
 from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import RateLimitExceeded
-from winterbourne.chat.http.service import RequestContext
 from winterbourne.chat.http.usage_meter import TOKEN_METRICS, UsageMeter
 from winterbourne.chat.infra.telemetry import measure
 from winterbourne.chat.storage.conversation_items import derive_title
 from winterbourne.chat.storage.conversations import ConversationStore
 from winterbourne.chat.storage.rate_limits import RateLimiter
 
-__all__ = ["Titles"]
+__all__ = ["Titles", "is_answer"]
 
 
 class Titles(msgspec.Struct, frozen=True):
@@ -39,21 +39,21 @@ class Titles(msgspec.Struct, frozen=True):
     model_id: str
     max_tokens: int
 
-    async def name(self, context: RequestContext, request: ChatRequest, until: float) -> None:
+    async def name(self, answer: Mapping[str, object], caller_id: str, conversation_id: str, until: float) -> None:
         """Name a conversation after its first answer, if that ended well and the user has not named it.
 
         Args:
-            context: Of the request that was answered; what was said has been saved.
-            request: Has what was said before that answer.
+            answer: The log fields of the request that was answered; what was said has been saved.
+            caller_id: Whose conversation it is.
+            conversation_id: Which one.
             until: When to give up, on the event loop's clock.
 
         Raises:
             ChatError: The model or the store failed. The title stays, as it does where the caller's limit is used up.
             TimeoutError: It took too long.
         """
-        if context.record.fields.get("stop_reason") != "stop" or any(map(_is_answer, request.messages)):
+        if answer.get("stop_reason") != "stop":
             return
-        caller_id, conversation_id = context.caller.id, request.conversation_id
         with contextlib.suppress(RateLimitExceeded):
             async with asyncio.timeout_at(until):
                 summary, messages = await self.conversations.get(caller_id, conversation_id)
@@ -73,6 +73,6 @@ class Titles(msgspec.Struct, frozen=True):
             await meter.settle()
 
 
-def _is_answer(message: Message) -> bool:
+def is_answer(message: Message) -> bool:
     """Whether the message ends an answer: a turn that calls a tool does not."""
     return isinstance(message, AssistantMessage) and not (message.incomplete or message.tool_calls)

@@ -190,7 +190,8 @@ _FAMILIES: Final[Mapping[str, _Rows]] = {
         (r"api\.anthropic\.com claude-((opus|sonnet)-4-6|opus-4-[78]|[a-z]+-5\b|mythos-preview)", {"compacts": True}),
     ),
     "bedrock": (
-        (_ANY, {"options": _CLAUDE_OPTIONS, "documents": _ALL_DOCUMENTS, "max_temperature": 1.0}),
+        (_ANY, {"options": _CLAUDE_OPTIONS, "max_temperature": 1.0}),
+        (_ANY, {"documents": _ALL_DOCUMENTS, "document_bytes": 4_500_000}),
         *_CLAUDE,
         *_BEDROCK,
         *_CACHE_POINTS,

@@ -22,7 +22,7 @@ import httpx
 import msgspec
 import orjson
 
-from winterbourne.chat.core.documents import fit_documents
+from winterbourne.chat.core.documents import fit_documents, take_out_data
 from winterbourne.chat.core.events import ModelEvent
 from winterbourne.chat.core.messages import (
     RETRACTS_ALL,
@@ -49,7 +49,7 @@ from winterbourne.chat.infra.redaction import Known, redact_json
 from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.capabilities import ALL_OPTIONS, Family, family_of, parse_capabilities
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
-from winterbourne.chat.providers.files import Body, take_out_data
+from winterbourne.chat.providers.files import Body
 from winterbourne.chat.providers.lessons import (
     ASKS_TO_THINK,
     FOR_EVERY_MODEL,
@@ -65,6 +65,7 @@ from winterbourne.chat.providers.provider_config import ApiKey, parse_base_url, 
 from winterbourne.chat.providers.reasoning import fit_reasoning
 from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
+from winterbourne.large_body import LargeBody
 
 __all__ = ["MAX_ATTEMPTS", "HttpProvider", "coalesce_reads", "fold_system_messages", "tool_call_ids"]
 
@@ -349,7 +350,10 @@ class HttpProvider(ABC):
 
     async def _send(self, request: ModelRequest, key: str) -> httpx.Response:
         headers = self._headers_for(request)
-        request, data = take_out_data(request) if _has_files(request) else (request, [])
+        large = LargeBody()
+        if _has_files(request):
+            messages, large = take_out_data(request.messages, texts=False)
+            request = msgspec.structs.replace(request, messages=messages)
         path, content = self.encode(request)
         if Known.index.forms:
             content = redact_json(content)
@@ -358,8 +362,9 @@ class HttpProvider(ABC):
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
         url = self._base_url + path
         http_request = client.build_request("POST", url, content=content, headers=headers, timeout=timeout)
-        if data:
-            http_request = Body(content, data).sent_by(http_request)
+        if large.runs:
+            large.text = content
+            http_request = Body(large).sent_by(http_request)
         http_request.extensions.update(http_retry.NO_RETRIES)  # those of a turn are `stream`'s
         if key:
             name, prefix = self.key_header
@@ -378,6 +383,8 @@ class HttpProvider(ABC):
                 http_pool.replace_connections()
             setting = self._error_hints.base_url
             raise ModelUnreachable(f"the model's provider cannot be reached; check {setting}") from error
+        finally:
+            large.runs.clear()  # httpx keeps a request, in a cycle, until the garbage collector comes
 
     def _classify(
         self, failure: ModelError, cause: httpx.RequestError | None, opening: bytes, *, has_output: bool

@@ -17,16 +17,18 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from itertools import groupby, takewhile
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
+from winterbourne.chat.core.documents import take_out_data
 from winterbourne.chat.core.history import check_decisions, normalize_history
 from winterbourne.chat.core.messages import ChatRequest, Decision, Message, Summary, Text, ToolMessage, UserMessage
 from winterbourne.chat.core.title import shorten, single_line
 from winterbourne.chat.errors import InvalidHistory
 from winterbourne.chat.infra.redaction import redact_json
 from winterbourne.chat.storage.base import Item, encode_key
+from winterbourne.large_body import LargeBody
 
 __all__ = [
     "MAX_PART_BYTES",
@@ -154,9 +156,10 @@ def message_key(epoch: int, position: int) -> str:
 
 
 def split_into_items(message: Message, pk: str, epoch: int, position: int, expires_at_s: int) -> list[Item]:
-    """Split a message into items: the parts of its redacted JSON. Each item's `number` is the count of parts."""
-    text = redact_json(_encode(message))
-    parts = [text[start : start + MAX_PART_BYTES] for start in range(0, len(text), MAX_PART_BYTES)]
+    """Split a message into items: the parts of its JSON, redacted but for large files. Each `number` is their count."""
+    (slim,), large = take_out_data([message])
+    large.text = redact_json(_encode(slim))
+    parts = list(large.pieces(MAX_PART_BYTES))
     first = Item(pk=pk, sk=message_key(epoch, position), number=len(parts), expires_at_s=expires_at_s)
     return [msgspec.structs.replace(first, sk=f"{first.sk}#{n:04}", body=part) for n, part in enumerate(parts)]
 
@@ -247,20 +250,24 @@ def _join(parts: Sequence[Item]) -> StoredMessage | None:
     try:
         if len(parts) != parts[0].number:
             raise ValueError
-        text = redact_json(b"".join(part.body for part in parts))
-        return StoredMessage(parts[0].sk, _decode(text, parts[0].sk))
+        body = LargeBody.take_out(part.body for part in parts)
+        return StoredMessage(parts[0].sk, _decode(body, parts[0].sk))
     except UNREADABLE as error:
         _log_unreadable(parts[0].sk, type(error).__name__)
         return None
 
 
-def _decode(text: bytes, sk: str) -> Message:
+def _decode(body: LargeBody, sk: str) -> Message:
     """A message, without parts of kinds that only another version knows."""
-    message: Message
+    text = redact_json(body.text)
+    if not body.runs:
+        with contextlib.suppress(msgspec.ValidationError):
+            return cast(Message, msgspec.json.decode(text, type=Message))
+    fields = msgspec.json.decode(text)
+    body.fill_in(fields)
     try:
-        message = msgspec.json.decode(text, type=Message)
+        message: Message = msgspec.convert(fields, Message)
     except msgspec.ValidationError:
-        fields = msgspec.json.decode(text)
         parts = [part for part in fields["parts"] if part["type"] in KNOWN_PARTS[fields["role"]]]
         if not parts:
             raise

@@ -86,6 +86,5 @@ def decode_decision(entry: ResumeEntry) -> Decision:
     """What a person has decided. An interrupt that was cancelled is a no."""
     told = entry.payload if isinstance(entry, _Resolved) else _Payload(approved=False)
     arguments = told.edited_args if told.content is None else told.content
-    return Decision(
-        approval_id=entry.interrupt_id, approved=told.approved, reason=told.reason or "", arguments=arguments
-    )
+    reason = told.reason or ""
+    return Decision(approval_id=entry.interrupt_id, approved=told.approved, reason=reason, arguments=arguments)

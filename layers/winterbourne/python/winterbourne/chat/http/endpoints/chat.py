@@ -27,7 +27,7 @@ from winterbourne.chat.formats.base import Encoder, Format
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.request import invalid_shape
 from winterbourne.chat.http.service import RequestContext
-from winterbourne.chat.http.titles import Titles
+from winterbourne.chat.http.titles import Titles, is_answer
 from winterbourne.chat.http.usage_meter import TOKEN_METRICS, UsageMeter
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import ModelSettings, RequestSettings, StreamSettings
@@ -192,8 +192,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         settings, caller_id, request_id = self.stream_settings, context.caller.id, context.lambda_context.aws_request_id
         kept = log if isinstance(log, OpenConversation) else None
         append = kept.append if kept else lambda _: None
-        if self.titles and kept:
-            context.background.append(partial(self.titles.name, context, request))
+        if self.titles and kept and not any(map(is_answer, request.messages)):
+            named = context.record.fields, caller_id, request.conversation_id
+            context.background.append(partial(self.titles.name, *named))
         deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
         log_events = log.log if log else None
         lock, put = context.stream.lock, context.stream.put
