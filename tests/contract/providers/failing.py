@@ -24,8 +24,11 @@ PROVIDERS: Final = {"chat": "openai", "responses": "openai", "anthropic": "anthr
 
 
 def plan(messages: str) -> Answer:
-    """What any model says here: it calls what has not been called, then answers."""
-    missing = tuple(call for call in CALLS if f'"{call[0]}"' not in messages)
+    """What any model says here: it calls what has not been called for the newest question, then answers."""
+    if QUESTION not in messages:
+        return Answer("Ships were counted.", silent=True)  # a summary
+    loop = messages[messages.rindex(QUESTION) :]
+    missing = tuple(call for call in CALLS if f'"{call[0]}"' not in loop)
     return Answer(OPENING if missing == CALLS else "", missing) if missing else Answer(FINAL)
 
 

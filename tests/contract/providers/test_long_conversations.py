@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.chat.stores import KINDS, Clock, open_store
 from tests.chat.test_app import send
 from tests.contract.providers.clients import CLIENTS, Talk, add, count_ships
+from tests.contract.providers.failing import FINAL, OPENING, Harbour, positions
 from tests.contract.providers.fake import Answer, StrictProvider, strict_providers
 from tests.contract.providers.families import FAMILIES
 from winterbourne import lifecycle
@@ -99,6 +100,24 @@ async def test_is_kept_whole_and_summarised_once_for_all_environments(kind: str,
     assert len(kept) == 4 * turns + 4 * 4
     assert len(provider.summaries) == 1
     assert all(provider.summaries[0] in json.dumps(body) for body in provider.requests[1:])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "window"), [("anthropic-thinking", "openai", 10_000), ("openai", "anthropic", WINDOW)]
+)
+async def test_is_gone_on_with_by_a_model_with_a_smaller_window(first: str, second: str, window: int) -> None:
+    """Wherever the first one dies, and whether the second one says how small it is."""
+    async with strict_providers(first, second) as providers:
+        chat = Harbour(providers[first], providers[second])
+        places = await positions(chat, 6)
+        providers[second].window = window
+        for at in places[:-1]:
+            talk = Talk(CLIENTS["native"](), providers[first], cast("Service", None))
+            write_turns(talk, TURNS // 2)
+            outcome = await chat.ask(talk.client, at, retractions=True)
+            assert (outcome.reply.text, outcome.reply.error) == (OPENING + FINAL, "")
+            assert sorted(outcome.ran) == ["add", "count_ships"]
+            assert "Ships were counted." in json.dumps(providers[second].requests[-1])
 
 
 def contents(body: Mapping[str, Any]) -> list[Any]:

@@ -171,7 +171,8 @@ class Conversation(msgspec.Struct, kw_only=True):
                 if problem or reason != "stop":
                     raise InvalidOutput(f"the answer, which ended with {reason}, is not valid", reason or "stop")
                 reason, problem = None, turn.problem
-                history += _ask_again(turn.text, problem)
+                answered = AssistantMessage((Text(turn.text or " "),))  # only the model sees it, and what follows
+                history += answered, UserMessage((Text(REPAIR_REQUEST.format(problem)),))
         self.log_fields["stop_reason"] = reason
         await self.emit((*before, ConversationEnded(reason, usage if number else Usage(), number)))
 
@@ -256,11 +257,6 @@ class Conversation(msgspec.Struct, kw_only=True):
         if choice == "required" and theirs and number == self.max_turns:
             return theirs[0].name if len(theirs) == 1 else choice
         return choice if number == 1 or choice == "none" or (choice == "required" and theirs) else TOOL_CHOICE_AUTO
-
-
-def _ask_again(text: str, problem: str) -> tuple[Message, Message]:
-    """What is said after an answer that is not valid: only the model sees it."""
-    return AssistantMessage((Text(text or " "),)), UserMessage((Text(REPAIR_REQUEST.format(problem)),))
 
 
 def _with_context(history: Sequence[Message], context: str) -> tuple[Message, ...]:

@@ -149,7 +149,7 @@ class Compactor(msgspec.Struct):
         sent = _compacted(request, cut, summary)
         size = self._tokens(sent, sent.messages[native_start(sent.messages) :])  # what the model reads
         if refusal:  # which may not say what would fit
-            room = min(room, int(size if told else size / 2))
+            room = min(room, int(size if 0 < told < size else size / 2))
         if refusal or size > (room if is_native else FULL * room):
             new = self._cut(request, ROOMY * room, cut)
             if refusal and new == cut:

@@ -176,13 +176,11 @@ class FailoverProvider:
             except (ModelError, SettingsError, CredentialsMissing) as error:
                 refuses = isinstance(error, ModelRefused) and not isinstance(error, ModelMisconfigured)
                 self._record(model.name, generation, succeeded=refuses)
-                if not (model.leaves(error) if refuses else following) or not _can_be_undone(
-                    said, request, self._hidden
-                ):
+                goes_on = model.leaves(error) if refuses else following
+                if not (goes_on and _can_be_undone(said, request, self._hidden)):
                     raise
-                _LOGGER.warning(
-                    "%s failed, %s is asked: %s", model.name, following.name if following else "none", error
-                )
+                asked = following.name if following else "no other"
+                _LOGGER.warning("%s failed, %s is asked: %s", model.name, asked, error)
             else:
                 self._record(model.name, generation, succeeded=True)
                 return
