@@ -17,7 +17,7 @@ from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from tests.chat.test_app import make_service
 from winterbourne.chat.infra import http_pool
 from winterbourne.invocation import FrontEnd, parse_event
-from winterbourne.large_body import append_data
+from winterbourne.protocol import append_data
 from winterbourne.stream import open_stream
 
 pytestmark = pytest.mark.usefixtures("own_hooks")

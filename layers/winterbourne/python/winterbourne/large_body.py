@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final, TypeAlias
 
-__all__ = ["MIN_RUN_BYTES", "LargeBody", "append_data"]
+__all__ = ["MIN_RUN_BYTES", "LargeBody"]
 
 MIN_RUN_BYTES: Final = 64 * 1024
 """How long a run has to be to be taken out: less is as quickly copied."""
@@ -21,16 +21,7 @@ _MARKS: Final = re.compile(rf"{_MARK}(\d+);")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/=]{64,}")
 _ESCAPE_BYTES: Final = 8  # more than can follow of an escape sequence that is cut where a piece begins
 
-_PIECE_BYTES: Final = 128 * 1024  # what is this large, the allocator gives back as soon as it is freed
-
 _Piece: TypeAlias = bytes | bytearray | str
-
-
-def append_data(pieces: list[bytearray], data: bytes | bytearray) -> None:
-    """Add to the pieces what has arrived of a body."""
-    if not pieces or len(pieces[-1]) >= _PIECE_BYTES:
-        pieces.append(bytearray())
-    pieces[-1] += data
 
 
 @dataclass(slots=True)

@@ -17,9 +17,8 @@ import h11
 
 from winterbourne import __version__
 from winterbourne.errors import ErrorReport, IllegalTransition, RuntimeApiError
-from winterbourne.large_body import append_data
 
-__all__ = ["CHUNK", "TRANSITIONS", "Reply", "RuntimeApiProtocol", "State", "Trigger"]
+__all__ = ["CHUNK", "TRANSITIONS", "Reply", "RuntimeApiProtocol", "State", "Trigger", "append_data"]
 
 API_BASE_PATH = "/2018-06-01/runtime"
 INVOCATION_NEXT = f"{API_BASE_PATH}/invocation/next"
@@ -42,6 +41,8 @@ END_OF_MESSAGE: Final = h11.EndOfMessage()
 
 CHUNK: Final = b"%x\r\n%b\r\n"
 """Frames a chunk of a streamed body from its length and its data, which must not be empty: that would end the body."""
+
+_PIECE_BYTES: Final = 128 * 1024  # what is this large, the allocator gives back as soon as it is freed
 
 Headers = list[tuple[str, str]]
 
@@ -115,6 +116,13 @@ class Reply:
     def body(self) -> bytes:
         """The body in one piece."""
         return b"".join(self.pieces)
+
+
+def append_data(pieces: list[bytearray], data: bytes | bytearray) -> None:
+    """Add to the pieces what has arrived of a body."""
+    if not pieces or len(pieces[-1]) >= _PIECE_BYTES:
+        pieces.append(bytearray())
+    pieces[-1] += data
 
 
 class RuntimeApiProtocol:

@@ -19,9 +19,10 @@ from winterbourne.asgi import Message, Receive, Send
 from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra.exception_text import format_exception
 from winterbourne.invocation import FrontEnd
-from winterbourne.large_body import LargeBody, append_data
+from winterbourne.large_body import LargeBody
 from winterbourne.lifecycle import run_shutdown, run_startup
 from winterbourne.prelude import SEPARATOR
+from winterbourne.protocol import append_data
 from winterbourne.stream import open_stream
 
 __all__ = ["AsgiApplication"]
