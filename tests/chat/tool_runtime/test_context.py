@@ -9,7 +9,7 @@ from tests.chat.tool_keys import keys_of
 from tests.clock import jumping
 from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
 from winterbourne.chat.infra import http_pool
-from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import tool
 
 
@@ -40,7 +40,7 @@ def test_no_client_is_created_before_a_tool_uses_it() -> None:
         raise AssertionError
 
     async def run() -> None:
-        ToolContext(client=never)
+        ToolContext(clients=HttpClients(asynchronous=never))
 
     asyncio.run(run())
 

@@ -18,7 +18,7 @@ from tests.chat.tool_runtime import isolated_idle, isolated_tools
 from tests.chat.tool_runtime.mcp.station import Station
 from tests.chat.tool_runtime.recording_clients import RecordingClient, run_turn, tool_call
 from winterbourne.chat.settings import Settings, ToolSettings
-from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.remote import remote_tool
@@ -94,7 +94,7 @@ def remote(
 ) -> contextlib.AbstractAsyncContextManager[tuple[ToolExecutor, RecordingClient]]:
     http = httpx.AsyncClient(transport=httpx.MockTransport(service))
     keys = Settings.of(aws_region="eu-central-1").values()
-    return serving(elsewhere, keys=keys, client=lambda: http, **more)
+    return serving(elsewhere, keys=keys, clients=HttpClients(asynchronous=lambda: http), **more)
 
 
 async def stop_midway(

@@ -25,7 +25,7 @@ from winterbourne.chat.infra.decompression import decompress
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.call_records import CallRecords
 from winterbourne.chat.tool_runtime import remote
-from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
 from winterbourne.chat.tool_runtime.remote import encode_progress, remote_tool
@@ -99,11 +99,10 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 async def api() -> AsyncIterator[tuple[StubLambda, ToolContext]]:
     api = StubLambda()
     async with httpx.AsyncClient(transport=api) as client:
+        clients = HttpClients(asynchronous=lambda: client)
         yield (
             api,
-            ToolContext(
-                request_id="r-1", caller="ada", keys=keys_of(double, SETTINGS), client=lambda: client, deadline=1e12
-            ),
+            ToolContext(request_id="r-1", caller="ada", keys=keys_of(double, SETTINGS), clients=clients, deadline=1e12),
         )
 
 
@@ -141,7 +140,8 @@ class TestInvocation:
         api, store = StubLambda(), memory_store(Clock())
         pay = remote_tool("{TOOL_WORKER_FUNCTION}", once=True)(halve)
         async with httpx.AsyncClient(transport=api) as client:
-            executor = ToolExecutor([pay], records=CallRecords(store), keys=SETTINGS, client=lambda: client)
+            clients = HttpClients(asynchronous=lambda: client)
+            executor = ToolExecutor([pay], records=CallRecords(store), keys=SETTINGS, clients=clients)
             for call in (tool_call("halve", "a", number=4), tool_call("halve", "b", number=4)):
                 await run_turn(executor, call)
             await run_turn(executor, tool_call("halve", "c", number=6))
@@ -164,7 +164,8 @@ class TestInvocation:
         settings = Settings.of(
             aws_region="eu-central-1", tool_worker_function="w", aws_endpoint_url_lambda="http://127.0.0.1:1"
         )
-        context = ToolContext(keys=keys_of(double, settings.values()), client=lambda: api[1].http, deadline=1e12)
+        clients = HttpClients(asynchronous=lambda: api[1].http)
+        context = ToolContext(keys=keys_of(double, settings.values()), clients=clients, deadline=1e12)
         await run(double, '{"number":21}', context)
         assert api[0].requests[0].url.host == "127.0.0.1"
 
@@ -195,8 +196,9 @@ class TestFunctionArn:
 class TestCaller:
     async def caller_sent(self, api: tuple[StubLambda, ToolContext], **options: Any) -> tuple[Tool, str]:
         tool = remote_tool("w", **options)(halve)
+        clients = HttpClients(asynchronous=lambda: api[1].http)
         caller = None if tool.is_cache_shared else "ada"
-        context = ToolContext(caller=caller, keys=keys_of(tool, SETTINGS), client=lambda: api[1].http, deadline=1e12)
+        context = ToolContext(caller=caller, keys=keys_of(tool, SETTINGS), clients=clients, deadline=1e12)
         await run(tool, '{"number":21}', context)
         return tool, msgspec.json.decode(api[0].requests[-1].content)["caller"]
 
@@ -304,9 +306,8 @@ def watching(api: StubLambda, client: httpx.AsyncClient, **more: Any) -> tuple[T
     async def report(data: bytes) -> None:
         seen.append(data)
 
-    return ToolContext(
-        keys=keys_of(double, SETTINGS), client=lambda: client, deadline=1e12, report=report, **more
-    ), seen
+    clients = HttpClients(asynchronous=lambda: client)
+    return ToolContext(keys=keys_of(double, SETTINGS), clients=clients, deadline=1e12, report=report, **more), seen
 
 
 @contextlib.asynccontextmanager
@@ -446,7 +447,8 @@ class TestStop:
         api = StubLambda()
         api.answer = lambda: httpx.Response(200, stream=Silent(()))
         async with httpx.AsyncClient(transport=api) as client:
-            known = {"keys": keys_of(double, SETTINGS), "client": lambda: client, "report": report, "send_stop": send}
+            clients = HttpClients(asynchronous=lambda: client)
+            known = {"keys": keys_of(double, SETTINGS), "clients": clients, "report": report, "send_stop": send}
             context = ToolContext(**{**known, "deadline": 1e12, **more})
             call = asyncio.create_task(run(double, '{"number":21}', context))
             await asyncio.wait_for(reported.wait(), 5)

@@ -177,8 +177,8 @@ class ResponseStream:
 
     def close(self) -> None:
         """Reject all further writes; sends nothing. What made the response is let go."""
+        self.ended = True
         with self.lock:
-            self.ended = True
             self._head = self.last_words = None
 
     def _begin(self, response: Response | None = None) -> tuple[str, bytes]:

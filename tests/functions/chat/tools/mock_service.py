@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import httpx
 
 from tests.chat.tool_keys import keys_of
-from winterbourne.chat.tool_runtime.context import ToolContext
+from winterbourne.chat.tool_runtime.context import HttpClients, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 
 __all__ = ["Service"]
@@ -24,11 +24,13 @@ class Service:
 
     def context(self, tool: Tool | None = None, keys: Mapping[str, str] | None = None) -> ToolContext:
         """The context of a call of this tool, whose HTTP client calls this service."""
-        return ToolContext(keys=keys_of(tool, keys or {}) if tool else None, client=self.client)
+        return ToolContext(keys=keys_of(tool, keys or {}) if tool else None, clients=self.clients)
 
-    def client(self) -> httpx.AsyncClient:
-        """An HTTP client that calls this service."""
-        return httpx.AsyncClient(transport=httpx.MockTransport(self._respond))
+    @property
+    def clients(self) -> HttpClients:
+        """HTTP clients that call this service."""
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self._respond))
+        return HttpClients(asynchronous=lambda: client)
 
     def _respond(self, request: httpx.Request) -> httpx.Response:
         response = self._responses[len(self.requests)]

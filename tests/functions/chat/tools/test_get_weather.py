@@ -94,7 +94,7 @@ def forecast(request: httpx.Request) -> httpx.Response:
 
 async def weather_in(service: Service, *cities: str) -> list[str]:
     """What a turn with one call per city returns."""
-    executor = ToolExecutor([get_weather], keys=Settings().values(), client=service.client)
+    executor = ToolExecutor([get_weather], keys=Settings().values(), clients=service.clients)
     messages = await run_turn(executor, *(tool_call("get_weather", city, city=city) for city in cities))
     return [message.content for message in messages]
 
@@ -117,7 +117,7 @@ class TestSeveralCities:
         await Conversation(
             request=ChatRequest(messages=(question,)),
             provider=make_provider(settings.model),  # at the pace at which it speaks by default
-            tools=ToolExecutor([get_weather], keys=settings.values(), client=service.client),
+            tools=ToolExecutor([get_weather], keys=settings.values(), clients=service.clients),
             emit=RecordingEmit(),
             on_usage=lambda _: None,
             max_turns=2,

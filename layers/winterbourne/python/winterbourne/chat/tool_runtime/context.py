@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
+import msgspec
+
 from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.tool_runtime.keys import ToolKeys
 from winterbourne.chat.tool_runtime.results import encode
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from winterbourne.chat.tool_runtime.threads import ThreadPool
 
-__all__ = ["Report", "ToolContext", "shared_client"]
+__all__ = ["HttpClients", "Report", "ToolContext"]
 
 T = TypeVar("T")
 
@@ -25,11 +27,23 @@ Report: TypeAlias = Callable[[bytes], Awaitable[None]]
 """Sends progress, as JSON text."""
 
 
-def shared_client() -> "httpx.AsyncClient":
-    """The HTTP client of the process, which is made on first use."""
+def _shared_client() -> "httpx.AsyncClient":
     from winterbourne.chat.infra import http_pool  # noqa: PLC0415 - needs httpx
 
     return http_pool.client()
+
+
+def _shared_sync_client() -> "httpx.Client":
+    from winterbourne.chat.infra import http_pool  # noqa: PLC0415 - needs httpx
+
+    return http_pool.sync_client()
+
+
+class HttpClients(msgspec.Struct, frozen=True):
+    """Functions that return the HTTP clients for tools, so that a client is created only on first use."""
+
+    asynchronous: "Callable[[], httpx.AsyncClient]" = _shared_client
+    synchronous: "Callable[[], httpx.Client]" = _shared_sync_client
 
 
 class ToolContext:
@@ -57,7 +71,7 @@ class ToolContext:
         deadline: float = float("inf"),
         patience: float = float("inf"),
         max_progress_bytes: int = 32 * 1024,
-        client: "Callable[[], httpx.AsyncClient]" = shared_client,
+        clients: HttpClients | None = None,
         keys: ToolKeys | None = None,
         threads: "ThreadPool | None" = None,
         report: Report | None = None,
@@ -75,7 +89,7 @@ class ToolContext:
         self._send_stop = send_stop  # for `remote_tool` alone
         self._caller = caller
         self._max_progress_bytes = max_progress_bytes
-        self._client = client
+        self._clients = clients or HttpClients()
         self._keys = keys or ToolKeys({})
         self._threads = threads
         self._report = report
@@ -102,14 +116,12 @@ class ToolContext:
     @property
     def http(self) -> "httpx.AsyncClient":
         """The shared HTTP client for async tools, with retries and HTTP_TIMEOUT; never close it."""
-        return self._client()
+        return self._clients.asynchronous()
 
     @property
     def sync_http(self) -> "httpx.Client":
         """The shared HTTP client for synchronous tools, with the same limits and timeouts; never close it."""
-        from winterbourne.chat.infra import http_pool  # noqa: PLC0415 - needs httpx
-
-        return http_pool.sync_client()
+        return self._clients.synchronous()
 
     @property
     def remaining_s(self) -> float:

@@ -10,8 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import httpx
-
 from winterbourne.chat.core.events import (
     Emit,
     ToolApprovalRequested,
@@ -31,7 +29,7 @@ from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, tell_edits
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, PreparedTool, RunSlot, ToolRun, Turn
 from winterbourne.chat.tool_runtime.call_group import CANCEL_GRACE_S, ToolCallGroup, cancel_and_wait
-from winterbourne.chat.tool_runtime.context import Report, ToolContext, shared_client
+from winterbourne.chat.tool_runtime.context import HttpClients, Report, ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing
 from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
@@ -71,7 +69,7 @@ class ToolExecutor:
         records: Where decisions and calls that run once are recorded; without it there are no such tools.
         keys: Every key and setting by the name of its variable; tools may read those they declare.
         log_messages: Whether the log may contain the arguments of tools.
-        client: Returns the HTTP client of async tools; by default that of the process.
+        clients: Where tools get their HTTP clients; by default the shared connection pool.
         send_stop: Stops a call in another function, by its key.
         wall_clock: Seconds; measures the age of cached results and the open time of circuit breakers.
 
@@ -91,13 +89,13 @@ class ToolExecutor:
         records: CallRecords | None = None,
         keys: Mapping[str, object] | None = None,
         log_messages: bool = False,
-        client: Callable[[], httpx.AsyncClient] = shared_client,
+        clients: HttpClients | None = None,
         send_stop: Callable[[str], Awaitable[None]] | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings = settings or ToolSettings()
         self._log_messages = log_messages
-        self._client = client
+        self._clients = clients or HttpClients()
         self._send_stop = send_stop
         self._permits = Permits()
         self.threads = ThreadPool(settings.tool_abandoned_limit)
@@ -305,7 +303,7 @@ class ToolExecutor:
             deadline=min(timeout_at, turn.deadline),
             patience=timeout_at,
             max_progress_bytes=self._settings.tool_max_result_bytes,
-            client=self._client,
+            clients=self._clients,
             keys=tool.keys,
             threads=self.threads,
             report=report,
