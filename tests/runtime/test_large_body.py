@@ -44,9 +44,10 @@ def test_a_body_is_what_it_was_wherever_it_is_cut(body: Any, is_ascii: tuple[boo
     assert b"".join(taken.pieces()) == whole
 
 
-@pytest.mark.parametrize("start", range(9))
-def test_an_escape_sequence_may_be_cut(start: int) -> None:
-    whole = json.dumps({"body": json.dumps({"a": "\N{WATER WAVE}" + RUN})}).encode()
+@pytest.mark.parametrize("start", range(12))
+@pytest.mark.parametrize("backslash", [b"\\\\", b"\\u005c"])
+def test_an_escape_sequence_may_be_cut(start: int, backslash: bytes) -> None:
+    whole = json.dumps({"body": json.dumps({"a": "\N{WATER WAVE}" + RUN})}).encode().replace(b"\\\\", backslash)
     at = whole.index(RUN.encode())
     pieces = cut(whole, [at - start])
     assert read(parse_event({}, pieces, takes_large=True)) == {"a": "\N{WATER WAVE}" + RUN}

@@ -19,7 +19,7 @@ MIN_RUN_BYTES: Final = 64 * 1024
 _MARK: Final = f"large-{os.urandom(16).hex()}-"  # nobody can write it into a request
 _MARKS: Final = re.compile(rf"{_MARK}(\d+);")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/=]{64,}")
-_ESCAPE_BYTES: Final = 8  # more than can follow of an escape sequence that is cut where a piece begins
+_ESCAPE_BYTES: Final = 16  # more than can follow of an escaped escape sequence that is cut where a piece begins
 
 _Piece: TypeAlias = bytes | bytearray | str
 
