@@ -493,3 +493,18 @@ class TestBytes:
             await stream.end()
             assert (await invocation.outcome).body == b"first overtaken"
             client.close()
+
+    async def test_do_not_make_a_failure_of_what_is_just_ending(self) -> None:
+        async with RuntimeApi() as api:
+            client = RuntimeClient(api.address)
+            invocation = api.submit()
+            await client.next_invocation()
+            stream = ResponseStream(client, http=False)
+            stream.last_words = lambda _: b"late"
+            await stream.write(b"whole")
+            stream.close()  # as `end` does before it sends the end of the body
+            with LOCK:
+                InFlight(client, stream, "", 0, 0).end(TimeoutError())
+            outcome = await invocation.outcome
+            assert (outcome.body, outcome.trailers) == (b"whole", {})
+            client.close()

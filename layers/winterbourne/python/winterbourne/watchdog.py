@@ -88,7 +88,7 @@ class InFlight:
         stream, client, is_whole = self.stream, self.client, False
         report = ErrorReport(error, self.request_id)
         with contextlib.suppress(Exception):  # a format or the stream error hook may be anybody's
-            if stream and stream.last_words:
+            if stream and (stream.ended or stream.last_words):
                 is_whole = stream.ended or stream.speak(client.start_now, is_last=True)
             elif stream and stream.started and (frame := as_bytes(error_frame(error))):
                 client.write(frame)
