@@ -10,6 +10,7 @@ from tests.chat.formats.wire import attempt
 from winterbourne.chat.core.messages import Document, Image, Text, UnusablePart
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.media import MAX_IMAGE_CHARS, parse_file, usable_part
+from winterbourne.chat.infra import redaction
 
 PDF = base64.b64encode(b"%PDF-1.7\n").decode()
 ZIP = base64.b64encode(b"PK\x03\x04....").decode()
@@ -117,6 +118,18 @@ class TestDocuments:
     def test_a_text_file_has_text_in_utf_8(self, data: str) -> None:
         with pytest.raises(RequestRejected):
             parse_file("", url=f"data:text/plain;base64,{data}")
+
+    @pytest.mark.parametrize("before", ["", "x", "é", "\N{WATER WAVE}" * 40_000])
+    def test_a_secret_in_a_text_file_is_masked(self, before: str) -> None:
+        redaction.register("sk-harbour-42")
+        data = base64.b64encode(f"{before}sk-harbour-42, é".encode()).decode()
+        file = parse_file("text/plain", data=data)
+        assert isinstance(file, Document)
+        assert base64.b64decode(file.data, validate=True).decode() == f"{before}[redacted], é"
+
+    def test_a_text_file_without_secrets_is_the_same(self) -> None:
+        redaction.register("sk-harbour-42")
+        assert parse_file("text/plain", data="77u/aGk=") == Document("text/plain", "", "77u/aGk=")
 
     def test_a_character_may_be_anywhere_in_a_long_text(self) -> None:
         data = base64.b64encode(b"x" * 49_151 + "ü".encode() * 50_000).decode()

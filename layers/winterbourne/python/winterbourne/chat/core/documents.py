@@ -9,6 +9,7 @@ import msgspec
 
 from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.messages import Document, Image, Message, Text, UserMessage, UserPart
+from winterbourne.chat.infra.redaction import Known, redact
 from winterbourne.large_body import MIN_RUN_BYTES, LargeBody
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "fit_documents",
     "is_too_large",
     "placeholder",
+    "redact_text_file",
     "take_out_data",
     "takes_document",
     "with_user_parts",
@@ -82,6 +84,13 @@ def document_text(document: Document) -> str | None:
     if not document.data or document_type(document.media_type, document.name) not in TEXT_TYPES:
         return None
     return base64.b64decode(document.data).decode("utf-8-sig", "replace")
+
+
+def redact_text_file(data: str) -> str:
+    """The base64 of a text file without the secrets that are in the text: within base64 they are not recognized."""
+    text = base64.b64decode(data).decode() if Known.index.forms else ""
+    clean = redact(text)
+    return data if clean is text else base64.b64encode(clean.encode()).decode()
 
 
 def fit_documents(messages: Iterable[Message], capabilities: Capabilities) -> tuple[Message, ...]:

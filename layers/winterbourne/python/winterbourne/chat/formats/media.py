@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from winterbourne.chat.core.documents import DOCUMENT_TYPES, TEXT_TYPES, document_type, placeholder
+from winterbourne.chat.core.documents import DOCUMENT_TYPES, TEXT_TYPES, document_type, placeholder, redact_text_file
 from winterbourne.chat.core.messages import Document, Image, UnusablePart, UserPart
 from winterbourne.chat.errors import RequestRejected
 
@@ -69,6 +69,7 @@ def parse_file(media_type: str, *, name: str = "", data: str = "", url: str = ""
     if kind:
         if not url:
             _check_document(kind, data)
+        data = redact_text_file(data) if kind in TEXT_TYPES else data
         return Document(media_type or kind, name[:MAX_NAME_CHARS], data, url)
     return _parse_image(media_type, data, url)
 
