@@ -148,6 +148,16 @@ class TestToolsThatNobodyTakes:
         assert len(others) == 2
         assert len([r for r in caplog.records if r.levelno == logging.WARNING and "because of tools" in r.message]) == 1
 
+    @pytest.mark.parametrize("words", ["this model does not support tools", 'it\'s "odd": it does not support tools'])
+    async def test_what_a_caller_has_written_and_a_refusal_quotes_teaches_nothing(self, words: str) -> None:
+        """Else one caller's tool would take all tools from others."""
+        refuses = failing(400, refusal(f"Invalid schema for function 'f': {words!r} is not valid under the schemas."))
+        async with upstream(refuses, saying(TEXT)) as server:
+            provider = openai_provider(server)
+            await failure(provider, REQUEST)
+            assert await collect_events(provider, REQUEST)
+        assert all("tools" in json.loads(request.body) for request in server.requests)
+
     async def test_calls_and_results_of_the_history_are_told_as_text(self) -> None:
         async with upstream(failing(400, refusal(NO_TOOLS[0])), saying(TEXT)) as server:
             _, body = await bodies(openai_provider(server), server)

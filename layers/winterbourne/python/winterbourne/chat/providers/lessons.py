@@ -63,6 +63,9 @@ _TOO_MANY_TOKENS: Final = r"""
 """
 _ROOM_LEFT: Final = r"context (?:length|window)\D{1,20}(\d+).*?(\d+) (?:input|in the messages)"
 
+_QUOTED: Final = r"""(?<!\w)(['"])(?:(?!\1)\S)*\s(?:(?!\1).)*\1(?!\w)"""
+"""What is quoted and no name: a caller may have written it, such as a part of a tool's schema."""
+
 _MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what the provider sends
 _UNSUPPORTED: Final = r"""
     unsupported|(not|n't).support|no endpoints found that support
@@ -126,8 +129,7 @@ def refused_for(body: bytes) -> list[str]:
 
     `tools` is no such word: most refusals that have it are about one tool.
     """
-    value = parse_body(body)
-    text = " ".join(parse_error_object(value))[:_MAX_SEARCHED_CHARS]
+    value, text = parse_body(body), _own_words(body)
     reasons = [name for name, pattern in _REASONS.items() if any_of(pattern).search(text)]
     error = value.get("error") if isinstance(value, dict) else None
     parameter = str(error.get("param")) if isinstance(error, dict) else ""
@@ -152,8 +154,12 @@ def room_left(body: bytes) -> int | None:
 
 def _refusal_of_tokens(body: bytes) -> str:
     """The text of a refusal of too many tokens; empty for any other."""
-    text = " ".join(parse_error_object(parse_body(body)))[:_MAX_SEARCHED_CHARS]
+    text = _own_words(body)
     return text if any_of(_TOO_MANY_TOKENS).search(text) else ""
+
+
+def _own_words(body: bytes) -> str:
+    return re.sub(_QUOTED, "", " ".join(parse_error_object(parse_body(body)))[:_MAX_SEARCHED_CHARS])
 
 
 def apply_lessons(request: ModelRequest, learned: Learned) -> tuple[ModelRequest, Learned]:
