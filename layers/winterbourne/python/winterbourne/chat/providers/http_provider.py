@@ -33,6 +33,7 @@ from winterbourne.chat.core.messages import (
     ToolCall,
     UserMessage,
 )
+from winterbourne.chat.core.output import with_instructions
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -324,6 +325,8 @@ class HttpProvider(ABC):
         if (room := room_left(body)) is not None:
             has_room = LEAST_LIMIT <= room < (request.max_tokens or 0)
             return msgspec.structs.replace(request, max_tokens=room) if has_room else request
+        if request.output and "schema" in refused and not self.output_lessons.isdisjoint(refused):
+            return msgspec.structs.replace(with_instructions(request), output=None)
         has_temperature = request.temperature is not None
         is_beside_top_p = request.top_p is not None and "top_p" in refused
         is_thinking = has_temperature and self._is_to_think(request)
