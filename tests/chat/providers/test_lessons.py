@@ -338,6 +338,8 @@ class TestMostTokens:
         [
             "'max_tokens' is too large: 8192. The context length is 4096 tokens and there are 4000 input",
             "context length is 4096 tokens. You asked 4000 in the messages, 8192 in the completion",
+            "context length 4096. You sent 3900 in the messages, 100 in the functions, 8192 in the completion",
+            "context length 4096. About 12192 (3900 of text input, 100 of tool input, 8192 in the output)",
         ],
     )
     async def test_what_a_long_history_leaves_is_the_most_of_its_own_answer_alone(self, message: str) -> None:

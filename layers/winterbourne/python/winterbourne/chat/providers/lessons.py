@@ -59,9 +59,10 @@ LEAST_LIMIT: Final = 16
 _TOO_MANY_TOKENS: Final = r"""
     max\w*[ _]?tokens.*(too large|at most|maximum|exceed|range|less than|> \d)
     maximum tokens.*exceed
-    \d+ in the completion
+    \d+ in the (completion|output)
 """
-_ROOM_LEFT: Final = r"context (?:length|window)\D{1,20}(\d+).*?(\d+) (?:input|in the messages)"
+_WINDOW: Final = r"context (?:length|window)\D{1,20}(\d+)"
+_INPUT: Final = r"(\d+) (?:input|in the messages|in the functions|of \w+ input)\b"
 
 _QUOTED: Final = r"""(?<!\w)(['"])(?:(?!\1)\S)*\s(?:(?!\1).)*\1(?!\w)"""
 """What is quoted and no name: a caller may have written it, such as a part of a tool's schema."""
@@ -148,8 +149,9 @@ def max_tokens_allowed(body: bytes, sent: int | None) -> str | None:
 
 def room_left(body: bytes) -> int | None:
     """How many tokens a refusal of more leaves for the answer to its history; None if it does not say."""
-    found = any_of(_ROOM_LEFT).search(_refusal_of_tokens(body))
-    return int(found[1]) - int(found[2]) if found else None
+    text = _refusal_of_tokens(body)
+    window, sent = any_of(_WINDOW).search(text), re.findall(_INPUT, text)
+    return int(window[1]) - sum(map(int, sent)) if window and sent else None
 
 
 def _refusal_of_tokens(body: bytes) -> str:
