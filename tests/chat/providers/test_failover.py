@@ -334,6 +334,20 @@ class TestBreaker:
         assert await collect_events(provider, request) == SECOND
         assert len(chosen.requests) == FAILURES
 
+    async def test_what_a_caller_asks_of_the_chosen_model_is_told_though_another_is_passed_over(self) -> None:
+        busy, fine = failing(503), saying(wire("openai", "text"))
+        words = b'{"error":{"message":"Unrecognized request argument supplied: reasoning_effort"}}'
+        async with upstream(busy, fine, busy, failing(400, words), fine) as server:
+            settings = Settings.of(openai_base_url=server.url, model_provider="openai", model_id="m", **KEYS).model
+            fallbacks, other = {"": [("other", "b")]}, FakeProvider(*failing_with(BUSY, FAILURES))
+            provider = FailoverProvider(make_provider(settings), settings, fallbacks, lambda _: other)
+            await failure(provider, asked())
+            await collect_events(provider, asked())
+            await failure(provider, asked())
+            _, error = await failure(provider, asked(reasoning="high"))
+        assert isinstance(error, ModelRefused)
+        assert len(server.requests) == 4
+
     async def test_where_all_keep_failing_all_are_asked(self) -> None:
         chosen, other = (FakeProvider(*failing_with(BUSY, 9)) for _ in "12")
         provider = FailoverProvider(chosen, ModelSettings(), {"": [("other", "b")]}, lambda _: other)

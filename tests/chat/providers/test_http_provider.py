@@ -784,6 +784,17 @@ class TestRefusedParameters:
         assert "response_format" not in second
         assert json.dumps(schema) in second["messages"][0]["content"]
 
+    async def test_a_schema_that_is_refused_is_told_in_words_and_no_other(self) -> None:
+        words = b'{"error":{"message":"Invalid schema for response_format \'x\': \'not\' is not permitted."}}'
+        odd, fine = (OutputSchema(schema={"type": "object", name: {}}) for name in ("not", "properties"))
+        async with upstream(failing(400, words), saying(TEXT)) as server:
+            provider = openai_provider(server, model_capabilities='{"*": {"schema": true}}')
+            for output in (odd, fine):
+                assert await collect_events(provider, msgspec.structs.replace(self.REQUEST, output=output))
+            sent = [json.loads(request.body) for request in server.requests]
+        assert ["response_format" in body for body in sent] == [True, False, True]
+        assert json.dumps(odd.schema) in sent[1]["messages"][0]["content"]
+
     async def test_two_are_learned_in_one_request(self) -> None:
         one, other = (
             failing(400, b'{"error":{"message":"%b is not supported"}}' % name)

@@ -27,7 +27,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import ModelImageRefused, ModelRefused
+from winterbourne.chat.errors import ModelImageRefused, ModelInputTooLong, ModelRefused
 from winterbourne.chat.providers.lessons import FOR_EVERY_MODEL, apply_lessons, max_tokens_allowed, refused_for
 from winterbourne.chat.providers.openai import OpenAIProvider
 
@@ -147,6 +147,16 @@ class TestToolsThatNobodyTakes:
         assert first.keys() - others[0].keys() == {"tools", "tool_choice"}
         assert len(others) == 2
         assert len([r for r in caplog.records if r.levelno == logging.WARNING and "because of tools" in r.message]) == 1
+
+    @pytest.mark.parametrize("words", ["this model does not support tools", 'it\'s "odd": it does not support tools'])
+    async def test_what_a_caller_has_written_and_a_refusal_quotes_teaches_nothing(self, words: str) -> None:
+        """Else one caller's tool would take all tools from others."""
+        refuses = failing(400, refusal(f"Invalid schema for function 'f': {words!r} is not valid under the schemas."))
+        async with upstream(refuses, saying(TEXT)) as server:
+            provider = openai_provider(server)
+            await failure(provider, REQUEST)
+            assert await collect_events(provider, REQUEST)
+        assert all("tools" in json.loads(request.body) for request in server.requests)
 
     async def test_calls_and_results_of_the_history_are_told_as_text(self) -> None:
         async with upstream(failing(400, refusal(NO_TOOLS[0])), saying(TEXT)) as server:
@@ -314,8 +324,6 @@ class TestMostTokens:
             ("The maximum tokens you requested exceeds the limit of 4096. Try a value lower than 4096.", 8192, 4095),
             ("max_tokens must be less than or equal to `8192`", 9000, 8192),
             ("maxOutputTokens of 70000, the range is from 1 (inclusive) to 65537 (exclusive)", 70_000, 65_536),
-            ("'max_tokens' is too large: 8192. The context length is 4096 tokens and there are 100 input", 8192, 3996),
-            ("context length is 4096 tokens. You asked 108 in the messages, 8192 in the completion", 8192, 3988),
             ("Unsupported parameter: 'max_tokens' is not supported with gpt-5", 8192, None),
             ("`max_tokens` must be greater than `thinking.budget_tokens`: 2000", 8192, None),
             ("prompt is too long: 210000 tokens > 200000 maximum", 8192, None),
@@ -324,6 +332,34 @@ class TestMostTokens:
     )
     def test_is_read(self, message: str, sent: int | None, allowed: int | None) -> None:
         assert max_tokens_allowed(refusal(message), sent) == (allowed and str(allowed))
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "'max_tokens' is too large: 8192. The context length is 4096 tokens and there are 4000 input",
+            "context length is 4096 tokens. You asked 4000 in the messages, 8192 in the completion",
+            "context length 4096. You sent 3900 in the messages, 100 in the functions, 8192 in the completion",
+            "context length 4096. About 12192 (3900 of text input, 100 of tool input, 8192 in the output)",
+        ],
+    )
+    async def test_what_a_long_history_leaves_is_the_most_of_its_own_answer_alone(self, message: str) -> None:
+        asked = msgspec.structs.replace(HELLO, max_tokens=8192)
+        async with upstream(failing(400, refusal(message)), saying(TEXT)) as server:
+            provider = openai_provider(server)
+            for _ in range(2):
+                assert await collect_events(provider, asked)
+        assert [json.loads(request.body)["max_tokens"] for request in server.requests] == [8192, 96, 8192]
+
+    async def test_a_history_that_leaves_nothing_is_too_long_and_teaches_nothing(self) -> None:
+        asked = msgspec.structs.replace(HELLO, max_tokens=8192)
+        words = "maximum context length is 4096 tokens. You asked 4090 in the messages, 8192 in the completion"
+        async with upstream(failing(400, refusal(words)), saying(TEXT)) as server:
+            provider = openai_provider(server)
+            _, error = await failure(provider, asked)
+            assert isinstance(error, ModelInputTooLong)
+            assert error.window == 4096
+            assert await collect_events(provider, asked)
+        assert [json.loads(request.body)["max_tokens"] for request in server.requests] == [8192, 8192]
 
     async def test_a_model_is_asked_again_with_it_and_later_requests_keep_to_it(
         self, caplog: pytest.LogCaptureFixture
@@ -397,5 +433,25 @@ async def test_a_temperature_that_is_refused_beside_top_p_is_told_or_is_the_sett
         else:
             assert await collect_events(provider, both)
         assert await collect_events(provider, one)
+    sent = [json.loads(request.body).get("temperature") for request in server.requests]
+    assert sent == ([0.5, 0.5] if default is None else [0.5, None, 0.5])
+
+
+@pytest.mark.parametrize("default", [None, 0.5])
+async def test_a_temperature_that_is_refused_while_a_caller_lets_the_model_think_likewise(
+    default: float | None,
+) -> None:
+    """Others, for whom it does not think, keep theirs."""
+    words = "`temperature` may only be set to 1 when thinking is enabled."
+    thinking = msgspec.structs.replace(HELLO, temperature=0.5, reasoning="high")
+    async with upstream(failing(400, refusal(words)), saying(TEXT)) as server:
+        provider = openai_provider(server, model_id="some-model", model_temperature=default)
+        if default is None:
+            _, error = await failure(provider, thinking)
+            assert isinstance(error, ModelRefused)
+            assert "it refuses temperature" in (error.public_message or "")
+        else:
+            assert await collect_events(provider, thinking)
+        assert await collect_events(provider, msgspec.structs.replace(HELLO, temperature=0.5))
     sent = [json.loads(request.body).get("temperature") for request in server.requests]
     assert sent == ([0.5, 0.5] if default is None else [0.5, None, 0.5])

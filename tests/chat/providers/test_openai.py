@@ -67,6 +67,12 @@ class TestRequest:
         body = self.body(**options, stop=("END",), parallel_tool_calls=False, tools=TOOLS)
         assert body.items() >= {**options, "stop": ["END"], "parallel_tool_calls": False}.items()
 
+    def test_has_the_seed_under_the_name_that_mistral_gives_it(self) -> None:
+        settings = ModelSettings(openai_base_url="https://api.mistral.ai/v1", openai_api_key="k")
+        body = body_of(openai, request(seed=1), settings)
+        assert body["random_seed"] == 1
+        assert "seed" not in body
+
     def test_says_nothing_of_parallel_calls_without_tools(self) -> None:
         assert "parallel_tool_calls" not in self.body(parallel_tool_calls=False)
 

@@ -81,8 +81,8 @@ class _Model(msgspec.Struct, frozen=True):
     def fit(self, request: ModelRequest, *, is_last: bool) -> ModelRequest:
         """The request as it is sent: another model than the chosen one is not sent the options that it lacks."""
         request = msgspec.structs.replace(request, retries=is_last)
-        if not self.fallback_id:
-            return request
+        if not self.fallback_id:  # which others have failed is nothing to it
+            return msgspec.structs.replace(request, failed=set())
         known = capabilities_of(self.provider())(self.fallback_id)
         lacking = dict.fromkeys(request.options().keys() - known.options - {"reasoning", "output"})
         request = request if known.schema else with_instructions(request)  # the chosen model needed none, perhaps

@@ -33,6 +33,7 @@ from winterbourne.chat.core.messages import (
     ToolCall,
     UserMessage,
 )
+from winterbourne.chat.core.output import with_instructions
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import (
     ModelBusy,
@@ -53,11 +54,13 @@ from winterbourne.chat.providers.files import Body
 from winterbourne.chat.providers.lessons import (
     ASKS_TO_THINK,
     FOR_EVERY_MODEL,
+    LEAST_LIMIT,
     MAX_TOKENS,
     Learned,
     apply_lessons,
     max_tokens_allowed,
     refused_for,
+    room_left,
 )
 from winterbourne.chat.providers.opaque import drop_foreign, drop_unreadable, origin_of
 from winterbourne.chat.providers.output_format import closed_output
@@ -296,11 +299,8 @@ class HttpProvider(ABC):
                 key = new_key or key
             elif self._asks_elsewhere(response.status_code, response.request.url.path):
                 can_repeat = True
-            elif "encrypted_content" in refused and (rest := drop_unreadable(request)) != request:
-                request, can_repeat = rest, True  # not a lesson: other histories have what the model can read
-            elif request.top_p is not None and {"temperature", "top_p"} <= {*refused}:  # the two together
-                if can_repeat := request.temperature is not None and not self._is_callers(request, "temperature"):
-                    request = msgspec.structs.replace(request, temperature=None)
+            elif (rest := self._instead(request, body, refused)) is not None:
+                request, can_repeat = rest, rest != request
             else:
                 is_telling = response.status_code in _TELLING_STATUSES or b"prompt caching" in body  # Bedrock: with 403
                 can_repeat = is_telling and self._learn_from(request, body)
@@ -310,10 +310,30 @@ class HttpProvider(ABC):
         did_not_help, learned = {*refused} - before.keys(), self._lessons_of(request.model_id)
         self._learned[request.model_id] = {name: learned[name] for name in learned if name not in did_not_help}
         error = error_for_status(response.status_code, response.headers, body, self._error_hints)
-        names = {"reasoning" if name in ASKS_TO_THINK else name for name in refused}
-        if type(error) is ModelRefused and (named := request.options().keys() & names):
-            error.public_message = f"The model does not accept this request: it refuses {min(named)}."
+        names = ("reasoning" if name in ASKS_TO_THINK else name for name in refused)
+        if type(error) is ModelRefused and (named := next(filter(request.options().__contains__, names), "")):
+            error.public_message = f"The model does not accept this request: it refuses {named}."
         raise error
+
+    def _instead(self, request: ModelRequest, body: bytes, refused: Sequence[str]) -> ModelRequest | None:
+        """What is asked if a refusal is about what stands together in this request: the same if there is nothing else.
+
+        None for one that may be about all requests.
+        """
+        if "encrypted_content" in refused and (rest := drop_unreadable(request)) != request:
+            return rest
+        if (room := room_left(body)) is not None:
+            has_room = LEAST_LIMIT <= room < (request.max_tokens or 0)
+            return msgspec.structs.replace(request, max_tokens=room) if has_room else request
+        if request.output and "schema" in refused and not self.output_lessons.isdisjoint(refused):
+            return msgspec.structs.replace(with_instructions(request), output=None)
+        has_temperature = request.temperature is not None
+        is_beside_top_p = request.top_p is not None and "top_p" in refused
+        is_thinking = has_temperature and self._is_to_think(request)
+        if "temperature" not in refused or not (is_beside_top_p or is_thinking):
+            return None
+        is_default = has_temperature and not self._is_callers(request, "temperature")
+        return msgspec.structs.replace(request, temperature=None) if is_default else request
 
     def _learn_from(self, request: ModelRequest, body: bytes) -> bool:
         """Whether a refusal tells how to change the request. That model's requests are changed so from now on."""
@@ -332,8 +352,11 @@ class HttpProvider(ABC):
 
     def _told(self, request: ModelRequest) -> frozenset[str]:
         """What is not left out when it is refused, but told to the caller, who asks for it: another level to think."""
-        is_told = request.reasoning not in {None, "none"} and self._is_callers(request, "reasoning")
-        return ASKS_TO_THINK if is_told else frozenset()
+        return ASKS_TO_THINK if self._is_to_think(request) else frozenset()
+
+    def _is_to_think(self, request: ModelRequest) -> bool:
+        """Whether the caller asks for reasoning."""
+        return request.reasoning not in {None, "none"} and self._is_callers(request, "reasoning")
 
     def _is_callers(self, request: ModelRequest, option: str) -> bool:
         """Whether an option is another than the settings', of the model that was chosen: a fallback does as it can."""

@@ -28,11 +28,13 @@ from winterbourne.chat.providers.errors import any_of, parse_body, parse_error_o
 __all__ = [
     "ASKS_TO_THINK",
     "FOR_EVERY_MODEL",
+    "LEAST_LIMIT",
     "MAX_TOKENS",
     "Learned",
     "apply_lessons",
     "max_tokens_allowed",
     "refused_for",
+    "room_left",
 ]
 
 Learned = Mapping[str, str | None]
@@ -51,13 +53,19 @@ ASKS_TO_THINK: Final = frozenset({"reasoning_effort", "effort", "thinking", "rea
 MAX_TOKENS: Final = "the most tokens of an answer"
 """The lesson that is a number: the most that `max_tokens` may be."""
 
+LEAST_LIMIT: Final = 16
+"""Less is another number of a refusal, such as a version; or too little for an answer."""
+
 _TOO_MANY_TOKENS: Final = r"""
     max\w*[ _]?tokens.*(too large|at most|maximum|exceed|range|less than|> \d)
     maximum tokens.*exceed
-    \d+ in the completion
+    \d+ in the (completion|output)
 """
-_ROOM_LEFT: Final = r"context (?:length|window)\D{1,20}(\d+).*?(\d+) (?:input|in the messages)"
-_LEAST_LIMIT: Final = 16  # less is another number of the text, such as a version
+_WINDOW: Final = r"context (?:length|window)\D{1,20}(\d+)"
+_INPUT: Final = r"(\d+) (?:input|in the messages|in the functions|of \w+ input)\b"
+
+_QUOTED: Final = r"""(?<!\w)(['"])(?:(?!\1)\S)*\s(?:(?!\1).)*\1(?!\w)"""
+"""What is quoted and no name: a caller may have written it, such as a part of a tool's schema."""
 
 _MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what the provider sends
 _UNSUPPORTED: Final = r"""
@@ -122,8 +130,7 @@ def refused_for(body: bytes) -> list[str]:
 
     `tools` is no such word: most refusals that have it are about one tool.
     """
-    value = parse_body(body)
-    text = " ".join(parse_error_object(value))[:_MAX_SEARCHED_CHARS]
+    value, text = parse_body(body), _own_words(body)
     reasons = [name for name, pattern in _REASONS.items() if any_of(pattern).search(text)]
     error = value.get("error") if isinstance(value, dict) else None
     parameter = str(error.get("param")) if isinstance(error, dict) else ""
@@ -133,14 +140,28 @@ def refused_for(body: bytes) -> list[str]:
 
 def max_tokens_allowed(body: bytes, sent: int | None) -> str | None:
     """The most tokens of an answer that a refusal of more allows; None if it is about something else."""
-    text = " ".join(parse_error_object(parse_body(body)))[:_MAX_SEARCHED_CHARS]
-    if not sent or not any_of(_TOO_MANY_TOKENS).search(text):
-        return None
-    room = any_of(_ROOM_LEFT).search(text)
-    numbers = [int(room[1]) - int(room[2])] if room else [int(number) for number in re.findall(r"\d+", text)]
+    text = _refusal_of_tokens(body)
     is_beyond = bool(any_of(r"exclusive|(lower|less) than(?! or)").search(text))
-    allowed = [number - is_beyond for number in numbers if _LEAST_LIMIT <= number < sent]
+    numbers = map(int, re.findall(r"\d+", text))
+    allowed = [number - is_beyond for number in numbers if LEAST_LIMIT <= number < (sent or 0)]
     return str(max(allowed)) if allowed else None
+
+
+def room_left(body: bytes) -> int | None:
+    """How many tokens a refusal of more leaves for the answer to its history; None if it does not say."""
+    text = _refusal_of_tokens(body)
+    window, sent = any_of(_WINDOW).search(text), re.findall(_INPUT, text)
+    return int(window[1]) - sum(map(int, sent)) if window and sent else None
+
+
+def _refusal_of_tokens(body: bytes) -> str:
+    """The text of a refusal of too many tokens; empty for any other."""
+    text = _own_words(body)
+    return text if any_of(_TOO_MANY_TOKENS).search(text) else ""
+
+
+def _own_words(body: bytes) -> str:
+    return re.sub(_QUOTED, "", " ".join(parse_error_object(parse_body(body)))[:_MAX_SEARCHED_CHARS])
 
 
 def apply_lessons(request: ModelRequest, learned: Learned) -> tuple[ModelRequest, Learned]:

@@ -240,15 +240,16 @@ class OpenAIProvider(HttpProvider):
         """The fields; OpenAI itself requires `max_completion_tokens`, which other servers do not know."""
         has_opaque = not (self._is_official or "opaque" in demanded)
         encode = partial(_encode_message, has_opaque=has_opaque, demanded=demanded)
+        names = {"seed": "random_seed"} if self._host.endswith("mistral.ai") else {}  # https://docs.mistral.ai/api
         # Mistral's own API, or its models on another server, whose chat templates are as strict.
-        is_mistral = self._host.endswith("mistral.ai") or bool(_MISTRAL.search(request.model_id or self._model_id))
+        is_mistral = bool(names) or bool(_MISTRAL.search(request.model_id or self._model_id))
         history = _fit_history(request, self._host, is_mistral=is_mistral or "call_ids" in demanded)
         system = [{"role": "system", "content": request.system}] if request.system else []
         return {
             "messages": [*system, *map(encode, history)],
             "stream": True,
             "stream_options": {"include_usage": True},
-            **{name: getattr(request, name) for name in ("temperature", "top_p", *_CHAT_OPTIONS)},
+            **{names.get(name, name): getattr(request, name) for name in ("temperature", "top_p", *_CHAT_OPTIONS)},
             "response_format": _response_format(output),
             "max_completion_tokens" if self._is_official else "max_tokens": request.max_tokens,
             **(_encode_tools(request) if request.tools else {}),
