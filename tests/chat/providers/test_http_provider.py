@@ -707,12 +707,12 @@ class TestRetrying:
 
 
 class TestRefusedParameters:
-    """A refusal that names an optional parameter is learned: the model is not sent it again."""
+    """A refusal that names an optional parameter is learned: the model is not sent it again, unless a caller asks."""
 
     REQUEST = msgspec.structs.replace(HELLO, max_tokens=7, temperature=0.2)
 
     async def sent(self, server: Upstream, **settings: object) -> list[set[str]]:
-        provider = openai_provider(server, **settings)
+        provider = openai_provider(server, model_temperature=0.2, **settings)
         for _ in range(2):
             assert await collect_events(provider, self.REQUEST)
         return [set(json.loads(request.body)) - {"model", "messages", "stream"} for request in server.requests]
@@ -770,6 +770,21 @@ class TestRefusedParameters:
             with pytest.raises(ModelRefused) as raised:
                 await collect_events(openai_provider(server), request)
         assert raised.value.public_message == "The model does not accept this request: it refuses stop."
+
+    async def test_a_temperature_that_the_request_chose_is_told_to_its_caller_each_time(self) -> None:
+        refusal = failing(400, b'{"error":{"message":"temperature is not supported"}}')
+        async with upstream(refusal, refusal, saying(TEXT), refusal, saying(TEXT)) as server:
+            provider = openai_provider(server, model_temperature=0.5)
+            default = msgspec.structs.replace(self.REQUEST, temperature=0.5)
+            for _ in range(2):
+                _, error = await failure(provider, self.REQUEST)
+                assert isinstance(error, ModelRefused)
+                assert await collect_events(provider, default)
+
+    async def test_one_that_says_what_the_model_does_anyway_is_left_out(self) -> None:
+        refusal = failing(400, b'{"error":{"message":"temperature is not supported"}}')
+        async with upstream(refusal, saying(TEXT)) as server:
+            assert await collect_events(openai_provider(server), msgspec.structs.replace(HELLO, temperature=1))
 
     async def test_of_the_output_it_is_told_in_words_instead(self) -> None:
         refusal = failing(400, b'{"error":{"message":"response_format: json_schema is not supported by this model"}}')
@@ -851,7 +866,7 @@ class TestRefusedParameters:
 
     async def test_it_is_learned_of_one_model_only(self) -> None:
         async with upstream(failing(400, b'{"error":{"message":"temperature is deprecated"}}'), saying(TEXT)) as server:
-            provider = openai_provider(server)
+            provider = openai_provider(server, model_temperature=0.2)
             await collect_events(provider, self.REQUEST)
             await collect_events(provider, msgspec.structs.replace(self.REQUEST, model_id="other"))
         assert [b"temperature" in request.body for request in server.requests] == [True, False, True]
@@ -860,7 +875,7 @@ class TestRefusedParameters:
     async def test_other_providers_leave_out_the_temperature(self, name: str) -> None:
         refusal = failing(400, b'{"message":"`temperature` is deprecated for this model."}')
         async with upstream(refusal, saying(transcripts.wire(name, "text"))) as server:
-            assert await collect_events(provider_of(name, server), self.REQUEST)
+            assert await collect_events(provider_of(name, server, model_temperature=0.2), self.REQUEST)
         assert [b"temperature" in request.body for request in server.requests] == [True, False]
 
 

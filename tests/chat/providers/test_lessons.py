@@ -291,7 +291,7 @@ class TestOtherLessons:
     async def test_half_an_emoji_is_no_hindrance(self) -> None:
         request = msgspec.structs.replace(HELLO, temperature=0.5, messages=(UserMessage((Text("\ud83d"),)),))
         async with upstream(failing(400, refusal("temperature is not supported")), saying(TEXT)) as server:
-            _, body = await bodies(openai_provider(server), server, request)
+            _, body = await bodies(openai_provider(server, model_temperature=0.5), server, request)
         assert "temperature" not in body
 
 

@@ -320,7 +320,7 @@ RULES: tuple[Rule, ...] = (
         },
         checks.any_temperature,
         "https://platform.openai.com/docs/guides/reasoning",
-        "sends none unless one is set; asks again without it",
+        "sends none unless one is set; tells it of a request, asks again without one of the settings",
         may_be_learned=True,
     ),
     Rule(

@@ -434,9 +434,10 @@ async def odd_client_schema(talk: Talk) -> None:
 
 async def few_tokens_and_a_temperature(talk: Talk) -> None:
     options: dict[str, Any] = {"max_tokens": 500, "temperature": 0.5}
-    if talk.provider.name == "azure" and talk.client.path != "/agui":  # GPT-5, which has no other than 1
+    if talk.provider.name in {"azure", "openai", "openai-chat"} and talk.client.path != "/agui":  # take none but 1
         refused = await talk.try_to_ask("Hello", **options)
-        assert (refused.status, "temperature" in refused.error) == (400, True)
+        assert "temperature" in refused.error
+        assert talk.provider.name != "azure" or refused.status == 400  # known before it is asked
         options["temperature"] = 1
     await talk.ask("Hello", **options)
 

@@ -351,8 +351,10 @@ class HttpProvider(ABC):
         return False
 
     def _told(self, request: ModelRequest) -> frozenset[str]:
-        """What is not left out when it is refused, but told to the caller, who asks for it: another level to think."""
-        return ASKS_TO_THINK if self._is_to_think(request) else frozenset()
+        """What is not left out when it is refused, but told to the caller, who asks for it."""
+        told = ASKS_TO_THINK if self._is_to_think(request) else frozenset[str]()
+        is_chosen = request.temperature not in {None, 1} and self._is_callers(request, "temperature")
+        return told | {"temperature"} if is_chosen else told
 
     def _is_to_think(self, request: ModelRequest) -> bool:
         """Whether the caller asks for reasoning."""
