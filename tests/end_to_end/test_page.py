@@ -190,6 +190,22 @@ class TestFrames:
         page.evaluate(RENDER_FRAMES, [start, content("One. "), turn, content("Two."), retract, content("Three.")])
         expect(page.locator(".answer").last.locator(".prose")).to_have_text("One. Three.")
 
+    def test_what_is_thought_after_it_was_taken_back_stands_before_what_is_said(
+        self, visits: Visits, chat: str
+    ) -> None:
+        page = visits.open(chat)
+        frames = [{"type": "start", "message_id": "m"}, content("Lost."), {"type": "retract"}, thought("Hm.")]
+        page.evaluate(RENDER_FRAMES, [*frames, content("Found.")])
+        parts = page.locator(".answer .thoughts, .answer .prose")
+        expect(parts).to_have_text(["ThinkingHm.", "Found."])
+
+    def test_what_each_turn_thinks_is_a_paragraph(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        turn, retract = {"type": "turn"}, {"type": "retract"}
+        frames = [{"type": "start", "message_id": "m"}, thought("One"), thought("."), call("started"), turn]
+        page.evaluate(RENDER_FRAMES, [*frames, thought("Lost."), retract, thought("Two"), thought("."), content("So.")])
+        assert page.locator(".thoughts p").text_content() == "One.\n\nTwo."
+
     def test_a_queued_call_says_so(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         page.evaluate(RENDER_FRAMES, [call("queued")])

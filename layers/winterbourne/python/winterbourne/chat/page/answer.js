@@ -30,6 +30,7 @@ export class Answer {
   #startTime = performance.now();
   #firstTextMs = null;
   #reasoning = null;
+  #gap = ""; // between what two turns have thought
   #before = {}; // what there was when the model's turn began
   #body = el("div");
   #cited = new Set(); // ids of sources
@@ -125,6 +126,7 @@ export class Answer {
 
   #beginTurn() {
     const turn = this.turns.list.at(-1);
+    this.#gap = this.#reasoning ? "\n\n" : "";
     this.#before = { turn, text: turn?.text, cited: this.#cited.size, thoughts: this.#reasoning?.textContent };
   }
 
@@ -136,14 +138,20 @@ export class Answer {
       this.#sources.lastChild.remove();
     }
     this.#sources.hidden = !this.#cited.size;
-    if (turn) {
-      turn.text = turn === this.#before.turn ? text : "";
+    if (turn && turn !== this.#before.turn) {
+      this.#viewOf(turn).text.node.remove(); // what is said now has its place after what is thought now
+      this.#views.get(turn).cards.remove();
+      this.#views.delete(turn);
+      turn.text = "";
+    } else if (turn) {
+      turn.text = text;
       const views = this.#viewOf(turn), view = new MarkdownView();
       views.text.node.replaceWith(view.node);
       views.text = view;
       view.append(turn.text);
     }
     this.#reasoning?.replaceChildren(thoughts);
+    this.#gap = thoughts && "\n\n";
     if (thoughts || !this.#reasoning) return;
     this.#reasoning.parentNode.remove();
     this.#reasoning = null;
@@ -161,7 +169,8 @@ export class Answer {
       this.#reasoning = el("p");
       this.#body.append(el("details", { class: "thoughts" }, el("summary", {}, "Thinking"), this.#reasoning));
     }
-    this.#reasoning.append(delta);
+    this.#reasoning.append(this.#gap + delta);
+    this.#gap = "";
   }
 
   // A page is a link, a document its name; an answer may cite each often.
