@@ -325,6 +325,15 @@ class TestTrouble:
         expect(again).to_be_disabled()
         expect(again).to_be_enabled()
 
+    def test_a_limit_of_the_day_says_when_it_ends(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, locale="en-GB", timezone_id="UTC")
+        page.clock.set_fixed_time("2026-11-27T22:30:00Z")
+        body = json.dumps({"error": {"code": "rate_limited", "message": "1 dollar a day at most"}})
+        headers = {"retry-after": "5400"}
+        page.route("**/chat", lambda route: route.fulfill(status=429, body=body, headers=headers))
+        answer = has_ended(ask(page, "Hello"), "failed")
+        expect(answer.get_by_role("button", name="Try again from 00:00:00")).to_be_disabled()
+
 
 class TestTheKey:
     def test_it_is_requested_if_the_server_requires_one_and_kept_for_the_session(
