@@ -136,7 +136,7 @@ async function giveWay(error, { message, answer }) {
 function retryButtons(error, exchange) {
   const again = () => exchange && !error.isBroken ? requestAnswer(exchange) : load();
   const waitMs = error.retryAfterS * 1000;
-  const label = waitMs > 60_000 ? `Try again from ${new Date(Date.now() + waitMs).toLocaleTimeString()}` : "Try again";
+  const label = waitMs > 6e4 ? `Try again from ${new Date(Date.now() + waitMs).toLocaleTimeString()}` : "Try again";
   const retry = button(label, () => active || again(), { icon: "retry", class: "strong retry" });
   if (waitMs > 0) {
     retry.disabled = true;
