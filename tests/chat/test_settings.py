@@ -33,6 +33,15 @@ def test_the_error_for_an_invalid_value_names_its_variable(name: str, value: str
         Settings.from_environment({name: value})
 
 
+def test_the_error_for_a_word_that_is_none_of_a_few_names_them() -> None:
+    with pytest.raises(SettingsError, match=r"^MODEL_CACHE: expected one of auto, off, 1h$"):
+        Settings.from_environment({"MODEL_CACHE": "2h"})
+    with pytest.raises(
+        SettingsError, match=r"^MODEL_REASONING: expected one of none, minimal, low, medium, high, max$"
+    ):
+        Settings.from_environment({"MODEL_REASONING": "huge"})
+
+
 def test_every_secret_in_the_settings_is_found() -> None:
     settings = Settings.of(
         openai_api_key="k1",

@@ -188,7 +188,10 @@ class TestStarting:
             ("AUTH=jwt", "AUTH=jwt needs JWT_ISSUER and JWT_AUDIENCE"),
             (
                 "MODEL_PROVIDER=openai",
-                "OPENAI_API_KEY: needed for api.openai.com; on AWS set MODEL_API_KEY_SECRET_ARN instead",
+                (
+                    "OPENAI_API_KEY: needed for api.openai.com; "
+                    "on AWS set MODEL_API_KEY_SECRET_ARN instead, or for MODEL_FALLBACK OPENAI_API_KEY_SECRET_ARN"
+                ),
             ),
         ],
     )

@@ -190,6 +190,22 @@ class TestFrames:
         page.evaluate(RENDER_FRAMES, [start, content("One. "), turn, content("Two."), retract, content("Three.")])
         expect(page.locator(".answer").last.locator(".prose")).to_have_text("One. Three.")
 
+    def test_what_is_thought_after_it_was_taken_back_stands_before_what_is_said(
+        self, visits: Visits, chat: str
+    ) -> None:
+        page = visits.open(chat)
+        frames = [{"type": "start", "message_id": "m"}, content("Lost."), {"type": "retract"}, thought("Hm.")]
+        page.evaluate(RENDER_FRAMES, [*frames, content("Found.")])
+        parts = page.locator(".answer .thoughts, .answer .prose")
+        expect(parts).to_have_text(["ThinkingHm.", "Found."])
+
+    def test_what_each_turn_thinks_is_a_paragraph(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        turn, retract = {"type": "turn"}, {"type": "retract"}
+        frames = [{"type": "start", "message_id": "m"}, thought("One"), thought("."), call("started"), turn]
+        page.evaluate(RENDER_FRAMES, [*frames, thought("Lost."), retract, thought("Two"), thought("."), content("So.")])
+        expect(page.locator(".thoughts p")).to_have_text(["One.", "Two."])
+
     def test_a_queued_call_says_so(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         page.evaluate(RENDER_FRAMES, [call("queued")])
@@ -308,6 +324,15 @@ class TestTrouble:
         again = answer.get_by_role("button", name="Try again")
         expect(again).to_be_disabled()
         expect(again).to_be_enabled()
+
+    def test_a_limit_of_the_day_says_when_it_ends(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, locale="en-GB", timezone_id="UTC")
+        page.clock.set_fixed_time("2026-11-27T22:30:00Z")
+        body = json.dumps({"error": {"code": "rate_limited", "message": "1 dollar a day at most"}})
+        headers = {"retry-after": "5400"}
+        page.route("**/chat", lambda route: route.fulfill(status=429, body=body, headers=headers))
+        answer = has_ended(ask(page, "Hello"), "failed")
+        expect(answer.get_by_role("button", name="Try again from 00:00:00")).to_be_disabled()
 
 
 class TestTheKey:

@@ -40,6 +40,16 @@ def test_a_package_that_an_extra_brings_is_named(
     assert capsys.readouterr().err == expected
 
 
+def test_the_doctor_of_a_url_wants_nothing_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("boto3", "botocore", "botocore.exceptions"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("__main__", "on_aws"):
+        monkeypatch.delitem(sys.modules, f"winterbourne.local.doctor.{name}", raising=False)
+        monkeypatch.delattr(f"winterbourne.local.doctor.{name}", raising=False)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["doctor", "--help"])
+
+
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out == f"winterbourne {__version__}\n"

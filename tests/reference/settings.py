@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from msgspec import inspect
@@ -107,7 +107,14 @@ def _values(name: str, kind: inspect.Type) -> str:
             return "`true` or `false`"
         case inspect.IntType() | inspect.FloatType():
             return f"{'whole number' if isinstance(kind, inspect.IntType) else 'number'}, {_range(kind)}"
-    return "text, secret" if is_secret(name.upper()) else "text"
+    words = _words(name) if isinstance(kind, inspect.LiteralType) else "text"
+    return "text, secret" if is_secret(name.upper()) else words
+
+
+def _words(name: str) -> str:
+    """The few that a setting may be, in the order of the source."""
+    [declared] = {part.__annotations__.get(name) for part in Settings.__annotations__.values()} - {None}
+    return ", ".join(f"`{word}`" for word in get_args(declared) if word)
 
 
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:

@@ -401,10 +401,11 @@ class TestStructuredOutput:
     @jumping
     async def test_that_stays_invalid_is_an_error_and_is_never_seen(self) -> None:
         emitted, stored = RecordingEmit(), list[Message]()
-        with pytest.raises(InvalidOutput):
+        with pytest.raises(InvalidOutput) as raised:
             await conversation(
                 emitted, FakeProvider(answer("No."), answer("No!")), stored.append, request=ASKS_FOR_JSON
             ).run()
+        assert raised.value.public_message == "The model's answer is not the JSON that was asked for."
         assert not any(isinstance(event, TextDelta) for event in emitted)
         assert stored == []
 

@@ -307,6 +307,10 @@ class TestPrices:
         with pytest.raises(SettingsError, match=r"^MODEL_PRICES: "):
             Prices(ModelSettings(model_prices=text))
 
+    def test_that_have_another_shape_are_an_error_that_names_the_model_and_the_field(self) -> None:
+        with pytest.raises(SettingsError, match=r"^MODEL_PRICES: my-llama: object contains unknown field cache$"):
+            Prices(ModelSettings(model_prices='{"my-llama": {"input": 1, "output": 1, "cache": 1}}'))
+
     @pytest.mark.parametrize("must_know", [True, False])
     def test_that_are_not_known_are_warned_of_once_if_there_is_a_limit_in_dollars(
         self, caplog: pytest.LogCaptureFixture, *, must_know: bool

@@ -107,6 +107,14 @@ class TestDocuments:
             parse_file(media_type, data="/wD/")
         assert (raised.value.status, raised.value.code) == (400, "unsupported_media")
 
+    def test_a_type_that_nothing_can_use_is_told_what_can_be_used(self) -> None:
+        with pytest.raises(
+            RequestRejected, match=r"^messages: 'application/zip' is not one of image/gif, .*, pdf, txt, "
+        ):
+            parse_file("application/zip", data="/wD/")
+        with pytest.raises(RequestRejected, match=r"^messages: 'image/tiff' is not one of .*, image/webp$"):
+            parse_file("image/tiff", data="/wD/")
+
     def test_a_pdf_may_begin_with_something_else(self) -> None:
         data = base64.b64encode(b"\r\n" * 500 + b"%PDF-1.4").decode()
         assert parse_file("application/pdf", data=data) == Document("application/pdf", data=data)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import orjson
@@ -220,6 +220,16 @@ def test_the_rejection_of_another_shape_names_the_field(value: dict[str, Any], m
         msgspec.convert(value, Point)
     rejected = invalid_shape(raised.value)
     assert (rejected.status, rejected.code, str(rejected)) == (400, "invalid_request", message)
+
+
+class Thinking(msgspec.Struct):
+    reasoning: Literal["low", "high"]
+
+
+def test_the_rejection_of_a_level_of_reasoning_names_those_there_are() -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert({"reasoning": "huge"}, Thinking)
+    assert str(invalid_shape(raised.value, ("low", "high"))) == "reasoning: expected one of low, high"
 
 
 @pytest.mark.parametrize("value", ["Bearer \ud83d", "\udc00", "Grüße \ud83d"])

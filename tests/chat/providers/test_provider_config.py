@@ -4,7 +4,7 @@ import pytest
 
 from tests.chat.providers.provider_helpers import TEXT, collect_events, failure, openai_provider, text
 from tests.upstream import failing, saying, upstream
-from winterbourne.chat.errors import ChatError
+from winterbourne.chat.errors import ChatError, SettingsError
 from winterbourne.chat.infra import redaction, secrets
 from winterbourne.chat.providers.factory import make_provider
 from winterbourne.chat.providers.provider_config import ApiKey
@@ -17,6 +17,14 @@ def test_a_key_is_redacted_as_soon_as_its_provider_exists(provider: str) -> None
     keys = {"openai_api_key": key, "anthropic_api_key": key, "aws_bearer_token_bedrock": key}
     make_provider(Settings.of(model_provider=provider, bedrock_region="eu-west-1", **keys).model)
     assert redaction.redact(f"with {key}") == "with [redacted]"
+
+
+@pytest.mark.parametrize("fallback", ["", "openai:gpt-5.4-mini"])
+def test_a_missing_key_names_the_settings_that_would_bring_it(fallback: str) -> None:
+    chosen = "anthropic" if fallback else "openai"
+    settings = Settings.of(model_provider=chosen, anthropic_api_key="k", model_fallback=fallback)
+    with pytest.raises(SettingsError, match=r"^OPENAI_API_KEY: .* for MODEL_FALLBACK OPENAI_API_KEY_SECRET_ARN$"):
+        make_provider(settings.model)
 
 
 class TestKeysFromSecrets:

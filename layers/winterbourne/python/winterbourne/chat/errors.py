@@ -307,7 +307,8 @@ class InvalidOutput(ModelError):
 
     def __init__(self, message: str, reason: str = "stop") -> None:
         super().__init__(message)
-        self.public_message = f"The model's answer is not the JSON that was asked for (it ended with: {reason})."
+        why = "" if reason == "stop" else f" (it ended with: {reason})"
+        self.public_message = f"The model's answer is not the JSON that was asked for{why}."
 
 
 class DeadlineReached(ChatError):

@@ -6,7 +6,7 @@ variables empty.
 
 import functools
 from collections.abc import Container, Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -27,6 +27,7 @@ __all__ = [
     "StorageSettings",
     "StreamSettings",
     "ToolSettings",
+    "by_patterns",
     "choose",
     "expect_made",
     "is_secret",
@@ -461,6 +462,26 @@ def choose(setting: str, name: str, ours: Mapping[str, T], own: Mapping[str, T] 
     return named[name]
 
 
+def by_patterns(setting: str, text: str, kind: type[T]) -> dict[str, T]:
+    """What a setting says of models: a JSON object of objects of this kind, by patterns of the models' ids.
+
+    Raises:
+        SettingsError: It is no such object; the message names the pattern, and the field or the value that is wrong.
+    """
+    try:
+        own = msgspec.json.decode(text or "{}", type=dict[str, dict[str, Any]])
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{setting}: expected a JSON object of objects, by patterns of models") from error
+    parsed = dict[str, T]()
+    for pattern, fields in own.items():
+        try:
+            parsed[pattern] = msgspec.convert(fields, kind)
+        except msgspec.ValidationError as error:
+            what = str(error).replace("`", "").replace(" - at $.", " in ")
+            raise SettingsError(f"{setting}: {pattern}: {what[:1].lower()}{what[1:]}") from None
+    return parsed
+
+
 def expect_made(setting: str, name: str, made: T, kind: type[Any]) -> T:
     """What a factory made.
 
@@ -507,5 +528,11 @@ VARIABLES: Final = _DEFAULTS.keys()
 def _format_validation_error(message: str) -> str:
     """`Expected `int`, got `str` - at `$.stream.max_turns`` → `MAX_TURNS: expected int, got str`, never the value."""
     what, _, path = message.replace("`", "").partition(" - at $.")
-    name = path.rpartition(".")[2].upper()
-    return f"{name}: {'expected true or false' if what.startswith('Expected bool') else what[:1].lower() + what[1:]}"
+    part, _, name = path.rpartition(".")
+    if what.startswith("Expected bool"):
+        what = "expected true or false"
+    elif what.startswith("Invalid enum value"):
+        what = (
+            f"expected one of {', '.join(filter(None, get_args(Settings.__annotations__[part].__annotations__[name])))}"
+        )
+    return f"{name.upper()}: {what[:1].lower()}{what[1:]}"

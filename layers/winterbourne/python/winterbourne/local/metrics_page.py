@@ -24,6 +24,7 @@ table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent); padding: .3rem .6rem; }
 th, td { text-align: right; font-variant-numeric: tabular-nums; }
 th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
+td:nth-child(2) { overflow-wrap: anywhere; }
 pre { overflow-x: auto; }
 </style>
 <h1>Local metrics</h1>
@@ -35,7 +36,8 @@ pre { overflow-x: auto; }
 <h2>Requests</h2>
 <pre id="requests"></pre>
 <script>
-const show = (number) => Number(number).toLocaleString("en", { maximumFractionDigits: 3 });
+const digits = (number) => Math.abs(number) < 1 ? 6 : 3; // an answer costs a fraction of a cent
+const show = (number) => Number(number).toLocaleString("en", { maximumFractionDigits: digits(number) });
 const row = (series) => {
   const cells = [series.name, series.dimensions, show(series.count), show(series.total / series.count),
     show(series.least), show(series.most), show(series.last), show(series.total), series.unit];

@@ -295,7 +295,7 @@ def _reasoning(
 ) -> ReasoningEffort | None:
     """The level to ask for; a setting that the model cannot follow counts for nothing."""
     if request.reasoning not in {None, "none"} and capabilities.reasoning == ():
-        raise _unsupported(f"{field_of('reasoning')}: this model cannot think, so that it takes none alone")
+        raise _unsupported(f"{field_of('reasoning')}: this model does not think; only none is supported")
     return request.reasoning or model.model_reasoning or None
 
 

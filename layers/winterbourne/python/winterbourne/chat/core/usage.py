@@ -31,8 +31,7 @@ from winterbourne.chat.core.messages import (
     UserPart,
 )
 from winterbourne.chat.core.provider import ModelRequest
-from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.settings import ModelSettings
+from winterbourne.chat.settings import ModelSettings, by_patterns
 
 __all__ = [
     "TOKENS_PER_IMAGE",
@@ -187,10 +186,7 @@ class Prices:
     """
 
     def __init__(self, settings: ModelSettings, own_providers: Iterable[str] = (), *, must_know: bool = False) -> None:
-        try:
-            self._own = msgspec.json.decode(settings.model_prices or "{}", type=dict[str, Price])
-        except msgspec.MsgspecError as error:
-            raise SettingsError(f"MODEL_PRICES: {str(error).replace('`', '')}") from None
+        self._own = by_patterns("MODEL_PRICES", settings.model_prices, Price)
         urls = {"openai": settings.openai_base_url, "anthropic": settings.anthropic_base_url}
         sections = {name: SECTIONS.get(urlsplit(url).hostname or "") for name, url in urls.items()}
         self._sections = {**sections, "bedrock": "bedrock", **dict.fromkeys(own_providers)}

@@ -79,7 +79,9 @@ def _parse_image(media_type: str, data: str, url: str) -> Image:
     if url and media_type in {"", "image", "image/*"}:
         return Image("", url=url)
     if media_type not in IMAGE_MEDIA_TYPES:
-        raise _unsupported_media(f"{media_type[:64]!r} is not one of {', '.join(sorted(IMAGE_MEDIA_TYPES))}")
+        documents = () if media_type.startswith("image/") else DOCUMENT_TYPES.values()
+        taken = ", ".join((*sorted(IMAGE_MEDIA_TYPES), *documents))
+        raise _unsupported_media(f"{media_type[:64]!r} is not one of {taken}")
     if url:
         return Image(media_type, url=url)
     return Image(_detect_media_type(data) or media_type, data=data)
@@ -98,7 +100,9 @@ def _check_document(kind: str, data: str) -> None:
     if kind in TEXT_TYPES:
         _check_text(_decode(data, "a document"))
     elif not _DOCUMENT_SIGNATURES[DOCUMENT_TYPES[kind]].match(_start_of(data, "a document")):
-        raise _unsupported_media(f"the document is no {DOCUMENT_TYPES[kind]} file, as its type says")
+        raise _unsupported_media(
+            f"the document is not the {DOCUMENT_TYPES[kind].upper()} file that its type says it is"
+        )
 
 
 def _check_text(pieces: Iterator[bytes]) -> None:

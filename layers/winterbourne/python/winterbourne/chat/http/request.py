@@ -7,7 +7,7 @@ Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation
 import base64
 import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -116,9 +116,11 @@ class Request(msgspec.Struct, kw_only=True):
         return body
 
 
-def invalid_shape(error: msgspec.ValidationError) -> RequestRejected:
-    """400 for a body of another shape; the message names the field."""
+def invalid_shape(error: msgspec.ValidationError, levels: Sequence[str] = ()) -> RequestRejected:
+    """400 for a body of another shape; the message names the field, and the `levels` that reasoning has."""
     reason, _, json_path = str(error).replace("`", "").partition(" - at ")
+    if levels and "reasoning" in json_path and reason.startswith("Invalid enum value"):
+        reason = f"expected one of {', '.join(levels)}"
     field = json_path.removeprefix("key in ").removeprefix("$").removeprefix(".") or "body"
     return RequestRejected(400, "invalid_request", f"{field}: {reason[:1].lower()}{reason[1:]}"[:MAX_REASON_CHARS])
 

@@ -29,7 +29,8 @@ export class Answer {
   #timeline = new Timeline();
   #startTime = performance.now();
   #firstTextMs = null;
-  #reasoning = null;
+  #thoughts = el("details", { class: "thoughts", hidden: "" }, el("summary", {}, "Thinking"));
+  #thought = null; // what this turn thinks
   #before = {}; // what there was when the model's turn began
   #body = el("div");
   #cited = new Set(); // ids of sources
@@ -41,7 +42,7 @@ export class Answer {
   constructor({ isLive = true } = {}) {
     this.#isLive = isLive;
     this.node = el("article", { class: "answer", "aria-label": "Answer" },
-      this.#body, this.#sources, this.#timeline.node, this.#footer);
+      this.#thoughts, this.#body, this.#sources, this.#timeline.node, this.#footer);
     this.#setState("waiting");
   }
 
@@ -125,12 +126,13 @@ export class Answer {
 
   #beginTurn() {
     const turn = this.turns.list.at(-1);
-    this.#before = { turn, text: turn?.text, cited: this.#cited.size, thoughts: this.#reasoning?.textContent };
+    this.#before = { turn, text: turn?.text, cited: this.#cited.size };
+    this.#thought = null;
   }
 
   // A turn with calls is never taken back.
   #retract() {
-    const turn = this.turns.list.at(-1), { text, cited = 0, thoughts = "" } = this.#before;
+    const turn = this.turns.list.at(-1), { text, cited = 0 } = this.#before;
     for (const id of [...this.#cited].slice(cited)) {
       this.#cited.delete(id);
       this.#sources.lastChild.remove();
@@ -143,10 +145,9 @@ export class Answer {
       views.text = view;
       view.append(turn.text);
     }
-    this.#reasoning?.replaceChildren(thoughts);
-    if (thoughts || !this.#reasoning) return;
-    this.#reasoning.parentNode.remove();
-    this.#reasoning = null;
+    this.#thought?.remove();
+    this.#thought = null;
+    this.#thoughts.hidden = !this.#thoughts.children[1];
   }
 
   #appendText(delta) {
@@ -157,11 +158,9 @@ export class Answer {
 
   #appendReasoning(delta) {
     this.#setState("running");
-    if (!this.#reasoning) {
-      this.#reasoning = el("p");
-      this.#body.append(el("details", { class: "thoughts" }, el("summary", {}, "Thinking"), this.#reasoning));
-    }
-    this.#reasoning.append(delta);
+    if (!this.#thought) this.#thoughts.append(this.#thought = el("p"));
+    this.#thoughts.hidden = false;
+    this.#thought.append(delta);
   }
 
   // A page is a link, a document its name; an answer may cite each often.

@@ -135,10 +135,12 @@ async function giveWay(error, { message, answer }) {
 
 function retryButtons(error, exchange) {
   const again = () => exchange && !error.isBroken ? requestAnswer(exchange) : load();
-  const retry = button("Try again", () => active || again(), { icon: "retry", class: "strong retry" });
-  if (error.retryAfterS > 0) {
+  const waitMs = error.retryAfterS * 1000;
+  const label = waitMs > 6e4 ? `Try again from ${new Date(Date.now() + waitMs).toLocaleTimeString()}` : "Try again";
+  const retry = button(label, () => active || again(), { icon: "retry", class: "strong retry" });
+  if (waitMs > 0) {
     retry.disabled = true;
-    setTimeout(() => { retry.disabled = false; }, error.retryAfterS * 1000);
+    setTimeout(() => { retry.disabled = false; }, waitMs);
   }
   const changeKey = button("Use another key", async () => await apiKey.prompt("") && !active && again(),
     { class: "quiet retry" });

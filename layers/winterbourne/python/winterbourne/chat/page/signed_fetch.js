@@ -1,7 +1,6 @@
 // fetch for a Lambda function URL behind CloudFront with origin access control.
 //
 // CloudFront does not sign bodies: Lambda refuses a POST or PUT without its SHA-256 in `x-amz-content-sha256`.
-// https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-restricting-access-to-lambda.html
 //
 // Copy this file and use `signedFetch` in place of `fetch`.
 

@@ -87,7 +87,7 @@ function addToAnswer(exchange, message) {
     exchange.frames.push(resultFrame(message));
     exchange.isComplete = Boolean(exchange.usage); // the model would have been asked again
   } else if (message.role === "assistant") {
-    exchange.frames.push(...message.parts.flatMap(partFrame));
+    exchange.frames.push({ type: "turn" }, ...message.parts.flatMap(partFrame));
     exchange.turns += 1;
     exchange.answerId = message.id;
     exchange.isComplete = !message.incomplete;

@@ -16,7 +16,7 @@ import msgspec
 from winterbourne.chat.core.capabilities import BASIC_OPTIONS, Capabilities
 from winterbourne.chat.core.documents import DOCUMENT_TYPES, PDF, TEXT_TYPES
 from winterbourne.chat.core.messages import ReasoningEffort
-from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.settings import by_patterns
 
 __all__ = ["ALL_OPTIONS", "LEVELS", "Family", "Way", "family_of", "nearest_level", "parse_capabilities"]
 
@@ -219,7 +219,7 @@ def family_of(provider: str, host: str, model_id: str, overrides: str = "", *, i
     for pattern, values in _FAMILIES.get(provider, ()):
         if re.search(pattern, where):
             fields |= values
-    own = _parse(overrides)
+    own = msgspec.json.decode(overrides or "{}", type=dict[str, dict[str, Any]])
     matching = (own[each] for each in own if fnmatch.fnmatchcase(model_id, each))
     fields["options"] = fields.get("options", BASIC_OPTIONS) - fields.pop("refuses", set())
     return msgspec.convert(msgspec.to_builtins(fields) | next(matching, {}), Family)
@@ -231,20 +231,7 @@ def parse_capabilities(text: str) -> None:
     Raises:
         SettingsError: It is no such object; the message names the pattern, and the field or the value that is wrong.
     """
-    try:
-        own = _parse(text)
-    except (ValueError, RecursionError) as error:
-        raise SettingsError("MODEL_CAPABILITIES: expected a JSON object of objects, by patterns of models") from error
-    for pattern, fields in own.items():
-        try:
-            msgspec.convert(fields, Family)
-        except msgspec.ValidationError as error:
-            what = str(error).replace("`", "").replace(" - at $.", " in ")
-            raise SettingsError(f"MODEL_CAPABILITIES: {pattern}: {what[:1].lower()}{what[1:]}") from None
-
-
-def _parse(text: str) -> dict[str, dict[str, Any]]:
-    return msgspec.json.decode(text or "{}", type=dict[str, dict[str, Any]])
+    by_patterns("MODEL_CAPABILITIES", text, Family)
 
 
 def nearest_level(level: ReasoningEffort, levels: Sequence[ReasoningEffort] | None) -> ReasoningEffort:

@@ -232,7 +232,9 @@ def parse_fallback(settings: ModelSettings, known: Mapping[str, object]) -> Fall
     for entry in filter(str.strip, settings.model_fallback.split(";")):
         chosen, _, names = (each.strip() for each in entry.rpartition("="))
         if chosen in lists or chosen not in ("", *available_models(settings)):
-            raise SettingsError(f"MODEL_FALLBACK: {chosen[:64]!r} is not in MODEL_CHOICES, or is there twice")
+            raise SettingsError(
+                f"MODEL_FALLBACK: {chosen[:64]!r} is neither MODEL_ID nor in MODEL_CHOICES, or is there twice"
+            )
         pairs = [each.strip().partition(":") for each in names.split(",") if each.strip()]
         if not all(name in known and model_id for name, _, model_id in pairs):
             raise SettingsError(f"MODEL_FALLBACK: expected provider:model, with one of {', '.join(known)}")

@@ -119,7 +119,8 @@ def configure(provider: str, settings: ModelSettings) -> tuple[ApiKey, str, str]
         setting = setting if url else "BEDROCK_REGION"
         url = url or f"https://bedrock-runtime.{region}.amazonaws.com"
     if not key.is_set and official_host and urlsplit(url).hostname == official_host:
-        raise SettingsError(f"{name}: needed for {official_host}; on AWS set {_ARN_SETTING} instead")
+        on_aws = f"on AWS set {_ARN_SETTING} instead, or for MODEL_FALLBACK {name}_SECRET_ARN"
+        raise SettingsError(f"{name}: needed for {official_host}; {on_aws}")
     return key, parse_base_url(url, setting), setting
 
 

@@ -4,13 +4,12 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any, Final
 
 import httpx
 
 from winterbourne import __version__
-from winterbourne.local.doctor import on_aws, over_http
+from winterbourne.local.doctor import over_http
 from winterbourne.local.doctor.findings import Finding, format_finding, unknown
 
 __all__ = ["main"]
@@ -50,17 +49,20 @@ def _parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _run_checks(args: argparse.Namespace) -> Iterator[Finding]:
-    if not args.stack:
-        url = args.url.rstrip("/") or LOCAL_URL
-        return _check_over_http(over_http.Caller(url, os.environ.get("KEY", ""), args.origin))
-    import boto3  # noqa: PLC0415 - slow to import, and not needed for a URL
+    if args.stack:
+        return _check_stack(args)
+    url = args.url.rstrip("/") or LOCAL_URL
+    return _check_over_http(over_http.Caller(url, os.environ.get("KEY", ""), args.origin))
+
+
+def _check_stack(args: argparse.Namespace) -> Iterator[Finding]:
+    import boto3  # noqa: PLC0415 - slow to import, and neither needed for a URL nor always installed
+
+    from winterbourne.local.doctor import on_aws  # noqa: PLC0415 - likewise
 
     client: Any = boto3.Session(region_name=args.region or None).client
     stack = on_aws.Stack(args.stack, client)
-    return chain(on_aws.run_checks(stack), _check_stack_url(stack, args))
-
-
-def _check_stack_url(stack: on_aws.Stack, args: argparse.Namespace) -> Iterator[Finding]:
+    yield from on_aws.run_checks(stack)
     url = args.url.rstrip("/") or on_aws.public_url(stack)
     if url:
         yield from _check_over_http(over_http.Caller(url, os.environ.get("KEY") or on_aws.api_key(stack), args.origin))

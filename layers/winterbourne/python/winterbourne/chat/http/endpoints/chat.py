@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from functools import cache, partial
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias, get_args
 
 import msgspec
 
@@ -16,7 +16,14 @@ from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.conversation import Conversation
 from winterbourne.chat.core.documents import fit_documents
-from winterbourne.chat.core.messages import ChatRequest, Document, Message, UserMessage, without_opaque_data
+from winterbourne.chat.core.messages import (
+    ChatRequest,
+    Document,
+    Message,
+    ReasoningEffort,
+    UserMessage,
+    without_opaque_data,
+)
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.core.request_checks import check_request, with_limited_media
 from winterbourne.chat.core.supervisor import EventWriter, supervise
@@ -131,7 +138,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         try:
             decoded, encoder = wire_format.decode(body)
         except msgspec.ValidationError as error:
-            raise invalid_shape(error) from None
+            raise invalid_shape(error, get_args(ReasoningEffort)) from None
         if decoded.reconnects:
             return decoded, encoder
         request = check_request(
