@@ -22,7 +22,6 @@ from winterbourne.invocation import FrontEnd
 from winterbourne.large_body import LargeBody
 from winterbourne.lifecycle import run_shutdown, run_startup
 from winterbourne.prelude import SEPARATOR
-from winterbourne.protocol import append_data
 from winterbourne.stream import open_stream
 
 __all__ = ["AsgiApplication"]
@@ -57,11 +56,11 @@ class AsgiApplication(msgspec.Struct, frozen=True):
             await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
-        body, size = list[bytearray](), 0
+        body, size = list[bytes](), 0
         message: Message = {"more_body": True}
         while message.get("more_body") and size <= self.max_body_bytes:
             message = await receive()
-            append_data(body, message.get("body", b""))
+            body.append(message.get("body", b""))
             size += len(message.get("body", b""))
         stream, _ = open_stream(_Sink(send), FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
         event = _event(scope, body)
@@ -133,7 +132,7 @@ async def _run_lifespan(receive: Receive, send: Send) -> None:
         await send({"type": f"lifespan.{phase}.complete"})
 
 
-def _event(scope: Message, body: list[bytearray]) -> Message:
+def _event(scope: Message, body: list[bytes]) -> Message:
     """The request as an event of payload format 2.0; nobody has checked who sends it."""
     raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
     headers: dict[str, str] = {}
