@@ -173,9 +173,15 @@ class TestImports:
     def test_the_local_server_imports_of_the_engine_only_its_settings(self) -> None:
         for module, text in all_sources().items():
             if owner(module) == "winterbourne.local":
-                of_the_engine = {qualified(name) for name in ("settings", "settings_variable", "errors")}
+                of_the_engine = {
+                    qualified(name) for name in ("settings", "settings_variable", "errors", "http_library")
+                }
                 allowed = {"winterbourne.local", "winterbourne", *of_the_engine}
                 assert {owner(one) for one in imports(module, text)} <= allowed, module
+
+    def test_one_module_imports_the_http_client_library(self) -> None:
+        imports_it = re.compile(r"^\s*(import|from) httpx", re.MULTILINE)
+        assert [file.stem for file in LAYER.rglob("*.py") if imports_it.search(file.read_text())] == ["http_library"]
 
     def test_a_tool_needs_only_the_public_names(self) -> None:
         for module, text in all_sources().items():

@@ -11,8 +11,7 @@ import zlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
-import httpx
-
+from winterbourne.chat.http_library import httpx
 from winterbourne.override import override
 
 __all__ = ["ACCEPT_ENCODING", "CHUNK_BYTES", "MAX_DECOMPRESSED_BYTES", "decompress"]

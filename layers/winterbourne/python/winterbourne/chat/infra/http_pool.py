@@ -27,11 +27,11 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Final, Generic, TypeVar, cast
 
-import httpx
 import msgspec
 
 from winterbourne import __version__
 from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress
 from winterbourne.chat.infra.http_retry import IDEMPOTENT_METHODS, AsyncRetryTransport, RetryTransport
 from winterbourne.chat.settings import HttpSettings

@@ -16,8 +16,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, Final, Generic, TypeVar
 
-import httpx
-
+from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra.backoff import backoff_s, retry_after_s
 from winterbourne.override import override
 

@@ -9,9 +9,8 @@ import asyncio
 import functools
 from typing import Any
 
-import httpx
-
 from winterbourne.chat.errors import CredentialsMissing
+from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import redaction
 
 __all__ = ["sign"]

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
-import httpx
 import msgspec
 import orjson
 
@@ -30,6 +29,7 @@ from winterbourne.chat.core.messages import (
 )
 from winterbourne.chat.core.provider import ModelRequest
 from winterbourne.chat.errors import ModelGarbled
+from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.event_stream import EventStreamDecoder, EventStreamMessage
 from winterbourne.chat.infra.sigv4 import sign

@@ -3,9 +3,9 @@
 import hashlib
 from collections.abc import AsyncIterator
 
-import httpx
 import msgspec
 
+from winterbourne.chat.http_library import httpx
 from winterbourne.large_body import LargeBody
 
 __all__ = ["Body"]

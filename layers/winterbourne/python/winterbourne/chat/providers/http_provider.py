@@ -18,7 +18,6 @@ from typing import Any, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
 import h11
-import httpx
 import msgspec
 import orjson
 
@@ -44,6 +43,7 @@ from winterbourne.chat.errors import (
     ModelStreamTruncated,
     ModelUnreachable,
 )
+from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json

@@ -15,8 +15,7 @@ from winterbourne.chat.tool_runtime.keys import ToolKeys
 from winterbourne.chat.tool_runtime.results import encode
 
 if TYPE_CHECKING:
-    import httpx
-
+    from winterbourne.chat.http_library import httpx
     from winterbourne.chat.tool_runtime.threads import ThreadPool
 
 __all__ = ["HttpClients", "Report", "ToolContext"]

@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
 
-import httpx
 import msgspec
 import orjson
 from msgspec import Meta
 from msgspec.structs import replace
 
 from winterbourne.chat.errors import CredentialsMissing, StorageUnavailable, ToolError, ToolUnavailable
+from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.tool_runtime.context import ToolContext

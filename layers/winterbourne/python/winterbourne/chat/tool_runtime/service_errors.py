@@ -3,9 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 
-import httpx
-
 from winterbourne.chat.errors import ToolError, ToolUnavailable
+from winterbourne.chat.http_library import httpx
 
 __all__ = ["error_for_status", "translate_errors"]
 

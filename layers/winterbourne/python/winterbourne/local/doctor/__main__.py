@@ -6,9 +6,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import httpx
-
 from winterbourne import __version__
+from winterbourne.chat.http_library import httpx
 from winterbourne.local.doctor import over_http
 from winterbourne.local.doctor.findings import Finding, format_finding, unknown
 

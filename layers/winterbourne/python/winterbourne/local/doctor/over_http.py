@@ -12,8 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import httpx
-
+from winterbourne.chat.http_library import httpx
 from winterbourne.local.doctor.findings import Finding, ok, unknown, wrong
 
 __all__ = ["Caller", "StreamedResponse", "check_clock_skew", "check_cors", "check_streaming", "run_checks"]

@@ -18,12 +18,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias
 
-import httpx
 import msgspec
 import orjson
 from msgspec.structs import replace
 
 from winterbourne.chat.errors import ChatError, ToolError, ToolUnavailable
+from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.tool_runtime.call_group import cancel_and_wait
 from winterbourne.chat.tool_runtime.context import ToolContext

@@ -6,10 +6,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-import httpx
 import orjson
 
 from winterbourne.chat.errors import ToolUnavailable
+from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import http_pool, redaction
 from winterbourne.chat.infra.sse_parser import SseParser
 from winterbourne.chat.tool_runtime.mcp.event_ids import EventIds
