@@ -16,7 +16,7 @@ clients := tests/contract/clients/requirements
 instructor := tests/contract/clients/instructor
 made := .bench .clients .coverage .pythons .mypy_cache .ruff_cache .hypothesis dist tests/artifacts
 
-.PHONY: source test-clients test-doors test-pythons coverage soak bench check format prices reference wheel layer locks
+.PHONY: source test-clients test-doors test-pythons test-successor coverage soak bench check format prices reference wheel layer locks
 source: ;
 .venv/run: $(locks)/chat.txt
 .venv/dev: $(development)
@@ -30,6 +30,11 @@ test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial and an upgr
 
 test-pythons: .venv/dev ## Run the tests under each Python from 3.11 to 3.14 that is here (TESTS="tests/runtime", WITHOUT=3.13)
 	$(bin)/python -m tests.pythons $(addprefix --without ,$(WITHOUT)) $(PYTEST_ARGS) $(TESTS)
+
+# What asks or answers over HTTP, or is handed a client; TESTS= for other folders.
+with_http := tests/chat tests/functions tests/local/doctor
+test-successor: .venv/dev ## Run the tests that go over HTTP with httpx2 in httpx's place, where httpx is not installed (TESTS="tests/chat")
+	$(bin)/python -m tests.pythons --httpx2 $(PYTEST_ARGS) $(or $(TESTS),$(with_http))
 
 # What runs in a browser measures no more lines and takes minutes.
 unmeasured := $(patsubst %,--ignore=tests/end_to_end/test_%.py,\

@@ -147,10 +147,10 @@ class TestTheUsersPackages:
     def test_of_another_version_than_the_engines_are_an_error_that_says_what_to_do(
         self, a_lock: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        a_lock.write_text(SIX + entry("httpx", "0.1.0"))
+        a_lock.write_text(SIX + entry("orjson", "0.1.0"))
         assert self.built(a_lock, tmp_path / "opt") == 1
-        engines = importlib.metadata.version("httpx")
-        expected = f"{a_lock} has httpx 0.1.0, the engine's layer has {engines}: run `make lock`\n"
+        engines = importlib.metadata.version("orjson")
+        expected = f"{a_lock} has orjson 0.1.0, the engine's layer has {engines}: run `make lock`\n"
         assert capsys.readouterr().err == f"winterbourne layer: {expected}"
 
     def test_whose_hash_is_another_are_not_installed(
