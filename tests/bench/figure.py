@@ -33,6 +33,11 @@ class Figure:
     bar: str = ""
     met: bool | None = None
 
+    @property
+    def verdict(self) -> str:
+        """How the bar ended; a bar that was not measured is missed."""
+        return "met" if self.met else "**missed**"
+
 
 def paired(ours: Callable[[], object], other: Callable[[], object], rounds: int = 7) -> tuple[float, float, float]:
     """Time both in turn, after one warm-up of each.
