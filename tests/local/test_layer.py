@@ -23,7 +23,7 @@ SIX = "six==1.17.0 \\\n    --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d2
 
 @pytest.fixture(autouse=True)
 def without_lambdas_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("winterbourne.local.artifact.IS_LAMBDAS", "import sys; sys.exit(1)")
+    monkeypatch.setattr("winterbourne.local.artifact.lambdas_python", lambda: "3.1")
 
 
 def files(folder: Path) -> set[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from winterbourne import __version__
-from winterbourne.local.artifact import empty_folder, finish, write_zip
+from winterbourne.local.artifact import empty_folder, finish, lambdas_python, write_zip
 from winterbourne.local.opt import PACKAGE, copy_wrapper
 
 __all__ = ["LOCKS", "main"]
@@ -119,7 +119,7 @@ def _installer(architecture: str) -> list[str]:
     beside = Path(sys.executable).with_name("uv")
     if uv := str(beside) if beside.exists() else shutil.which("uv"):
         platform = ["--python-platform", PLATFORMS[architecture]] if architecture else []
-        target = ["--python", sys.executable, "--python-version", "3.13", *platform]
+        target = ["--python", sys.executable, "--python-version", lambdas_python(), *platform]
         return [uv, "pip", "install", "--quiet", *target, "--link-mode", "copy", "--no-compile-bytecode"]
     if architecture:  # pip judges a lock's markers by the Python that runs it
         raise BuildError("compiled packages for another Python need uv, which is not here: pip install uv")
@@ -157,7 +157,9 @@ def _copy_engine(folder: Path, lock: str, *left_out: str) -> None:
 
 
 def _publish_line(args: argparse.Namespace) -> str:
-    runtimes, processors = (RUNTIMES, " ".join(PLATFORMS)) if args.runtime_only else ("python3.13", args.architecture)
+    runtimes, processors = (
+        (RUNTIMES, " ".join(PLATFORMS)) if args.runtime_only else (f"python{lambdas_python()}", args.architecture)
+    )
     name, file = shlex.quote(args.into.stem), shlex.quote(f"fileb://{args.into}")
     return (
         f"aws lambda publish-layer-version --layer-name {name} --description 'Winterbourne {__version__}'"
