@@ -195,7 +195,17 @@ class TestWhatIsLeftOut:
     def test_is_what_nobody_imports(self, tmp_path: Path) -> None:
         kept = {"a/__init__.py", "a/tests/needed.py", "a/data.json", "a-1.dist-info/METADATA"}
         kept |= {"a-1.dist-info/entry_points.txt", "a-1.dist-info/LICENSE", "a-1.dist-info/licenses/NOTICE"}
-        gone = {"bin/a", "a/core.pyx.c", "a/core.pxd", "a/stub.pyi", ".lock", "b/only.h"}
+        gone = {
+            "bin/a",
+            "a/page/page.min.js",
+            "a/page/page.css",
+            "a-1.dist-info/sboms/a.json",
+            "a/core.pyx.c",
+            "a/core.pxd",
+            "a/stub.pyi",
+            ".lock",
+            "b/only.h",
+        }
         gone |= {"a-1.dist-info/RECORD", "a-1.dist-info/WHEEL", "a-1.dist-info/INSTALLER"}
         for name in kept | gone:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,7 @@ PLATFORMS: Final = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylin
 RUNTIMES: Final = "python3.11 python3.12 python3.13 python3.14"
 # A line of a lock with its hashes: name, version.
 ENTRY: Final = re.compile(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+).*\n?(?:[ \t].*\n?)*", re.MULTILINE)
-NOT_IMPORTED: Final = {".pyc", ".pyi", ".pyo", ".c", ".h", ".pxd", ".lock"}
+NOT_IMPORTED: Final = {".pyc", ".pyi", ".pyo", ".c", ".h", ".pxd", ".lock", ".js", ".css"}  # a page of Powertools
 
 
 class BuildError(Exception):
@@ -142,7 +142,8 @@ def _remove(packages: Path, suffixes: Collection[str]) -> None:
 def _is_bookkeeping(path: Path) -> bool:
     """Of each dist-info, importlib.metadata is asked for the version and the entry points; the licence must stay."""
     kept = {"METADATA", "entry_points.txt"}
-    return path.parent.suffix == ".dist-info" and path.name not in kept and not path.name.lower().startswith("licen")
+    in_info = path.parent.suffix == ".dist-info" and path.name not in kept and not path.name.lower().startswith("licen")
+    return in_info or path.parent.name == "sboms"
 
 
 def _copy_engine(folder: Path, lock: str, *left_out: str) -> None:
