@@ -49,7 +49,7 @@ coverage: .venv/dev ## Measure which lines and branches the tests run, in about 
 soak: .venv/dev ## Break, cut and kill streams, send bad requests, watch the memory, for some ten minutes (ARGS="--short")
 	$(bin)/python -m tests.soak $(ARGS)
 
-bench: .venv/dev ## Print the figures of the README, in some seven minutes; fails if a bar is missed (ARGS="start tools", ARGS=--readme writes them there)
+bench: .venv/dev ## Print the figures of the README, in some nine minutes; fails if a bar is missed (ARGS="start tools", ARGS=--readme writes them there)
 	$(bin)/python -m tests.bench $(ARGS)
 
 check: .venv/dev ## Check format, lint and types
