@@ -26,7 +26,7 @@ WITHOUT_AWS = {
 
 
 def test_the_template_records_the_version_it_came_with() -> None:
-    assert source()["Metadata"]["Winterbourne"] == {"Version": __version__}
+    assert source()["Metadata"]["Winterbourne"]["Version"] == __version__
 
 
 def test_every_release_before_this_one_has_left_its_template() -> None:
