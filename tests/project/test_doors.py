@@ -1,10 +1,16 @@
 """The templates of other doors than the function URL, the page on all of them, and what its snippets are worth."""
 
+import json
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
 
+from tests.bench import bench_cost, door_cost
+from tests.doc_pages import blocks, commands
 from tests.stack import ROOT, Stack, source, template_of
 from winterbourne.local.new import DOORS, engine_files
 
@@ -216,3 +222,121 @@ class TestCloudFront:
 )
 def test_a_domain_has_its_certificate(stack: Any, parameters: dict[str, str], refusals: list[str]) -> None:
     assert stack(**parameters).refusals == refusals
+
+
+def snippet(first_line: str) -> dict[str, Any]:
+    """A block of YAML on the page of other doors, by its first line."""
+    (block,) = [b.text for b in blocks("docs/how-to/other-doors.md") if b.text.startswith(f"# {first_line}\n")]
+    parsed: dict[str, Any] = yaml_parse(block)
+    return parsed
+
+
+def merged(template: Any, change: Any) -> Any:
+    if not (isinstance(template, dict) and isinstance(change, dict)):
+        return change
+    return {**template, **{name: merged(template.get(name), value) for name, value in change.items()}}
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[..., Stack]:
+    """A door's template with a snippet of the page put into it."""
+
+    def change(door: str, name: str, **parameters: str) -> Stack:
+        (tmp_path / "template.yaml").write_text(json.dumps(merged(source(template_of(door)), snippet(name))))
+        return Stack(tmp_path / "template.yaml", **parameters)
+
+    return change
+
+
+@pytest.mark.parametrize("door", ["url", "rest"])
+def test_managed_instances_take_what_the_page_says(changed: Callable[..., Stack], door: str) -> None:
+    stack = changed(door, "Managed Instances")
+    function = stack.properties("ChatFunction")
+    assert function["CapacityProviderConfig"]["LambdaManagedInstancesCapacityProviderConfig"] == {
+        "CapacityProviderArn": "<Instances.Arn>",
+        "PerExecutionEnvironmentMaxConcurrency": 64,
+        "ExecutionEnvironmentMemoryGiBPerVCpu": 2,
+    }
+    assert function["SnapStart"] == {"ApplyOn": "None"}
+    assert not {"VpcConfig", "ReservedConcurrentExecutions", "ProvisionedConcurrencyConfig"} & set(function)
+    assert function["MemorySize"] >= 2048
+    (provider,) = stack.of_type("AWS::Lambda::CapacityProvider").values()
+    assert provider["InstanceRequirements"]["Architectures"] == function["Architectures"]
+    targets = {p["FunctionName"] for p in stack.of_type("AWS::Lambda::Permission").values()}
+    assert targets == {"<ChatFunctionAliaslive>"}, "only a published version runs on instances"
+
+
+def test_a_private_rest_api_takes_what_the_page_says(changed: Callable[..., Stack]) -> None:
+    api = changed("rest", "A private REST API", Auth="iam").properties("ChatApi")
+    (endpoint,) = api["EndpointConfiguration"]["VpcEndpointIds"]
+    assert api["EndpointConfiguration"]["Types"] == ["PRIVATE"]
+    policy = json.dumps(api["Body"]["x-amazon-apigateway-policy"])
+    assert f'"aws:SourceVpce": ["{endpoint}"]' in policy
+    assert api["Body"]["paths"] == rest(Auth="iam").properties("ChatApi")["Body"]["paths"]
+
+
+def test_the_stack_of_cloudfront_is_given_parameters_that_it_has() -> None:
+    (command,) = [c for c in commands("docs/how-to/cloudfront.md") if "--parameter-overrides" in c.text]
+    given = re.findall(r"(\w+)=", command.text.partition("--parameter-overrides")[2])
+    assert given
+    assert set(given) <= set(source(template_of("cloudfront"))["Parameters"])
+
+
+PAGE = (ROOT / "docs/reference/doors.md").read_text()
+MEASURED = re.compile(r"^\| \w[^|]*\| ([\d.]+) \| (\d+) ms \| ([\d,]+) \|$", re.MULTILINE)
+CHATS = [
+    door_cost.Chat(float(seconds), int(ms) / 1000, int(sent_bytes.replace(",", "")), memory_mb=45)
+    for seconds, ms, sent_bytes in MEASURED.findall(PAGE)
+]
+
+
+class TestPrices:
+    def test_are_of_chats_that_the_bench_measures(self) -> None:
+        assert len(CHATS) == 2
+        assert "the process took 45 MB" in PAGE
+        assert f"{bench_cost.WORDS_PER_S} words a second, plus {bench_cost.FIRST_TOKEN_S} s" in PAGE.replace("\n", " ")
+
+    def test_follow_from_what_was_measured_and_the_rates(self) -> None:
+        rows = re.findall(r"^\| (\w[^|]*) \|((?: \$[\d.,]+ \|){4})$", PAGE, re.MULTILINE)
+        assert dict(rows) == {
+            name: "".join(f" ${door.dollars(chat, n):,.2f} |" for chat in CHATS for n in (1000, 1_000_000))
+            for name, door in door_cost.DOORS.items()
+        }
+
+    def test_say_from_how_many_chats_on_a_host_that_idles_is_cheaper(self) -> None:
+        url = door_cost.DOORS["function URL"]
+        for name in ("Managed Instances", "two containers on Fargate"):
+            millions = [door_cost.DOORS[name].cheaper_from(url, chat) / 1e6 for chat in CHATS]
+            found = re.search(rf"{name.split()[1]}\b[^.]*? from ([\d.]+) million[^.]*?, or ([\d.]+) million", PAGE)
+            assert found
+            assert [float(number) for number in found.groups()] == [round(number, 1) for number in millions]
+        share = 1e6 * CHATS[1].cpu_s / (door_cost.HOURS * 3600)
+        assert f"A million long chats in a month take {share:.0%} of one core" in PAGE
+
+    def test_come_from_these_rates_and_say_which_are_not_confirmed(self) -> None:
+        rows = re.findall(
+            r"^\| (\w[^|]*) \| ([\d.]+) \| <(https://aws\.amazon\.com/\S+)> \| (\w+) \|$", PAGE, re.MULTILINE
+        )
+        assert [(unit, float(dollars), page, seen) for unit, dollars, page, seen in rows] == [
+            (rate.unit, rate.dollars, rate.page, rate.source) for rate in door_cost.RATES.values()
+        ]
+
+
+class TestDoor:
+    """How `tests/bench/door_cost` computes."""
+
+    CHAT = door_cost.Chat(seconds=10, cpu_s=0.1, sent_bytes=25_000_000, memory_mb=100)
+
+    def test_costs_what_lambda_bills_for_the_time_that_a_stream_is_open(self) -> None:
+        of_function = bench_cost.cost(10, door_cost.MEMORY_MB, chats=1)
+        assert door_cost.DOORS["function URL"].of_chat(self.CHAT) == pytest.approx(of_function + 0.025 * 0.09)
+
+    def test_of_a_rest_api_costs_a_call_for_each_10_mb_begun(self) -> None:
+        more = door_cost.DOORS["REST API"].of_chat(self.CHAT) - door_cost.DOORS["function URL"].of_chat(self.CHAT)
+        assert more == pytest.approx(3 * 3.50e-6)
+
+    def test_that_idles_costs_its_month_and_is_cheaper_from_where_both_cost_the_same(self) -> None:
+        url, instances = door_cost.DOORS["function URL"], door_cost.DOORS["Managed Instances"]
+        assert instances.dollars(self.CHAT, 0) == pytest.approx(3 * 0.0816 * 1.15 * 730)
+        chats = instances.cheaper_from(url, self.CHAT)
+        assert instances.month + chats * instances.of_chat(self.CHAT) == pytest.approx(chats * url.of_chat(self.CHAT))

@@ -74,7 +74,7 @@ class Deployment:
 
     def open_url(self, mode: str = "RESPONSE_STREAM") -> None:
         self.awslambda.create_function_url_config(FunctionName=self.function, AuthType="NONE", InvokeMode=mode)
-        for action in on_aws.ACTIONS:
+        for action in on_aws.REQUIRED_ACTIONS:
             self.awslambda.add_permission(
                 FunctionName=self.function, StatementId=action[7:], Action=action, Principal="*"
             )
@@ -220,7 +220,7 @@ class TestTheFunction:
         healthy.awslambda.delete_function_url_config(FunctionName=healthy.function)
         assert healthy.run_checks_by_subject()["url"].fix == "make deploy"
 
-    @pytest.mark.parametrize("action", on_aws.ACTIONS)
+    @pytest.mark.parametrize("action", on_aws.REQUIRED_ACTIONS)
     def test_each_missing_permission_is_named(self, healthy: Deployment, action: str) -> None:
         healthy.awslambda.remove_permission(FunctionName=healthy.function, StatementId=action[7:])
         assert f"also needs {action}" in healthy.run_checks_by_subject()["permissions"].message

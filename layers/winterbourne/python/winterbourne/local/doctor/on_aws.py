@@ -19,7 +19,7 @@ from winterbourne.local.doctor.findings import Finding, ok, unknown, wrong
 __all__ = ["Stack", "api_key", "public_url", "run_checks"]
 
 DEPLOY_COMMAND: Final = "make deploy"
-ACTIONS: Final = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
+REQUIRED_ACTIONS: Final = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,12 @@ def run_checks(stack: Stack) -> Iterator[Finding]:
     yield from _run_check("function", lambda: _check_function(stack, function_args))
     if api := ids.get("ChatApi"):
         yield from _run_check("api", lambda: _check_api(stack, api))
-        yield from _run_check("permissions", lambda: _check_permissions(stack, function_args, "the API", ACTIONS[1:]))
+        yield from _run_check(
+            "permissions", lambda: _check_permissions(stack, function_args, "the API", REQUIRED_ACTIONS[1:])
+        )
     else:
         yield from _run_check("url", lambda: _check_function_url(stack, function_args))
-        actions = () if parameters.get("Auth") == "iam" else ACTIONS
+        actions = () if parameters.get("Auth") == "iam" else REQUIRED_ACTIONS
         yield from _run_check("permissions", lambda: _check_permissions(stack, function_args, "a public URL", actions))
     if secret := settings.get("API_KEYS_SECRET_ARN"):
         yield from _run_check("keys", lambda: _check_api_keys(stack, secret))
