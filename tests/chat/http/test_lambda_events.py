@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, handle
 from tests.chat.test_app import make_service
+from tests.chat.test_way import ANSWER
+from tests.runtime.harness import serving, url_event
+from tests.upstream import Exchange, saying, upstream
 from winterbourne.chat.http import lambda_events
 from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.http.request import LARGE_CHARS
@@ -75,7 +78,7 @@ class TestAFunctionUrl:
         assert request.headers == {"content-type": "application/json", "x-api-key": "k", "cookie": "x=1; y=2"}
         assert (request.raw_body, request.is_base64, request.client) == ("{}", False, "192.0.2.1")
         assert request.identity == {"userArn": "arn:aws:iam::123456789012:user/ada", "userId": "AIDA", "kind": "iam"}
-        assert (request.request_id, request.received_ms, request.needs_cors) == ("r-9", 1795348320113, False)
+        assert (request.request_id, request.received_ms, request.is_bare) == ("r-9", 1795348320113, False)
         assert request.door_fields == {}
 
     async def test_may_leave_out_what_it_does_not_know(self) -> None:
@@ -115,7 +118,7 @@ class TestARestApi:
         assert (request.raw_query, request.query["a"]) == ("a=1&a=2&b=x+y&c=", "2")
         assert request.headers == {"host": "api.example.com", "accept": "a,b", "cookie": "x=1; y=2"}
         assert (request.raw_body, request.client, request.identity) == ("", "203.0.113.9", {})
-        assert (request.request_id, request.received_ms, request.needs_cors) == ("r-9", 1795348320113, True)
+        assert (request.request_id, request.received_ms, request.is_bare) == ("r-9", 1795348320113, True)
         assert request.door_fields == {"gateway_request_id": "of-the-gateway"}
 
     async def test_may_send_null_for_what_is_not_there(self) -> None:
@@ -191,3 +194,48 @@ async def test_a_post_through_a_rest_api_is_a_post() -> None:
     headers = {"multiValueHeaders": {"Content-Type": ["application/json"]}, "requestContext": context}
     await handle(make_service(), REST_EVENT | rest | headers, response)
     assert response.frames[-1]["type"] == "done"
+
+
+class TestManagedInstances:
+    """Several invocations at once in one process; Lambda tells their callers of a timeout, and ends nothing."""
+
+    QUESTION: ClassVar = url_event(
+        "POST", "/chat", body=json.dumps({"messages": [{"role": "user", "content": "?"}]})
+    ) | {"headers": {"content-type": "application/json"}}
+
+    async def test_each_chat_has_its_own_trace(self) -> None:
+        """Nothing of a request is taken from the environment, which they share."""
+        arrived, all_arrived = list[Exchange](), asyncio.Event()
+
+        async def answer_together(exchange: Exchange) -> None:
+            arrived.append(exchange)
+            if len(arrived) == 8:
+                all_arrived.set()
+            await all_arrived.wait()
+            await saying(ANSWER)(exchange)
+
+        async with upstream(answer_together) as provider:
+            service = make_service(model_provider="openai", openai_base_url=f"{provider.url}/v1")
+            async with serving(LambdaDoor(service).handle, pollers=8) as api:
+                traces = [f"Root=1-6921a3f0-3b1c52d17e8a4f0692d5ab3{n};Parent=53995c3f42cd8ad8" for n in range(8)]
+                asked = [api.submit(self.QUESTION, Lambda_Runtime_Trace_Id=trace) for trace in traces]
+                answers = [await invocation.outcome for invocation in asked]
+        assert sorted(exchange.headers["x-amzn-trace-id"] for exchange in arrived) == traces
+        assert all(b'"done"' in answer.payload for answer in answers)
+
+    async def test_a_timeout_that_nobody_enforces_is_ours(self) -> None:
+        async def hang(exchange: Exchange) -> None:
+            await exchange.start()
+            await exchange.gone()
+            cut.set()
+
+        cut = asyncio.Event()
+        async with upstream(hang) as provider:
+            service = make_service(
+                model_provider="openai", openai_base_url=f"{provider.url}/v1", deadline_margin=0.5, title_model="off"
+            )
+            async with serving(LambdaDoor(service).handle, pollers=2) as api:
+                answer = await api.invoke(self.QUESTION, deadline_s=1)
+                await asyncio.wait_for(cut.wait(), 10)
+        assert json.loads(answer.payload.split(b"data: ")[-1])["code"] == "deadline_reached"
+        assert not answer.trailers

@@ -10,7 +10,6 @@ import pytest
 
 from tests.chat.http_events import RecordedResponse, call_endpoint, event, handle, request
 from tests.chat.test_app import make_service, send
-from winterbourne.chat.http.endpoints import ping
 from winterbourne.chat.http.endpoints.ping import PingEndpoint
 from winterbourne.chat.http.service import RequestContext, Service
 
@@ -28,7 +27,7 @@ class TestPing:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = [100.5]
-        monkeypatch.setattr(ping.time, "time", lambda: now[0])
+        monkeypatch.setattr(time, "time", lambda: now[0])
         endpoint, ends = PingEndpoint(), [asyncio.Event(), asyncio.Event()]
 
         async def run(context: RequestContext) -> None:

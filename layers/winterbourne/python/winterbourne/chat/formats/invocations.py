@@ -14,7 +14,8 @@ __all__ = ["FORMAT"]
 
 def decode(body: dict[str, Any]) -> tuple[ChatRequest, Encoder]:
     """Decode a request by the format that its body has."""
-    return (ag_ui if body.keys() & {"runId", "threadId"} else native).FORMAT.decode(body)
+    wire_format: Format = (ag_ui if body.keys() & {"runId", "threadId"} else native).FORMAT
+    return wire_format.decode(body)
 
 
 FORMAT: Final = Format("/invocations", decode, native.FORMAT.encode_error)
