@@ -92,8 +92,14 @@ class TestTheMetricsPage:
         async with serving(tmp_path) as (http, _):
             await http.get("/")
             await until(lambda: "GET /" in (tmp_path / "log").read_text())
-            shown = (await http.get("/__local/metrics", headers={"accept": "application/json"})).json()
+            shown = (await http.get("/__local/metrics?x", headers={"accept": "application/json"})).json()
         assert shown["requests"][0].startswith("GET / 200")
+        assert len(shown["requests"]) == 1
+
+    async def test_is_as_little_for_a_foreign_host_as_the_function(self, tmp_path: Path) -> None:
+        async with serving(tmp_path) as (http, _):
+            for path in ("/", "/__local/metrics"):
+                assert (await http.get(path, headers={"host": "evil.example"})).status_code == 421
 
 
 class TestTheInvokeApi:
