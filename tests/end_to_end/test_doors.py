@@ -1,0 +1,181 @@
+"""Every door: the same request gets the same status, the same headers but for the door's own, and the same bytes."""
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from tests.end_to_end.doors import OTHER_SERVERS, Ask, Door, Doors
+from tests.recorded.cases.formats import FORMATS, text_of_user
+
+pytestmark = pytest.mark.slow
+
+REST_WITH_BASE_PATH: Final = "rest --base-path=tiler"
+NAMES: Final = (
+    *("rest", REST_WITH_BASE_PATH, "invoke", "asgi", "web", "instances"),
+    *(pytest.param(name, marks=pytest.mark.doors) for name in OTHER_SERVERS),
+)
+SEES_GONE: Final = ("asgi", "web", *(pytest.param(name, marks=pytest.mark.doors) for name in OTHER_SERVERS))
+NEVER_SEES_GONE: Final = ("url", "rest", "invoke", "instances")
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    with Doors(tmp_path_factory.mktemp("doors")) as doors:
+        yield doors
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def door(request: pytest.FixtureRequest, doors: Doors) -> Door:
+    return doors[request.param]
+
+
+def question(form: str, text: str, **more: Any) -> Ask:
+    path, options = FORMATS[form]
+    return Ask("POST", path, {"messages": [text_of_user(path, text)], **options, **more})
+
+
+def echo(path: str, *headers: tuple[str, str], method: str = "GET", body: bytes = b"") -> Ask:
+    """A request that is answered with what arrived of it."""
+    return Ask(method, path, body, (("x-echo", "1"), ("user-agent", "suite"), *headers), has_key=False)
+
+
+JSON: Final = {"content-type": "application/json"}
+NATIVE: Final = {"messages": [{"role": "user", "content": "hello"}]}
+PIXEL: Final = base64.b64encode(
+    bytes.fromhex(
+        "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360000002000001e221bc33"
+        "0000000049454e44ae426082"
+    )
+).decode()
+IMAGE: Final = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+
+AWKWARD: Final = ("a%20b", "a%2Fb", "a%3Fb", "a%25b", "a%252Fb", "a+b", "a%2Bb", "%E6%B8%AF", "a;b=c", "a:b@c", "~a")
+
+VISITS: Final[dict[str, tuple[Ask, ...]]] = {
+    "the page": (Ask("GET", "/", has_key=False), Ask("GET", "/web/none/none.js", has_key=False)),
+    "health": (Ask("GET", "/healthz", has_key=False), Ask("HEAD", "/healthz", has_key=False)),
+    **{form: (question(form, "add 2 and 3"), question(form, "hello")) for form in FORMATS},
+    "an error in mid-stream": tuple(question(form, "fail halfway") for form in FORMATS),
+    "401": (Ask("GET", "/conversations", has_key=False), Ask("POST", "/chat", NATIVE, has_key=False)),
+    "404": (Ask("GET", "/nowhere"), Ask("GET", "/conversations/none"), Ask("POST", "/chat/a/b")),
+    "405": (Ask("GET", "/chat"), Ask("PUT", "/chat", NATIVE), Ask("DELETE", "/healthz")),
+    "413": (Ask("POST", "/chat", b" " * (2 * 1024 * 1024 + 1), JSON),),
+    "415": (Ask("POST", "/chat", b"{}", {"content-type": "text/plain"}), Ask("POST", "/v1/chat/completions", b"x")),
+    "400": tuple(
+        Ask("POST", "/chat", body, JSON)
+        for body in (b"{", b"[]", b"{}", b'{"messages":[]}', b'{"messages":"\xff"}', b"", b"[" * 5000)
+    ),
+    "HEAD": (Ask("HEAD", "/"), Ask("HEAD", "/nowhere"), Ask("HEAD", "/conversations")),
+    "a body of a megabyte": (question("native", "count the letters: " + "x" * 1_000_000),),
+    "an image": (
+        Ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": [IMAGE]}]}),
+        question("native", "hello \U0001f300 \u6e2f \x7f"),
+    ),
+    "conversations": (
+        question("native", "hello", conversation_id="one", store=True),
+        question("native", "add 1 and 1", conversation_id="one/two three", store=True),
+        Ask("GET", "/conversations?limit=1"),
+        Ask("GET", "/conversations?limit=1&limit=2"),
+        Ask("GET", "/conversations?limit=&after="),
+        Ask("GET", "/conversations?limit=many"),
+        Ask("GET", "/conversations/one%2Ftwo%20three"),
+        Ask("GET", "/conversations/one/two%20three"),
+        Ask("GET", "/conversations/one%252Ftwo%20three"),
+        Ask("PATCH", "/conversations/one", {"title": "\u6e2f"}),
+        Ask("DELETE", "/conversations/one%2Ftwo%20three"),
+        Ask("GET", "/conversations/one%2Ftwo%20three"),
+        Ask("POST", "/chat/one/stop"),
+        Ask("GET", "/chat/one/stream"),
+    ),
+    "paths": tuple(echo(f"/conversations/{segment}") for segment in AWKWARD),
+    "queries": tuple(
+        echo(f"/conversations?{query}")
+        for query in ("a=1&a=2&b=", "a=x+y&b=x%2By&c=x%20y", "%E6%B8%AF=%26", "a", "a=b=c", "", "&&a=1")
+    ),
+    "cookies": (
+        echo("/conversations", ("cookie", "session=abc; theme=dark")),
+        echo("/conversations", ("cookie", "a=1"), ("cookie", "b=2; c=3")),
+    ),
+    "repeated headers": (echo("/conversations", ("x-probe", "first"), ("x-probe", "second")),),
+    "a body of no known type": (echo("/chat", method="POST", body=b"\x00\xff"),),
+}
+
+
+class TestTheSameRequest:
+    @pytest.mark.parametrize("title", VISITS)
+    def test_is_answered_alike(self, title: str, door: Door, doors: Doors) -> None:
+        expected = doors.reference(title, *VISITS[title])
+        for ask, answer, other in zip(VISITS[title], door.ask(*VISITS[title]), expected, strict=True):
+            assert answer == other, f"{ask.method} {ask.path}"
+
+
+class TestTheReference:
+    """What all are compared with is right."""
+
+    def test_answers_each_visit_as_its_name_says(self, doors: Doors) -> None:
+        for title in ("401", "404", "405", "413", "415", "400"):
+            assert {answer.status for answer in doors.reference(title, *VISITS[title])} == {int(title)}
+
+    def test_calls_the_tool_in_every_format(self, doors: Doors) -> None:
+        for form in FORMATS:
+            called, answered = doors.reference(form, *VISITS[form])
+            assert (called.status, answered.status) == (200, 200)
+            assert form.startswith("openai") or "sum" in called.body
+
+    def test_keeps_encoded_slashes_whole_and_finds_the_conversation(self, doors: Doors) -> None:
+        statuses = [answer.status for answer in doors.reference("conversations", *VISITS["conversations"])]
+        assert statuses[6:9] == [200, 404, 404]
+        assert statuses[10:12] == [204, 404]
+
+    def test_sees_cookies_and_headers_as_they_were_sent(self, doors: Doors) -> None:
+        def seen(title: str) -> list[Any]:
+            answers = doors.reference(title, *VISITS[title])
+            return [json.loads(json.loads(answer.body)["error"]["message"])[3] for answer in answers]
+
+        assert [each["cookie"] for each in seen("cookies")] == ["session=abc; theme=dark", "a=1; b=2; c=3"]
+        assert seen("repeated headers")[0]["x-probe"].replace(" ", "") == "first,second"
+
+    def test_ends_a_broken_stream_with_its_terminal_frame(self, doors: Doors) -> None:
+        native, *_ = doors.reference("an error in mid-stream", *VISITS["an error in mid-stream"])
+        assert '"type":"error"' in native.body.rstrip().rpartition("\n\n")[2]
+
+
+def talk_on(door: Door, conversation: str) -> None:
+    """Ask for an endless answer, read its beginning, and hang up."""
+    ask = question("native", "talk on", conversation_id=conversation)
+    with door.client.stream(ask.method, **ask.arguments(door.client)) as response:
+        assert response.status_code == 200
+        assert any('"content"' in line for line in response.iter_lines())
+
+
+class TestAClientThatHangsUp:
+    @pytest.mark.parametrize("name", SEES_GONE)
+    def test_is_noticed_and_the_model_is_cancelled(self, name: str, doors: Doors) -> None:
+        talk_on(doors[name], "gone")
+        doors[name].until(lambda marks: marks[-1:] == ["cancelled"])
+
+    @pytest.mark.parametrize("name", NEVER_SEES_GONE)
+    def test_is_not_noticed_where_nothing_tells_and_the_model_goes_on(self, name: str, doors: Doors) -> None:
+        door = doors[name]
+        talk_on(door, "gone")
+        reached = len(door.marks())
+        assert "cancelled" not in door.until(lambda marks: len(marks) > reached + 20)
+        door.ask(Ask("POST", "/chat/gone/stop"))
+        door.until(lambda marks: marks[-1:] == ["cancelled"])
+
+
+@pytest.mark.doors
+class TestTheDeadline:
+    """Where the door has none, REQUEST_TIMEOUT is one."""
+
+    FLAGS: Final = ("--timeout", "4", "--env", "DEADLINE_MARGIN=2")
+
+    @pytest.mark.parametrize("name", ["url", "rest", "invoke", "asgi", "web", "instances"])
+    def test_is_preceded_by_the_terminal_frame(self, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+        with Doors(tmp_path_factory.mktemp("deadline"), *self.FLAGS) as doors:
+            (answer,) = doors[name].ask(question("native", "talk on"))
+        last = json.loads(answer.body.rstrip().rpartition("data: ")[2])
+        assert (last["type"], last["code"]) == ("error", "deadline_reached")
