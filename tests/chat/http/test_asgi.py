@@ -19,8 +19,11 @@ from winterbourne.asgi import Message
 from winterbourne.chat.http.asgi import AsgiApplication
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import http_pool
+from winterbourne.chat.settings import DoorSettings
+from winterbourne.large_body import LargeBody
 
 WAIT_S = 10.0
+DOORS = DoorSettings()
 ANSWER = saying(says("It is sunny."))
 
 
@@ -123,7 +126,7 @@ async def running(*scripts: Script, **settings: object) -> AsyncIterator[Running
                 "openai_base_url": f"{provider.url}/v1",
                 "title_model": "off",
             }
-            application = AsgiApplication(make_service(**{**values, **settings}), 1000)
+            application = AsgiApplication(make_service(**{**values, **settings}))
             async with behind_uvicorn(application) as url:
                 yield Running(url, provider)
             await http_pool.close()
@@ -159,12 +162,12 @@ class TestAClientThatStays:
     async def test_is_cut_off_if_something_breaks_in_mid_answer(self) -> None:
         """The end of the body would be taken for the end of the answer."""
 
-        async def broken(_event: object, stream: Any, *_: object) -> None:
+        async def broken(_request: object, stream: Any) -> None:
             await stream.write(b"half")
             raise ZeroDivisionError
 
         with own_lifecycle():
-            application = AsgiApplication(_Handling(broken), 1000)  # type: ignore[arg-type]
+            application = AsgiApplication(_Handling(broken))  # type: ignore[arg-type]
             async with behind_uvicorn(application) as url, httpx.AsyncClient(timeout=WAIT_S) as client:
                 with pytest.raises(httpx.RemoteProtocolError):
                     await client.get(url)
@@ -173,14 +176,14 @@ class TestAClientThatStays:
         """Servers say of every client that has its answer that it has gone."""
         is_done, may_end = asyncio.Event(), asyncio.Event()
 
-        async def tidy(_event: object, stream: Any, *_: object) -> None:
+        async def tidy(_request: object, stream: Any) -> None:
             await stream.write(b"all")
             await stream.end()
             await may_end.wait()
             is_done.set()
 
         with own_lifecycle():
-            application = AsgiApplication(_Handling(tidy), 1000)  # type: ignore[arg-type]
+            application = AsgiApplication(_Handling(tidy))  # type: ignore[arg-type]
             async with behind_uvicorn(application) as url, httpx.AsyncClient(timeout=WAIT_S) as client:
                 assert (await client.get(url)).text == "all"
                 assert (await client.get(url)).text == "all"  # by now it has been told of the first
@@ -295,21 +298,30 @@ def scope(method: str = "POST", path: str = "/chat", **fields: object) -> Messag
 
 
 class SeenRequests:
-    """A service that answers nothing and remembers the requests."""
+    """A service that answers nothing and remembers the requests, and their bodies up to some bytes."""
 
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.requests: list[tuple[Request, bytes]] = []
 
-    async def handle(self, event: Message, *_: object) -> None:
-        self.requests.append(Request.from_event(event))
+    async def handle(self, request: Request, *_: object) -> None:
+        assert callable(request.raw_body)
+        body = await request.raw_body(self.max_bytes) if self.max_bytes else LargeBody()
+        self.requests.append((request, b"".join(body.pieces())))
 
 
-async def seen(*received: Message, **fields: object) -> Request:
-    service = SeenRequests()
-    server = Server(*(received or [{"type": "http.request"}]))
-    await AsgiApplication(service, 10)(scope(**fields), server.receive, server.send)  # type: ignore[arg-type]
+async def seen_with_body(
+    *received: Message, max_bytes: int, settings: DoorSettings = DOORS, **fields: object
+) -> tuple[Request, bytes]:
+    service, server = SeenRequests(max_bytes), Server(*received)
+    with own_lifecycle():
+        await AsgiApplication(service, settings)(scope(**fields), server.receive, server.send)  # type: ignore[arg-type]
     (request,) = service.requests
     return request
+
+
+async def seen(settings: DoorSettings = DOORS, **fields: Any) -> Request:
+    return (await seen_with_body(max_bytes=0, settings=settings, **fields))[0]
 
 
 class TestOtherServers:
@@ -324,9 +336,9 @@ class TestOtherServers:
                 server, later = Server({"type": "http.request", "body": body}), Server({"type": "http.request"})
                 if is_gone_at_once:
                     server.gone.set()
-                await AsgiApplication(service, 1000)(scope(), server.receive, server.send)
+                await AsgiApplication(service)(scope(), server.receive, server.send)
                 path = {"method": "GET", "path": "/conversations/c"}
-                await AsgiApplication(service, 1000)(scope(**path), later.receive, later.send)
+                await AsgiApplication(service)(scope(**path), later.receive, later.send)
         assert b"sunny." not in server.body
         assert json.loads(later.body)["messages"][1]["parts"] == [{"type": "text", "text": "It is sunny."}]
 
@@ -337,7 +349,7 @@ class TestOtherServers:
             async with upstream(script) as provider:
                 service = make_service(model_provider="openai", openai_base_url=f"{provider.url}/v1", title_model="off")
                 server = Server({"type": "http.request", "body": body})
-                serving = asyncio.create_task(AsgiApplication(service, 1000)(scope(), server.receive, server.send))
+                serving = asyncio.create_task(AsgiApplication(service)(scope(), server.receive, server.send))
                 await asyncio.wait_for(server.gone.wait(), WAIT_S)
                 serving.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -346,12 +358,13 @@ class TestOtherServers:
 
     async def test_send_a_body_in_pieces(self) -> None:
         pieces = [{"type": "http.request", "body": body, "more_body": True} for body in (b"", b"ab", b"cd")]
-        request = await seen(*pieces, {"type": "http.request", "body": b"e"})
-        assert request.body(10) == b"abcde"
+        _, body = await seen_with_body(*pieces, {"type": "http.request", "body": b"e"}, max_bytes=10)
+        assert body == b"abcde"
 
     async def test_are_not_asked_for_more_of_a_body_that_is_too_long(self) -> None:
         pieces = [{"type": "http.request", "body": b"12345678", "more_body": True} for _ in range(100)]
-        assert len((await seen(*pieces)).body(32)) < 32
+        _, body = await seen_with_body(*pieces, max_bytes=10)
+        assert len(body) == 16
 
     @pytest.mark.parametrize(
         ("fields", "path"),
@@ -363,8 +376,8 @@ class TestOtherServers:
             ({"path": "/chat", "raw_path": b"/chat", "root_path": "/chat"}, "/"),
         ],
     )
-    async def test_say_in_their_own_ways_which_path(self, fields: dict[str, object], path: str) -> None:
-        assert (await seen(**fields)).path == path
+    async def test_say_in_their_own_ways_which_path(self, fields: dict[str, Any], path: str) -> None:
+        assert (await seen(**fields)).raw_path == path
 
     async def test_repeat_headers(self) -> None:
         headers = [(b"accept", b"a"), (b"x-api-key", "ü".encode("latin-1")), (b"accept", b"b")]
@@ -378,15 +391,15 @@ class TestOtherServers:
     async def test_ask_for_web_sockets_in_vain(self) -> None:
         server = Server()
         with own_lifecycle():
-            await AsgiApplication(make_service(), 10)({"type": "websocket"}, server.receive, server.send)
-        assert server.sent == []
+            await AsgiApplication(make_service())({"type": "websocket"}, server.receive, server.send)
+        assert server.sent == [{"type": "websocket.close"}]
 
 
 class TestTheLifespan:
     async def test_runs_the_hooks_once(self) -> None:
         calls: list[str] = []
         with own_lifecycle():
-            application = AsgiApplication(make_service(), 1000)
+            application = AsgiApplication(make_service())
             on_startup(lambda: calls.append("startup"))
             on_shutdown(lambda: calls.append("shutdown"))
             async with behind_uvicorn(application) as url, httpx.AsyncClient(timeout=WAIT_S) as client:
@@ -399,7 +412,7 @@ class TestTheLifespan:
         server = Server({"type": "lifespan.startup"})
         with own_lifecycle():
             on_startup(lambda: 1 / 0)
-            await AsgiApplication(make_service(), 1000)({"type": "lifespan"}, server.receive, server.send)
+            await AsgiApplication(make_service())({"type": "lifespan"}, server.receive, server.send)
         (failed,) = server.sent
         assert failed["type"] == "lifespan.startup.failed"
         assert "ZeroDivisionError" in failed["message"]

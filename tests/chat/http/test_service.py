@@ -9,9 +9,8 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.clock import jumping
-from winterbourne import ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials
 from winterbourne.chat.errors import (
     ChatError,
@@ -94,9 +93,7 @@ async def serve(
     )
     response = RecordedResponse()
     request = {"method": "GET", "path": "/thing/7"} | fields
-    await service.handle(
-        event(**request), cast("ResponseStream", response), FakeLambdaContext(remaining_ms=remaining_ms)
-    )
+    await handle(service, event(**request), response, FakeLambdaContext(remaining_ms=remaining_ms))
     return response
 
 

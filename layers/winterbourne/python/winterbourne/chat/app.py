@@ -36,6 +36,7 @@ from winterbourne.chat.http.endpoints.mcp import encode_error as encode_mcp_erro
 from winterbourne.chat.http.endpoints.models import describe_model, list_models
 from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
+from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.http.titles import Titles
@@ -130,9 +131,10 @@ class Chat:
             if it is set, since it is the deployment that decides; the log says so. Keys belong in secrets, not here.
 
     Attributes:
-        handler: The Lambda handler, for a function URL; called as `handler(event, context)`.
-        asgi: The ASGI application, for a server of one's own such as uvicorn; or for a framework to mount, which then
-            has to run its lifespan.
+        handler: The Lambda handler, for a function URL, a REST API that streams, or callers of Invoke who send a URL's
+            event; called as `handler(event, context)`.
+        asgi: The ASGI application, for a server of one's own such as uvicorn; or for a framework to mount, which should
+            run its lifespan: without it nothing is shut down.
         settings: The settings in force, in groups: `settings.stream.max_turns`.
 
     Raises:
@@ -167,8 +169,9 @@ class Chat:
         choose("MODEL_PROVIDER", argued.model.model_provider, PROVIDERS, own.providers)
         choose("AUTH", argued.auth.auth, SCHEMES, own.auth_schemes)
         service = build(self.settings, discover(tools), logger, page, own)
-        self.handler = StreamingHandler(service.handle, takes_large_bodies=True)
-        self.asgi = AsgiApplication(service, self.settings.request.max_body_bytes)
+        doors = self.settings.doors
+        self.handler = StreamingHandler(LambdaDoor(service, doors).handle, takes_large_bodies=True)
+        self.asgi = AsgiApplication(service, doors)
 
 
 def _check_kinds(instructions: object, mcp_token: object, formats: object, context: object, *factories: Any) -> None:
@@ -233,8 +236,16 @@ def build(
     _register(parts)
     encode_error, service_name = native.FORMAT.encode_error, settings.log.service_name
     after_request = partial(parts.executor.retire_if_stuck, retire)
+    origins = filter(None, map(str.strip, settings.doors.cors_origins.split(",")))
     return Service(
-        Router(routes), parts.authenticator, parts.rate_limiter, encode_error, logger, service_name, after_request
+        router=Router(routes),
+        authenticator=parts.authenticator,
+        rate_limiter=parts.rate_limiter,
+        encode_error=encode_error,
+        logger=logger,
+        service_name=service_name,
+        after_request=after_request,
+        cors_origins=frozenset(origins),
     )
 
 
