@@ -31,6 +31,7 @@ APP: Final = '''
 import asyncio
 import json
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from winterbourne.chat import Caller, Chat, RequestRejected, tool
 from winterbourne.chat.core.events import TextDelta
@@ -78,7 +79,8 @@ class Echo:
     async def authenticate(self, request):
         if "x-echo" in request.headers:
             shown = {name: request.headers.get(name) for name in ("cookie", "x-probe", "user-agent")}
-            seen = [request.method, request.path, dict(request.query), shown, dict(request.identity)]
+            query = parse_qsl(request.raw_query, keep_blank_values=True)
+            seen = [request.method, request.raw_path, query, shown, request.client, dict(request.identity)]
             raise RequestRejected(403, "echo", json.dumps(seen))
         if request.headers.get("authorization") != "Bearer KEY":
             raise RequestRejected(401, "unauthorized", "A key is needed.")
@@ -175,7 +177,7 @@ class Door:
         self.name, self.url, self.log = name, url, log
         self._marks = folder / "functions" / "chat" / "marks.txt"
         transport = _InvokeTransport(url) if name == "invoke" else None
-        self.client = httpx.Client(base_url=url, transport=transport, timeout=30)
+        self.client = httpx.Client(base_url=url, transport=transport, timeout=10)
 
     def ask(self, *asks: Ask) -> list[Answer]:
         """The answers to these requests, one after the other."""

@@ -31,6 +31,7 @@ _INVOCATIONS: Final = re.compile(r"/invocations|/runtimes/[^/?]+/invocations(?:\
 class AgentCoreRuntime(HttpDoor):
     """One session, whatever its callers name it. That a client has gone is not told: no page says that it is."""
 
+    setting: ClassVar = "agentcore"
     tells_gone: ClassVar = False
     request_limit: ClassVar[int] = 100 * 1024 * 1024
 

@@ -55,11 +55,12 @@ def user_settings(environ: Mapping[str, str], named: Iterable[str]) -> dict[str,
 def local_settings(scratch: Path, door: str = "url", timeout_s: float = 0) -> dict[str, str]:
     """What differs from a deployment: the scripted model, no authentication, no limits, one store for all processes.
 
-    Behind a server nothing tells a chat its deadline, so that a setting does.
+    Behind a server nothing tells a chat its deadline and where it is, so that settings do.
     """
-    deadline = {"REQUEST_TIMEOUT": f"{timeout_s:g}"} if DOORS[door].server else {}
+    server = DOORS[door].server
+    told = {"REQUEST_TIMEOUT": f"{timeout_s:g}", "ASGI_DOOR": server.setting} if server else {}
     store = f"file:{scratch / 'store.sqlite3'}"
-    return {"MODEL_PROVIDER": "scripted", "AUTH": "none", "STORE": store, **dict.fromkeys(LIMITS, "0"), **deadline}
+    return {"MODEL_PROVIDER": "scripted", "AUTH": "none", "STORE": store, **dict.fromkeys(LIMITS, "0"), **told}
 
 
 def signing_key(folder: Path) -> str:

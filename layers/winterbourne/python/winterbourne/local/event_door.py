@@ -212,7 +212,8 @@ class EventDoor(ABC):
             async with asyncio.timeout(self.timeout_s):
                 while True:
                     sink.was_written.clear()
-                    await asyncio.wait_for(sink.was_written.wait(), self.idle_timeout_s)
+                    async with asyncio.timeout(self.idle_timeout_s):  # wait_for may lose a cancellation
+                        await sink.was_written.wait()
         await sink.cut(self.late)
 
     def _encode_event(self, exchange: Exchange, body: bytes, invocation: Invocation) -> bytes:

@@ -35,6 +35,7 @@ class HttpDoor:
         log_access: Gets one line per request.
 
     Attributes:
+        setting: ASGI_DOOR of a chat.
         grace_s: Seconds between SIGTERM and SIGKILL.
         tells_gone: Whether the application learns that a client has gone.
         enforces_timeout: Whether the door ends what takes longer than the timeout.
@@ -43,6 +44,7 @@ class HttpDoor:
     """
 
     root = ""
+    setting: ClassVar = "server"
     grace_s: ClassVar = 2.0
     tells_gone: ClassVar = True
     enforces_timeout: ClassVar = False

@@ -25,6 +25,7 @@ ENDPOINT: Final = "prod"
 class WebFunction(HttpDoor):
     """One environment: HTTP/1.1 only, the whole request before the response, which ends silently at the timeout."""
 
+    setting: ClassVar = "web"
     grace_s: ClassVar = 1.0
     enforces_timeout: ClassVar = True
 
