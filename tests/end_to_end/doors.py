@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -59,13 +59,14 @@ class Watched:
         last = request.messages[-1]
         said = "".join(p.text for p in last.parts if isinstance(p, Text)) if isinstance(last, UserMessage) else ""
         if "talk on" in said:
+            has_ended = False
             try:
-                while True:
+                for _ in range(10_000 if "for ever" in said else 30):
                     yield [TextDelta("on ")]
-                    mark("on")
                     await asyncio.sleep(0.02)
+                has_ended = True
             finally:
-                mark("cancelled")
+                mark("ended" if has_ended else "cancelled")
         async for batch in self._scripted.stream(request):
             yield batch
 
@@ -183,17 +184,14 @@ class Door:
         """The answers to these requests, one after the other."""
         return [Answer.of(ask.send(self.client)) for ask in asks]
 
-    def marks(self) -> list[str]:
-        """What the model has marked since it was asked to talk on."""
-        return self._marks.read_text().splitlines() if self._marks.exists() else []
-
-    def until(self, holds: Callable[[list[str]], bool]) -> list[str]:
-        """The marks, once this is true of them."""
+    def became_of_model(self) -> str:
+        """What became of the model that was asked to talk on, once it has; this was not asked of before."""
         for _ in range(1000):
-            if holds(marks := self.marks()):
-                return marks
+            if self._marks.exists() and (mark := self._marks.read_text().strip()):
+                self._marks.unlink()
+                return mark
             time.sleep(0.01)
-        raise AssertionError(f"{self.name}: {marks[-3:]}")
+        raise AssertionError(f"{self.name}: it goes on")
 
 
 class Doors(ExitStack):
