@@ -197,11 +197,11 @@ class ResponseStream:
             raise StreamMisused("the response stream has already started or ended")
         if response is None and self._head is not None:
             response = Response(self._head.status, self._head.headers)
-        if response and (not self._has_body or response.status in {204, 304}):
-            self._write = _discard
         if response and self.own_headers:
             response = with_headers(response, self.own_headers)
         prelude = encode_prelude(response, rest_api=self._rest_api, has_body=self._has_body) if response else b""
+        if response and (not self._has_body or response.status in {204, 304}):
+            self._write = _discard
         self.response = response
         self.started = True
         return PRELUDE_CONTENT_TYPE if response else DEFAULT_CONTENT_TYPE, prelude

@@ -225,7 +225,9 @@ def build(
     """
     own, page = own or OwnParts(), page or PageOptions()
     parts = _make_parts(settings, tools, own)
-    formats, show = _shown((*FORMATS, *own.formats), settings.model)
+    is_agentcore = settings.doors.asgi_door == "agentcore"
+    more_formats = _agentcore_formats() if is_agentcore else ()
+    formats, show = _shown((*FORMATS, *more_formats, *own.formats), settings.model)
     routes = {
         **_page_routes(parts, page),
         **_conversation_routes(parts, show),
@@ -233,20 +235,14 @@ def build(
         **_mcp_routes(parts, page.title),
     }
     _add_chats(routes, parts, formats, own)
+    if is_agentcore:
+        _add_ping(routes)
     _register(parts)
     encode_error, service_name = native.FORMAT.encode_error, settings.log.service_name
     after_request = partial(parts.executor.retire_if_stuck, retire)
-    origins = filter(None, map(str.strip, settings.doors.cors_origins.split(",")))
-    return Service(
-        router=Router(routes),
-        authenticator=parts.authenticator,
-        rate_limiter=parts.rate_limiter,
-        encode_error=encode_error,
-        logger=logger,
-        service_name=service_name,
-        after_request=after_request,
-        cors_origins=frozenset(origins),
-    )
+    origins = frozenset(filter(None, map(str.strip, settings.doors.cors_origins.split(","))))
+    checks = parts.authenticator, parts.rate_limiter
+    return Service(Router(routes), *checks, encode_error, logger, service_name, after_request, origins)
 
 
 def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Parts:
@@ -333,6 +329,23 @@ def _add_chats(routes: Routes, parts: _Parts, formats: Iterable[Format], own: Ow
         routes["POST", each.path] = Endpoint(answer, each.encode_error, is_chat=True, prepare=connect)
         if each.resume:
             routes["GET", f"{each.path}/{{id}}/stream"] = Endpoint(partial(streams.handle, each), each.encode_error)
+
+
+def _agentcore_formats() -> tuple[Format, ...]:
+    from winterbourne.chat.formats import invocations  # noqa: PLC0415 - only there
+
+    return (invocations.FORMAT,)
+
+
+def _add_ping(routes: Routes) -> None:
+    """AgentCore's probe, which is told while chats run."""
+    from winterbourne.chat.http.endpoints.ping import PingEndpoint  # noqa: PLC0415 - only there
+
+    ping = PingEndpoint()
+    for route, endpoint in routes.items():
+        if endpoint.is_chat:
+            routes[route] = msgspec.structs.replace(endpoint, handler=ping.counting(endpoint.handler))
+    routes["GET", "/ping"] = _like_native(ping.handle, is_public=True)
 
 
 def _make_chat(parts: _Parts, streams: StreamEndpoint, own: OwnParts) -> ChatEndpoint:

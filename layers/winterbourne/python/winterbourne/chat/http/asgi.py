@@ -161,7 +161,7 @@ class _Inbox:
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self.is_read = asyncio.Event()
+        self.may_watch = asyncio.Event()
 
     async def read_body(self, max_bytes: int) -> LargeBody:
         """Read the body; of a longer one no more than says so.
@@ -177,12 +177,13 @@ class _Inbox:
                 raise RequestRejected(400, "invalid_body", "the body was not sent to its end")
             pieces.append(message.get("body", b""))
             size += len(pieces[-1])
-        self.is_read.set()
+        if size <= max_bytes:
+            self.may_watch.set()
         return LargeBody.take_out(pieces)
 
     async def wait_for_disconnect(self) -> None:
         """Wait for the end of the connection, once the body has been read or the response begins without."""
-        await self.is_read.wait()
+        await self.may_watch.wait()
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -196,8 +197,9 @@ class _Sink:
         self._lock = asyncio.Lock()
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:  # noqa: ARG002 - it is the prelude's
-        self._inbox.is_read.set()
         head = json.loads(prelude.removesuffix(SEPARATOR))
+        if head["statusCode"] < 400:  # nobody waits for the end of an error, and what is refused is not read
+            self._inbox.may_watch.set()
         pairs = [*head["headers"].items(), *(("set-cookie", cookie) for cookie in head.get("cookies", ()))]
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
         await self._tell({"type": "http.response.start", "status": head["statusCode"], "headers": headers})
