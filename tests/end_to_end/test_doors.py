@@ -1,14 +1,21 @@
 """Every door: the same request gets the same status, the same headers but for the door's own, and the same bytes."""
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final
 
+import boto3
+import botocore
+import httpx
 import pytest
 
-from tests.end_to_end.doors import OTHER_SERVERS, Ask, Door, Doors
+from tests.end_to_end.doors import KEY, OTHER_SERVERS, Ask, Door, Doors
 from tests.recorded.cases.formats import FORMATS, text_of_user
+from tests.recorded.normalize import steady
 
 pytestmark = pytest.mark.slow
 
@@ -42,6 +49,7 @@ def echo(path: str, *headers: tuple[str, str], method: str = "GET", body: bytes 
     return Ask(method, path, body, (("x-echo", "1"), ("user-agent", "suite"), *headers), has_key=False)
 
 
+BEARER: Final = {"authorization": f"Bearer {KEY}"}
 JSON: Final = {"content-type": "application/json"}
 NATIVE: Final = {"messages": [{"role": "user", "content": "hello"}]}
 PIXEL: Final = base64.b64encode(
@@ -160,6 +168,68 @@ class TestAClientThatHangsUp:
     @pytest.mark.parametrize("name", NEVER_SEES_GONE)
     def test_is_not_noticed_where_nothing_tells_and_the_model_goes_on(self, name: str, doors: Doors) -> None:
         assert leave(doors[name]) == "ended"
+
+
+def of_agentcore(door: Door, path: str, body: object, **headers: str) -> httpx.Response:
+    return door.client.post(door.url + path, json=body, headers={**BEARER, **headers})
+
+
+class TestAgentCore:
+    """One path reaches the chat, with AG-UI's bodies."""
+
+    @pytest.mark.parametrize("text", ["add 2 and 3", "hello", "fail halfway"])
+    def test_invocations_are_answered_as_ag_ui_is(self, text: str, doors: Doors) -> None:
+        ask = question("ag_ui", text)
+        (expected,) = doors.reference(f"AG-UI: {text}", ask)
+        assert doors["agentcore"].ask(replace(ask, path="/invocations")) == [expected]
+
+    def test_sdk_gets_the_same_bytes_and_its_session(self, doors: Doors) -> None:
+        ask = question("ag_ui", "hello")
+        session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
+        client = session.client("bedrock-agentcore", endpoint_url=doors["agentcore"].url)
+        arn = "arn:aws:bedrock-agentcore:us-east-1:123456789012:runtime/doors-abc"
+        client.meta.events.register(
+            "before-sign", lambda request, **_: request.headers.add_header(*next(iter(BEARER.items())))
+        )
+        client.meta.events.register("choose-signer", lambda **_: botocore.UNSIGNED)
+        with contextlib.closing(client):
+            answer = client.invoke_agent_runtime(
+                agentRuntimeArn=arn,
+                payload=json.dumps(ask.body),
+                runtimeSessionId="s" * 33,
+                contentType="application/json",
+            )
+            body = answer["response"].read()
+        assert answer["runtimeSessionId"] == "s" * 33
+        assert answer["contentType"] == "text/event-stream"
+        (expected,) = doors.reference("AG-UI: hello", ask)
+        assert steady(body.decode()) == expected.body
+
+    def test_refusals_are_those_of_the_chat_and_other_paths_those_of_the_runtime(self, doors: Doors) -> None:
+        door = doors["agentcore"]
+        assert door.client.post("/invocations", json={}).status_code == 401
+        assert of_agentcore(door, "/invocations", {}).status_code in {400, 422}
+        for path in ("/", "/chat", "/conversations", "/agui"):
+            assert door.client.get(path).status_code == 404
+
+    def test_is_well_while_chats_run(self, doors: Doors) -> None:
+        door, ask = doors["agentcore"], question("ag_ui", "talk on")
+        with ThreadPoolExecutor(8) as pool:
+            chats = [pool.submit(door.ask, replace(ask, path="/invocations")) for _ in range(8)]
+            statuses = []
+            while not all(chat.done() for chat in chats):
+                statuses.append(door.client.get("/ping").json()["status"])
+        assert set(statuses) <= {"Healthy", "HealthyBusy"}
+        assert {chat.result()[0].status for chat in chats} == {200}
+
+
+class TestManyAtOnce:
+    @pytest.mark.parametrize("name", ["instances", "asgi", "web"])
+    def test_are_served_by_one_process(self, name: str, doors: Doors) -> None:
+        door, ask = doors[name], question("native", "hello")
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(lambda _: door.ask(ask)[0], range(12)))
+        assert len(set(answers)) == 1
 
 
 @pytest.mark.doors
