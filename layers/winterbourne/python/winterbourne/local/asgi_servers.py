@@ -58,6 +58,7 @@ class AsgiServers:
         server.task = asyncio.create_task(self._run(server))
         self._tasks.add(server.task)
         server.task.add_done_callback(self._tasks.discard)
+        server.task.add_done_callback(lambda _: server.reserved.close())  # a task may be cancelled before it begins
 
     def replace_environments(self) -> None:
         """Give the next requests a new process; the one that runs now ends when it has answered."""
@@ -97,7 +98,7 @@ class AsgiServers:
     async def _run(self, server: "_Server") -> None:
         command = (self._function.python, *UVICORN, *LOG_LEVEL, "--port", str(server.port), self._function.handler)
         env = self._variables(f"127.0.0.1:{server.port}")
-        with contextlib.closing(LogPipe(split_lines, server.note)) as lines, server.reserved:
+        with contextlib.closing(LogPipe(split_lines, server.note)) as lines:
             try:
                 server.process = await ProcessGroup.start(
                     command, cwd=self._function.task_root, env=env, output=lines.write_fd
