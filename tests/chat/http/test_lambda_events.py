@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, handle
 from tests.chat.test_app import make_service
+from tests.chat.test_way import ANSWER
+from tests.runtime.harness import serving, url_event
+from tests.upstream import Exchange, saying, upstream
 from winterbourne.chat.http import lambda_events
 from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.http.request import LARGE_CHARS
@@ -191,3 +194,50 @@ async def test_a_post_through_a_rest_api_is_a_post() -> None:
     headers = {"multiValueHeaders": {"Content-Type": ["application/json"]}, "requestContext": context}
     await handle(make_service(), REST_EVENT | rest | headers, response)
     assert response.frames[-1]["type"] == "done"
+
+
+class TestManagedInstances:
+    """Several invocations at once in one process; Lambda tells their callers of a timeout, and ends nothing."""
+
+    QUESTION: ClassVar = url_event(
+        "POST", "/chat", body=json.dumps({"messages": [{"role": "user", "content": "?"}]})
+    ) | {"headers": {"content-type": "application/json"}}
+
+    async def test_each_chat_has_its_own_trace_and_id(self) -> None:
+        """Nothing of a request is taken from the environment, which they share."""
+        arrived, all_arrived = list[Exchange](), asyncio.Event()
+
+        async def answer_together(exchange: Exchange) -> None:
+            arrived.append(exchange)
+            if len(arrived) == 8:
+                all_arrived.set()
+            await all_arrived.wait()
+            await saying(ANSWER)(exchange)
+
+        async with upstream(answer_together) as provider:
+            service = make_service(model_provider="openai", openai_base_url=f"{provider.url}/v1")
+            async with serving(LambdaDoor(service).handle, pollers=8) as api:
+                traces = [f"Root=1-6921a3f0-3b1c52d17e8a4f0692d5ab3{n};Parent=53995c3f42cd8ad8" for n in range(8)]
+                asked = [api.submit(self.QUESTION, Lambda_Runtime_Trace_Id=trace) for trace in traces]
+                answers = [await invocation.outcome for invocation in asked]
+        assert sorted(exchange.headers["x-amzn-trace-id"] for exchange in arrived) == traces
+        ids = [answer.prelude["headers"]["x-request-id"] for answer in answers]
+        assert ids == [invocation.request_id for invocation in asked]
+        assert all(b'"done"' in answer.payload for answer in answers)
+
+    async def test_a_timeout_that_nobody_enforces_is_ours(self) -> None:
+        async def hang(exchange: Exchange) -> None:
+            await exchange.start()
+            await exchange.gone()
+            cut.set()
+
+        cut = asyncio.Event()
+        async with upstream(hang) as provider:
+            service = make_service(
+                model_provider="openai", openai_base_url=f"{provider.url}/v1", deadline_margin=0.5, title_model="off"
+            )
+            async with serving(LambdaDoor(service).handle, pollers=2) as api:
+                answer = await api.invoke(self.QUESTION, deadline_s=1)
+                await asyncio.wait_for(cut.wait(), 10)
+        assert json.loads(answer.payload.split(b"data: ")[-1])["code"] == "deadline_reached"
+        assert not answer.trailers
