@@ -177,12 +177,19 @@ class Door:
     def __init__(self, name: str, url: str, folder: Path, log: Path) -> None:
         self.name, self.url, self.log = name, url, log
         self._marks = folder / "functions" / "chat" / "marks.txt"
-        transport = _InvokeTransport(url) if name == "invoke" else None
-        self.client = httpx.Client(base_url=url, transport=transport, timeout=10)
+        self._invoke = _InvokeTransport(url) if name == "invoke" else None
+        self.client = httpx.Client(base_url=url, transport=self._invoke, timeout=10)
 
     def ask(self, *asks: Ask) -> list[Answer]:
         """The answers to these requests, one after the other."""
         return [Answer.of(ask.send(self.client)) for ask in asks]
+
+    def echo(self, event: dict[str, Any]) -> Any:
+        """What arrives of an event that Lambda is invoked with."""
+        assert self._invoke
+        response = self._invoke.invoke(event)
+        response.read()
+        return json.loads(response.json()["error"]["message"])
 
     def became_of_model(self) -> str:
         """What became of the model that was asked to talk on, once it has; this was not asked of before."""
@@ -291,6 +298,9 @@ class _InvokeTransport(httpx.BaseTransport):
         target = request.url.raw_path.decode()
         sent = Request(request.method, target, headers, request.read(), "127.0.0.1", 443)
         event = build_event(sent, request_id="r", trace_id="Root=1-a-b", now=datetime.now(UTC))
+        return self.invoke(event)
+
+    def invoke(self, event: dict[str, Any]) -> httpx.Response:
         answer = self._lambda.invoke_with_response_stream(FunctionName="local", Payload=json.dumps(event))
         assert answer["ResponseStreamContentType"] == "application/vnd.awslambda.http-integration-response"
         chunks = _Chunks(answer["EventStream"])

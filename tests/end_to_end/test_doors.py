@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import boto3
@@ -238,9 +239,84 @@ class TestTheDeadline:
 
     FLAGS: Final = ("--timeout", "4", "--env", "DEADLINE_MARGIN=2")
 
-    @pytest.mark.parametrize("name", ["url", "rest", "invoke", "asgi", "web", "instances"])
-    def test_is_preceded_by_the_terminal_frame(self, name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-        with Doors(tmp_path_factory.mktemp("deadline"), *self.FLAGS) as doors:
-            (answer,) = doors[name].ask(question("native", "talk on for ever"))
+    @pytest.mark.parametrize("name", ["url", "rest", "invoke", "asgi", "web", "agentcore", "instances"])
+    def test_is_preceded_by_the_terminal_frame(self, name: str, tmp_path: Path) -> None:
+        ask = question("ag_ui" if name == "agentcore" else "native", "talk on for ever")
+        with Doors(tmp_path, *self.FLAGS) as doors:
+            (answer,) = doors[name].ask(replace(ask, path="/invocations") if name == "agentcore" else ask)
         last = json.loads(answer.body.rstrip().rpartition("data: ")[2])
-        assert (last["type"], last["code"]) == ("error", "deadline_reached")
+        assert (last["type"], last["code"]) in {("error", "deadline_reached"), ("RUN_ERROR", "deadline_reached")}
+
+
+def golden(name: str, **context: Any) -> dict[str, Any]:
+    """An event in the form in which AWS's was captured (doors.md, 1 and 2.1), with cookies in each of their places."""
+    cookies, headers = ["session=abc123", "theme=dark"], {"x-echo": "1", "user-agent": "curl/8.7.1"}
+    if name == "2.0":
+        http = {"method": "GET", "path": "/a b", "protocol": "HTTP/1.1", "sourceIp": "192.0.2.7"}
+        return {
+            "version": "2.0",
+            "rawPath": "/conversations/a%20b",
+            "rawQueryString": "repeat=one&repeat=two&plus=a+b&encoded=a%2Bb&empty=",
+            "cookies": cookies,
+            "headers": {**headers, "cookie": "; ".join(cookies), "x-probe": "first,second"},
+            "requestContext": {"domainName": "x.lambda-url.us-west-2.on.aws", "http": http, "timeEpoch": 1, **context},
+            "isBase64Encoded": False,
+        }
+    lists = {name: [value] for name, value in {**headers, "cookie": "; ".join(cookies)}.items()}
+    query = {"repeat": ["one", "two"], "plus": ["a b"], "encoded": ["a+b"], "empty": [""]}
+    identity = {"sourceIp": "192.0.2.7", "userArn": "", "caller": "", **context.pop("identity", {})}
+    return {
+        "resource": "/{proxy+}",
+        "path": "/conversations/a%20b",
+        "httpMethod": "GET",
+        "headers": {**{name: value for name, [value] in lists.items()}, "x-probe": "second"},
+        "multiValueHeaders": {**lists, "x-probe": ["first", "second"]},
+        "queryStringParameters": {name: values[-1] for name, values in query.items()},
+        "multiValueQueryStringParameters": query,
+        "pathParameters": {"proxy": "conversations/a%20b"},
+        "stageVariables": None,
+        "requestContext": {
+            "stage": "live",
+            "path": "/live/conversations/a%20b",
+            "requestId": "r",
+            "requestTimeEpoch": 1783711144836,
+            "identity": identity,
+            "authorizer": None,
+            **context,
+        },
+        "body": None,
+        "isBase64Encoded": False,
+    }
+
+
+ARN: Final = "arn:aws:iam::123456789012:user/ada"
+
+
+class TestAGoldenEvent:
+    @pytest.mark.parametrize(
+        ("event", "identity"),
+        [
+            (golden("2.0"), {}),
+            (golden("2.0", authorizer={"iam": {"userArn": ARN, "userId": "AIDA"}}), {"kind": "iam", "userArn": ARN}),
+            (golden("1.0"), {}),
+            (golden("1.0", identity={"userArn": ARN, "caller": "AIDA"}), {"kind": "iam", "userArn": ARN}),
+            (golden("1.0", authorizer={"claims": {"sub": "ada"}}), {"kind": "jwt", "sub": "ada"}),
+            (
+                golden("1.0", authorizer={"principalId": "ada", "role": "x"}),
+                {"kind": "authorizer", "principalId": "ada"},
+            ),
+        ],
+    )
+    def test_is_the_same_request_in_both_formats(
+        self, event: dict[str, Any], identity: dict[str, str], doors: Doors
+    ) -> None:
+        method, path, query, headers, client, seen = doors["invoke"].echo(event)
+        assert (method, path, client) == ("GET", "/conversations/a%20b", "192.0.2.7")
+        assert query == [["repeat", "one"], ["repeat", "two"], ["plus", "a b"], ["encoded", "a+b"], ["empty", ""]]
+        assert headers == {
+            "cookie": "session=abc123; theme=dark",
+            "x-probe": "first,second",
+            "user-agent": "curl/8.7.1",
+        }
+        assert seen.items() >= identity.items()
+        assert bool(seen) == bool(identity)

@@ -60,6 +60,16 @@ class TestTheTimeout:
             response = await at.http.get("/")
         assert (response.status_code, response.text) == (200, "half")
 
+    async def test_cuts_a_response_short_that_has_named_its_length(self) -> None:
+        async def halfway(exchange: Exchange) -> None:
+            await exchange.start_response(200, [("content-length", "8")])
+            await exchange.write(b"half")
+            await exchange.wait_for_disconnect()
+
+        async with behind(WebFunction, halfway, timeout_s=0.1) as at:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await at.http.get("/")
+
     async def test_is_a_504_before_the_response(self) -> None:
         async def silent(exchange: Exchange) -> None:
             await exchange.wait_for_disconnect()
@@ -91,3 +101,7 @@ def test_variables_are_those_of_the_platform(absent: str) -> None:
         }.items()
     )
     assert made["AWS_LAMBDA_RUNTIME_API"]
+
+
+def test_a_second_is_all_that_is_left_after_sigterm() -> None:
+    assert WebFunction.grace_s == 1

@@ -33,7 +33,6 @@ class AgentCoreRuntime(HttpDoor):
 
     setting: ClassVar = "agentcore"
     tells_gone: ClassVar = False
-    request_limit: ClassVar[int] = 100 * 1024 * 1024
 
     @override
     def answer_itself(self, exchange: Exchange) -> Answer | None:

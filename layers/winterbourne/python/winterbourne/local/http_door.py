@@ -39,7 +39,7 @@ class HttpDoor:
         grace_s: Seconds between SIGTERM and SIGKILL.
         tells_gone: Whether the application learns that a client has gone.
         enforces_timeout: Whether the door ends what takes longer than the timeout.
-        request_limit: The most bytes of a body; None does not limit it.
+        request_limit: The most bytes of a body.
         root: The path in front of the application's own.
     """
 
@@ -48,7 +48,7 @@ class HttpDoor:
     grace_s: ClassVar = 2.0
     tells_gone: ClassVar = True
     enforces_timeout: ClassVar = False
-    request_limit: ClassVar[int] = 1024 * 1024 * 1024
+    request_limit: ClassVar[int] = 100 * 1024 * 1024
 
     def __init__(self, connect: Connect, *, timeout_s: float, log_access: Callable[[str], None]) -> None:
         self._connect, self._log_access = connect, log_access
@@ -133,7 +133,7 @@ class HttpDoor:
 
     async def _cut(self, exchange: Exchange) -> None:
         """End what takes too long: a response that has begun ends as if it were whole, without any sign."""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, h11.LocalProtocolError):  # or it had named its length
             await (exchange.end_response() if exchange.response_started else exchange.respond(*self.late()))
 
 
