@@ -48,12 +48,18 @@ async def serving(folder: Path, text: str = APP, grace_s: float = 2.0) -> AsyncI
         await servers.stop()
 
 
+REQUEST = b"GET %b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+
+
 async def get(servers: AsgiServers, path: str = "/") -> str:
     """The body, as far as it comes."""
     async with servers.connection() as (reader, writer):
-        writer.write(f"GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".encode())
-        text = (await reader.read()).decode()
-    return "".join(text.partition("\r\n\r\n")[2].split("\r\n")[1::2])
+        writer.write(REQUEST % path.encode())
+        return body((await reader.read()).partition(b"\r\n\r\n")[2])
+
+
+def body(chunks: bytes) -> str:
+    return "".join(chunks.decode().split("\r\n")[1::2])
 
 
 def is_alive(pid: str) -> bool:
@@ -71,11 +77,11 @@ class TestAServer:
 
     async def test_that_is_replaced_finishes_what_it_does_and_ends(self, tmp_path: Path) -> None:
         async with serving(tmp_path) as (servers, _):
-            await servers.initialized(20)
-            slow = asyncio.create_task(get(servers, "/slow"))
-            await asyncio.sleep(0.1)
-            servers.replace_environments()
-            new, old = await get(servers), (await slow).removeprefix("slow ")
+            async with servers.connection() as (reader, writer):
+                writer.write(REQUEST % b"/slow")
+                await reader.readuntil(b"slow ")
+                servers.replace_environments()
+                new, old = await get(servers), body((await reader.read()).removeprefix(b"\r\n"))
             assert old.isdigit()
             assert new != old
             while is_alive(old):  # noqa: ASYNC110 - the event is in another process

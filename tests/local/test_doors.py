@@ -5,6 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.local.test_run import eventually, is_gone
 from tests.local_server import ROOT, local_server
 from winterbourne.local.command_line import parse
 from winterbourne.local.cors import Cors
@@ -84,3 +85,21 @@ def test_a_change_of_its_files_is_served_by_a_server_too(tmp_path: Path) -> None
         assert httpx.get(server.url, timeout=30).text == "two, and longer"
         assert "app.py changed" in (tmp_path / "run" / "screen.log").read_text()
         assert httpx.get(f"{server.url}/__local/metrics", timeout=30).status_code == 200
+
+
+@pytest.mark.slow
+def test_a_server_ends_if_the_local_server_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import os\n"
+        "async def app(scope, receive, send):\n"
+        "    if scope['type'] == 'http':\n"
+        "        await send({'type': 'http.response.start', 'status': 200})\n"
+        "        await send({'type': 'http.response.body', 'body': str(os.getpid()).encode()})\n"
+    )
+    flags = ("--door", "web", "--task-root", str(tmp_path), "--handler", "app:app")
+    (tmp_path / "run").mkdir()
+    with local_server(tmp_path / "run", *flags) as server:
+        pid = int(httpx.get(server.url, timeout=30).text)
+        server.process.kill()
+        server.process.wait()
+        assert eventually(lambda: is_gone(pid))

@@ -99,15 +99,10 @@ class AsgiServers:
         command = (self._function.python, *UVICORN, *LOG_LEVEL, "--port", str(server.port), self._function.handler)
         env = self._variables(f"127.0.0.1:{server.port}")
         with contextlib.closing(LogPipe(split_lines, server.note)) as lines:
-            try:
-                server.process = await ProcessGroup.start(
-                    command, cwd=self._function.task_root, env=env, output=lines.write_fd
-                )
-            except OSError as error:
-                server.note(f"OSError: {error.strerror}: {command[0]}")
-                return
-            finally:
-                lines.close_write_end()
+            server.process = await ProcessGroup.start(
+                command, cwd=self._function.task_root, env=env, output=lines.write_fd, ends_with_us=True
+            )
+            lines.close_write_end()
             try:
                 await server.process.wait()
             finally:

@@ -55,7 +55,12 @@ class HttpDoor:
         self._timeout_s = timeout_s if self.enforces_timeout else None
 
     @classmethod
-    def variables(cls, function: FunctionConfig, user_environment: Mapping[str, str], address: str) -> dict[str, str]:  # noqa: ARG003 - of those that name it
+    def variables(
+        cls,
+        function: FunctionConfig,
+        user_environment: Mapping[str, str],
+        address: str,  # noqa: ARG003 - of those that name it
+    ) -> dict[str, str]:
         """The environment variables of a process that is to listen at this address."""
         return base_variables(function, user_environment)
 
@@ -141,12 +146,8 @@ def _encode_request(http: h11.Connection, method: str, target: str, headers: Pai
     kept = [(name.encode(), value.encode()) for name, value in headers if name not in HOP_BY_HOP]
     has_length = body or {"content-length", "transfer-encoding"} & dict(headers).keys()
     length = [(b"content-length", str(len(body)).encode())] if has_length else []
-    events = (
-        h11.Request(method=method, target=target, headers=[*kept, *length]),
-        h11.Data(data=body),
-        h11.EndOfMessage(),
-    )
-    return b"".join([http.send(event) or b"" for event in events if event != h11.Data(data=b"")])
+    request = h11.Request(method=method, target=target, headers=[*kept, *length])
+    return b"".join([http.send(event) or b"" for event in (request, h11.Data(data=body), h11.EndOfMessage())])
 
 
 async def _fail(exchange: Exchange, reason: str) -> None:

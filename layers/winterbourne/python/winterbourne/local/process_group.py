@@ -6,8 +6,12 @@ import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 __all__ = ["ProcessGroup"]
+
+WATCHED: Final = ("/bin/sh", "-c", 'exec 3<&0; (cat <&3 >/dev/null; kill 0) & exec "$@" 3<&- </dev/null', "sh")
+"""Runs a command beside a child that signals the group once the pipe that is its input is closed, as by our end."""
 
 
 class ProcessGroup:
@@ -22,18 +26,28 @@ class ProcessGroup:
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: int, pass_fds: Sequence[int] = ()
+        cls,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        output: int,
+        pass_fds: Sequence[int] = (),
+        ends_with_us: bool = False,
     ) -> "ProcessGroup":
         """Start it; `output` is the file descriptor for its standard output and error.
+
+        With `ends_with_us` it gets a SIGTERM if this process ends without it, as it does when it is killed.
 
         Raises:
             OSError: It cannot be started.
         """
         process = await asyncio.create_subprocess_exec(
+            *(WATCHED if ends_with_us else ()),
             *command,
             cwd=cwd,
             env=env,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE if ends_with_us else asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=pass_fds,
