@@ -122,7 +122,7 @@ OWN_HEADERS: Final = frozenset(
     {
         *("connection", "content-length", "date", "server", "transfer-encoding"),
         *("x-amz-apigw-id", "x-amzn-requestid", "x-amzn-trace-id", "lambda-web-logstream", "lambda-web-request-id"),
-        "x-amzn-bedrock-agentcore-runtime-session-id",
+        *("x-amzn-bedrock-agentcore-runtime-session-id", "x-request-id"),
     }
 )
 """Headers of the door, and those of the way in which it frames a body."""
@@ -161,8 +161,9 @@ class Answer:
     @classmethod
     def of(cls, response: httpx.Response) -> "Answer":
         pairs = [(name, value) for name, value in response.headers.multi_items() if name not in OWN_HEADERS]
-        headers = sorted((name, "<id>" if name == "x-request-id" else value) for name, value in pairs)
-        return cls(response.status_code, tuple(headers), steady(response.content.decode(errors="backslashreplace")))
+        return cls(
+            response.status_code, tuple(sorted(pairs)), steady(response.content.decode(errors="backslashreplace"))
+        )
 
 
 class Door:

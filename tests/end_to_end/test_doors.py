@@ -120,6 +120,11 @@ class TestTheSameRequest:
         for ask, answer, other in zip(VISITS[title], door.ask(*VISITS[title]), expected, strict=True):
             assert answer == other, f"{ask.method} {ask.path}"
 
+    def test_is_named_in_each_answer(self, door: Door) -> None:
+        for ask in (Ask("GET", "/healthz"), Ask("GET", "/nowhere"), question("native", "hello")):
+            names = {"x-amzn-requestid", "lambda-web-request-id", "x-request-id"} & ask.send(door.client).headers.keys()
+            assert names or door.name == "invoke", "whose answer is not in HTTP"
+
 
 class TestTheReference:
     """What all are compared with is right."""
