@@ -61,7 +61,7 @@ RareEvent: TypeAlias = (
 )
 """All others."""
 
-QUICK: Final[dict[type, Quick]] = dict.fromkeys(get_args(FrequentEvent), lambda *_: b"")
+QUICK: Final[dict[type, Quick]] = dict.fromkeys(get_args(FrequentEvent), lambda _encoder, _event, _text: b"")
 """For a format that shows none of them."""
 
 

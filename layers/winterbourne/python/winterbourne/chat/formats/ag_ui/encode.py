@@ -39,8 +39,11 @@ REASONING_CONTENT: Final = b'data: {"type":"REASONING_MESSAGE_CONTENT","messageI
 TOOL_CALL_START: Final = b'data: {"type":"TOOL_CALL_START","toolCallId":'
 TOOL_CALL_ARGS: Final = b'data: {"type":"TOOL_CALL_ARGS","toolCallId":%b,"delta":'
 AROUND_END: Final = b'data: {"type":"TOOL_CALL_END","toolCallId":', END
+TOOL_NAME: Final = b',"toolCallName":'
 TOOL_PROGRESS: Final = b'data: {"type":"CUSTOM","name":"tool_progress","value":{"toolCallId":'
 TOOL_CALL_RESULT: Final = b'data: {"type":"TOOL_CALL_RESULT","messageId":"result-'
+CALL_ID: Final = b',"toolCallId":'
+CONTENT: Final = b',"content":'
 RESULT_STATUS: Final = {
     status: b',"role":"tool","metadata":{"%b":{"status":"%b","durationMs":' % (METADATA_KEY.encode(), status.encode())
     for status in get_args(e.ToolStatus)
@@ -156,8 +159,8 @@ class AgUiEncoder(sse.SseEncoder):
         self._pending_calls.append(event.id)
         self._has_message = True
         end = self._end_parts() if self._is_text_open or self._reasoning_id else b""
-        parent = b',"parentMessageId":', self._quoted_turn_id, END
-        return b"".join((end, TOOL_CALL_START, call_id, b',"toolCallName":', name, *parent))
+        parent = self._quoted_turn_id
+        return b"".join((end, TOOL_CALL_START, call_id, TOOL_NAME, name, b',"parentMessageId":', parent, END))
 
     def _call_ready(self, event: e.ToolCallReady, text: sse.Text) -> bytes:
         end = self._end_call(event.id, text)
@@ -166,18 +169,18 @@ class AgUiEncoder(sse.SseEncoder):
         return end + _encrypted_value("tool-call", event.id, EncryptedValue(opaque=event.opaque))
 
     def _tool_progressed(self, event: e.ToolProgressed, text: sse.Text) -> bytes:
-        call = text(event.id), b',"toolCallName":', text(event.name)
-        return b"".join((TOOL_PROGRESS, *call, b',"data":', single_line(event.data), b"}}\n\n"))
+        call_id, name, data = text(event.id), text(event.name), single_line(event.data)
+        return b"".join((TOOL_PROGRESS, call_id, TOOL_NAME, name, b',"data":', data, b"}}\n\n"))
 
     def _tool_finished(self, event: e.ToolFinished, text: sse.Text) -> bytes:
-        id_, status = text(event.id), event.status
-        result = single_line(event.result) or b"null"
-        content = dumps(result.decode() if status == "completed" else dumps({"error": event.error or status}).decode())
+        call_id, status, duration_ms = text(event.id), event.status, text(event.duration_ms)
+        result = event.result if status == "completed" else dumps({"error": event.error or status})
+        content = dumps(single_line(result).decode() or "null")
         if event.id in self._pending_calls:
             self._pending_calls.remove(event.id)
         self._asked.pop(event.id, None)
-        told = b',"content":', content, RESULT_STATUS[status], text(event.duration_ms), b"}}}\n\n"
-        return b"".join((TOOL_CALL_RESULT, id_[1:], b',"toolCallId":', id_, *told))
+        name, told, end = call_id[1:], RESULT_STATUS[status], b"}}}\n\n"
+        return b"".join((TOOL_CALL_RESULT, name, CALL_ID, call_id, CONTENT, content, told, duration_ms, end))
 
     def _reasoning_ended(self, opaque: EncryptedValue) -> bytes:
         if opaque == EncryptedValue():

@@ -33,6 +33,7 @@ __all__ = ["NativeEncoder"]
 
 TURN_FRAME: Final = b'data: {"type":"turn"}\n\n'
 RETRACT_FRAME: Final = b'data: {"type":"retract"}\n\n'
+DURATION: Final = b',"duration_ms":'
 END: Final = b"}\n\n"
 
 AROUND: Final[Mapping[type, tuple[bytes, bytes]]] = {
@@ -94,9 +95,10 @@ class NativeEncoder(sse.SseEncoder):
     def _finished(self, event: e.ToolFinished, text: sse.Text) -> bytes:
         start, id_, duration_ms = FINISHED[event.status][event.name], text(event.id), text(event.duration_ms)
         if result := event.result:
-            return b"".join((start, id_, b',"duration_ms":', duration_ms, b',"result":', single_line(result), END))
-        error = (b',"error":', text(event.error)) if event.error else ()
-        return b"".join((start, id_, b',"duration_ms":', duration_ms, *error, END))
+            return b"".join((start, id_, DURATION, duration_ms, b',"result":', single_line(result), END))
+        if event.error:
+            return b"".join((start, id_, DURATION, duration_ms, b',"error":', text(event.error), END))
+        return b"".join((start, id_, DURATION, duration_ms, END))
 
     # One case for each event.
     @override
