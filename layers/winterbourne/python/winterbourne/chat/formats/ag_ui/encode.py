@@ -88,7 +88,7 @@ class AgUiEncoder(sse.SseEncoder):
         try:
             [event] = batch
         except ValueError:
-            return b"".join([self.encode((event,)) for event in batch])
+            return b"".join([AgUiEncoder.encode(self, (event,)) for event in batch])
         kind = type(event)
         try:  # the same as in every format; to call that takes as long as a token's whole frame
             if kind is e.ToolArgumentsDelta and event.id == self._call_id:  # type: ignore[union-attr]
