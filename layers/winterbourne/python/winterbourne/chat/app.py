@@ -24,7 +24,6 @@ from winterbourne.chat.core.provider import Provider, capabilities_of
 from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
-from winterbourne.chat.formats.ai_sdk.history import encode_history
 from winterbourne.chat.formats.base import Format
 from winterbourne.chat.http.asgi import AsgiApplication
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint
@@ -273,7 +272,7 @@ def _page_routes(parts: _Parts, options: PageOptions) -> Routes:
 def _conversation_routes(parts: _Parts, show: Callable[[Any], Any]) -> Routes:
     """What has been kept, natively and as `useChat` loads it."""
     stored = ConversationsEndpoint(parts.conversations, parts.stop_signals, parts.settings.request, show)
-    chats = ChatsEndpoint(parts.conversations, parts.executor, encode_history, show)
+    chats = ChatsEndpoint(parts.conversations, parts.executor, ai_sdk.encode_history, show)
     return {
         ("POST", "/chat/{id}/stop"): _like_native(stored.stop),
         ("GET", "/conversations"): _like_native(stored.list_page),
@@ -286,7 +285,10 @@ def _conversation_routes(parts: _Parts, show: Callable[[Any], Any]) -> Routes:
 
 
 def _openai_routes(settings: ModelSettings) -> Routes:
-    list_all, describe = partial(list_models, openai.models_body(settings)), partial(openai.model_body, settings)
+    list_all, describe = (
+        partial(list_models, partial(openai.models_body, settings)),
+        partial(openai.model_body, settings),
+    )
     encode_error = openai.FORMAT.encode_error
     return {
         ("GET", "/v1/models"): Endpoint(list_all, encode_error),
