@@ -4,22 +4,25 @@ import asyncio
 import contextlib
 import functools
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
-import moto
+import boto3
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
+from werkzeug.serving import make_server
 
-from winterbourne.chat.infra import aws_clients
+from winterbourne.chat.infra import http_pool
 from winterbourne.chat.storage.base import Item, Store
 from winterbourne.chat.storage.dynamodb import DynamoBackend
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.sqlite import SqliteBackend
 from winterbourne.override import override
 
-__all__ = ["KINDS", "TABLE", "Clock", "SlowStore", "open_store", "template_table"]
+__all__ = ["KINDS", "TABLE", "TEST_ACCOUNT", "Clock", "SlowStore", "aws", "open_store", "template_table"]
 
 KINDS: Final = ("memory", "file", "dynamodb")
 TABLE: Final = "conversations"
@@ -88,26 +91,62 @@ async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Sto
     """A store on one kind of backend; its data is discarded afterwards."""
     with contextlib.ExitStack() as stack:
         if kind == "dynamodb":
-            stack.enter_context(_mock_table())
+            stack.enter_context(_table())
         backends = {
             "memory": lambda: Store(MemoryBackend, threads=0, is_shared=False, now=clock),
             "file": lambda: Store(lambda: SqliteBackend(f"{folder}/chat.db"), threads=1, is_shared=True, now=clock),
-            # One thread: moto's table, unlike DynamoDB, mixes up concurrent calls.
-            "dynamodb": lambda: Store(lambda: DynamoBackend(TABLE), threads=1, is_shared=True, now=clock),
+            "dynamodb": lambda: Store(lambda: DynamoBackend(TABLE), threads=0, is_shared=True, now=clock),
         }
         store = backends[kind]()
         yield store
         await store.close()
+        await http_pool.close()
 
 
 @contextlib.contextmanager
-def _mock_table() -> Iterator[None]:
+def aws() -> Iterator[Callable[[str], Any]]:
+    """AWS of a test account on loopback, for the environment of this process; gives boto3's client of a service."""
+    with mock.patch.dict(os.environ, {**TEST_ACCOUNT, "AWS_ENDPOINT_URL": _moto_url()}):
+        yield _client
+
+
+@contextlib.contextmanager
+def _table() -> Iterator[None]:
     """The table with the properties it has in template.yaml."""
-    with mock.patch.dict(os.environ, TEST_ACCOUNT), moto.mock_aws():
-        client = aws_clients.client("dynamodb")
+    with aws() as client:
+        dynamodb = client("dynamodb")
         properties = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
-        client.create_table(TableName=TABLE, **{name: template_table()[name] for name in properties})
-        yield
+        dynamodb.create_table(TableName=TABLE, **{name: template_table()[name] for name in properties})
+        try:
+            yield
+        finally:
+            dynamodb.delete_table(TableName=TABLE)
+
+
+@functools.cache
+def _client(service: str) -> Any:
+    make: Any = boto3.client  # the stubs accept only a literal name
+    return make(service)
+
+
+class _Quiet(MotoRequestHandler):
+    @override
+    def log_request(self, *_: object) -> None:
+        pass
+
+
+@functools.cache
+def _moto_url() -> str:
+    """A moto server that lives as long as the process; one request at a time, since moto mixes up concurrent ones."""
+    app, turn = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def in_turn(environ: dict[str, Any], start: Any) -> Any:
+        with turn:
+            return app(environ, start)
+
+    server = make_server("127.0.0.1", 0, in_turn, threaded=True, request_handler=_Quiet)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 @functools.cache
