@@ -30,8 +30,6 @@ from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.chats import ChatsEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
-from winterbourne.chat.http.endpoints.mcp import McpEndpoint, describe_authorization
-from winterbourne.chat.http.endpoints.mcp import encode_error as encode_mcp_error
 from winterbourne.chat.http.endpoints.models import describe_model, list_models
 from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
@@ -302,11 +300,13 @@ def _mcp_routes(parts: _Parts, name: str) -> Routes:
     wanted, auth = settings.tools.mcp_endpoint, settings.auth
     if wanted == "off" or (wanted == "auto" and auth.auth == "none"):
         return {}
+    from winterbourne.chat.http.endpoints import mcp as endpoint  # noqa: PLC0415 - only if it is offered
+
     offered = tuple(each for each in executor.schemas if each.name not in executor.unavailable)
-    mcp = McpEndpoint(settings.request, settings.stream, executor, offered, name)
-    routes: Routes = {("POST", "/mcp"): Endpoint(mcp.handle, encode_mcp_error)}
+    mcp = endpoint.McpEndpoint(settings.request, settings.stream, executor, offered, name)
+    routes: Routes = {("POST", "/mcp"): Endpoint(mcp.handle, endpoint.encode_error)}
     if auth.auth == "jwt":
-        describe = Endpoint(partial(describe_authorization, auth), encode_mcp_error, is_public=True)
+        describe = Endpoint(partial(endpoint.describe_authorization, auth), endpoint.encode_error, is_public=True)
         routes |= {("GET", f"/.well-known/oauth-protected-resource{path}"): describe for path in ("", "/mcp")}
     return routes
 
