@@ -11,6 +11,7 @@ from typing import Any, Final
 from unittest import mock
 
 import boto3
+import httpx
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
 from werkzeug.serving import make_server
@@ -22,7 +23,17 @@ from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.sqlite import SqliteBackend
 from winterbourne.override import override
 
-__all__ = ["KINDS", "TABLE", "TEST_ACCOUNT", "Clock", "SlowStore", "aws", "open_store", "template_table"]
+__all__ = [
+    "KINDS",
+    "TABLE",
+    "TEST_ACCOUNT",
+    "Clock",
+    "SlowStore",
+    "aws",
+    "dynamodb_table",
+    "open_store",
+    "template_table",
+]
 
 KINDS: Final = ("memory", "file", "dynamodb")
 TABLE: Final = "conversations"
@@ -91,7 +102,7 @@ async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Sto
     """A store on one kind of backend; its data is discarded afterwards."""
     with contextlib.ExitStack() as stack:
         if kind == "dynamodb":
-            stack.enter_context(_table())
+            stack.enter_context(dynamodb_table())
         backends = {
             "memory": lambda: Store(MemoryBackend, threads=0, is_shared=False, now=clock),
             "file": lambda: Store(lambda: SqliteBackend(f"{folder}/chat.db"), threads=1, is_shared=True, now=clock),
@@ -106,21 +117,18 @@ async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Sto
 @contextlib.contextmanager
 def aws() -> Iterator[Callable[[str], Any]]:
     """AWS of a test account on loopback, for the environment of this process; gives boto3's client of a service."""
+    httpx.post(f"{_moto_url()}/moto-api/reset").raise_for_status()  # all moto servers of a process share their state
     with mock.patch.dict(os.environ, {**TEST_ACCOUNT, "AWS_ENDPOINT_URL": _moto_url()}):
         yield _client
 
 
 @contextlib.contextmanager
-def _table() -> Iterator[None]:
-    """The table with the properties it has in template.yaml."""
+def dynamodb_table() -> Iterator[Callable[[str], Any]]:
+    """The same, with the table as it is in template.yaml."""
     with aws() as client:
-        dynamodb = client("dynamodb")
         properties = ("BillingMode", "AttributeDefinitions", "KeySchema", "LocalSecondaryIndexes")
-        dynamodb.create_table(TableName=TABLE, **{name: template_table()[name] for name in properties})
-        try:
-            yield
-        finally:
-            dynamodb.delete_table(TableName=TABLE)
+        client("dynamodb").create_table(TableName=TABLE, **{name: template_table()[name] for name in properties})
+        yield client
 
 
 @functools.cache

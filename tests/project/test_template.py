@@ -352,8 +352,8 @@ class TestPermissions:
 
 def dynamodb_actions_used() -> list[str]:
     """The calls in the source of the DynamoDB backend, as IAM spells them."""
-    calls = set(re.findall(r"_client\.([a-z_]+)\(", inspect.getsource(dynamodb)))
-    return sorted(f"dynamodb:{''.join(word.title() for word in call.split('_'))}" for call in calls)
+    calls = set(re.findall(r"_call\(\s*\"(\w+)\"", inspect.getsource(dynamodb)))
+    return sorted(f"dynamodb:{call}" for call in calls)
 
 
 class TestToolWorker:

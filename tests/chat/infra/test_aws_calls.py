@@ -259,7 +259,7 @@ class TestEndpoints:
 
 async def test_real_operations_are_understood() -> None:
     with aws() as client:
-        client("ssm").put_parameter(Name="/chat/é", Value="sk-ü", Type="SecureString", Overwrite=True)
+        client("ssm").put_parameter(Name="/chat/é", Value="sk-ü", Type="SecureString")
         fields = {"Name": "/chat/é", "WithDecryption": True}
         answer = await call("ssm", "GetParameter", fields, dict[str, Any])
         await http_pool.close()

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import subprocess
 import sys
-import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -134,13 +133,13 @@ class TestOnAws:
             await http_pool.close()
 
     async def test_a_secret_of_secrets_manager_is_read(self, client: Callable[[str], Any]) -> None:
-        secret = client("secretsmanager").create_secret(Name=f"key-{uuid.uuid4()}", SecretString="sk-1")
+        secret = client("secretsmanager").create_secret(Name="key", SecretString="sk-1")
         arn = secret["ARN"]
         assert await Secret(arn, "X").read() == "sk-1"
 
     async def test_a_parameter_of_ssm_is_decrypted(self, client: Callable[[str], Any]) -> None:
         ssm = client("ssm")
-        ssm.put_parameter(Name="/chat/key", Value="sk-2", Type="SecureString", Overwrite=True)
+        ssm.put_parameter(Name="/chat/key", Value="sk-2", Type="SecureString")
         arn = ssm.get_parameter(Name="/chat/key")["Parameter"]["ARN"]
         assert await Secret(arn, "X").read() == "sk-2"
 

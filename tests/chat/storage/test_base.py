@@ -236,7 +236,7 @@ class TestAnAsyncBackend:
         reading = asyncio.gather(store.get("p", "a"), store.get("p", "b"))
         await asyncio.sleep(0)
         backend.may_read.set()
-        assert await reading == [item("a"), None]
+        assert list(await reading) == [item("a"), None]
         await store.close()
 
     async def test_goes_on_when_nobody_waits_and_closing_waits_for_it(self) -> None:
@@ -256,7 +256,8 @@ class TestAnAsyncBackend:
         store = Store(AsyncBackend, threads=0, is_shared=False)
         reading = asyncio.create_task(store.get("p", "a"))
         await asyncio.sleep(0)
-        monkeypatch.setattr(store_module.time_limit.__wrapped__, "__defaults__", (0.001,))
+        limit = store_module.time_limit
+        monkeypatch.setattr(store_module, "time_limit", lambda: limit(0.001))
         with pytest.raises(StorageUnavailable):
             await store.close()
         reading.cancel()

@@ -39,11 +39,12 @@ def boto3_url(region: str, operation: str, expires_s: int, **parameters: str) ->
 
 
 def make_client(region: str) -> Any:
-    make: Any = boto3.Session(*(VARIABLES[name] for name in ACCOUNT)).client
-    return make("s3", region_name=region, config=CONFIG)
+    make: Any = boto3.client
+    account = {name.lower(): VARIABLES[name] for name in SIGNING}
+    return make("s3", region_name=region, config=CONFIG, **account)
 
 
-ACCOUNT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SIGNING = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 CLIENTS = {region: make_client(region) for region in ("us-east-1", "eu-west-1", "cn-north-1", "us-gov-west-1")}
 
 
