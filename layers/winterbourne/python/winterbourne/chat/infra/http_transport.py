@@ -38,7 +38,7 @@ MAX_LINES_BYTES: Final = 16 * 1024
 """Limit for the line before a chunk, and for all trailers together."""
 
 _CRLF: Final = b"\r\n"
-_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[^\x00-\x08\x0a-\x1f\x7f]*|[ \t]*)\r\n")
 _TRAILERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*\r\n")
 
 _MAX_INTERIM_RESPONSES: Final = 100  # with a status of 1xx, before the response
@@ -200,7 +200,7 @@ class _Connection(asyncio.Protocol):
         self.is_connected = self.is_full = False
         self._pool = pool
 
-    async def connect(self, context: ssl.SSLContext, options: SocketOptions, timeout_s: float | None) -> None:
+    async def connect(self, context: ssl.SSLContext, socket_options: SocketOptions, timeout_s: float | None) -> None:
         """Open the connection, with TLS if the origin has it.
 
         Raises:
@@ -208,18 +208,18 @@ class _Connection(asyncio.Protocol):
             httpx.ConnectTimeout: Not in time.
         """
         is_tls, host, port, server_name = self.origin
-        tls: dict[str, Any] = {"ssl": context, "server_hostname": server_name} if is_tls else {}
+        options: dict[str, Any] = {"ssl": context, "server_hostname": server_name} if is_tls else {}
+        if host[-1:].isalpha() and ":" not in host:  # else it is an address, and there is no race of several
+            options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS_DELAY_S
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.get_running_loop().create_connection(
-                    lambda: self, host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_S, **tls
-                )
+                await asyncio.get_running_loop().create_connection(lambda: self, host, port, **options)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(str(error)) from error
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(str(error)) from error
         opened = self.transport.get_extra_info("socket")
-        for option in options:
+        for option in socket_options:
             opened.setsockopt(*option)
 
     def has_news(self) -> bool:
@@ -437,7 +437,12 @@ class _Exchange(httpx.AsyncByteStream):
             return
         self._end(None)
         is_sent_and_kept = self._h11.our_state is h11.DONE  # not so if either side asks to close the connection
-        self._connection.finish(can_be_reused=is_sent_and_kept and not body.rest)
+        self._connection.finish(can_be_reused=is_sent_and_kept and not body.rest and not self._is_ambiguous())
+
+    def _is_ambiguous(self) -> bool:
+        """Whether the head tells of two framings, as in response smuggling: RFC 9112, section 6.3."""
+        names = {name for name, _ in self._head.headers} if self._head else set[bytes]()
+        return {b"transfer-encoding", b"content-length"} <= names
 
     def _fail(self, error: httpx.TransportError, cause: Exception | None = None) -> None:
         error.__cause__ = cause
