@@ -25,7 +25,7 @@ source: ;
 test-clients: .venv/dev ## Run other people's suites and clients, pinned, against what is spoken here, and most of the page in a browser, in about five minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS) -m clients
 
-test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial and an upgrade up to sam build, the wheel where nothing else is, sam local (needs Docker), Lambda's emulator; two minutes
+test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial and an upgrade up to sam build, the wheel where nothing else is, sam local (needs Docker), Lambda's emulator, and ASGI servers; two minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS) -m doors
 
 test-pythons: .venv/dev ## Run the tests under each Python from 3.11 to 3.14 that is here (TESTS="tests/runtime", WITHOUT=3.13)

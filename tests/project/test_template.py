@@ -19,6 +19,7 @@ from samcli.lib.config.samconfig import SamConfig
 from chat.tools import worker
 from tests.artifact import BIN
 from tests.stack import ROOT, Stack, source
+from winterbourne.chat.http import cors
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.providers.provider_config import parse_guardrail
@@ -94,22 +95,31 @@ class TestCors:
         assert "Cors" not in stack.properties("ChatUrl")
 
     def test_configured_origins_may(self) -> None:
-        cors = Stack(AllowedOrigins="https://a.example,https://b.example").properties("ChatUrl")["Cors"]
-        assert cors["AllowOrigins"] == ["https://a.example", "https://b.example"]
+        url = Stack(AllowedOrigins="https://a.example,https://b.example").properties("ChatUrl")["Cors"]
+        assert url["AllowOrigins"] == ["https://a.example", "https://b.example"]
         assert {"content-type", "authorization", "last-event-id", "x-amz-content-sha256", "x-api-key"} <= set(
-            cors["AllowHeaders"]
+            url["AllowHeaders"]
         )
 
     def test_allows_the_headers_of_the_clients_we_support(self) -> None:
-        cors = Stack(AllowedOrigins="https://a.example").properties("ChatUrl")["Cors"]
+        url = Stack(AllowedOrigins="https://a.example").properties("ChatUrl")["Cors"]
         sdk_headers = {name.lower() for name in openai.OpenAI(api_key="k").default_headers if name.startswith("X-")}
         # Only Python's SDK sends whether it is async; a browser's does not.
-        assert sdk_headers - {"x-stainless-async"} <= set(cors["AllowHeaders"])
+        assert sdk_headers - {"x-stainless-async"} <= set(url["AllowHeaders"])
 
-    def test_is_handled_by_the_url_alone(self) -> None:
+    def test_is_what_the_chat_says_through_doors_that_leave_it_to_the_chat(self) -> None:
+        url = Stack(AllowedOrigins="https://a.example").properties("ChatUrl")["Cors"]
+        assert {
+            "access-control-allow-methods": ",".join(url["AllowMethods"]),
+            "access-control-allow-headers": ",".join(url["AllowHeaders"]),
+            "access-control-max-age": str(url["MaxAge"]),
+        } == cors.PREFLIGHT
+        assert {"access-control-expose-headers": ",".join(url["ExposeHeaders"])} == cors.RESPONSE
+
+    def test_is_said_by_one_module_of_ours(self) -> None:
         our_sources = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "layers").rglob("*.py")]
         deployed = (path for path in our_sources if "local" not in path.parts)
-        assert [str(path) for path in deployed if "access-control-allow" in path.read_text().lower()] == []
+        assert [path.name for path in deployed if "access-control-allow" in path.read_text().lower()] == ["cors.py"]
 
 
 class TestFunction:
@@ -160,6 +170,7 @@ class TestFunction:
 GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
 # A value other than the default, for those settings for which neither a number nor any text will do.
 CHOICES = {
+    "ASGI_DOOR": "agentcore",
     "COMPACTION": "off",
     "KEEP": "always",
     "LOG_MESSAGES": "true",

@@ -33,6 +33,7 @@ from winterbourne.chat.http.endpoints.health import HealthEndpoint
 from winterbourne.chat.http.endpoints.models import describe_model, list_models
 from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
+from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.http.titles import Titles
@@ -127,9 +128,10 @@ class Chat:
             if it is set, since it is the deployment that decides; the log says so. Keys belong in secrets, not here.
 
     Attributes:
-        handler: The Lambda handler, for a function URL; called as `handler(event, context)`.
-        asgi: The ASGI application, for a server of one's own such as uvicorn; or for a framework to mount, which then
-            has to run its lifespan.
+        handler: The Lambda handler, for a function URL, a REST API that streams, or callers of Invoke who send a URL's
+            event; called as `handler(event, context)`.
+        asgi: The ASGI application, for a server of one's own such as uvicorn; or for a framework to mount, which should
+            run its lifespan: without it nothing is shut down.
         settings: The settings in force, in groups: `settings.stream.max_turns`.
 
     Raises:
@@ -164,8 +166,9 @@ class Chat:
         choose("MODEL_PROVIDER", argued.model.model_provider, PROVIDERS, own.providers)
         choose("AUTH", argued.auth.auth, SCHEMES, own.auth_schemes)
         service = build(self.settings, discover(tools), logger, page, own)
-        self.handler = StreamingHandler(service.handle, takes_large_bodies=True)
-        self.asgi = AsgiApplication(service, self.settings.request.max_body_bytes)
+        doors = self.settings.doors
+        self.handler = StreamingHandler(LambdaDoor(service, doors).handle, takes_large_bodies=True)
+        self.asgi = AsgiApplication(service, doors)
 
 
 def _check_kinds(instructions: object, mcp_token: object, formats: object, context: object, *factories: Any) -> None:
@@ -219,7 +222,9 @@ def build(
     """
     own, page = own or OwnParts(), page or PageOptions()
     parts = _make_parts(settings, tools, own)
-    formats, show = _shown((*FORMATS, *own.formats), settings.model)
+    is_agentcore = settings.doors.asgi_door == "agentcore"
+    more_formats = _agentcore_formats() if is_agentcore else ()
+    formats, show = _shown((*FORMATS, *more_formats, *own.formats), settings.model)
     routes = {
         **_page_routes(parts, page),
         **_conversation_routes(parts, show),
@@ -227,12 +232,14 @@ def build(
         **_mcp_routes(parts, page.title),
     }
     _add_chats(routes, parts, formats, own)
+    if is_agentcore:
+        _add_ping(routes)
     _register(parts)
     encode_error, service_name = native.FORMAT.encode_error, settings.log.service_name
     after_request = partial(parts.executor.retire_if_stuck, retire)
-    return Service(
-        Router(routes), parts.authenticator, parts.rate_limiter, encode_error, logger, service_name, after_request
-    )
+    origins = frozenset(filter(None, map(str.strip, settings.doors.cors_origins.split(","))))
+    checks = parts.authenticator, parts.rate_limiter
+    return Service(Router(routes), *checks, encode_error, logger, service_name, after_request, origins)
 
 
 def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Parts:
@@ -324,6 +331,23 @@ def _add_chats(routes: Routes, parts: _Parts, formats: Iterable[Format], own: Ow
         routes["POST", each.path] = Endpoint(answer, each.encode_error, is_chat=True, prepare=connect)
         if each.resume:
             routes["GET", f"{each.path}/{{id}}/stream"] = Endpoint(partial(streams.handle, each), each.encode_error)
+
+
+def _agentcore_formats() -> tuple[Format, ...]:
+    from winterbourne.chat.formats import invocations  # noqa: PLC0415 - only there
+
+    return (invocations.FORMAT,)
+
+
+def _add_ping(routes: Routes) -> None:
+    """AgentCore's probe, which is told while chats run."""
+    from winterbourne.chat.http.endpoints.ping import PingEndpoint  # noqa: PLC0415 - only there
+
+    ping = PingEndpoint()
+    for route, endpoint in routes.items():
+        if endpoint.is_chat:
+            routes[route] = msgspec.structs.replace(endpoint, handler=ping.counting(endpoint.handler))
+    routes["GET", "/ping"] = _like_native(ping.handle, is_public=True)
 
 
 def _make_chat(parts: _Parts, streams: StreamEndpoint, own: OwnParts) -> ChatEndpoint:
