@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -25,7 +25,6 @@ from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format
-from winterbourne.chat.http.asgi import AsgiApplication
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.chats import ChatsEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
@@ -55,6 +54,7 @@ from winterbourne.handlers import StreamingHandler
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from winterbourne.chat.http.asgi import AsgiApplication
     from winterbourne.chat.http.compaction import Compaction
     from winterbourne.chat.setting_arguments import SettingArguments
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers, McpToken
@@ -165,10 +165,15 @@ class Chat:
         argued = Settings.of(**arguments)  # also what a variable hides on this machine
         choose("MODEL_PROVIDER", argued.model.model_provider, PROVIDERS, own.providers)
         choose("AUTH", argued.auth.auth, SCHEMES, own.auth_schemes)
-        service = build(self.settings, discover(tools), logger, page, own)
-        doors = self.settings.doors
-        self.handler = StreamingHandler(LambdaDoor(service, doors).handle, takes_large_bodies=True)
-        self.asgi = AsgiApplication(service, doors)
+        self._service = build(self.settings, discover(tools), logger, page, own)
+        self.handler = StreamingHandler(LambdaDoor(self._service, self.settings.doors).handle, takes_large_bodies=True)
+
+    @cached_property
+    def asgi(self) -> "AsgiApplication":
+        """The ASGI application, made when a server asks for it."""
+        from winterbourne.chat.http.asgi import AsgiApplication  # noqa: PLC0415 - a function of Lambda has no use for it
+
+        return AsgiApplication(self._service, self.settings.doors)
 
 
 def _check_kinds(instructions: object, mcp_token: object, formats: object, context: object, *factories: Any) -> None:
