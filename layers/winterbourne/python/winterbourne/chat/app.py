@@ -20,7 +20,7 @@ from aws_lambda_powertools import Logger
 from winterbourne import before_snapshot, on_shutdown, on_startup, retire
 from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import SCHEMES, AuthFactory, make_authenticator
-from winterbourne.chat.core.provider import Provider, capabilities_of
+from winterbourne.chat.core.provider import ModelRequest, Provider, capabilities_of, model_name
 from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
@@ -384,7 +384,7 @@ def _make_titles(parts: _Parts) -> Titles | None:
 
 def _register(parts: _Parts) -> None:
     """What happens at start-up, before a snapshot and at shutdown."""
-    on_startup(partial(_warm_up, parts.authenticator, parts.servers))
+    on_startup(partial(_warm_up, parts))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
     on_shutdown(http_pool.close)
@@ -435,14 +435,17 @@ def _make_compaction(parts: _Parts) -> "Callable[[], Compaction] | None":
     return make if model.compaction == "auto" else None
 
 
-async def _warm_up(authenticator: Authenticator, servers: "McpServers | None") -> None:
-    """Load certificates and keys at cold start: it takes tens of milliseconds, too much for the first request."""
+async def _warm_up(parts: _Parts) -> None:
+    """Load keys, and what is known of the model, at cold start: it takes too long for the first request."""
     http_pool.client()
+    with contextlib.suppress(Exception):  # of a provider of one's own: the first request says so
+        capabilities_of(parts.provider)("")
+        parts.prices.highest(model_name(parts.provider, ModelRequest(messages=())), 0, 0)
     try:
         async with asyncio.timeout(PREPARE_TIMEOUT_S):
-            await authenticator.prepare()
+            await parts.authenticator.prepare()
     except Exception as error:
         _LOGGER.warning("authentication is not prepared", exc_info=None if isinstance(error, TimeoutError) else error)
-    if servers:
-        await servers.connect()
+    if parts.servers:
+        await parts.servers.connect()
     telemetry.mark_ready()

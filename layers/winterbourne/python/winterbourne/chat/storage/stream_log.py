@@ -14,7 +14,6 @@ import json
 import logging
 import random
 from collections.abc import AsyncGenerator, Sequence
-from functools import cache
 from typing import Final, TypeAlias, cast
 
 import msgspec
@@ -102,12 +101,7 @@ _Line: TypeAlias = str | list[str] | LogHeader | ChatEvent
 """Text is by far the most common: its line is the bare string. A list of one string is reasoning."""
 
 _encode_lines: Final = msgspec.json.Encoder().encode_lines
-
-
-@cache
-def _decoder() -> "msgspec.json.Decoder[_Line]":
-    """Made when a log is first read, which few processes do: it takes as long as some modules to import."""
-    return msgspec.json.Decoder(_Line)
+_decode_line: Final = msgspec.json.Decoder(_Line).decode
 
 
 class StreamLogWriter:
@@ -414,7 +408,7 @@ def _shorten(event: ChatEvent) -> _Line:
 def _decode(line: bytes) -> _Line | None:
     """A line's value; None if this version cannot read it."""
     try:
-        return _decoder().decode(line)
+        return cast("_Line", _decode_line(line))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
             return cast("_Line", msgspec.convert(json.loads(line), _Line))
