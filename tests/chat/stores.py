@@ -12,6 +12,7 @@ from unittest import mock
 
 import boto3
 import httpx
+from moto.moto_api._internal.models import moto_api_backend
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
 from werkzeug.serving import make_server
@@ -103,6 +104,7 @@ async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Sto
     with contextlib.ExitStack() as stack:
         if kind == "dynamodb":
             stack.enter_context(dynamodb_table())
+            stack.enter_context(mock.patch.object(http_pool, "client", _client_of_moto))
         backends = {
             "memory": lambda: Store(MemoryBackend, threads=0, is_shared=False, now=clock),
             "file": lambda: Store(lambda: SqliteBackend(f"{folder}/chat.db"), threads=1, is_shared=True, now=clock),
@@ -111,15 +113,16 @@ async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Sto
         store = backends[kind]()
         yield store
         await store.close()
-        await http_pool.close()
 
 
 @contextlib.contextmanager
 def aws() -> Iterator[Callable[[str], Any]]:
     """AWS of a test account on loopback, for the environment of this process; gives boto3's client of a service."""
-    httpx.post(f"{_moto_url()}/moto-api/reset").raise_for_status()  # all moto servers of a process share their state
     with mock.patch.dict(os.environ, {**TEST_ACCOUNT, "AWS_ENDPOINT_URL": _moto_url()}):
-        yield _client
+        try:
+            yield _client
+        finally:  # all moto servers of a process share their state
+            moto_api_backend.reset()
 
 
 @contextlib.contextmanager
@@ -144,17 +147,36 @@ class _Quiet(MotoRequestHandler):
 
 
 @functools.cache
+def _moto() -> Any:
+    return DomainDispatcherApplication(create_backend_app)
+
+
+@functools.cache
 def _moto_url() -> str:
     """A moto server that lives as long as the process; one request at a time, since moto mixes up concurrent ones."""
-    app, turn = DomainDispatcherApplication(create_backend_app), threading.Lock()
+    turn = threading.Lock()
 
     def in_turn(environ: dict[str, Any], start: Any) -> Any:
         with turn:
-            return app(environ, start)
+            return _moto()(environ, start)
 
     server = make_server("127.0.0.1", 0, in_turn, threaded=True, request_handler=_Quiet)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}"
+
+
+class _MotoTransport(httpx.AsyncBaseTransport):
+    """To moto without a socket, which takes half of the time."""
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = httpx.WSGITransport(app=_moto()).handle_request(request)
+        return httpx.Response(response.status_code, headers=response.headers, content=response.read())
+
+
+@functools.cache
+def _client_of_moto() -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=_MotoTransport())
 
 
 @functools.cache

@@ -27,7 +27,7 @@ from tests.upstream import saying, upstream
 from winterbourne.chat.errors import SettingsError, StorageUnavailable
 from winterbourne.chat.storage import base as store_module
 from winterbourne.chat.storage.base import Item, Store, encode_key
-from winterbourne.chat.storage.dynamodb import MAX_BATCH_ATTEMPTS, DynamoBackend
+from winterbourne.chat.storage.dynamodb import MAX_BATCH_ATTEMPTS, MAX_CALLS, DynamoBackend
 from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.sqlite import SqliteBackend
@@ -394,6 +394,23 @@ class TestThrottledTable:
         backend, _ = self.backend(ThrottledTable(99), monkeypatch)
         with pytest.raises(TimeoutError, match=f"after {MAX_BATCH_ATTEMPTS} attempts"):
             await backend.put([item(str(n)) for n in range(20)])
+
+
+async def test_a_crowd_leaves_connections_of_the_pool_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = most = 0
+
+    async def call(service: str, operation: str, fields: Any, answer: type[Any], region: str) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return answer()
+
+    monkeypatch.setattr("winterbourne.chat.storage.dynamodb.call", call)
+    backend = DynamoBackend(TABLE)
+    await asyncio.gather(*(backend.get("p", str(number)) for number in range(100)))
+    assert most == MAX_CALLS
 
 
 class TestForeignTypes:

@@ -50,6 +50,9 @@ CALL_TIMEOUT_S: Final = 20.0
 MAX_RESPONSE_BYTES: Final = 16 * 2**20
 """A page of DynamoDB has 1 MB before it is JSON."""
 
+MAX_ERROR_CHARS: Final = 500
+"""How many characters of an error are kept, for the log."""
+
 THROTTLED: Final = frozenset({
     *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottledException", "RequestThrottled"),
     *("TooManyRequestsException", "ProvisionedThroughputExceededException", "TransactionInProgressException"),
@@ -144,4 +147,8 @@ def _error(response: httpx.Response, body: bytes) -> AwsCallFailed:
         error = _Error()
     named = response.headers.get("x-amzn-errortype") or error.type or f"HTTP {response.status_code}"
     code = named.rpartition("#")[2].partition(":")[0]
-    return AwsCallFailed(code, str(error.message), is_repeatable=response.status_code >= 500 or code in THROTTLED)
+    return AwsCallFailed(
+        code[:MAX_ERROR_CHARS],
+        str(error.message)[:MAX_ERROR_CHARS],
+        is_repeatable=response.status_code >= 500 or code in THROTTLED,
+    )
