@@ -1,11 +1,11 @@
 """An httpx transport over asyncio: HTTP/1.1 to one origin per connection, with a pool of connections.
 
 httpx's own transport takes three times the CPU for a read that brings one token, as models send them: layers of
-generators, a lock and a timer for each. Here a read is fed to the parser in the protocol's callback and wakes the task
-that awaits it. h11 writes requests and reads heads; bodies are taken out of their framing here, since a model's tokens
-come in a chunk each, for which h11 takes many times as long. Where h11 is lenient with chunks this is strict: lines end
-with CRLF; control characters and folded lines are refused. What a server sends is bounded: heads, lines, and what is
-unread, since a connection is not read while its response's consumer is slow.
+generators, a lock and a timer for each. Here a read is fed to the parser in the protocol's callback, and the task that
+awaits it goes on within the same turn of the loop. h11 writes requests and reads heads. Bodies are taken out of their
+framing here, since a model's tokens come in a chunk each, for which h11 takes many times as long. Where h11 is lenient
+with chunks this is strict: lines end with CRLF; control characters and folded lines are refused. What a server sends is
+bounded: heads, lines, and what is unread, since a connection is not read while its response's consumer is slow.
 
 Connections are kept as `httpx.Limits` says; who waits for one is served in turn. A connection carries another request
 only if the last one was sent and answered completely, the server allows it, and nothing has arrived since: an answer to
@@ -13,10 +13,11 @@ no request, or the end.
 """
 
 import asyncio
+import contextvars
 import re
 import select
 import ssl
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Final, NamedTuple, cast
 
 import h11
@@ -44,6 +45,8 @@ _TRAILERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-
 _MAX_INTERIM_RESPONSES: Final = 100  # with a status of 1xx, before the response
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25  # RFC 8305, section 5
 _PORTS: Final = {"http": 80, "https": 443}
+
+_BUFFER: Final = memoryview(bytearray(64 * 1024))
 
 SocketOptions = Iterable[tuple[int, int, int]]
 
@@ -188,8 +191,11 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
                 waiter.set_result(connection)
 
 
-class _Connection(asyncio.Protocol):
-    """One connection: hands what arrives to the exchange that it carries."""
+class _Connection(asyncio.BufferedProtocol):
+    """One connection: hands what arrives to the exchange that it carries.
+
+    All read into one buffer. Else asyncio makes one of 256 KiB for each read, and cuts it down to what was read.
+    """
 
     transport: asyncio.Transport  # once it is connected
 
@@ -250,9 +256,14 @@ class _Connection(asyncio.Protocol):
         self.is_connected = True
 
     @override
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        del sizehint
+        return _BUFFER
+
+    @override
+    def buffer_updated(self, nbytes: int) -> None:
         if self.exchange:
-            self.exchange.receive(data)
+            self.exchange.receive(bytes(_BUFFER[:nbytes]))
         else:
             self.abort()
 
@@ -298,7 +309,7 @@ class _Exchange(httpx.AsyncByteStream):
         self._is_over = False  # nothing will arrive any more
         self._error: Exception | None = None
         self._loop = asyncio.get_running_loop()
-        self._waiter: asyncio.Future[None] | None = None
+        self._arrival = _Arrival(self._loop)
         self._waits_for = ""
         self._waits_since = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -347,25 +358,26 @@ class _Exchange(httpx.AsyncByteStream):
         return self._head
 
     @override
-    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        unread = self._unread
-        try:
-            while True:
-                if unread:
-                    data = unread[0] if len(unread) == 1 else b"".join(unread)
-                    unread.clear()
-                    if self._unread_bytes > MAX_UNREAD_BYTES and not self._is_over:
-                        self._connection.transport.resume_reading()
-                    self._unread_bytes = 0
-                    yield data
-                elif self._error:
-                    raise self._error
-                elif self._is_over:
-                    return
-                else:
-                    await self._wait("read")
-        finally:
-            self.abandon()
+    def __aiter__(self) -> "_Exchange":
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._unread:
+            if self._error:
+                raise self._error
+            if self._is_over:
+                raise StopAsyncIteration
+            try:
+                await self._wait("read")
+            except BaseException:  # it is cancelled
+                self.abandon()
+                raise
+        data = self._unread[0] if len(self._unread) == 1 else b"".join(self._unread)
+        self._unread.clear()
+        if self._unread_bytes > MAX_UNREAD_BYTES and not self._is_over:
+            self._connection.transport.resume_reading()
+        self._unread_bytes = 0
+        return data
 
     @override
     async def aclose(self) -> None:
@@ -393,7 +405,7 @@ class _Exchange(httpx.AsyncByteStream):
                 self._connection.transport.pause_reading()
         if self._body and (self._body.ended or self._body.error):
             self._conclude(self._body)
-        self.wake()
+        self._arrival.go_on_now()  # last, since the task may do anything
 
     def receive_end(self, reason: Exception | None) -> None:
         """Take the end of the connection, or what broke it."""
@@ -412,9 +424,7 @@ class _Exchange(httpx.AsyncByteStream):
 
     def wake(self) -> None:
         """Something has happened: let the task look that waits."""
-        waiter, self._waiter = self._waiter, None
-        if waiter and not waiter.done():
-            waiter.set_result(None)
+        self._arrival.go_on()
 
     def _read_head(self, data: bytes) -> bytes:
         """Parse what has come of the head; return what came after it."""
@@ -445,7 +455,7 @@ class _Exchange(httpx.AsyncByteStream):
         return {b"transfer-encoding", b"content-length"} <= names
 
     def _fail(self, error: httpx.TransportError, cause: Exception | None = None) -> None:
-        error.__cause__ = cause
+        error.request, error.__cause__ = self._request, cause
         self._end(error)
         self._connection.abort()
 
@@ -455,7 +465,7 @@ class _Exchange(httpx.AsyncByteStream):
             self._timer.cancel()
         self.wake()
 
-    def _wait(self, kind: str) -> asyncio.Future[None]:
+    def _wait(self, kind: str) -> "_Arrival":
         """What to await until something has happened. The timer is set once, not with each read."""
         if self._timer and kind != self._waits_for:
             self._timer.cancel()
@@ -463,12 +473,11 @@ class _Exchange(httpx.AsyncByteStream):
         self._waits_for, self._waits_since = kind, self._loop.time()
         if self._timer is None and (timeout_s := self._timeouts.get(kind)) is not None:
             self._timer = self._loop.call_later(timeout_s, self._check_time, timeout_s)
-        self._waiter = self._loop.create_future()
-        return self._waiter
+        return self._arrival
 
     def _check_time(self, timeout_s: float) -> None:
         self._timer = None
-        if self._waiter is None or self._waiter.done():
+        if not self._arrival.is_awaited:
             return
         due = self._waits_since + timeout_s
         if self._loop.time() < due:
@@ -476,6 +485,65 @@ class _Exchange(httpx.AsyncByteStream):
         else:
             make_error = httpx.ReadTimeout if self._waits_for == "read" else httpx.WriteTimeout
             self._fail(make_error(f"nothing for {timeout_s:g} s"))
+
+
+class _Arrival:
+    """What the task of an exchange awaits. A read lets it go on within the same turn of the loop, as no future does.
+
+    It is a future for `asyncio.isfuture`, as far as tasks need one, but is awaited again and again.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asyncio_future_blocking = False
+        self._loop = loop
+        self._resume: Callable[[_Arrival], object] | None = None
+        self._context: contextvars.Context | None = None
+        self._is_cancelled = False
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a task awaits it that has not been told to go on."""
+        return self._resume is not None
+
+    def go_on_now(self) -> None:
+        """Run the task, if one waits, to its next wait. Only for callbacks of the loop: no task may be running."""
+        resume, self._resume = self._resume, None
+        if resume and self._context:
+            self._context.run(resume, self)
+
+    def go_on(self) -> None:
+        """Let the task go on in the loop's next turn."""
+        resume, self._resume = self._resume, None
+        if resume:
+            self._loop.call_soon(resume, self, context=self._context)
+
+    def __await__(self) -> Generator["_Arrival", None, None]:
+        """For the task: waits."""
+        self._is_cancelled = False
+        self._asyncio_future_blocking = True
+        yield self
+
+    def add_done_callback(self, resume: "Callable[[_Arrival], object]", *, context: contextvars.Context) -> None:
+        """For the task: says how it goes on."""
+        self._resume, self._context = resume, context
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """For the task: where it is."""
+        return self._loop
+
+    def cancel(self, msg: object = None) -> bool:
+        """For the task, when it is cancelled."""
+        del msg
+        if not self._resume:
+            return False
+        self._is_cancelled = True
+        self.go_on()
+        return True
+
+    def result(self) -> None:
+        """For the task, when it goes on."""
+        if self._is_cancelled:
+            raise asyncio.CancelledError
 
 
 def body_length(head: h11.Response, method: str) -> int:

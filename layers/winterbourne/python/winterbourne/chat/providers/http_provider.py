@@ -479,8 +479,8 @@ def reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     Cancellation:
         Closing this generator does not close the response; the caller must.
     """
-    # httpx declares an iterator, but it is a generator, and closing it ends a read in progress.
-    return cast("AsyncGenerator[bytes, None]", response.aiter_raw())
+    # `aiter_raw` has the same, with layers around each read. What httpx declares as an iterator is a generator.
+    return cast("AsyncGenerator[bytes, None]", aiter(cast("httpx.AsyncByteStream", response.stream)))
 
 
 def _pause_s(error: ModelError, attempt: int) -> float:
