@@ -206,6 +206,13 @@ class TestOwnHeaders:
         expected = Response(200, {"a": "1", "x-request-id": "r-1"}, ["c=1"])
         assert sink.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(expected))]
 
+    async def test_give_way_to_those_of_the_response(self) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
+        stream.own_headers = {"x-request-id": "r-1"}
+        await stream.start(Response(200, {"X-Request-Id": "r-2"}))
+        assert sink.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(Response(200, {"x-request-id": "r-2"})))]
+
     async def test_make_no_prelude_where_nobody_reads_one(self) -> None:
         sink = RecordingSink()
         stream = ResponseStream(sink, http=False)

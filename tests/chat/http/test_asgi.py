@@ -392,7 +392,7 @@ class TestOtherServers:
 
     async def test_vouch_for_a_peer_and_for_nobody_s_name(self) -> None:
         request = await seen(client=("127.0.0.1", "1"))  # granian's ports are text
-        assert (request.client, request.identity, request.needs_cors) == ("127.0.0.1", {}, True)
+        assert (request.client, request.identity, request.is_bare) == ("127.0.0.1", {}, True)
         assert (await seen(client=None)).client == ""
 
     async def test_trace_on_what_they_are_told(self) -> None:

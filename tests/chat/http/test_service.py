@@ -167,10 +167,14 @@ class TestRouting:
         assert (response.status, response.headers["allow"]) == (405, "GET, HEAD")
 
 
-class TestEveryResponse:
+class TestRequestId:
     @pytest.mark.parametrize("path", ["/thing/7", "/nowhere"])
-    async def test_has_the_id_of_its_request(self, path: str) -> None:
-        assert (await serve(ok, path=path)).headers["x-request-id"] == "r-1"
+    async def test_is_in_every_response_through_a_door_that_adds_none(self, path: str) -> None:
+        assert (await serve(ok, path=path, through_rest=True)).headers["x-request-id"] == "r-1"
+
+    async def test_is_in_refusals_alone_where_lambda_adds_its_own(self) -> None:
+        assert "x-request-id" not in (await serve(ok)).headers
+        assert (await serve(ok, path="/nowhere")).headers["x-request-id"] == "r-1"
 
 
 PREFLIGHT = {"origin": "https://a.example", "access-control-request-method": "POST"}

@@ -116,9 +116,10 @@ def _normalize_headers(response: Response, *, has_body: bool) -> tuple[dict[str,
 
 
 def with_headers(response: Response, headers: Mapping[str, str]) -> Response:
-    """A response with more headers."""
-    given = response.headers.items() if isinstance(response.headers, Mapping) else response.headers
-    return Response(response.status, [*given, *headers.items()], response.cookies)
+    """A response with these headers, unless it has its own of that name."""
+    given = [*(response.headers.items() if isinstance(response.headers, Mapping) else response.headers)]
+    missing = headers.keys() - {name.lower() for name, _ in given}
+    return Response(response.status, given + [(name, headers[name]) for name in sorted(missing)], response.cookies)
 
 
 def _is_bodiless(status: int) -> bool:

@@ -68,7 +68,7 @@ class ResponseStream:
         ended: Whether nothing more can be written.
         outlives_reader: Whether what writes it goes on when its reader has gone, for a server that is told of that;
             Lambda tells nobody.
-        own_headers: Headers that it has beside those of any `Response`.
+        own_headers: Headers that it has beside those of any `Response`, by names in lower case.
         lock: Held while bytes are made and sent in one step, which `put` is for: the watchdog's thread then adds none.
         last_words: Makes what the watchdog's thread sends while the event loop stands still. Called under the lock,
             with False for what is due now, if anything; with True for the end of the body, after which it has to keep

@@ -129,7 +129,7 @@ class AsgiApplication(msgspec.Struct):
             client=headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if door == "web" else client,
             deadline=asyncio.get_running_loop().time() + self.settings.request_timeout,
             trace=tracing.propagated_headers(headers),
-            needs_cors=True,
+            is_bare=True,
             **named,
         )
 

@@ -26,15 +26,14 @@ RESPONSE: Final = {"access-control-expose-headers": EXPOSED_HEADERS}
 
 
 def is_preflight(request: Request) -> bool:
-    """Whether a browser asks what it may send, and the door leaves the answer to the chat."""
-    asked = {"origin", "access-control-request-method"}
-    return request.needs_cors and request.method == "OPTIONS" and asked <= request.headers.keys()
+    """Whether a browser asks what it may send."""
+    return request.method == "OPTIONS" and {"origin", "access-control-request-method"} <= request.headers.keys()
 
 
 def cors_headers(origins: AbstractSet[str], request: Request) -> dict[str, str]:
     """The headers of a response by which a browser shows it to the page that asked; none if that may not call."""
     origin = request.headers.get("origin", "")
-    if not origin or not request.needs_cors or not origins & {"*", origin}:
+    if not origin or not origins & {"*", origin}:
         return {}
     allowed = {"access-control-allow-origin": "*"} if "*" in origins else _allowing(origin)
     return allowed | (PREFLIGHT if is_preflight(request) else RESPONSE)

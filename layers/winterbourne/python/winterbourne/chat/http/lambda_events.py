@@ -79,7 +79,7 @@ class LambdaDoor(msgspec.Struct, frozen=True):
             deadline=asyncio.get_running_loop().time() + remaining_s,
             trace=tracing.propagated_headers(headers, segment),
             door_fields={"gateway_request_id": request.get("requestId") or ""} if is_rest else {},
-            needs_cors=front_end is not FrontEnd.FUNCTION_URL,
+            is_bare=front_end is not FrontEnd.FUNCTION_URL,
         )
 
 

@@ -53,7 +53,7 @@ class Request(msgspec.Struct, kw_only=True):
         deadline: When the response must have ended, on the event loop's clock.
         trace: The trace headers of outgoing requests.
         door_fields: What else the door knows it by, for the log line.
-        needs_cors: Whether the door leaves CORS to the chat.
+        is_bare: Whether the door leaves CORS and the id of the request in its response to the chat.
     """
 
     method: str
@@ -70,7 +70,7 @@ class Request(msgspec.Struct, kw_only=True):
     deadline: float = math.inf
     trace: dict[str, str] = {}
     door_fields: Mapping[str, str] = {}
-    needs_cors: bool = False
+    is_bare: bool = False
 
     @property
     def query(self) -> dict[str, str]:

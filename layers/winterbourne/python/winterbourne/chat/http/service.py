@@ -131,10 +131,10 @@ class Service(msgspec.Struct, frozen=True):
         with telemetry.request_scope(request_id, self.logger, self.service_name) as record:
             record.fields.update(method=request.method, path=request.raw_path, **request.door_fields)
             http_pool.outgoing_headers.set(request.trace)
-            cors = cors_headers(self.cors_origins, request) if self.cors_origins else {}
-            response_stream.own_headers = {"x-request-id": request_id, **cors}
+            if request.is_bare:
+                response_stream.own_headers = {"x-request-id": request_id, **cors_headers(self.cors_origins, request)}
             try:
-                if self.cors_origins and is_preflight(request):
+                if self.cors_origins and request.is_bare and is_preflight(request):
                     await reply(response_stream, 204, b"", {})
                     return
                 endpoint, path_params = self.router.match(request.method, request.raw_path)
@@ -185,14 +185,14 @@ async def _reply_error(stream: ResponseStream, error: ChatError, encode: ErrorEn
 
 
 def _error_response(error: ChatError, encode: ErrorEncoder, request_id: str) -> tuple[dict[str, str], bytes]:
-    """What the caller may know. The code is a header too, as the request id is: a body for people has neither."""
+    """What the caller may know. Code and request id are headers too: a body for people does not have them."""
     message = redaction.redact(error.public_message)
     try:
         content_type, body = encode(error.status, error.code, message, request_id)
     except Exception:  # boundary: a format may be anybody's, and the text of its exception must not leave
         _LOGGER.exception("the format cannot encode an error")
         content_type, body = "text/plain; charset=utf-8", message.encode(errors="replace")
-    headers = JSON_HEADERS | {"content-type": content_type, "x-error-code": error.code}
+    headers = JSON_HEADERS | {"content-type": content_type, "x-error-code": error.code, "x-request-id": request_id}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(error.retry_after_s)
     return headers | (error.headers if isinstance(error, RequestRejected) else {}), body
