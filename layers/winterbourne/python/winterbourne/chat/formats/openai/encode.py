@@ -161,14 +161,16 @@ class OpenAiChunkEncoder(sse.SseEncoder):
                 assert_never(event)
 
     def _text_delta(self, event: e.TextDelta, text: sse.Text) -> bytes:
-        if self._separator:  # ends with its use, which `text` may refuse
-            event = e.TextDelta(self._separator + event.text)
+        if self._separator or self._opening:
+            return self._first_text(text(self._separator + event.text), event)
         content = text(event.text)
         self._citing.length += len(event.text)
-        if self._separator:
-            self._separator = ""
-        frame = content.join(self._around_content)
-        return self._held_back() + frame if self._opening else frame
+        return content.join(self._around_content)
+
+    def _first_text(self, content: bytes, event: e.TextDelta) -> bytes:
+        self._citing.length += len(self._separator) + len(event.text)
+        self._separator = ""
+        return self._held_back() + content.join(self._around_content)
 
     def _reasoning_delta(self, event: e.ReasoningDelta, text: sse.Text) -> bytes:
         content = text(event.text)
