@@ -5,9 +5,10 @@ the chat as `template.yaml` deploys it with its default parameters: API keys and
 DynamoDB, Bedrock, each a stand-in behind TLS (`tests.bench.models.cloud`). They run on this Python, with the locked
 packages in a folder like /opt, compiled ahead by the layer's own build; the stand-ins' root is one more of certifi's.
 
-CPU is what the kernel has counted for the process, all threads, user and system; memory is its peak. Each figure is the
-least of the rounds: what else the machine does only adds to it. Then the first request beside later ones, and what
-the handshakes of its new connections would cost by themselves.
+CPU is what the kernel has counted for the process, all threads, user and system; memory is its peak. Each of these is
+the least of the rounds: what else the machine does only adds to it. Then the first request, a question as the page asks
+it, with all that is done after its answer, beside the later ones of its process, and apart from it what asyncio alone
+needs for a handshake with each host.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import os
 import re
 import shutil
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -117,30 +119,38 @@ def _cpu(what: str, ours: list[Start], other: list[Start] | None = None, beside:
 
 
 def _first_request(starts: list[Start], handshake_s: float) -> Iterator[Figure]:
+    """Medians, since the usual later request of a process is what its first one is compared with."""
     before, new = starts[-1].connections
-    first, warm = (min(each) for each in zip(*(_first_and_warm(start.requests) for start in starts), strict=True))
-    handshakes_s = len(new) * handshake_s
-    ratio = (first[0] - handshakes_s) / warm[0]
+    apart_s = len(new) * handshake_s
+    pairs = [(start.requests[0][0] - apart_s, _usual(start, 0)) for start in starts]
+    first_s, warm_s, ratio = (statistics.median(each) for each in zip(*((a, b, a / b) for a, b in pairs), strict=True))
     yield Figure(
-        name="CPU of the first request as deployed, handshakes apart",
-        ours=f"{(first[0] - handshakes_s) * 1e3:.1f} ms",
-        beside=f"a warm one {warm[0] * 1e3:.1f} ms",
+        name="CPU of the first request as deployed, without a handshake for each host",
+        ours=f"{first_s * 1e3:.1f} ms",
+        beside=f"a warm one {warm_s * 1e3:.1f} ms",
         ratio=ratio,
         bar="≤ 1.3",
         met=ratio <= 1.3,
     )
     yield Figure(
-        name="  its handshakes, TCP and TLS",
-        ours=f"{handshakes_s * 1e3:.1f} ms",
-        beside=f"{len(new)} hosts ({', '.join(sorted(new))}) of {handshake_s * 1e3:.1f} ms; "
-        f"connections opened before the first next: {dict(before)}, by the first request: {dict(new)}",
+        name="  these handshakes, TCP and TLS",
+        ours=f"{apart_s * 1e3:.1f} ms",
+        beside=f"{len(new)} of {handshake_s * 1e3:.1f} ms; connections before the first next: {_counts(before)}, "
+        f"in the first request: {_counts(new)}",
     )
-    yield Figure(name="  time of the first request", ours=f"{first[1] * 1e3:.0f} ms", beside=f"{warm[1] * 1e3:.0f} ms")
+    first_s, warm_s = (
+        statistics.median(each) for each in zip(*((s.requests[0][1], _usual(s, 1)) for s in starts), strict=True)
+    )
+    yield Figure(name="  time of the first request", ours=f"{first_s * 1e3:.0f} ms", beside=f"{warm_s * 1e3:.0f} ms")
 
 
-def _first_and_warm(requests: list[tuple[float, float]]) -> tuple[tuple[float, float], tuple[float, float]]:
-    first, *warm = requests
-    return first, min(warm)
+def _usual(start: Start, which: int) -> float:
+    """The CPU (0) or the time (1) of a process's later requests."""
+    return statistics.median(request[which] for request in start.requests[1:])
+
+
+def _counts(connections: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(connections.items())) or "none"
 
 
 # Starting

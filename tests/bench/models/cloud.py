@@ -77,7 +77,10 @@ async def _front(name: str, backend: int, context: ssl.SSLContext, opened: Count
             await relay(reader, writer, backend)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
-    return int(server.sockets[0].getsockname()[1])
+    port = int(server.sockets[0].getsockname()[1])
+    with contextlib.suppress(OSError):  # where `localhost` is this as well, it would be tried in vain
+        await asyncio.start_server(connected, "::1", port, ssl=context)
+    return port
 
 
 async def _keep_alive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, backend: int) -> None:

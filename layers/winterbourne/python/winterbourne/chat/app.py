@@ -130,8 +130,6 @@ class Chat:
     Attributes:
         handler: The Lambda handler, for a function URL, a REST API that streams, or callers of Invoke who send a URL's
             event; called as `handler(event, context)`.
-        asgi: The ASGI application, for a server of one's own such as uvicorn; or for a framework to mount, which should
-            run its lifespan: without it nothing is shut down.
         settings: The settings in force, in groups: `settings.stream.max_turns`.
 
     Raises:
@@ -170,7 +168,10 @@ class Chat:
 
     @cached_property
     def asgi(self) -> "AsgiApplication":
-        """The ASGI application, made when a server asks for it."""
+        """The ASGI application, made on first use, for a server of one's own such as uvicorn.
+
+        Or for a framework to mount, which should run its lifespan: without it nothing is shut down.
+        """
         from winterbourne.chat.http.asgi import AsgiApplication  # noqa: PLC0415 - a function of Lambda has no use for it
 
         return AsgiApplication(self._service, self.settings.doors)
