@@ -15,8 +15,10 @@ import pytest
 from tests import requirements
 from tests.artifact import ARCHITECTURES, MACHINE, ROOT, Artifact, built, sam
 from tests.local_server import local_server
+from tests.stack import template_of
 from winterbourne import __version__
 from winterbourne.local.layer import LOCKS, ROOTS
+from winterbourne.local.new import DOORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.doors]
 
@@ -192,8 +194,16 @@ class TestTheBuiltFunction:
         assert frames[-1]["type"] == "done"
 
 
-class TestValidate:
-    def test_sam_and_cfn_lint_find_nothing(self) -> None:
-        done = sam("validate", "--lint")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "is a valid SAM Template" in done.stdout
+@pytest.mark.parametrize("door", DOORS)
+def test_sam_and_cfn_lint_find_nothing(door: str) -> None:
+    done = sam("validate", "--lint", "--template", str(template_of(door)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is a valid SAM Template" in done.stdout
+
+
+def test_a_rest_apis_stack_has_the_same_artifacts(run: Path, tmp_path: Path) -> None:
+    flags = ["--template", str(template_of("rest")), "--base-dir", str(ROOT), "--build-dir", str(tmp_path)]
+    done = sam("build", *flags, "--parameter-overrides", f"Architecture={MACHINE}")
+    assert done.returncode == 0, done.stderr
+    for part in ("function", "tool_worker", "engine_layer", "dependencies"):
+        assert digest(getattr(Artifact(tmp_path), part)) == digest(getattr(built(run, MACHINE), part))

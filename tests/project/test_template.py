@@ -1,4 +1,7 @@
-"""`template.yaml`: the resources, permissions, alarms and outputs of a deployment; stages in `samconfig.toml`."""
+"""`template.yaml`, and that of a REST API: resources, permissions, alarms, outputs; stages in `samconfig.toml`.
+
+All holds for either door but what is marked otherwise; the REST API itself is in `test_doors`.
+"""
 
 import fnmatch
 import inspect
@@ -18,7 +21,7 @@ from samcli.lib.config.samconfig import SamConfig
 
 from chat.tools import worker
 from tests.artifact import BIN
-from tests.stack import ROOT, Stack, source
+from tests.stack import ROOT, Stack, source, template_of
 from winterbourne.chat.http import cors
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.providers import bedrock
@@ -33,8 +36,22 @@ SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCd
 OTHER_SECRET = "arn:aws:ssm:eu-central-1:123456789012:parameter/shop/key"
 
 
+@pytest.fixture(autouse=True, params=["url", "rest"])
+def door(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whose template is meant in a test."""
+    monkeypatch.setattr("tests.stack.TEMPLATE", template_of(request.param))
+    return str(request.param)
+
+
+URLS = {
+    "url": "<ChatUrl.FunctionUrl>",
+    "rest": "https://<ChatApi>.execute-api.eu-central-1.amazonaws.com/<ChatApiv1Stage>/",
+}
+OF_THE_URL = pytest.mark.parametrize("door", ["url"], indirect=True)
+
+
 @pytest.fixture
-def stack() -> Stack:
+def stack(door: str) -> Stack:
     """The default deployment: no parameter is set."""
     return Stack()
 
@@ -54,6 +71,7 @@ def settings_of(stack: Stack, function: str = "ChatFunction") -> Settings:
     return Settings.from_environment(environ)
 
 
+@OF_THE_URL
 class TestFunctionUrl:
     def test_streams(self, stack: Stack) -> None:
         assert stack.properties("ChatUrl")["InvokeMode"] == "RESPONSE_STREAM"
@@ -90,6 +108,7 @@ class TestFunctionUrl:
         assert settings_of(stack).auth.auth == "api_key", "who calls CloudFront is still ours to check"
 
 
+@OF_THE_URL
 class TestCors:
     def test_no_other_origin_may_call_by_default(self, stack: Stack) -> None:
         assert "Cors" not in stack.properties("ChatUrl")
@@ -551,9 +570,9 @@ class TestOutputs:
     def test_are_exactly_these(self, stack: Stack) -> None:
         assert list(stack.outputs) == ["Url", "FetchKey", "Try", "DashboardLink", "FollowLog", "Doctor"]
 
-    def test_can_be_pasted(self, stack: Stack) -> None:
-        assert stack.outputs["Url"] == "<ChatUrl.FunctionUrl>"
-        assert stack.outputs["Try"].startswith('curl -N <ChatUrl.FunctionUrl>chat -H "x-api-key: $KEY"')
+    def test_can_be_pasted(self, stack: Stack, door: str) -> None:
+        assert stack.outputs["Url"] == URLS[door]
+        assert stack.outputs["Try"].startswith(f'curl -N {URLS[door]}chat -H "x-api-key: $KEY"')
         assert "--secret-id <ApiKeys>" in stack.outputs["FetchKey"]
         assert stack.outputs["DashboardLink"].endswith("region=eu-central-1#dashboards/dashboard/<Dashboard>")
 
@@ -562,12 +581,12 @@ class TestOutputs:
 
 
 class TestTemplateText:
-    def test_suppresses_no_lint_rule(self) -> None:
-        assert "cfn-lint" not in (ROOT / "template.yaml").read_text()
+    def test_suppresses_no_lint_rule(self, door: str) -> None:
+        assert "cfn-lint" not in template_of(door).read_text()
         assert not (ROOT / ".cfnlintrc").exists()
 
-    def test_explains_each_resource_and_parameter(self) -> None:
-        text = (ROOT / "template.yaml").read_text()
+    def test_explains_each_resource_and_parameter(self, door: str) -> None:
+        text = template_of(door).read_text()
         template = source()
         for name, parameter in template["Parameters"].items():
             assert parameter.get("Description"), name

@@ -379,6 +379,8 @@ class TestOtherServers:
             ({"path": "/a", "raw_path": None}, "/a"),
             ({"path": "/my chat/a", "raw_path": b"/my%20chat/a%2Fb", "root_path": "/my chat"}, "/a%2Fb"),
             ({"path": "/chat", "raw_path": b"/chat", "root_path": "/chat"}, "/"),
+            ({"path": "/chat/chat", "raw_path": b"/chat/chat", "root_path": "/chat"}, "/chat"),
+            ({"path": "/chats", "raw_path": b"/chats", "root_path": "/chat"}, "/chats"),
         ],
     )
     async def test_say_in_their_own_ways_which_path(self, fields: dict[str, Any], path: str) -> None:

@@ -186,6 +186,12 @@ class TestRetries:
             assert await get() == {}
         assert len(server.requests) == 3
 
+    async def test_a_connection_that_has_died_costs_no_attempt(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(aws_calls, "MAX_ATTEMPTS", 1)
+        async with dynamodb(saying(b"{}"), cut, saying(b'{"Item":{}}')):
+            await get()
+            assert await get() == {"Item": {}}
+
     @jumping
     async def test_there_are_three_attempts(self) -> None:
         async with dynamodb(*[refusing(500, "InternalServerError")] * 9) as server:

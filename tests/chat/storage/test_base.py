@@ -396,6 +396,22 @@ class TestThrottledTable:
             await backend.put([item(str(n)) for n in range(20)])
 
 
+async def test_a_page_of_conversations_over_several_answers_is_no_longer_than_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    async def call(service: str, operation: str, fields: Any, answer: type[Any], region: str) -> Any:
+        asked.append(fields.get("ExclusiveStartKey"))
+        keys = [{"pk": {"S": "p"}, "sk": {"S": f"{len(asked)}{letter}"}} for letter in "abc"]
+        return msgspec.convert({"Items": keys, "LastEvaluatedKey": keys[-1]}, answer)
+
+    monkeypatch.setattr("winterbourne.chat.storage.dynamodb.call", call)
+    found = await DynamoBackend(TABLE).query_newest("p", 4, None)
+    assert [each.sk for each in found] == ["1a", "1b", "1c", "2a"]
+    assert asked == [None, {"pk": {"S": "p"}, "sk": {"S": "1c"}}]
+
+
 async def test_a_crowd_leaves_connections_of_the_pool_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     running = most = 0
 

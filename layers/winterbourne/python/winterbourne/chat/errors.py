@@ -122,8 +122,6 @@ class AwsCallFailed(ChatError):
         is_repeatable: As given.
     """
 
-    code = "aws_call_failed"
-
     def __init__(self, reason: str, message: str = "", *, is_repeatable: bool = False) -> None:
         super().__init__(f"{reason}: {message}")
         self.reason = reason

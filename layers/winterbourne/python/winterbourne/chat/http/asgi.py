@@ -120,8 +120,7 @@ class AsgiApplication(msgspec.Struct):
             named["door_fields"] = {"session_id": session_id}
         return Request(
             method=scope["method"].upper(),
-            raw_path=(raw_path.removeprefix(root_path) if f"{raw_path}/".startswith(f"{root_path}/") else raw_path)
-            or "/",
+            raw_path=raw_path,
             root_path=root_path,
             raw_query=scope["query_string"].decode("latin-1"),
             headers=headers,

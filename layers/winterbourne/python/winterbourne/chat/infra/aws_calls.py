@@ -5,7 +5,6 @@ a thread each. https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
 """
 
 import asyncio
-import itertools
 import os
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
@@ -88,10 +87,11 @@ async def call(service: str, operation: str, fields: Mapping[str, Any], answer: 
     Cancellation:
         Ends the request; whether it takes effect is unknown.
     """
-    content = msgspec.json.encode(fields)
+    content, attempt = msgspec.json.encode(fields), 0
     async with asyncio.timeout(CALL_TIMEOUT_S):
         region = region or await find_region()
-        for attempt in itertools.count(1):
+        while True:
+            attempt += 1
             try:
                 body = await _attempt(service, operation, content, region)
             except (httpx.TransportError, AwsCallFailed) as error:
@@ -100,7 +100,6 @@ async def call(service: str, operation: str, fields: Mapping[str, Any], answer: 
             else:
                 return msgspec.json.decode(body, type=answer)
             await asyncio.sleep(backoff_s(attempt))
-    raise AssertionError
 
 
 def configured_endpoint(service: str, region: str) -> str:
