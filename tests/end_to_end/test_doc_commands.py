@@ -107,6 +107,9 @@ _AWS_OWN: Final = {
     ("lambda", "publish-layer-version"): {"layer_name", "zip_file"},
 }
 
+DOOR_PATHS: Final = {"rest": "/v1/", "agentcore": "/ping"}
+"""What is asked where `/` is not the chat's page."""
+
 _SERVES: Final = re.compile(r"\bmake run\b|\bwinterbourne run\b|-m winterbourne\.local (run\b|--)")
 _AWS: Final = re.compile(r"aws |make deploy\b|make doctor STACK=")
 _BENCH: Final = re.compile(r"make bench\b|\.venv/bin/python -m tests\.bench\b")
@@ -250,17 +253,21 @@ def serve(text: str, folder: Path) -> None:
             start_new_session=True,
         )
         try:
-            assert is_served(port, process), f"{text}\n{(folder / 'screen.log').read_text()}"
+            assert is_served(f"{port}{path_of_door(text)}", process), f"{text}\n{(folder / 'screen.log').read_text()}"
         finally:
             with contextlib.suppress(ProcessLookupError):  # it ended by itself, as it should not have
                 os.killpg(process.pid, signal.SIGINT)
             process.wait(timeout=20)
 
 
-def is_served(port: int, process: "subprocess.Popen[bytes]") -> bool:
+def path_of_door(text: str) -> str:
+    return next((path for door, path in DOOR_PATHS.items() if f"--door {door}" in text), "/")
+
+
+def is_served(where: str, process: "subprocess.Popen[bytes]") -> bool:
     while process.poll() is None:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/", timeout=20).is_success
+            return httpx.get(f"http://127.0.0.1:{where}", timeout=20).is_success
         except httpx.TransportError:
             time.sleep(0.05)
     return False
