@@ -95,7 +95,7 @@ class SseEncoder(SseResponse, kw_only=True):
         try:
             [event] = batch  # by far the most common
         except ValueError:
-            return b"".join([self.encode((event,)) for event in batch]) if batch else self._held_back()
+            return b"".join([SseEncoder.encode(self, (event,)) for event in batch]) if batch else self._held_back()
         kind = type(event)
         try:
             if kind is self._open:

@@ -88,14 +88,15 @@ class AgUiEncoder(sse.SseEncoder):
         try:
             [event] = batch
         except ValueError:
-            return b"".join([self.encode((event,)) for event in batch])
+            return b"".join([AgUiEncoder.encode(self, (event,)) for event in batch])
         kind = type(event)
         try:  # the same as in every format; to call that takes as long as a token's whole frame
+            if kind is self._open:
+                self._events.append(event)
+                return quote(event.text).join(self._around)  # type: ignore[union-attr]
             if kind is e.ToolArgumentsDelta and event.id == self._call_id:  # type: ignore[union-attr]
                 return quote(event.json).join(self._around_arguments)  # type: ignore[union-attr]
             self._events.append(event)
-            if kind is self._open:
-                return quote(event.text).join(self._around)  # type: ignore[union-attr]
             if encode := self.quick.get(kind):
                 return encode(self, event, quote)
         except UnicodeEncodeError:

@@ -26,8 +26,7 @@ import msgspec
 from winterbourne.chat.core import events as e
 from winterbourne.chat.errors import AnswerLost
 from winterbourne.chat.formats import sse
-from winterbourne.chat.formats.json_text import dumps, single_line
-from winterbourne.override import override
+from winterbourne.chat.formats.json_text import dumps, quote, single_line
 
 __all__ = ["NativeEncoder"]
 
@@ -36,11 +35,9 @@ RETRACT_FRAME: Final = b'data: {"type":"retract"}\n\n'
 DURATION: Final = b',"duration_ms":'
 END: Final = b"}\n\n"
 
-AROUND: Final[Mapping[type, tuple[bytes, bytes]]] = {
-    e.TextDelta: (b'data: {"type":"content","delta":', END),
-    e.ReasoningDelta: (b'data: {"type":"reasoning","delta":', END),
-}
-"""What a delta's frame has around its text."""
+# What a delta's frame has around its text.
+CONTENT: Final = b'data: {"type":"content","delta":', END
+REASONING: Final = b'data: {"type":"reasoning","delta":', END
 
 MAX_NAMES: Final = 512
 
@@ -62,7 +59,7 @@ QUEUED, STARTED, PROGRESS, ASKED = map(_Starts, ("queued", "started", "progress"
 FINISHED: Final = {status: _Starts(status) for status in get_args(e.ToolStatus)}
 
 
-class NativeEncoder(sse.SseEncoder):
+class NativeEncoder(sse.SseResponse):
     """Encodes events as native frames. Keeps the id and the arguments of each call for its `started` frame.
 
     Attributes:
@@ -74,13 +71,27 @@ class NativeEncoder(sse.SseEncoder):
     is_lost_if_retracted: bool = False
     _calls: dict[str, bytes] = msgspec.field(default_factory=dict)
 
+    def encode(self, batch: e.EventBatch) -> bytes:
+        """The frames of a batch, joined."""
+        try:
+            [event] = batch  # by far the most common
+        except ValueError:
+            return b"".join([NativeEncoder.encode(self, (event,)) for event in batch])
+        kind = type(event)
+        try:
+            if kind is e.TextDelta:
+                return quote(event.text).join(CONTENT)  # type: ignore[union-attr]
+            if kind is e.ReasoningDelta:
+                return quote(event.text).join(REASONING)  # type: ignore[union-attr]
+            return self.quick.get(kind, NativeEncoder._frames)(self, event, quote)
+        except UnicodeEncodeError:  # a lone surrogate
+            return self.quick.get(kind, NativeEncoder._frames)(self, event, dumps)
+
     def _delta(self, event: e.TextDelta | e.ReasoningDelta, text: sse.Text) -> bytes:
-        self._open = type(event)
-        self._around = AROUND[self._open]
-        return text(event.text).join(self._around)
+        return text(event.text).join(CONTENT if isinstance(event, e.TextDelta) else REASONING)
 
     def _ready(self, event: e.ToolCallReady, text: sse.Text) -> bytes:
-        self._calls[event.id] = b'%b,"arguments":%b' % (text(event.id), dumps(event.arguments))
+        self._calls[event.id] = b'%b,"arguments":%b' % (text(event.id), text(event.arguments))
         return b""
 
     def _queued(self, event: e.ToolQueued, text: sse.Text) -> bytes:
@@ -95,26 +106,27 @@ class NativeEncoder(sse.SseEncoder):
     def _finished(self, event: e.ToolFinished, text: sse.Text) -> bytes:
         start, id_, duration_ms = FINISHED[event.status][event.name], text(event.id), text(event.duration_ms)
         if result := event.result:
-            return b"".join((start, id_, DURATION, duration_ms, b',"result":', single_line(result), END))
+            if 10 in result or 13 in result:
+                result = single_line(result)
+            return b"".join((start, id_, DURATION, duration_ms, b',"result":', result, END))
         if event.error:
             return b"".join((start, id_, DURATION, duration_ms, b',"error":', text(event.error), END))
         return b"".join((start, id_, DURATION, duration_ms, END))
 
     # One case for each event.
-    @override
-    def _frames(self, event: sse.RareEvent) -> bytes:  # noqa: C901, PLR0911
+    def _frames(self, event: sse.RareEvent, text: sse.Text) -> bytes:  # noqa: C901, PLR0911
         match event:
             case e.ToolApprovalRequested(id_, name, approval):
                 call, told = self._calls.get(id_) or dumps(id_), dumps(msgspec.to_builtins(approval))
                 return b'%b%b,"approval":%b}\n\n' % (ASKED[name], call, told)
             case e.ConversationStarted(conversation_id, message_id, model):
-                ids = dumps(conversation_id), dumps(message_id), dumps(model)
+                ids = text(conversation_id), text(message_id), text(model)
                 return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % ids
             case e.ConversationEnded(stop_reason, usage, turns):
                 end = stop_reason.encode(), msgspec.json.encode(usage), turns
                 return b'data: {"type":"done","stop_reason":"%b","usage":%b,"turns":%d}\n\n' % end
             case e.ConversationFailed(code, message, request_id):
-                fields = dumps(code), dumps(message), dumps(request_id)
+                fields = text(code), text(message), text(request_id)
                 return b'data: {"type":"error","code":%b,"message":%b,"request_id":%b}\n\n' % fields
             case e.ConversationStopped(reason):
                 return b'data: {"type":"stopped","reason":"%b"}\n\n' % reason.encode()
