@@ -41,7 +41,7 @@ from winterbourne.local.new import DOORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-STAGES: Final = {"test", "test-clients", "test-doors", "test-pythons", "coverage", "soak", "check"}
+STAGES: Final = {"test", "test-clients", "test-doors", "test-pythons", "test-successor", "coverage", "soak", "check"}
 """Targets that take long, and that `.ci/run` calls."""
 
 FOLLOWED: Final = {"docs/tutorial.md": "tests/end_to_end/test_tutorial.py"}
