@@ -34,6 +34,7 @@ from winterbourne.chat.infra.http_transport import (
     AsyncioTransport,
     BodyReader,
     PoolStats,
+    _Connection,
 )
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -323,6 +324,7 @@ async def test_interim_responses_are_skipped() -> None:
         b"HTTP/1.1 100 Continue\r\n\r\n" * 200 + OK,
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         HEAD + b"x: y\r\n" * MAX_HEAD_BYTES,
+        HEAD + b"content-length: " + b"9" * 5000 + b"\r\n\r\n",
         HEAD + b"x: " + b"y" * 2 * MAX_HEAD_BYTES,
     ],
 )
@@ -384,6 +386,30 @@ async def test_what_is_unread_is_bounded() -> None:
             received += len(data)
             if received > 40 * MAX_UNREAD_BYTES:  # more than was kept: it is read again
                 break
+
+
+async def test_a_read_reaches_its_task_in_the_turn_of_the_loop_in_which_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    happened: list[str] = []
+    updated = _Connection.buffer_updated
+
+    def recorded(self: _Connection, nbytes: int) -> None:
+        happened.append("read")
+        updated(self, nbytes)
+        happened.append("turn goes on")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in (CHUNKED_HEAD, b"2\r\nok\r\n", b"0\r\n\r\n"):
+            writer.write(piece)
+            await asyncio.sleep(0.02)
+
+    monkeypatch.setattr(_Connection, "buffer_updated", recorded)
+    async with serving(serve) as server, client() as (asking, _), asking.stream("GET", server.url) as response:
+        async for data in response.aiter_raw():
+            happened += [data.decode()]
+    assert happened[2:] == ["read", "ok", "turn goes on", "read", "turn goes on"]
 
 
 # Requests
@@ -597,6 +623,22 @@ async def test_a_connection_that_is_granted_to_a_request_just_cancelled_goes_to_
         with pytest.raises(asyncio.CancelledError):
             await second
         assert (server.connections, transport.stats()) == (1, PoolStats(1, 1, 0))
+
+
+async def test_a_connection_that_is_lost_when_it_is_granted_is_replaced() -> None:
+    async with serving(answering(OK)) as server, client(connections=1) as (asking, transport):
+        requests = [asyncio.create_task(asking.get(server.url)) for _ in range(2)]
+        await until(lambda: transport.stats().waiting == 1)
+        release = transport.release
+
+        def release_and_lose(connection: Any) -> None:
+            transport.release = release  # type: ignore[method-assign]
+            release(connection)
+            connection.abort()
+
+        transport.release = release_and_lose  # type: ignore[method-assign]
+        assert [(await request).content for request in requests] == [b"ok"] * 2
+        assert (server.connections, transport.stats()) == (2, PoolStats(1, 1, 0))
 
 
 async def test_a_request_cancelled_when_its_response_was_complete_harms_no_other() -> None:

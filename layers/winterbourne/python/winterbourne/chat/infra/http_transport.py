@@ -42,6 +42,7 @@ _CRLF: Final = b"\r\n"
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})(?:;[^\x00-\x08\x0a-\x1f\x7f]*|[ \t]*)\r\n")
 _TRAILERS: Final = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)*\r\n")
 
+_MAX_JOINED_BYTES: Final = 64 * 1024  # what is larger is not copied to be sent together with its head
 _MAX_INTERIM_RESPONSES: Final = 100  # with a status of 1xx, before the response
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25  # RFC 8305, section 5
 _PORTS: Final = {"http": 80, "https": 443}
@@ -99,10 +100,11 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
         origin = _origin_of(request)
         timeouts = request.extensions.get("timeout", {})
         connection = await self._acquire(origin, timeouts.get("pool"))
+        if connection not in self._open:  # it was lost in the turn in which it was granted
+            self._open.add(connection := _Connection(self, origin))
         connection.exchange = exchange = _Exchange(connection, request, timeouts)
         try:
             if not connection.is_connected:
-                self._open.add(connection)
                 await connection.connect(self._ssl_context, self._socket_options, timeouts.get("connect"))
             await exchange.send()
             head = await exchange.receive_head()
@@ -230,9 +232,11 @@ class _Connection(asyncio.BufferedProtocol):
 
     def has_news(self) -> bool:
         """Whether something has arrived that the loop has not seen yet: on an idle connection, its end."""
+        if self.transport.is_closing():
+            return True
         poll = select.poll()
         poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
-        return self.transport.is_closing() or bool(poll.poll(0))
+        return bool(poll.poll(0))
 
     def abort(self) -> None:
         """Close the connection at once."""
@@ -327,7 +331,11 @@ class _Exchange(httpx.AsyncByteStream):
         try:
             unsent = self._encode(h11.Request(method=request.method, target=target, headers=headers))
             async for data in cast("httpx.AsyncByteStream", request.stream):
-                transport.write(unsent + self._encode(h11.Data(data=data)))
+                encoded = self._encode(h11.Data(data=data))
+                if len(encoded) > _MAX_JOINED_BYTES:
+                    transport.write(unsent)
+                    unsent = b""
+                transport.write(unsent + encoded)
                 unsent = b""
                 while self._connection.is_full and not self._is_refused():
                     await self._wait("write")
@@ -421,6 +429,7 @@ class _Exchange(httpx.AsyncByteStream):
             self._fail(httpx.RemoteProtocolError(self._body.error))
         else:
             self._end(None)
+            self.wake()
 
     def wake(self) -> None:
         """Something has happened: let the task look that waits."""
@@ -458,12 +467,12 @@ class _Exchange(httpx.AsyncByteStream):
         error.request, error.__cause__ = self._request, cause
         self._end(error)
         self._connection.abort()
+        self.wake()
 
     def _end(self, error: Exception | None) -> None:
         self._is_over, self._error = True, error
         if self._timer:
             self._timer.cancel()
-        self.wake()
 
     def _wait(self, kind: str) -> "_Arrival":
         """What to await until something has happened. The timer is set once, not with each read."""
