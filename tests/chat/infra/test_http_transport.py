@@ -34,7 +34,6 @@ from winterbourne.chat.infra.http_transport import (
     AsyncioTransport,
     BodyReader,
     PoolStats,
-    _Connection,
 )
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -386,30 +385,6 @@ async def test_what_is_unread_is_bounded() -> None:
             received += len(data)
             if received > 40 * MAX_UNREAD_BYTES:  # more than was kept: it is read again
                 break
-
-
-async def test_a_read_reaches_its_task_in_the_turn_of_the_loop_in_which_it_is_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    happened: list[str] = []
-    updated = _Connection.buffer_updated
-
-    def recorded(self: _Connection, nbytes: int) -> None:
-        happened.append("read")
-        updated(self, nbytes)
-        happened.append("turn goes on")
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        for piece in (CHUNKED_HEAD, b"2\r\nok\r\n", b"0\r\n\r\n"):
-            writer.write(piece)
-            await asyncio.sleep(0.02)
-
-    monkeypatch.setattr(_Connection, "buffer_updated", recorded)
-    async with serving(serve) as server, client() as (asking, _), asking.stream("GET", server.url) as response:
-        async for data in response.aiter_raw():
-            happened += [data.decode()]
-    assert happened[2:] == ["read", "ok", "turn goes on", "read", "turn goes on"]
 
 
 # Requests
