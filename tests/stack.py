@@ -1,12 +1,15 @@
-"""`template.yaml` as CloudFormation would see it: transformed by SAM, parameters, conditions and functions resolved.
+"""The doors' templates as CloudFormation would see them: after SAM's transform, all parameters and functions resolved.
 
-Supports the intrinsic functions that our template uses, and fails on any other.
+Supports the intrinsic functions that our templates use, and fails on any other.
 """
 
+import atexit
 import functools
 import json
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -15,22 +18,39 @@ from unittest.mock import patch
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]  # it ships no types
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # likewise
 
-__all__ = ["ROOT", "Stack", "source"]
+from winterbourne.local.new import engine_files
+
+__all__ = ["ROOT", "Stack", "source", "template_of"]
 
 ROOT: Final = Path(__file__).parent.parent
-TEMPLATE: Final = ROOT / "template.yaml"
+TEMPLATE = ROOT / "template.yaml"
+"""The one that is meant where none is named."""
+
 PSEUDO: Final = {
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
     "AWS::Region": "eu-central-1",
     "AWS::StackName": "winterbourne-dev",
+    "AWS::URLSuffix": "amazonaws.com",
 }
 NOTHING: Final = {"Ref": "AWS::NoValue"}
 
 
-def source(path: Path = TEMPLATE) -> dict[str, Any]:
-    """The template as it is written; a copy for each caller."""
-    parsed: dict[str, Any] = json.loads(_parsed(path))
+@functools.cache
+def template_of(door: str) -> Path:
+    """The file that `winterbourne new --door` writes as `template.yaml`, or as the template named after the door."""
+    if door == "url":
+        return ROOT / "template.yaml"
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    for name, content in engine_files(door).items():
+        (folder / Path(name).name).write_bytes(content)
+    return folder / ("cloudfront.yaml" if door == "cloudfront" else "template.yaml")
+
+
+def source(path: Path | None = None) -> dict[str, Any]:
+    """A template as it is written; a copy for each caller."""
+    parsed: dict[str, Any] = json.loads(_parsed(path or TEMPLATE))
     return parsed
 
 
@@ -61,12 +81,12 @@ class Stack:
     A reference to a resource becomes `<Name>`, an attribute of it `<Name.Attribute>`.
     """
 
-    def __init__(self, path: Path = TEMPLATE, /, **parameters: str) -> None:
-        template = _transformed(path)
+    def __init__(self, path: Path | None = None, /, **parameters: str) -> None:
+        template = _transformed(path or TEMPLATE)
         defaults = {name: declared.get("Default", "") for name, declared in template["Parameters"].items()}
         self.parameters: dict[str, Any] = {**defaults, **parameters}
         self._lists = {n for n, p in template["Parameters"].items() if p["Type"] == "CommaDelimitedList"}
-        self._mappings = template["Mappings"]
+        self._mappings = template.get("Mappings", {})
         self._conditions = template["Conditions"]
         self.resources: dict[str, Any] = self._included(template["Resources"])
         self.outputs: dict[str, str] = {name: o["Value"] for name, o in self._included(template["Outputs"]).items()}

@@ -1,4 +1,4 @@
-"""Cost of 1,000 chats on Lambda: CPU and memory measured here, the provider's latency assumed, published prices.
+"""Cost of 1,000 chats on Lambda: CPU, memory, bytes and seconds measured here, the provider's latency assumed.
 
 Lambda bills the whole time a stream is open, and most of it is waiting. So the model's pace decides the cost, and the
 CPU only how small the memory may be: Lambda gives 1,769 MB one core, and less memory a proportional share.
@@ -6,6 +6,7 @@ CPU only how small the memory may be: Lambda gives 1,769 MB one core, and less m
 
 import os
 import tempfile
+import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,14 +15,15 @@ from typing import Final
 
 import httpx
 
+from tests.bench import door_cost
 from tests.bench.figure import Figure
 from tests.local_server import LocalServer, local_server
 
 __all__ = ["figures"]
 
-# US East (N. Virginia), arm64, https://aws.amazon.com/lambda/pricing/ ; the first 6 MB of a response stream are free
-GB_SECOND: Final = 0.0000133334
-REQUEST: Final = 0.20 / 1_000_000
+# US East (N. Virginia), arm64; the first 6 MB of a response stream are free
+GB_SECOND: Final = door_cost.RATES["lambda_gb_s"].dollars
+REQUEST: Final = door_cost.RATES["lambda_request"].dollars
 CORE_MB: Final = 1769
 
 # Assumptions about the provider and the tools
@@ -60,14 +62,33 @@ LENGTHS: Final = (
 
 
 def figures() -> Iterable[Figure]:
-    """CPU of each kind of chat, the memory of the process, and the resulting bill."""
-    with tempfile.TemporaryDirectory() as folder, _served(Path(folder)) as server:
+    """CPU of each kind of chat, memory of the process, the resulting bill; how long a stream is open, and its bytes."""
+    with tempfile.TemporaryDirectory() as folder, _served(Path(folder), PACE) as server:
         process = _function(server.process.pid, server.url)
-        for length in LENGTHS:
-            cpu_s = _cpu_per_chat(server.url, process, length)
-            yield Figure(name=f"CPU of one chat, {length.name}", ours=f"{cpu_s * 1000:.0f} ms")
-            yield Figure(name=f"1,000 chats, {length.name}", ours=_bill(length, cpu_s))
-        yield Figure(name="memory of the process at most", ours=f"{_peak_mb(process):.0f} MB")
+        cpu_s = {length: _cpu_per_chat(server.url, process, length) for length in LENGTHS}
+        memory_mb = _peak_mb(process)
+    for length in LENGTHS:
+        yield Figure(name=f"CPU of one chat, {length.name}", ours=f"{cpu_s[length] * 1000:.0f} ms")
+        yield Figure(name=f"1,000 chats, {length.name}", ours=_bill(length, cpu_s[length]))
+    yield Figure(name="memory of the process at most", ours=f"{memory_mb:.0f} MB")
+    for length, (seconds, sent_bytes) in zip(LENGTHS, _at_a_models_pace(), strict=True):
+        yield Figure(name=f"stream of one chat, {length.name}", ours=f"{seconds:.1f} s open, {sent_bytes:,} bytes")
+
+
+def _at_a_models_pace() -> list[tuple[float, int]]:
+    """How long the stream of each kind of chat is open, and how many bytes it has.
+
+    What the scripted model does not wait for is added: the first token of each turn.
+    """
+    with tempfile.TemporaryDirectory() as folder, _served(Path(folder), WORDS_PER_S) as server:
+        _ask(server.url, "Hello")
+        return [_timed(server.url, length) for length in LENGTHS]
+
+
+def _timed(url: str, length: Length) -> tuple[float, int]:
+    started = time.monotonic()
+    sent_bytes = _ask(url, length.question)
+    return time.monotonic() - started + length.turns * FIRST_TOKEN_S, sent_bytes
 
 
 def cost(duration_s: float, memory_mb: int, chats: int = 1000) -> float:
@@ -85,13 +106,14 @@ def _bill(length: Length, cpu_s: float) -> str:
     return ", ".join(f"{mb} MB: {seconds:.1f} s each, ${cost(seconds, mb):.3f}" for mb, seconds in bills)
 
 
-def _served(folder: Path) -> AbstractContextManager[LocalServer]:
-    return local_server(folder, "--concurrency", "1", "--env", f"SCRIPTED_WORDS_PER_SECOND={PACE}")
+def _served(folder: Path, pace: int) -> AbstractContextManager[LocalServer]:
+    return local_server(folder, "--concurrency", "1", "--env", f"SCRIPTED_WORDS_PER_SECOND={pace}")
 
 
-def _ask(url: str, question: str) -> None:
+def _ask(url: str, question: str) -> int:
+    """Ask, wait for the whole answer, and return the size of its body in bytes."""
     body = {"messages": [{"role": "user", "content": question}]}
-    httpx.post(f"{url}/chat", json=body, timeout=60).raise_for_status()
+    return len(httpx.post(f"{url}/chat", json=body, timeout=60).raise_for_status().content)
 
 
 def _function(server: int, url: str) -> int:

@@ -1,5 +1,6 @@
 """Requests to the service without HTTP: builds Lambda events and records the response a client would receive."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
@@ -7,13 +8,26 @@ from typing import Any, cast
 
 from winterbourne import LambdaContext, Response, ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Caller
+from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.http.request import Request
-from winterbourne.chat.http.service import Handler, RequestContext
+from winterbourne.chat.http.service import Handler, RequestContext, Service
 from winterbourne.chat.infra.telemetry import RequestRecord
+from winterbourne.chat.settings import RequestSettings
 from winterbourne.override import override
 from winterbourne.stream import ResponseHead
 
-__all__ = ["FakeLambdaContext", "RecordedResponse", "call_endpoint", "event", "request"]
+__all__ = [
+    "FakeLambdaContext",
+    "RecordedResponse",
+    "call_endpoint",
+    "event",
+    "handle",
+    "parsed",
+    "read_event",
+    "request",
+]
+
+LIMITS = RequestSettings()
 
 
 def event(method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -31,7 +45,14 @@ def event(method: str, path: str, body: object = None, headers: Mapping[str, str
 
 
 def request(method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Request:
-    return Request.from_event(event(method, path, body, headers))
+    return read_event(event(method, path, body, headers))
+
+
+def read_event(event: dict[str, Any], remaining_ms: int = 60_000) -> Request:
+    """The request of an event, which may have less than AWS sends."""
+    context = event["requestContext"] = event.get("requestContext") or {}
+    context.setdefault("http", {"method": "GET"})
+    return LambdaDoor(cast("Service", None)).read(event, FakeLambdaContext(remaining_ms=remaining_ms))
 
 
 class FakeLambdaContext(LambdaContext):
@@ -56,6 +77,7 @@ class RecordedResponse:
         self.response: Response | None = None
         self.body = b""
         self.ended = False
+        self.own_headers: Mapping[str, str] = {}
         self._head: ResponseHead | None = None
 
     @property
@@ -90,7 +112,7 @@ class RecordedResponse:
     @property
     def headers(self) -> Mapping[str, str]:
         assert self.response
-        return dict(self.response.headers)
+        return {**dict(self.response.headers), **self.own_headers}
 
     @property
     def json(self) -> Any:
@@ -101,18 +123,35 @@ class RecordedResponse:
         return [json.loads(line[6:]) for line in self.body.decode().split("\n\n") if line.startswith("data: {")]
 
 
+def parsed(request: Request, limits: RequestSettings = LIMITS) -> dict[str, Any]:
+    """What a body that has come is read as, for which nothing is waited for."""
+    try:
+        request.json_object(limits).send(None)
+    except StopIteration as ended:
+        value: dict[str, Any] = ended.value
+        return value
+    raise AssertionError("it waits")
+
+
+async def handle(
+    service: Service, event: Any, response: "RecordedResponse | ResponseStream", context: LambdaContext | None = None
+) -> None:
+    """Let a service answer an event."""
+    await LambdaDoor(service).handle(event, cast("ResponseStream", response), context or FakeLambdaContext())
+
+
 async def call_endpoint(
     handler: Handler, to: Request, caller: Caller = ANONYMOUS, remaining_ms: Any = 60_000, **path_params: str
 ) -> RecordedResponse:
     """The response of an endpoint alone, without the service around it."""
     response = RecordedResponse()
+    to.deadline = asyncio.get_running_loop().time() + remaining_ms / 1000
     await handler(
         RequestContext(
             request=to,
             caller=caller,
             path_params=path_params,
             stream=cast("ResponseStream", response),
-            lambda_context=FakeLambdaContext(remaining_ms=remaining_ms),
             record=RequestRecord(0.0, "chat"),
         )
     )

@@ -13,6 +13,7 @@ from winterbourne import lifecycle, streamify_response
 from winterbourne.chat import app
 from winterbourne.chat.app import build
 from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.settings import Settings
@@ -80,7 +81,7 @@ def make_service(*tools: Tool, **settings: object) -> Service:
 
 async def send(service: Service, method: str, path: str, body: object = None) -> Any:
     """The whole response, as a client that cannot stream gets it."""
-    handler = streamify_response(service.handle)
+    handler = streamify_response(LambdaDoor(service).handle)
     return await handler._serve_buffered(event(method, path, body), FakeLambdaContext())
 
 
@@ -131,9 +132,10 @@ def test_an_environment_with_stuck_threads_retires_after_the_response() -> None:
     import os
     from winterbourne import streamify_response
     from winterbourne.chat.app import build
+    from winterbourne.chat.http.lambda_events import LambdaDoor
     from winterbourne.chat.process_setup import set_up_process
     settings, logger = set_up_process(os.environ)
-    handler = streamify_response(build(settings, [hang], logger).handle)
+    handler = streamify_response(LambdaDoor(build(settings, [hang], logger)).handle)
     event = {
         "rawPath": "/chat",
         "requestContext": {"http": {"method": "POST"}},

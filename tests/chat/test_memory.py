@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests import transcripts
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.chat.test_app import make_service
 from winterbourne.chat.infra import http_pool
 from winterbourne.invocation import FrontEnd, parse_event
@@ -114,7 +114,7 @@ async def measure(path: str, body: dict[str, Any], spare_bytes: int = SPARE_BYTE
     async with swallowing() as (provider, url):
         options = {"anthropic_base_url": url, "anthropic_api_key": "sk-0123456789", "title_model": "off"}
         service = make_service(model_provider="anthropic", **options)
-        await service.handle(event("POST", path, {"messages": [{"role": "user", "content": "Hi"}]}), *one_answer())
+        await handle(service, event("POST", path, {"messages": [{"role": "user", "content": "Hi"}]}), *one_answer())
         gc.collect()
         tracemalloc.start()
         try:
@@ -122,7 +122,7 @@ async def measure(path: str, body: dict[str, Any], spare_bytes: int = SPARE_BYTE
             tracemalloc.reset_peak()
             given = parse_event({}, pieces, takes_large=True)
             stream, _ = open_stream(None, FrontEnd.FUNCTION_URL, is_head=False)
-            await service.handle(given, stream, FakeLambdaContext())
+            await handle(service, given, stream, FakeLambdaContext())
             await stream.end()
             left, peak = tracemalloc.get_traced_memory()
         finally:

@@ -14,6 +14,7 @@ from tests.chat.test_app import make_service
 from tests.runtime.harness import serving, url_event
 from tests.upstream import saying, upstream
 from winterbourne import streamify_response
+from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.tool_runtime.declaration import tool
 
 SOURCE = str(Path(__file__).parents[2] / "layers")
@@ -60,7 +61,7 @@ async def test_a_question_with_a_tool_call_changes_files_at_most_190_times(monke
     monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)  # a poller sets it
     async with upstream(*[saying(CALL), saying(ANSWER)] * 2) as provider:
         service = make_service(add, model_provider="openai", openai_base_url=f"{provider.url}/v1")
-        async with serving(streamify_response(service.handle)) as api:
+        async with serving(streamify_response(LambdaDoor(service).handle)) as api:
             await api.invoke(QUESTION)  # opens the connection to the provider, imports what is imported late
             with files_called() as files:
                 outcome = await api.invoke(QUESTION)

@@ -8,14 +8,17 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 
 from tests import requirements
 from tests.artifact import ARCHITECTURES, MACHINE, ROOT, Artifact, built, sam
 from tests.local_server import local_server
+from tests.stack import template_of
 from winterbourne import __version__
-from winterbourne.local.layer import LOCKS
+from winterbourne.local.layer import LOCKS, ROOTS
+from winterbourne.local.new import DOORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.doors]
 
@@ -40,8 +43,8 @@ def files(folder: Path) -> dict[str, Path]:
 
 
 def is_compiled(path: Path) -> bool:
-    source = path.parent.parent / path.name.replace(".cpython-313.pyc", ".py")
-    return path.parent.name == "__pycache__" and path.name.endswith(".cpython-313.pyc") and source.exists()
+    source = path.parent.parent / path.name.replace(".cpython-314.pyc", ".py")
+    return path.parent.name == "__pycache__" and path.name.endswith(".cpython-314.pyc") and source.exists()
 
 
 def tracked(folder: Path, beside: Path) -> set[str]:
@@ -68,7 +71,10 @@ class TestContents:
         source = ROOT / "layers/winterbourne"
         ours = {"winterbourne"} | tracked(source / "python/winterbourne", source)
         ours = {name for name in ours if not re.search(r"^python/winterbourne/local/|\.pyi$", name)}
-        assert ours == {name for name in names if re.match("(python/)?winterbourne(/|$)", name)}
+        found = {name for name in names if re.match("(python/)?winterbourne(/|$)", name)}
+        roots = {name for name in found if name.startswith(f"python/{ROOTS}/")}
+        assert ours == found - roots
+        assert len(roots) == Path(certifi.where()).read_text().count("BEGIN CERTIFICATE")
 
     def test_the_packages_of_the_engine_layer_are_those_of_its_lock(self, artifact: Artifact) -> None:
         lock = (LOCKS / "chat.txt").read_text()
@@ -137,7 +143,7 @@ class TestAgain:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    folder, python = tmp_path_factory.mktemp("compiled"), Path(requirements.python("3.13"))
+    folder, python = tmp_path_factory.mktemp("compiled"), Path(requirements.python("3.14"))
     done = sam("build", "--build-dir", str(folder / "built"), path=f"{python.parent}:{os.environ['PATH']}")
     assert done.returncode == 0, done.stderr
     return Artifact(folder / "built")
@@ -150,7 +156,7 @@ class TestCompiledAhead:
         sources = [path for path in compiled.folder.rglob("*.py") if "__pycache__" not in path.parts]
         assert sources
         for source in sources:
-            cache = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+            cache = source.parent / "__pycache__" / f"{source.stem}.cpython-314.pyc"
             # PEP 552: bit 0 means hash-based; bit 1 would mean that the hash is checked against the source.
             assert int.from_bytes(cache.read_bytes()[4:8], "little") == 1, source
 
@@ -166,7 +172,7 @@ class TestTheBuiltFunction:
     def url(self, run: Path, tmp_path: Path) -> Iterator[str]:
         artifact = built(run, MACHINE)
         flags = ["--task-root", str(artifact.function), "--opt", str(artifact.opt(tmp_path / "opt"))]
-        flags += ["--python", requirements.python("3.13"), "--env", "SCRIPTED_WORDS_PER_SECOND=0"]
+        flags += ["--python", requirements.python("3.14"), "--env", "SCRIPTED_WORDS_PER_SECOND=0"]
         with local_server(tmp_path, *flags) as server:
             yield server.url
 
@@ -188,8 +194,16 @@ class TestTheBuiltFunction:
         assert frames[-1]["type"] == "done"
 
 
-class TestValidate:
-    def test_sam_and_cfn_lint_find_nothing(self) -> None:
-        done = sam("validate", "--lint")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "is a valid SAM Template" in done.stdout
+@pytest.mark.parametrize("door", DOORS)
+def test_sam_and_cfn_lint_find_nothing(door: str) -> None:
+    done = sam("validate", "--lint", "--template", str(template_of(door)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "is a valid SAM Template" in done.stdout
+
+
+def test_a_rest_apis_stack_has_the_same_artifacts(run: Path, tmp_path: Path) -> None:
+    flags = ["--template", str(template_of("rest")), "--base-dir", str(ROOT), "--build-dir", str(tmp_path)]
+    done = sam("build", *flags, "--parameter-overrides", f"Architecture={MACHINE}")
+    assert done.returncode == 0, done.stderr
+    for part in ("function", "tool_worker", "engine_layer", "dependencies"):
+        assert digest(getattr(Artifact(tmp_path), part)) == digest(getattr(built(run, MACHINE), part))

@@ -33,14 +33,15 @@ from samcli.cli.types import CfnParameterOverridesType
 
 from tests.doc_pages import PAGES, ROOT, Block, Command, blocks, commands, read
 from tests.new_user import NOT_SOURCE
-from tests.stack import source
+from tests.stack import source, template_of
 from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.local.cli import COMMANDS, main
+from winterbourne.local.new import DOORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-STAGES: Final = {"test", "test-clients", "test-doors", "test-pythons", "coverage", "soak", "check"}
+STAGES: Final = {"test", "test-clients", "test-doors", "test-pythons", "test-successor", "coverage", "soak", "check"}
 """Targets that take long, and that `.ci/run` calls."""
 
 FOLLOWED: Final = {"docs/tutorial.md": "tests/end_to_end/test_tutorial.py"}
@@ -58,6 +59,10 @@ ELSEWHERE: Final = {
     r"make upgrade": (_UPGRADE, "make upgrade"),
     r"\.venv/bin/winterbourne new --diff": (_UPGRADE, ".venv/bin/winterbourne new --diff"),
     r"\.venv/bin/winterbourne new --diff \| git apply": ("tests/local/test_new.py::test_is_a_patch", '"apply"'),
+    r"\.venv/bin/winterbourne new --diff --door \w+ \| git apply": (
+        "tests/local/test_new.py::test_is_exchanged_by_the_patch_if_another_is_named",
+        '"apply"',
+    ),
     r"make lock( UPGRADE=)?": ("tests/end_to_end/test_locks.py::test_make_lock_makes_these_very_files", '"lock"'),
     r"make invoke( EVENT=tests/events/\w+\.json)?": (_INVOKE, '"invoke", "EVENT=tests/events/'),
     r"make prices": ("tests/contract/clients/test_prices.py::test_the_table_is_what_the_script_makes", "read_list"),
@@ -74,7 +79,7 @@ ELSEWHERE: Final = {
 }
 """Patterns of commands that another test runs, each with that test and what is to be found in its file."""
 
-UNTESTED: Final = {"docker run -p 8080:8080"}
+UNTESTED: Final = {"docker run -p 8080:8080", "docker build --platform linux/arm64"}
 """How the commands begin that need Docker and images from the internet, and that nobody runs here."""
 
 PLACEHOLDERS: Final = {
@@ -89,7 +94,11 @@ ENVIRONMENT: Final = {
     "AWS_SESSION_TOKEN": "made-up",
 }
 ARN: Final = "arn:aws:secretsmanager:us-east-1:123456789012:secret:made-up"
-CLOUDFRONT_ARN: Final = "arn:aws:cloudfront::123456789012:distribution/made-up"
+ARNS: Final = {
+    "CloudFrontDistributionArn": "arn:aws:cloudfront::123456789012:distribution/made-up",
+    "CertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/made-up",
+    "WebAclArn": "arn:aws:wafv2:us-east-1:123456789012:regional/webacl/made-up/1",
+}
 
 # Of the AWS command line's own, which botocore's models do not have.
 _AWS_GLOBAL: Final = {"query", "output", "region", "profile"}
@@ -97,6 +106,9 @@ _AWS_OWN: Final = {
     ("cloudformation", "deploy"): {"stack_name", "template_file", "parameter_overrides"},
     ("lambda", "publish-layer-version"): {"layer_name", "zip_file"},
 }
+
+DOOR_PATHS: Final = {"rest": "/v1/", "agentcore": "/ping"}
+"""What is asked where `/` is not the chat's page."""
 
 _SERVES: Final = re.compile(r"\bmake run\b|\bwinterbourne run\b|-m winterbourne\.local (run\b|--)")
 _AWS: Final = re.compile(r"aws |make deploy\b|make doctor STACK=")
@@ -241,17 +253,21 @@ def serve(text: str, folder: Path) -> None:
             start_new_session=True,
         )
         try:
-            assert is_served(port, process), f"{text}\n{(folder / 'screen.log').read_text()}"
+            assert is_served(f"{port}{path_of_door(text)}", process), f"{text}\n{(folder / 'screen.log').read_text()}"
         finally:
             with contextlib.suppress(ProcessLookupError):  # it ended by itself, as it should not have
                 os.killpg(process.pid, signal.SIGINT)
             process.wait(timeout=20)
 
 
-def is_served(port: int, process: "subprocess.Popen[bytes]") -> bool:
+def path_of_door(text: str) -> str:
+    return next((path for door, path in DOOR_PATHS.items() if f"--door {door}" in text), "/")
+
+
+def is_served(where: str, process: "subprocess.Popen[bytes]") -> bool:
     while process.poll() is None:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/", timeout=20).is_success
+            return httpx.get(f"http://127.0.0.1:{where}", timeout=20).is_success
         except httpx.TransportError:
             time.sleep(0.05)
     return False
@@ -420,10 +436,10 @@ def check_make(rest: list[str]) -> None:
 
 def check_parameters(text: str) -> None:
     """The parameters as sam reads them: each exists and its value is allowed, and so is each of the settings."""
-    declared = source()["Parameters"]
+    declared = {n: p for door in DOORS for n, p in source(template_of(door))["Parameters"].items()}
     given: dict[str, str] = CfnParameterOverridesType().convert((text,), None, None)
     for name, typed in given.items():
-        value = (CLOUDFRONT_ARN if "CloudFront" in name else ARN) if typed == "ARN" else filled_in(typed)
+        value = ARNS.get(name, ARN) if typed == "ARN" else filled_in(typed)
         assert re.fullmatch(declared[name].get("AllowedPattern", ".*"), value), name
         assert value in map(str, declared[name].get("AllowedValues", [value]))
     environ = {"SETTINGS": given.get("Settings", "")}

@@ -60,12 +60,3 @@ def test_each_format_has_a_snippet() -> None:
 def test_every_body_goes_out_with_its_digest() -> None:
     """`signedFetch` in place of fetch, in the clients that send from a page, and with every kind of body."""
     assert npm.run("signed.mjs") == [True] * 10
-
-
-def test_the_distribution_is_what_cloudformation_understands(tmp_path: Path) -> None:
-    [template] = [text for text in snippets("yaml") if "AWSTemplateFormatVersion" in text]
-    path = tmp_path / "template.yaml"
-    path.write_text(template)
-    lint = [str(Path(sys.executable).with_name("cfn-lint")), "--regions", "us-east-1", "--", str(path)]
-    done = subprocess.run(lint, capture_output=True, text=True, timeout=100, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,9 +1,12 @@
 """Startup banner of the local server: the command to paste, the log, and what is real and what is a stub."""
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from winterbourne.local.banner import format_banner
 from winterbourne.local.function_config import FunctionConfig
@@ -51,3 +54,22 @@ def test_for_another_function_it_does_not_mention_the_chat() -> None:
     text = banner_text(chat=False, use_stub_services=False)
     assert pasted_command(text) == ["curl", "-N", "http://127.0.0.1:3000/"]
     assert "model" not in text
+
+
+@pytest.mark.parametrize(
+    ("door", "path"), [("invoke", "/2015-03-31/functions/local/invocations"), ("agentcore", "/invocations")]
+)
+def test_it_asks_where_a_door_has_its_only_path_and_names_no_page(door: str, path: str) -> None:
+    config = ServerConfig(function=FunctionConfig(task_root=Path(), handler="h"), door=door)
+    text = format_banner(config, Addresses("http://127.0.0.1:1", ""), chat=True)
+    _, _, url, _, _, _, body = pasted_command(text)
+    assert url == f"http://127.0.0.1:1{path}"
+    assert json.loads(body).keys() & {"messages", "requestContext"}
+    assert "chat page" not in text
+
+
+def test_it_names_the_door_and_finds_the_metrics_beside_it() -> None:
+    config = ServerConfig(function=FunctionConfig(task_root=Path(), handler="h"), door="rest")
+    text = format_banner(config, Addresses("http://127.0.0.1:1/v1", ""), chat=True)
+    assert re.search(r"^rest +http://127.0.0.1:1/v1$", text, re.MULTILINE)
+    assert "http://127.0.0.1:1/__local/metrics" in text

@@ -81,7 +81,7 @@ async def test_stopping_the_pool_ends_all_its_processes() -> None:
     async with running_pool(size=2) as run:
         await asyncio.gather(run.surroundings(), run.surroundings())
         processes = [environment._process for environment in run.environments]
-    assert all(process is not None and process.returncode is not None for process in processes)
+    assert all(process and process._process.returncode is not None for process in processes)
 
 
 class TestAnEnvironmentThatRetires:

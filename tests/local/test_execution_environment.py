@@ -91,7 +91,7 @@ class TestTheProcess:
             await run("linger", seconds=0.2)
         process = run.environments[0]._process
         assert process
-        assert process.returncode == 0
+        assert process._process.returncode == 0
 
     @pytest.mark.slow
     @needs_proc
@@ -153,7 +153,7 @@ class TestACrash:
             await until(lambda: any(line.startswith("START") for line in run.log))
             process = run.environments[0]._process
             assert process
-            process.send_signal(signal.SIGSEGV)
+            process.signal(signal.SIGSEGV)
             sink = await invoking
         assert sink.error
         assert sink.error.message == "Runtime exited with error: signal: SIGSEGV"

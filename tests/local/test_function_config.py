@@ -52,6 +52,7 @@ class TestTheVariables:
         seen = variables_for(function(managed_instances=16))
         assert seen["AWS_LAMBDA_MAX_CONCURRENCY"] == "16"
         assert seen["AWS_LAMBDA_INITIALIZATION_TYPE"] == "lambda-managed-instances"
+        assert seen["AWS_LAMBDA_LOG_FORMAT"] == "JSON"
 
     def test_of_snap_start_have_its_initialization_type(self) -> None:
         assert variables_for(function(snap_start=True))["AWS_LAMBDA_INITIALIZATION_TYPE"] == "snap-start"

@@ -12,7 +12,7 @@ import pytest
 from tests.local.sinks import until
 from winterbourne.local.cors import Cors
 from winterbourne.local.function_url import FunctionUrl
-from winterbourne.local.http_server import Exchange, RequestPolicy
+from winterbourne.local.http_server import HttpServer, RequestPolicy
 from winterbourne.local.invocation import HTTP_INTEGRATION_CONTENT_TYPE, FunctionError, Invocation
 
 FunctionBehavior = Callable[[Invocation], Awaitable[None]]
@@ -42,12 +42,9 @@ async def serving_url(act: FunctionBehavior, cors: Cors | None = None) -> AsyncI
         made.invocations.append(invocation)
         await act(invocation)
 
-    async def page(exchange: Exchange) -> None:
-        await exchange.respond(200, [], b"a page")
-
     lines: list[str] = []
-    url = FunctionUrl(invoke, cors=cors or Cors(), log_access=lines.append, pages={"/__local/page": page})
-    async with url.server as server:
+    url = FunctionUrl(invoke, cors=cors or Cors(), log_access=lines.append)
+    async with HttpServer(url.handle_request) as server:
         await server.listen("127.0.0.1", policy=RequestPolicy())
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as http:
             made = RunningUrl(http, server.port, lines=lines)
@@ -108,11 +105,6 @@ class TestARequest:
             response = await at.http.post("/", content=bytes(6 * 1024 * 1024 + 1))
         assert response.status_code == 413
         assert "6291456" in response.json()["Message"]
-        assert not at.invocations
-
-    async def test_for_a_page_of_the_local_server_never_reaches_it_either(self) -> None:
-        async with serving_url(streams()) as at:
-            assert (await at.http.get("/__local/page?x")).text == "a page"
         assert not at.invocations
 
 
@@ -316,10 +308,3 @@ async def test_why_a_function_does_not_start_is_told_on_this_machine() -> None:
     async with serving_url(fails(error)) as at:
         response = await at.http.get("/")
     assert (response.status_code, response.text) == (502, "MAX_TURNS: expected int")
-
-
-async def test_a_foreign_host_reaches_neither_the_function_nor_the_metrics() -> None:
-    async with serving_url(streams(b"")) as at:
-        for path in ("/", "/__local/page"):
-            assert (await at.http.get(path, headers={"host": "evil.example"})).status_code == 421
-    assert not at.invocations

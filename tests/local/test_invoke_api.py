@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.local.sinks import RunningPool, running_pool, until
+from winterbourne.local.http_server import HttpServer
 from winterbourne.local.invoke_api import PAYLOAD_LIMIT, InvokeApi
 
 
@@ -52,12 +53,14 @@ class Api:
 async def serving() -> AsyncIterator[Api]:
     async with running_pool() as run:
         invoke = InvokeApi("local", run.pool.invoke)
-        await invoke.server.listen("127.0.0.1")
-        api = Api(f"http://127.0.0.1:{invoke.server.port}", run)
+        server = HttpServer(invoke.handle_request)
+        await server.listen("127.0.0.1")
+        api = Api(f"http://127.0.0.1:{server.port}", run)
         try:
             yield api
         finally:
             api.close()
+            await server.close()
             await invoke.close()
 
 
@@ -214,7 +217,7 @@ class TestAnInvalidEvent:
     async def test_is_the_callers_fault(self, payload: bytes) -> None:
         async with running_pool() as run:
             invoke = InvokeApi("local", run.pool.invoke)
-            async with invoke.server as server, httpx.AsyncClient() as http:
+            async with HttpServer(invoke.handle_request) as server, httpx.AsyncClient() as http:
                 await server.listen("127.0.0.1")
                 url = f"http://127.0.0.1:{server.port}/2015-03-31/functions/local/invocations"
                 answer = await http.post(url, content=payload, timeout=30)
@@ -234,7 +237,7 @@ class TestAnInvalidEvent:
         payload = b'{"do":"echo"}'
         async with running_pool() as run:
             invoke = InvokeApi("local", run.pool.invoke)
-            async with invoke.server as server, httpx.AsyncClient() as http:
+            async with HttpServer(invoke.handle_request) as server, httpx.AsyncClient() as http:
                 await server.listen("127.0.0.1")
                 answer = await http.post(
                     f"http://127.0.0.1:{server.port}/2015-03-31/functions/local/invocations",
@@ -242,6 +245,7 @@ class TestAnInvalidEvent:
                     headers={"x-amz-invocation-type": kind} if kind else {},
                     timeout=30,
                 )
+            await server.close()
             await invoke.close()
         assert answer.status_code == status
 
@@ -250,7 +254,7 @@ class TestAnInvalidEvent:
 async def test_a_client_context_may_have_any_text(text: str) -> None:
     async with running_pool() as run:
         invoke = InvokeApi("local", run.pool.invoke)
-        async with invoke.server as server, httpx.AsyncClient() as http:
+        async with HttpServer(invoke.handle_request) as server, httpx.AsyncClient() as http:
             await server.listen("127.0.0.1")
             answer = await http.post(
                 f"http://127.0.0.1:{server.port}/2015-03-31/functions/local/invocations",

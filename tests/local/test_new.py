@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.stack import template_of
 from winterbourne import __version__
 from winterbourne.local import cli, new
 
@@ -127,6 +128,47 @@ class TestProject:
         monkeypatch.setattr(new, "FILES", tmp_path / "files")
         new.create(tmp_path / "chat", str(wheels))
         assert not [name for name in files(tmp_path / "chat") if "__pycache__" in name]
+
+
+class TestDoor:
+    @pytest.fixture(params=new.DOORS)
+    def door(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture
+    def behind(self, tmp_path: Path, wheels: Path, door: str) -> Path:
+        """A project with this door."""
+        assert cli.main(["new", str(tmp_path / "desk"), "--wheels", str(wheels), "--door", door]) == 0
+        return tmp_path / "desk"
+
+    def test_is_a_function_url_unless_another_is_named(self, project: Path) -> None:
+        assert (project / "template.yaml").read_bytes() == template_of("url").read_bytes()
+        assert not (project / "cloudfront.yaml").exists()
+
+    def test_has_its_template_and_no_other_files_of_its_own(self, project: Path, behind: Path, door: str) -> None:
+        own = {"cloudfront": "cloudfront.yaml"}.get(door, "template.yaml")
+        assert (behind / own).read_bytes() == template_of(door).read_bytes()
+        assert files(behind) - files(project) == {own} - {"template.yaml"}
+
+    def test_is_kept_by_the_patch_to_a_newer_version(self, behind: Path) -> None:
+        assert new.diff(behind) == ""
+        template = (behind / "template.yaml").read_text()
+        (behind / "template.yaml").write_text(template.replace(f"Version: {__version__}", "Version: 0.0.9"))
+        assert new.diff(behind).count("\n@@ ") == 1
+
+    def test_is_exchanged_by_the_patch_if_another_is_named(
+        self, project: Path, behind: Path, door: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["new", "--diff", str(project), "--door", door]) == int(door != "url")
+        if patch := capsys.readouterr().out:
+            subprocess.run(["git", "apply"], cwd=project, input=patch, text=True, check=True)
+        for name in new.engine_files(door):
+            assert (project / name).read_bytes() == (behind / name).read_bytes()
+
+    def test_that_is_none_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match=r"^2$"):
+            cli.main(["new", "chat", "--door", "alb"])
+        assert "'url', 'cloudfront', 'rest'" in capsys.readouterr().err
 
 
 class TestCommand:

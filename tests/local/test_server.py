@@ -92,8 +92,9 @@ class TestTheMetricsPage:
         async with serving(tmp_path) as (http, _):
             await http.get("/")
             await until(lambda: "GET /" in (tmp_path / "log").read_text())
-            shown = (await http.get("/__local/metrics", headers={"accept": "application/json"})).json()
+            shown = (await http.get("/__local/metrics?x", headers={"accept": "application/json"})).json()
         assert shown["requests"][0].startswith("GET / 200")
+        assert len(shown["requests"]) == 1
 
 
 class TestTheInvokeApi:
@@ -138,3 +139,10 @@ async def test_a_port_in_use_stops_the_start_before_any_process(tmp_path: Path) 
                 ServerConfig(function=APP, port=http.base_url.port or 0, log_file=tmp_path / "other")
             ):
                 pass
+
+
+async def test_a_foreign_host_reaches_neither_the_function_nor_the_metrics(tmp_path: Path) -> None:
+    async with serving(tmp_path) as (http, _):
+        for path in ("/", "/__local/metrics"):
+            assert (await http.get(path, headers={"host": "evil.example"})).status_code == 421
+    assert "START RequestId" not in (tmp_path / "log").read_text()

@@ -57,6 +57,7 @@ from winterbourne.chat import (
     ToolUnavailable,
     ToolWorker,
     get_json,
+    presign,
     remote_tool,
     tool,
 )
@@ -117,6 +118,8 @@ async def order(number: int, context: ToolContext) -> Order:
     if assert_type(response.status_code, int) == 503:
         raise ToolUnavailable("The shop is closed.")
     assert_type(await context.in_thread(lambda: sum(lines[0].values())), int)
+    link = await presign("orders", f"{number}.pdf", expires_s=600, query={"response-content-type": "text/plain"})
+    await context.progress({"link": assert_type(link, str)})
     return assert_type(found, Order)
 
 
@@ -168,6 +171,7 @@ async def wrong_tools(context: ToolContext) -> None:
     context.wait("key")  # type: ignore[arg-type]
     assert context.keys  # type: ignore[attr-defined]
     await get_json(context, "shop", "https://shop.example")  # type: ignore[call-arg]
+    await presign("orders", "1.pdf", method="POST")  # type: ignore[arg-type]
     assert (await get_json(context, "shop", "https://x.example", Order, params={})).price  # type: ignore[attr-defined]
 
 

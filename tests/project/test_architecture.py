@@ -5,6 +5,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,13 +135,14 @@ class TestImports:
     """The arrows of the drawing."""
 
     def test_names_are_imported_at_run_time_in_few_places(self) -> None:
-        """Providers, names of packages on first use, tools, the commands of the command line."""
+        """Providers, formats, names of packages on first use, tools, the commands of the command line."""
         assert {name for name, text in all_sources().items() if "import_module(" in text or "__import__" in text} == {
             "winterbourne",
             "winterbourne.bootstrap",
             "winterbourne.lifecycle",
             "winterbourne.chat",
             "winterbourne.chat.auth.factory",
+            "winterbourne.chat.formats.base",
             "winterbourne.chat.providers.factory",
             "winterbourne.chat.tool_runtime.discovery",
             "winterbourne.chat.tool_runtime.process_worker",
@@ -182,6 +184,13 @@ class TestImports:
     def test_one_module_imports_the_http_client_library(self) -> None:
         imports_it = re.compile(r"^\s*(import|from) httpx", re.MULTILINE)
         assert [file.stem for file in LAYER.rglob("*.py") if imports_it.search(file.read_text())] == ["http_library"]
+
+    def test_its_successor_is_one_line_away(self) -> None:
+        source = (LAYER / "winterbourne/chat/http_library.py").read_text()
+        swapped, count = re.subn("^import httpx$", "import httpx2 as httpx", source, flags=re.MULTILINE)
+        names: dict[str, Any] = {}
+        exec(swapped, names)
+        assert (count, names["httpx"].__name__) == (1, "httpx2")
 
     def test_a_tool_needs_only_the_public_names(self) -> None:
         for module, text in all_sources().items():

@@ -28,13 +28,14 @@ from tests.doc_pages import (
     unreadable,
 )
 from tests.reference.commands import VARIABLES as MAKE_VARIABLES
-from tests.stack import Stack, source
+from tests.stack import Stack, source, template_of
 from winterbourne.chat import Chat, ToolWorker
 from winterbourne.chat.providers import anthropic, bedrock, openai
 from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.tool_runtime.declaration import ToolOptions
 from winterbourne.local.chat_settings import named_variables
 from winterbourne.local.cli import COMMANDS
+from winterbourne.local.new import DOORS
 
 BLOCKS: Final = [block for page in PAGES for block in blocks(page)]
 LANGUAGES: Final = {
@@ -51,11 +52,12 @@ LANGUAGES: Final = {
     "markdown",
     "dockerfile",
 }
-PARAMETERS: Final = source()["Parameters"]
+PARAMETERS: Final = {n: p for door in DOORS for n, p in source(template_of(door))["Parameters"].items()}
+"""Of the templates of all doors."""
 
 # Variables that are no settings of the chat engine.
 OTHER_VARIABLES: Final = re.compile(
-    r"AWS_.*|WINTERBOURNE_.*|SETTINGS|\w+_KEY(_SECRET_ARN)?|NAME_SECRET_ARN|PYTEST_ARGS|SHOP_URL|PIER_URL|GATEWAY_SECRET|KEY|STAGE|PARAMETERS|ARGS|PORT"
+    r"AWS_.*|SSL_CERT_(DIR|FILE)|WINTERBOURNE_.*|SETTINGS|\w+_KEY(_SECRET_ARN)?|NAME_SECRET_ARN|PYTEST_ARGS|SHOP_URL|PIER_URL|GATEWAY_SECRET|KEY|STAGE|PARAMETERS|ARGS|PORT"
     r"|PYTHON|PYTHONPATH|EVENT|STACK|REGION|ORIGIN|UPGRADE|PATH|HOME|XDG_STATE_HOME|URL|POST|GET|PUT|DELETE|HEAD|OPTIONS|WHEEL|MODEL"
 )
 # What is written in capitals and is no variable: events of AG-UI, reasons of providers, log levels.
@@ -158,7 +160,7 @@ class TestNames:
         assert [text for _, text in inline_code(page) if others.fullmatch(text) and text not in NAMES_OF_PROGRAMS] == []
 
     def test_of_parameters_exist(self, page: str) -> None:
-        named = set(re.findall(r"(?<![\w.])([A-Z][a-z]+[A-Z][A-Za-z]*)=", read(page))) - {"Origin"}
+        named = set(re.findall(r"(?<![\w.])([A-Z][a-z]+[A-Z][A-Za-z]*)=", read(page)))
         named |= set(re.findall(r"\bparameters? `(\w+)`", read(page)))
         assert named <= set(PARAMETERS)
 
@@ -176,19 +178,13 @@ class TestNames:
 
     def test_of_outputs_exist(self, page: str) -> None:
         named = set(re.findall(r"\boutputs? `(\w+)`", read(page)))
-        assert named <= {*Stack().outputs, *blocks_outputs(page)}
+        assert named <= {name for door in DOORS for name in Stack(template_of(door)).outputs}
 
 
 def variables_before(command: str) -> list[str]:
     """The names of the variables that are set for a command."""
     (prefix,) = re.findall(r"^(?:[A-Z_]+=(?:'[^']*'|\S)* +)*", command)[:1]
     return re.findall(r"([A-Z_]+)=(?:'[^']*'|\S)* ", prefix)
-
-
-def blocks_outputs(page: str) -> list[str]:
-    """The outputs of templates on the page."""
-    texts = (block.text for block in blocks(page) if block.language == "yaml" and "\nOutputs:\n" in block.text)
-    return [name for text in texts for name in re.findall(r"^  (\w+):$", text.split("\nOutputs:\n")[1], re.MULTILINE)]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,4 +1,7 @@
-"""`template.yaml`: the resources, permissions, alarms and outputs of a deployment; stages in `samconfig.toml`."""
+"""`template.yaml`, and that of a REST API: resources, permissions, alarms, outputs; stages in `samconfig.toml`.
+
+All holds for either door but what is marked otherwise; the REST API itself is in `test_doors`.
+"""
 
 import fnmatch
 import inspect
@@ -18,7 +21,8 @@ from samcli.lib.config.samconfig import SamConfig
 
 from chat.tools import worker
 from tests.artifact import BIN
-from tests.stack import ROOT, Stack, source
+from tests.stack import ROOT, Stack, source, template_of
+from winterbourne.chat.http import cors
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.providers.provider_config import parse_guardrail
@@ -32,8 +36,22 @@ SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCd
 OTHER_SECRET = "arn:aws:ssm:eu-central-1:123456789012:parameter/shop/key"
 
 
+@pytest.fixture(autouse=True, params=["url", "rest"])
+def door(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Whose template is meant in a test."""
+    monkeypatch.setattr("tests.stack.TEMPLATE", template_of(request.param))
+    return str(request.param)
+
+
+URLS = {
+    "url": "<ChatUrl.FunctionUrl>",
+    "rest": "https://<ChatApi>.execute-api.eu-central-1.amazonaws.com/<ChatApiv1Stage>/",
+}
+OF_THE_URL = pytest.mark.parametrize("door", ["url"], indirect=True)
+
+
 @pytest.fixture
-def stack() -> Stack:
+def stack(door: str) -> Stack:
     """The default deployment: no parameter is set."""
     return Stack()
 
@@ -53,6 +71,7 @@ def settings_of(stack: Stack, function: str = "ChatFunction") -> Settings:
     return Settings.from_environment(environ)
 
 
+@OF_THE_URL
 class TestFunctionUrl:
     def test_streams(self, stack: Stack) -> None:
         assert stack.properties("ChatUrl")["InvokeMode"] == "RESPONSE_STREAM"
@@ -89,27 +108,37 @@ class TestFunctionUrl:
         assert settings_of(stack).auth.auth == "api_key", "who calls CloudFront is still ours to check"
 
 
+@OF_THE_URL
 class TestCors:
     def test_no_other_origin_may_call_by_default(self, stack: Stack) -> None:
         assert "Cors" not in stack.properties("ChatUrl")
 
     def test_configured_origins_may(self) -> None:
-        cors = Stack(AllowedOrigins="https://a.example,https://b.example").properties("ChatUrl")["Cors"]
-        assert cors["AllowOrigins"] == ["https://a.example", "https://b.example"]
+        url = Stack(AllowedOrigins="https://a.example,https://b.example").properties("ChatUrl")["Cors"]
+        assert url["AllowOrigins"] == ["https://a.example", "https://b.example"]
         assert {"content-type", "authorization", "last-event-id", "x-amz-content-sha256", "x-api-key"} <= set(
-            cors["AllowHeaders"]
+            url["AllowHeaders"]
         )
 
     def test_allows_the_headers_of_the_clients_we_support(self) -> None:
-        cors = Stack(AllowedOrigins="https://a.example").properties("ChatUrl")["Cors"]
+        url = Stack(AllowedOrigins="https://a.example").properties("ChatUrl")["Cors"]
         sdk_headers = {name.lower() for name in openai.OpenAI(api_key="k").default_headers if name.startswith("X-")}
         # Only Python's SDK sends whether it is async; a browser's does not.
-        assert sdk_headers - {"x-stainless-async"} <= set(cors["AllowHeaders"])
+        assert sdk_headers - {"x-stainless-async"} <= set(url["AllowHeaders"])
 
-    def test_is_handled_by_the_url_alone(self) -> None:
+    def test_is_what_the_chat_says_through_doors_that_leave_it_to_the_chat(self) -> None:
+        url = Stack(AllowedOrigins="https://a.example").properties("ChatUrl")["Cors"]
+        assert {
+            "access-control-allow-methods": ",".join(url["AllowMethods"]),
+            "access-control-allow-headers": ",".join(url["AllowHeaders"]),
+            "access-control-max-age": str(url["MaxAge"]),
+        } == cors.PREFLIGHT
+        assert {"access-control-expose-headers": ",".join(url["ExposeHeaders"])} == cors.RESPONSE
+
+    def test_is_said_by_one_module_of_ours(self) -> None:
         our_sources = [*(ROOT / "functions").rglob("*.py"), *(ROOT / "layers").rglob("*.py")]
         deployed = (path for path in our_sources if "local" not in path.parts)
-        assert [str(path) for path in deployed if "access-control-allow" in path.read_text().lower()] == []
+        assert [path.name for path in deployed if "access-control-allow" in path.read_text().lower()] == ["cors.py"]
 
 
 class TestFunction:
@@ -122,7 +151,7 @@ class TestFunction:
 
     def test_is_started_by_our_layer_on_the_managed_runtime(self, stack: Stack) -> None:
         function = stack.properties("ChatFunction")
-        assert (function["Runtime"], function["Handler"]) == ("python3.13", "chat.app.handler")
+        assert (function["Runtime"], function["Handler"]) == ("python3.14", "chat.app.handler")
         assert variables(stack)["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/winterbourne"
         assert len(function["Layers"]) == 2
 
@@ -160,6 +189,7 @@ class TestFunction:
 GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
 # A value other than the default, for those settings for which neither a number nor any text will do.
 CHOICES = {
+    "ASGI_DOOR": "agentcore",
     "COMPACTION": "off",
     "KEEP": "always",
     "LOG_MESSAGES": "true",
@@ -352,8 +382,8 @@ class TestPermissions:
 
 def dynamodb_actions_used() -> list[str]:
     """The calls in the source of the DynamoDB backend, as IAM spells them."""
-    calls = set(re.findall(r"_client\.([a-z_]+)\(", inspect.getsource(dynamodb)))
-    return sorted(f"dynamodb:{''.join(word.title() for word in call.split('_'))}" for call in calls)
+    calls = set(re.findall(r"_call\(\s*\"(\w+)\"", inspect.getsource(dynamodb)))
+    return sorted(f"dynamodb:{call}" for call in calls)
 
 
 class TestToolWorker:
@@ -540,9 +570,9 @@ class TestOutputs:
     def test_are_exactly_these(self, stack: Stack) -> None:
         assert list(stack.outputs) == ["Url", "FetchKey", "Try", "DashboardLink", "FollowLog", "Doctor"]
 
-    def test_can_be_pasted(self, stack: Stack) -> None:
-        assert stack.outputs["Url"] == "<ChatUrl.FunctionUrl>"
-        assert stack.outputs["Try"].startswith('curl -N <ChatUrl.FunctionUrl>chat -H "x-api-key: $KEY"')
+    def test_can_be_pasted(self, stack: Stack, door: str) -> None:
+        assert stack.outputs["Url"] == URLS[door]
+        assert stack.outputs["Try"].startswith(f'curl -N {URLS[door]}chat -H "x-api-key: $KEY"')
         assert "--secret-id <ApiKeys>" in stack.outputs["FetchKey"]
         assert stack.outputs["DashboardLink"].endswith("region=eu-central-1#dashboards/dashboard/<Dashboard>")
 
@@ -551,12 +581,12 @@ class TestOutputs:
 
 
 class TestTemplateText:
-    def test_suppresses_no_lint_rule(self) -> None:
-        assert "cfn-lint" not in (ROOT / "template.yaml").read_text()
+    def test_suppresses_no_lint_rule(self, door: str) -> None:
+        assert "cfn-lint" not in template_of(door).read_text()
         assert not (ROOT / ".cfnlintrc").exists()
 
-    def test_explains_each_resource_and_parameter(self) -> None:
-        text = (ROOT / "template.yaml").read_text()
+    def test_explains_each_resource_and_parameter(self, door: str) -> None:
+        text = template_of(door).read_text()
         template = source()
         for name, parameter in template["Parameters"].items():
             assert parameter.get("Description"), name

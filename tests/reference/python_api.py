@@ -1,5 +1,6 @@
 """The page of the Python API."""
 
+import contextlib
 import importlib
 import inspect
 import re
@@ -348,9 +349,10 @@ def _aliases_in(thing: griffe.Object) -> dict[str, griffe.Attribute]:
     for expression in _expressions(thing):
         for part in expression.iterate(flat=True):
             if isinstance(part, griffe.ExprName) and part.canonical_path.startswith("winterbourne."):
-                target = load()[part.canonical_path.partition(".")[2]]
-                if isinstance(target, griffe.Attribute) and str(target.annotation) == "TypeAlias":
-                    found |= {target.name: target}
+                with contextlib.suppress(griffe.AliasResolutionError):  # a name of another package
+                    target = load()[part.canonical_path.partition(".")[2]]
+                    if isinstance(target, griffe.Attribute) and str(target.annotation) == "TypeAlias":
+                        found |= {target.name: target}
     return found
 
 

@@ -26,6 +26,7 @@ GROUPS: Final = {
     "tools": "Tools",
     "http": "HTTP",
     "stream": "Answer",
+    "doors": "Doors",
     "request": "Request",
     "auth": "Callers",
     "limits": "Limits",

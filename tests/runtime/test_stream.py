@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 import pytest
 
 from winterbourne import PreludeTooLarge, Response, ResponseStream, StreamMisused
+from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import PRELUDE_CONTENT_TYPE, encode_prelude
-from winterbourne.stream import BufferedSink
+from winterbourne.stream import BufferedSink, open_stream
 
 
 class RecordingSink:
@@ -164,6 +165,60 @@ class TestStartOnWrite:
         await stream.start(Response(404))
         await stream.write(b"x")
         assert sink.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(Response(404)))]
+
+
+class TestResponsesWithoutABody:
+    @pytest.mark.parametrize("status", [204, 304])
+    async def test_of_a_status_that_has_none_nothing_else_is_sent(self, status: int) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
+        await stream.start(Response(status))
+        await stream.write(b"data")
+        with stream.lock:
+            assert stream.put(b"data") is None
+        await stream.end()
+        assert (len(sink.heads), sink.sent, sink.finished) == (1, [], 1)
+
+    async def test_of_an_answer_to_head_the_headers_are_sent(self) -> None:
+        sink = RecordingSink()
+        stream, _ = open_stream(sink, FrontEnd.FUNCTION_URL, is_head=True)
+        await stream.start(Response(200, {"content-type": "text/plain"}))
+        await stream.write(b"data")
+        assert sink.sent == []
+        assert b'"content-type":"text/plain"' in sink.heads[0][1]
+
+    async def test_a_prelude_that_is_too_large_is_forgotten(self) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
+        with pytest.raises(PreludeTooLarge):
+            await stream.start(Response(204, {"x": "y" * 20_000}))
+        await stream.write(b"data")
+        assert sink.sent == [b"data"]
+
+
+class TestOwnHeaders:
+    @pytest.mark.parametrize("headers", [{"a": "1"}, [("a", "1")]])
+    async def test_stand_beside_those_of_any_response(self, headers: Any) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
+        stream.own_headers = {"x-request-id": "r-1"}
+        await stream.start(Response(200, headers, ["c=1"]))
+        expected = Response(200, {"a": "1", "x-request-id": "r-1"}, ["c=1"])
+        assert sink.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(expected))]
+
+    async def test_give_way_to_those_of_the_response(self) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink)
+        stream.own_headers = {"x-request-id": "r-1"}
+        await stream.start(Response(200, {"X-Request-Id": "r-2"}))
+        assert sink.heads == [(PRELUDE_CONTENT_TYPE, encode_prelude(Response(200, {"x-request-id": "r-2"})))]
+
+    async def test_make_no_prelude_where_nobody_reads_one(self) -> None:
+        sink = RecordingSink()
+        stream = ResponseStream(sink, http=False)
+        stream.own_headers = {"x-request-id": "r-1"}
+        await stream.write(b"data")
+        assert sink.heads[0][1] == b""
 
 
 class TestEnd:

@@ -6,4 +6,5 @@ __all__ = ["request"]
 
 
 def request(**headers: str) -> Request:
-    return Request.from_event({"headers": {name.replace("_", "-"): value for name, value in headers.items()}})
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request(method="GET", raw_path="/", headers=named)

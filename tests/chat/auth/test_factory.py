@@ -5,16 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import boto3
-import moto
 import pytest
 
 import winterbourne
 from tests.chat.auth.requests import request
+from tests.chat.stores import aws
 from winterbourne.chat.auth.base import ANONYMOUS
 from winterbourne.chat.auth.factory import make_authenticator
 from winterbourne.chat.auth.iam import IamAuthenticator
 from winterbourne.chat.errors import RequestRejected, SettingsError
+from winterbourne.chat.infra import http_pool
 from winterbourne.chat.settings import AuthSettings
 
 
@@ -49,14 +49,12 @@ class TestSelection:
         with pytest.raises(SettingsError):
             make_authenticator(AuthSettings(api_keys="k"))
 
-    async def test_keys_in_a_secret_are_accepted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        with moto.mock_aws():
-            client = boto3.client("secretsmanager", region_name="eu-west-1")
-            arn = client.create_secret(Name="keys", SecretString='{"ci": "k"}')["ARN"]
+    async def test_keys_in_a_secret_are_accepted(self) -> None:
+        with aws() as client:
+            arn = client("secretsmanager").create_secret(Name="keys", SecretString='{"ci": "k"}')["ARN"]
             authenticator = make_authenticator(AuthSettings(api_keys_secret_arn=arn))
             assert (await authenticator.authenticate(request(x_api_key="k"))).name == "ci"
+            await http_pool.close()
 
     async def test_iam_is_selected_by_name(self) -> None:
         authenticator = make_authenticator(AuthSettings(auth="iam"))

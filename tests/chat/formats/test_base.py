@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.formats.wire import attempt, read
+from tests.chat.http_events import parsed
 from tests.chat.request_bodies import bodies
 from winterbourne.chat.core.messages import ChatRequest, OutputSchema, Usage
 from winterbourne.chat.errors import RequestRejected
@@ -16,7 +17,6 @@ from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
 from winterbourne.chat.formats.base import Format, encode_usage
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.providers.capabilities import LEVELS
-from winterbourne.chat.settings import RequestSettings
 
 FORMATS: tuple[Format, ...] = (native.FORMAT, ai_sdk.FORMAT, ag_ui.FORMAT, openai.FORMAT)
 
@@ -34,8 +34,8 @@ class TestAnyBody:
 
 def assert_decoded_or_rejected(wire_format: Format, raw: bytes) -> None:
     headers, encoded = {"content-type": "application/json"}, base64.b64encode(raw).decode()
-    request = Request(method="POST", path="/", headers=headers, query={}, raw_body=encoded, is_base64=True)
-    outcome = attempt(lambda: read(wire_format, request.json_object(RequestSettings())))
+    request = Request(method="POST", raw_path="/", headers=headers, raw_body=encoded, is_base64=True)
+    outcome = attempt(lambda: read(wire_format, parsed(request)))
     if isinstance(outcome, RequestRejected):
         assert 400 <= outcome.status < 500
         content_type, body = wire_format.encode_error(outcome.status, outcome.code, str(outcome), "r-1")

@@ -3,24 +3,32 @@
 import asyncio
 import contextlib
 import json
+import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
+import msgspec
 import pytest
 import uvicorn
 
 from tests.chat.http.test_titles import says
 from tests.chat.test_app import make_service
+from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, saying, upstream
 from winterbourne import lifecycle, on_shutdown, on_startup
 from winterbourne.asgi import Message
+from winterbourne.chat.auth.base import Caller
+from winterbourne.chat.errors import ChatError
 from winterbourne.chat.http.asgi import AsgiApplication
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import http_pool
+from winterbourne.chat.settings import DoorSettings
+from winterbourne.large_body import LargeBody
 
 WAIT_S = 10.0
+DOORS = DoorSettings()
 ANSWER = saying(says("It is sunny."))
 
 
@@ -123,7 +131,7 @@ async def running(*scripts: Script, **settings: object) -> AsyncIterator[Running
                 "openai_base_url": f"{provider.url}/v1",
                 "title_model": "off",
             }
-            application = AsgiApplication(make_service(**{**values, **settings}), 1000)
+            application = AsgiApplication(make_service(**{**values, **settings}))
             async with behind_uvicorn(application) as url:
                 yield Running(url, provider)
             await http_pool.close()
@@ -159,12 +167,12 @@ class TestAClientThatStays:
     async def test_is_cut_off_if_something_breaks_in_mid_answer(self) -> None:
         """The end of the body would be taken for the end of the answer."""
 
-        async def broken(_event: object, stream: Any, *_: object) -> None:
+        async def broken(_request: object, stream: Any) -> None:
             await stream.write(b"half")
             raise ZeroDivisionError
 
         with own_lifecycle():
-            application = AsgiApplication(_Handling(broken), 1000)  # type: ignore[arg-type]
+            application = AsgiApplication(_Handling(broken))  # type: ignore[arg-type]
             async with behind_uvicorn(application) as url, httpx.AsyncClient(timeout=WAIT_S) as client:
                 with pytest.raises(httpx.RemoteProtocolError):
                     await client.get(url)
@@ -173,14 +181,14 @@ class TestAClientThatStays:
         """Servers say of every client that has its answer that it has gone."""
         is_done, may_end = asyncio.Event(), asyncio.Event()
 
-        async def tidy(_event: object, stream: Any, *_: object) -> None:
+        async def tidy(_request: object, stream: Any) -> None:
             await stream.write(b"all")
             await stream.end()
             await may_end.wait()
             is_done.set()
 
         with own_lifecycle():
-            application = AsgiApplication(_Handling(tidy), 1000)  # type: ignore[arg-type]
+            application = AsgiApplication(_Handling(tidy))  # type: ignore[arg-type]
             async with behind_uvicorn(application) as url, httpx.AsyncClient(timeout=WAIT_S) as client:
                 assert (await client.get(url)).text == "all"
                 assert (await client.get(url)).text == "all"  # by now it has been told of the first
@@ -295,21 +303,30 @@ def scope(method: str = "POST", path: str = "/chat", **fields: object) -> Messag
 
 
 class SeenRequests:
-    """A service that answers nothing and remembers the requests."""
+    """A service that answers nothing and remembers the requests, and their bodies up to some bytes."""
 
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.requests: list[tuple[Request, bytes]] = []
 
-    async def handle(self, event: Message, *_: object) -> None:
-        self.requests.append(Request.from_event(event))
+    async def handle(self, request: Request, *_: object) -> None:
+        assert callable(request.raw_body)
+        body = await request.raw_body(self.max_bytes) if self.max_bytes else LargeBody()
+        self.requests.append((request, b"".join(body.pieces())))
 
 
-async def seen(*received: Message, **fields: object) -> Request:
-    service = SeenRequests()
-    server = Server(*(received or [{"type": "http.request"}]))
-    await AsgiApplication(service, 10)(scope(**fields), server.receive, server.send)  # type: ignore[arg-type]
+async def seen_with_body(
+    *received: Message, max_bytes: int, settings: DoorSettings = DOORS, **fields: object
+) -> tuple[Request, bytes]:
+    service, server = SeenRequests(max_bytes), Server(*received)
+    with own_lifecycle():
+        await AsgiApplication(service, settings)(scope(**fields), server.receive, server.send)  # type: ignore[arg-type]
     (request,) = service.requests
     return request
+
+
+async def seen(settings: DoorSettings = DOORS, **fields: Any) -> Request:
+    return (await seen_with_body(max_bytes=0, settings=settings, **fields))[0]
 
 
 class TestOtherServers:
@@ -324,9 +341,9 @@ class TestOtherServers:
                 server, later = Server({"type": "http.request", "body": body}), Server({"type": "http.request"})
                 if is_gone_at_once:
                     server.gone.set()
-                await AsgiApplication(service, 1000)(scope(), server.receive, server.send)
+                await AsgiApplication(service)(scope(), server.receive, server.send)
                 path = {"method": "GET", "path": "/conversations/c"}
-                await AsgiApplication(service, 1000)(scope(**path), later.receive, later.send)
+                await AsgiApplication(service)(scope(**path), later.receive, later.send)
         assert b"sunny." not in server.body
         assert json.loads(later.body)["messages"][1]["parts"] == [{"type": "text", "text": "It is sunny."}]
 
@@ -337,7 +354,7 @@ class TestOtherServers:
             async with upstream(script) as provider:
                 service = make_service(model_provider="openai", openai_base_url=f"{provider.url}/v1", title_model="off")
                 server = Server({"type": "http.request", "body": body})
-                serving = asyncio.create_task(AsgiApplication(service, 1000)(scope(), server.receive, server.send))
+                serving = asyncio.create_task(AsgiApplication(service)(scope(), server.receive, server.send))
                 await asyncio.wait_for(server.gone.wait(), WAIT_S)
                 serving.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -346,12 +363,13 @@ class TestOtherServers:
 
     async def test_send_a_body_in_pieces(self) -> None:
         pieces = [{"type": "http.request", "body": body, "more_body": True} for body in (b"", b"ab", b"cd")]
-        request = await seen(*pieces, {"type": "http.request", "body": b"e"})
-        assert request.body(10) == b"abcde"
+        _, body = await seen_with_body(*pieces, {"type": "http.request", "body": b"e"}, max_bytes=10)
+        assert body == b"abcde"
 
     async def test_are_not_asked_for_more_of_a_body_that_is_too_long(self) -> None:
         pieces = [{"type": "http.request", "body": b"12345678", "more_body": True} for _ in range(100)]
-        assert len((await seen(*pieces)).body(32)) < 32
+        _, body = await seen_with_body(*pieces, max_bytes=10)
+        assert len(body) == 16
 
     @pytest.mark.parametrize(
         ("fields", "path"),
@@ -361,10 +379,12 @@ class TestOtherServers:
             ({"path": "/a", "raw_path": None}, "/a"),
             ({"path": "/my chat/a", "raw_path": b"/my%20chat/a%2Fb", "root_path": "/my chat"}, "/a%2Fb"),
             ({"path": "/chat", "raw_path": b"/chat", "root_path": "/chat"}, "/"),
+            ({"path": "/chat/chat", "raw_path": b"/chat/chat", "root_path": "/chat"}, "/chat"),
+            ({"path": "/chats", "raw_path": b"/chats", "root_path": "/chat"}, "/chats"),
         ],
     )
-    async def test_say_in_their_own_ways_which_path(self, fields: dict[str, object], path: str) -> None:
-        assert (await seen(**fields)).path == path
+    async def test_say_in_their_own_ways_which_path(self, fields: dict[str, Any], path: str) -> None:
+        assert (await seen(**fields)).raw_path == path
 
     async def test_repeat_headers(self) -> None:
         headers = [(b"accept", b"a"), (b"x-api-key", "ü".encode("latin-1")), (b"accept", b"b")]
@@ -372,21 +392,190 @@ class TestOtherServers:
         assert request.headers == {"accept": "a,b", "x-api-key": "ü"}
         assert request.query == {"limit": "2", "after": "+"}
 
-    async def test_vouch_for_nobody(self) -> None:
-        assert (await seen(client=("127.0.0.1", 1))).identity == {}
+    async def test_vouch_for_a_peer_and_for_nobody_s_name(self) -> None:
+        request = await seen(client=("127.0.0.1", "1"))  # granian's ports are text
+        assert (request.client, request.identity, request.is_bare) == ("127.0.0.1", {}, True)
+        assert (await seen(client=None)).client == ""
 
+    async def test_trace_on_what_they_are_told(self) -> None:
+        traceparent = "00-6921a3f03b1c52d17e8a4f0692d5ab37-53995c3f42cd8ad8-01"
+        headers = [(b"traceparent", traceparent.encode()), (b"tracestate", b"a=b"), (b"baggage", b"c=d")]
+        assert (await seen(headers=headers)).trace == {"traceparent": traceparent, "tracestate": "a=b"}
+
+    async def test_are_told_of_a_body_only_when_it_is_asked_for(self) -> None:
+        """So that a caller who is refused costs nothing."""
+        server = Server({"type": "http.request", "body": b"x" * 100, "more_body": True})
+        with own_lifecycle():
+            await AsgiApplication(make_service(auth="api_key"))(scope(), server.receive, server.send)
+        assert (server.sent[0]["status"], len(server.received)) == (401, 1)
+
+    async def test_are_not_asked_for_the_rest_of_a_body_that_is_refused(self) -> None:
+        pieces = [{"type": "http.request", "body": b"x" * 600, "more_body": True} for _ in range(9)]
+        server = Server(*pieces)
+        with own_lifecycle():
+            await AsgiApplication(make_service(max_body_bytes=1000))(scope(), server.receive, server.send)
+        assert (server.sent[0]["status"], len(server.received)) == (413, 7)
+
+    async def test_say_that_a_client_left_in_the_middle_of_its_body(self) -> None:
+        half = {"type": "http.request", "body": b'{"messages":[]', "more_body": True}
+        server = Server(half, {"type": "http.disconnect"})
+        with own_lifecycle():
+            await asyncio.wait_for(AsgiApplication(make_service())(scope(), server.receive, server.send), WAIT_S)
+        assert (server.sent[0]["status"], b"the body was not sent to its end" in server.body) == (400, True)
+
+
+class TestPlatforms:
+    """What stands before the server is believed because a setting says so, and never because a header does."""
+
+    HEADERS: ClassVar = [
+        (b"lambda-web-request-id", b"of-the-web"),
+        (b"x-amzn-bedrock-agentcore-runtime-request-id", b"of-agentcore"),
+        (b"x-amzn-bedrock-agentcore-runtime-session-id", b"session"),
+        (b"x-forwarded-for", b"192.0.2.1, 203.0.113.9"),
+    ]
+
+    @pytest.mark.parametrize(
+        ("door", "request_id", "client", "fields"),
+        [
+            ("server", None, "127.0.0.1", {}),
+            ("web", "of-the-web", "203.0.113.9", {}),
+            ("agentcore", "of-agentcore", "127.0.0.1", {"session_id": "session"}),
+        ],
+    )
+    async def test_are_believed_by_configuration(
+        self, door: Any, request_id: str | None, client: str, fields: dict[str, str]
+    ) -> None:
+        peer = ("127.0.0.1", 1)
+        request = await seen(DoorSettings(asgi_door=door), headers=self.HEADERS, client=peer)
+        assert (request.client, request.door_fields) == (client, fields)
+        assert request.request_id == (request_id or str(uuid.UUID(request.request_id)))
+
+    @pytest.mark.parametrize("door", ["web", "agentcore"])
+    async def test_may_leave_out_what_they_add(self, door: Any) -> None:
+        request = await seen(DoorSettings(asgi_door=door), headers=[], client=None)
+        assert (request.client, request.door_fields) == ("", {})
+        assert str(uuid.UUID(request.request_id)) == request.request_id
+
+
+class Late:
+    """A service that does not end in time, after it has written something or before."""
+
+    def __init__(self, *written: bytes, last_words: bytes | None = None) -> None:
+        self.written, self.last_words = written, last_words
+
+    async def handle(self, _: Request, stream: Any) -> None:
+        for piece in self.written:
+            await stream.write(piece)
+        if self.last_words is not None:
+            stream.last_words = lambda is_last: self.last_words if is_last else b""
+        await asyncio.sleep(3600)
+
+
+class TestDeadlines:
+    @jumping
+    async def test_a_chat_ends_with_its_own_frame_before_the_door_cuts(self) -> None:
+        service = make_service(scripted_words_per_second=0.01)
+        body = json.dumps(question()).encode()
+        server = Server({"type": "http.request", "body": body})
+        started_at = asyncio.get_running_loop().time()
+        with own_lifecycle():
+            application = AsgiApplication(service, DoorSettings(request_timeout=30))
+            await application(scope(), server.receive, server.send)
+        assert json.loads(server.body.split(b"data: ")[-1])["code"] == "deadline_reached"
+        assert server.sent[-1] == {"type": "http.response.body"}
+        assert asyncio.get_running_loop().time() - started_at < 29
+
+    @jumping
+    async def test_what_goes_on_nevertheless_is_cancelled_and_has_last_words(self) -> None:
+        server = Server({"type": "http.request"})
+        with own_lifecycle():
+            application = AsgiApplication(Late(b"half", last_words=b"end"), DOORS)  # type: ignore[arg-type]
+            with pytest.raises(ChatError):  # so that the server cuts the connection
+                await application(scope(), server.receive, server.send)
+        assert server.body == b"halfend"
+        assert server.sent[-1]["more_body"]
+
+    @jumping
+    async def test_what_has_not_begun_is_answered(self) -> None:
+        service = msgspec.structs.replace(make_service(), authenticator=SlowAuthenticator())
+        server = Server({"type": "http.request"})
+        with own_lifecycle():
+            await AsgiApplication(service, DOORS)(scope(), server.receive, server.send)
+        assert (server.sent[0]["status"], b"deadline_reached" in server.body) == (504, True)
+        assert server.sent[-1] == {"type": "http.response.body"}
+
+    @jumping
+    async def test_without_last_words_the_connection_is_cut(self) -> None:
+        server = Server({"type": "http.request"})
+        with own_lifecycle(), pytest.raises(ChatError):
+            await AsgiApplication(Late(b"half"), DOORS)(scope(), server.receive, server.send)  # type: ignore[arg-type]
+        assert server.body == b"half"
+
+
+class SlowAuthenticator:
+    async def prepare(self) -> None:
+        """Do nothing."""
+
+    async def authenticate(self, _: object) -> Caller:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+
+class TestAServerWithoutALifespan:
+    async def test_starts_up_with_the_first_request_and_once(self) -> None:
+        calls, may_go_on = list[str](), asyncio.Event()
+
+        async def start() -> None:
+            calls.append("startup")
+            await may_go_on.wait()
+
+        with own_lifecycle():
+            application = AsgiApplication(make_service())
+            on_startup(start)
+            servers = [Server() for _ in range(3)]
+            health = scope("GET", "/healthz")
+            serving = [asyncio.create_task(application(health, one.receive, one.send)) for one in servers]
+            await asyncio.sleep(0)
+            assert all(not one.sent for one in servers)
+            may_go_on.set()
+            await asyncio.wait(serving)
+        assert calls == ["startup"]
+        assert all(json.loads(one.body) == {"status": "ok"} for one in servers)
+
+    async def test_is_told_of_a_start_that_fails_and_the_next_request_tries_again(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fails = [True]
+
+        def start() -> None:
+            if fails.pop():
+                raise ZeroDivisionError("secret")
+
+        with own_lifecycle():
+            application, server = AsgiApplication(make_service()), Server()
+            on_startup(start)
+            with pytest.raises(ChatError, match="the start-up failed") as failed:
+                await application(scope("GET", "/healthz"), server.receive, server.send)
+            assert failed.value.__cause__ is None
+            assert "the start-up failed" in caplog.text
+            fails.append(False)
+            await application(scope("GET", "/healthz"), server.receive, server.send)
+        assert json.loads(server.body) == {"status": "ok"}
+
+
+class TestOtherScopes:
     async def test_ask_for_web_sockets_in_vain(self) -> None:
         server = Server()
         with own_lifecycle():
-            await AsgiApplication(make_service(), 10)({"type": "websocket"}, server.receive, server.send)
-        assert server.sent == []
+            await AsgiApplication(make_service())({"type": "websocket"}, server.receive, server.send)
+        assert server.sent == [{"type": "websocket.close"}]
 
 
 class TestTheLifespan:
     async def test_runs_the_hooks_once(self) -> None:
         calls: list[str] = []
         with own_lifecycle():
-            application = AsgiApplication(make_service(), 1000)
+            application = AsgiApplication(make_service())
             on_startup(lambda: calls.append("startup"))
             on_shutdown(lambda: calls.append("shutdown"))
             async with behind_uvicorn(application) as url, httpx.AsyncClient(timeout=WAIT_S) as client:
@@ -399,7 +588,7 @@ class TestTheLifespan:
         server = Server({"type": "lifespan.startup"})
         with own_lifecycle():
             on_startup(lambda: 1 / 0)
-            await AsgiApplication(make_service(), 1000)({"type": "lifespan"}, server.receive, server.send)
+            await AsgiApplication(make_service())({"type": "lifespan"}, server.receive, server.send)
         (failed,) = server.sent
         assert failed["type"] == "lifespan.startup.failed"
         assert "ZeroDivisionError" in failed["message"]

@@ -1,4 +1,4 @@
-"""Requests: parsing a function URL's event, and validating its body within the limits."""
+"""Requests: what is joined of their headers, and validating their bodies within the limits."""
 
 import base64
 import json
@@ -11,64 +11,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.formats.wire import attempt
+from tests.chat.http_events import parsed
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.http.request import LARGE_CHARS, Request, invalid_shape
+from winterbourne.chat.http.request import LARGE_CHARS, Request, invalid_shape, join_headers
 from winterbourne.chat.settings import RequestSettings
 from winterbourne.large_body import MIN_RUN_BYTES, LargeBody
 
 SETTINGS = RequestSettings(max_body_bytes=100, max_json_depth=4)
 
 
-def request(body: bytes | str = b"{}", *, content_type: str | None = "application/json", **fields: Any) -> Request:
-    event: dict[str, Any] = {"headers": {"content-type": content_type} if content_type else {}, "body": body, **fields}
+def request(body: bytes | str | LargeBody = b"{}", *, content_type: str | None = "application/json") -> Request:
+    headers = {"content-type": content_type} if content_type else {}
     if isinstance(body, bytes):
-        event |= {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}
-    return Request.from_event(event)
+        text = base64.b64encode(body).decode()
+        return Request(method="POST", raw_path="/chat", headers=headers, raw_body=text, is_base64=True)
+    return Request(method="POST", raw_path="/chat", headers=headers, raw_body=body)
 
 
 def rejection(request: Request, settings: RequestSettings = SETTINGS) -> tuple[int, str]:
     with pytest.raises(RequestRejected) as rejected:
-        request.json_object(settings)
+        request.json_object(settings).send(None)
     return rejected.value.status, rejected.value.code
 
 
-class TestEvent:
-    """Payload format 2.0 of function URLs."""
-
-    def test_its_fields_are_parsed(self) -> None:
-        event = {
-            "version": "2.0",
-            "rawPath": "/chat",
-            "rawQueryString": "a=1&b=x%20y&c=",
-            "headers": {"Content-Type": "application/json", "x-api-key": "k"},
-            "requestContext": {
-                "http": {"method": "POST", "path": "/chat", "sourceIp": "192.0.2.1"},
-                "authorizer": {"iam": {"userArn": "arn:aws:iam::123456789012:user/ada"}},
-            },
-            "body": "{}",
-            "isBase64Encoded": False,
-        }
-        assert Request.from_event(event) == Request(
-            method="POST",
-            path="/chat",
-            headers={"content-type": "application/json", "x-api-key": "k"},
-            query={"a": "1", "b": "x y", "c": ""},
-            raw_body="{}",
-            identity={"userArn": "arn:aws:iam::123456789012:user/ada"},
-        )
-
-    @pytest.mark.parametrize("event", [{}, {"requestContext": None, "headers": None, "body": None}])
-    def test_missing_fields_are_empty(self, event: dict[str, Any]) -> None:
-        assert Request.from_event(event) == Request(method="GET", path="/", headers={}, query={})
-
-
 class TestBody:
-    @given(st.binary(max_size=100))
-    def test_is_what_was_sent(self, body: bytes) -> None:
-        assert request(body).body(100) == body
-
     def test_may_be_sent_as_text(self) -> None:
-        assert request('{"a":"ü"}').body(100) == '{"a":"ü"}'.encode()
+        assert parsed(request('{"a":"ü"}'), SETTINGS) == {"a": "ü"}
+
+    async def test_is_read_when_it_is_asked_for_and_once(self) -> None:
+        asked = list[int]()
+
+        async def read(max_bytes: int) -> LargeBody:
+            asked.append(max_bytes)
+            return LargeBody(b'{"a":1}')
+
+        late = Request(method="POST", raw_path="/", headers={"content-type": "application/json"}, raw_body=read)
+        assert asked == []
+        assert (await late.json_object(SETTINGS), asked) == ({"a": 1}, [100])
+        assert not late.raw_body
 
     @pytest.mark.parametrize("body", [b"x" * 101, b"x" * 1000, "ü" * 51])
     def test_more_than_the_limit_is_too_large(self, body: bytes | str) -> None:
@@ -77,10 +57,11 @@ class TestBody:
     def test_exactly_the_limit_is_accepted(self) -> None:
         body = b'{"a":"%b"}' % (b"x" * 92)
         assert len(body) == 100
-        assert request(body).json_object(SETTINGS) == {"a": "x" * 92}
+        assert parsed(request(body), SETTINGS) == {"a": "x" * 92}
 
     def test_invalid_base64_is_rejected(self) -> None:
-        assert rejection(request("{}", isBase64Encoded=True)) == (400, "invalid_body")
+        broken = msgspec.structs.replace(request("{}"), is_base64=True)
+        assert rejection(broken) == (400, "invalid_body")
 
 
 class TestContentType:
@@ -89,7 +70,7 @@ class TestContentType:
         ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/x+json"],
     )
     def test_json_is_accepted(self, content_type: str) -> None:
-        assert request(content_type=content_type).json_object(SETTINGS) == {}
+        assert parsed(request(content_type=content_type), SETTINGS) == {}
 
     @pytest.mark.parametrize("content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "json"])
     def test_anything_else_is_rejected(self, content_type: str | None) -> None:
@@ -130,17 +111,17 @@ class TestJson:
         ],
     )
     def test_half_an_emoji_is_replaced_and_the_rest_kept(self, body: bytes | str, value: object) -> None:
-        assert request(body).json_object(SETTINGS) == value
+        assert parsed(request(body), SETTINGS) == value
 
     @pytest.mark.parametrize("escaped", [False, True])
     @given(text=st.text(st.characters(codec=None)))
     def test_any_text_of_any_client_is_taken(self, text: str, *, escaped: bool) -> None:
         body = json.dumps({"a": text}, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
         expected = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
-        assert request(body).json_object(RequestSettings()) == {"a": expected}
+        assert parsed(request(body)) == {"a": expected}
 
     def test_the_maximum_depth_is_accepted(self) -> None:
-        assert request(b'{"a":[[[1]]]}').json_object(SETTINGS) == {"a": [[[1]]]}
+        assert parsed(request(b'{"a":[[[1]]]}'), SETTINGS) == {"a": [[[1]]]}
 
     @pytest.mark.parametrize("deep", [b"[" * 50_000, b'{"a":' * 10_000, b"[" * 5000 + b"]" * 5000])
     def test_extremely_deep_json_is_rejected(self, deep: bytes) -> None:
@@ -152,7 +133,7 @@ class TestJson:
         small = {"a": value, "b": "x"}
         text = json.dumps(small)
         large = text.replace('"x"', f'"{"x" * LARGE_CHARS}"')
-        read = [request(body.encode() if as_base64 else body).json_object(RequestSettings()) for body in (text, large)]
+        read = [parsed(request(body.encode() if as_base64 else body)) for body in (text, large)]
         assert read[1].pop("b") == "x" * LARGE_CHARS
         assert read[0].pop("b") == "x"
         assert read[0] == read[1]
@@ -162,35 +143,23 @@ class TestJson:
         large = request(broken + " " * LARGE_CHARS)
         assert rejection(large, RequestSettings()) == rejection(request(broken), RequestSettings())
 
-    def test_a_large_body_is_not_kept(self) -> None:
-        given: dict[str, Any] = {
-            "body": json.dumps({"a": "x" * LARGE_CHARS}),
-            "headers": {"content-type": "application/json"},
-        }
-        one = Request.from_event(given)
-        assert given["body"] is None
-        assert one.json_object(RequestSettings())["a"] == "x" * LARGE_CHARS
-        assert not one.raw_body
-
     def test_what_stays_beside_a_body_is_read_and_counts(self) -> None:
         run = "Ab+/" * (MIN_RUN_BYTES // 2)
         whole = json.dumps({"a": [run, "é"]}).encode()
 
-        def large(body: bytes, **fields: Any) -> Request:
+        def large(body: bytes, *, is_base64: bool = False) -> Request:
             pieces = [body[start : start + 10_000] for start in range(0, len(body), 10_000)]
-            headers = {"content-type": "application/json"}
-            return Request.from_event({"headers": headers, "body": LargeBody.take_out(pieces), **fields})
+            return msgspec.structs.replace(request(LargeBody.take_out(pieces)), is_base64=is_base64)
 
-        assert large(whole).json_object(RequestSettings()) == {"a": [run, "é"]}
+        assert parsed(large(whole)) == {"a": [run, "é"]}
         assert rejection(large(whole), RequestSettings(max_body_bytes=len(whole) - 1)) == (413, "body_too_large")
-        encoded = large(base64.b64encode(whole), isBase64Encoded=True)
-        assert encoded.body(len(whole)) == whole == encoded.body(len(whole))
-        assert encoded.json_object(RequestSettings(max_body_bytes=len(whole))) == {"a": [run, "é"]}
+        encoded = large(base64.b64encode(whole), is_base64=True)
+        assert parsed(encoded, RequestSettings(max_body_bytes=len(whole))) == {"a": [run, "é"]}
         assert rejection(large(json.dumps({run: 1}).encode()), RequestSettings()) == (400, "invalid_json")
 
     @given(st.binary(max_size=120))
     def test_any_bytes_are_an_object_or_rejected(self, body: bytes) -> None:
-        outcome = attempt(lambda: request(body).json_object(SETTINGS))
+        outcome = attempt(lambda: parsed(request(body), SETTINGS))
         assert isinstance(outcome, dict) or 400 <= outcome.status < 500
 
     @given(st.recursive(st.integers(0, 9), lambda inner: st.lists(inner, max_size=2), max_leaves=12))
@@ -198,7 +167,7 @@ class TestJson:
         def depth(value: Any) -> int:
             return 1 + max(map(depth, value), default=0) if isinstance(value, list) else 0
 
-        outcome = attempt(lambda: request(orjson.dumps({"a": value})).json_object(SETTINGS))
+        outcome = attempt(lambda: parsed(request(orjson.dumps({"a": value})), SETTINGS))
         assert isinstance(outcome, dict) == (depth(value) < SETTINGS.max_json_depth)
 
 
@@ -232,7 +201,23 @@ def test_the_rejection_of_a_level_of_reasoning_names_those_there_are() -> None:
     assert str(invalid_shape(raised.value, ("low", "high"))) == "reasoning: expected one of low, high"
 
 
-@pytest.mark.parametrize("value", ["Bearer \ud83d", "\udc00", "Grüße \ud83d"])
-def test_half_a_surrogate_pair_in_a_header_can_be_encoded(value: str) -> None:
-    request = Request.from_event({"headers": {"Authorization": value}})
-    assert request.headers["authorization"].encode().decode() == value.replace("\ud83d", "?").replace("\udc00", "?")
+class TestHeaders:
+    def test_that_repeat_are_joined_and_cookies_by_semicolons(self) -> None:
+        pairs = [("Accept", "a"), ("cookie", "x=1"), ("accept", "b"), ("Cookie", "y=2"), ("odd", None)]
+        assert join_headers(pairs) == {"accept": "a,b", "cookie": "x=1; y=2"}
+
+    @pytest.mark.parametrize("value", ["Bearer \ud83d", "\udc00", "Grüße \ud83d"])
+    def test_with_half_a_surrogate_pair_can_be_encoded(self, value: str) -> None:
+        text = join_headers([("Authorization", value)])["authorization"]
+        assert text.encode().decode() == value.replace("\ud83d", "?").replace("\udc00", "?")
+
+
+def test_of_a_query_the_last_value_counts() -> None:
+    one = Request(method="GET", raw_path="/", raw_query="a=1&b=x%20y&c=&a=%2B+2")
+    assert one.query == {"a": "+ 2", "b": "x y", "c": ""}
+
+
+def test_what_no_door_has_told_is_made_up() -> None:
+    one, other = Request(method="GET", raw_path="/"), Request(method="GET", raw_path="/")
+    assert one.request_id != other.request_id
+    assert one.received_ms > 1e12

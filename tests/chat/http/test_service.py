@@ -9,9 +9,8 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.clock import jumping
-from winterbourne import ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials
 from winterbourne.chat.errors import (
     ChatError,
@@ -78,6 +77,8 @@ async def serve(
     limiter: RateLimiter = UNLIMITED,
     is_chat: bool = False,
     remaining_ms: int = 60_000,
+    cors_origins: str = "",
+    through_rest: bool = False,
     **fields: Any,
 ) -> RecordedResponse:
     endpoint = Endpoint(
@@ -91,13 +92,20 @@ async def serve(
         telemetry.make_logger(),
         "winterbourne-dev",
         after_request,
+        frozenset(cors_origins.split()),
     )
     response = RecordedResponse()
     request = {"method": "GET", "path": "/thing/7"} | fields
-    await service.handle(
-        event(**request), cast("ResponseStream", response), FakeLambdaContext(remaining_ms=remaining_ms)
-    )
+    given = _rest_event(event(**request)) if through_rest else event(**request)
+    await handle(service, given, response, FakeLambdaContext(remaining_ms=remaining_ms))
     return response
+
+
+def _rest_event(event: Any) -> Any:
+    """The same request through a REST API."""
+    path, method = event["rawPath"], event["requestContext"]["http"]["method"]
+    named = {"path": path, "resource": path, "httpMethod": method, "headers": event["headers"]}
+    return {**named, "requestContext": {"path": f"/v1{path}"}, "body": event["body"]}
 
 
 async def ok(context: RequestContext) -> None:
@@ -157,6 +165,58 @@ class TestRouting:
     async def test_an_unsupported_method_gets_a_list_of_the_supported_ones(self) -> None:
         response = await serve(ok, method="PUT")
         assert (response.status, response.headers["allow"]) == (405, "GET, HEAD")
+
+
+class TestRequestId:
+    @pytest.mark.parametrize("path", ["/thing/7", "/nowhere"])
+    async def test_is_in_every_response_through_a_door_that_adds_none(self, path: str) -> None:
+        assert (await serve(ok, path=path, through_rest=True)).headers["x-request-id"] == "r-1"
+
+    async def test_is_in_refusals_alone_where_lambda_adds_its_own(self) -> None:
+        assert "x-request-id" not in (await serve(ok)).headers
+        assert (await serve(ok, path="/nowhere")).headers["x-request-id"] == "r-1"
+
+
+PREFLIGHT = {"origin": "https://a.example", "access-control-request-method": "POST"}
+
+
+class TestCors:
+    """Of doors that leave it to the chat: a function URL answers preflights itself, and adds its own headers."""
+
+    @pytest.mark.parametrize("origins", ["https://a.example https://b.example", "*"])
+    async def test_a_page_that_may_call_is_told_so(self, origins: str) -> None:
+        headers = (await serve(ok, through_rest=True, cors_origins=origins, headers=PREFLIGHT)).headers
+        assert headers["access-control-allow-origin"] == ("*" if origins == "*" else "https://a.example")
+        assert headers.get("vary") == (None if origins == "*" else "Origin")
+        assert "x-request-id" in headers["access-control-expose-headers"]
+        refused = (await serve(ok, through_rest=True, cors_origins=origins, path="/nowhere", headers=PREFLIGHT)).headers
+        assert refused["access-control-allow-origin"] == headers["access-control-allow-origin"]
+
+    async def test_a_preflight_is_answered_without_credentials(self) -> None:
+        rest: Any = {"through_rest": True, "cors_origins": "https://a.example", "is_public": False}
+        response = await serve(ok, method="OPTIONS", headers=PREFLIGHT, **rest)
+        assert (response.status, response.body) == (204, b"")
+        assert response.headers["access-control-allow-methods"] == "GET,POST,PATCH,DELETE"
+        assert "authorization" in response.headers["access-control-allow-headers"]
+
+    @pytest.mark.parametrize(
+        ("settings", "origin"),
+        [
+            ({"cors_origins": "https://a.example"}, "https://c.example"),
+            ({"cors_origins": "https://a.example"}, ""),
+            ({"cors_origins": ""}, "https://a.example"),
+            ({"cors_origins": "*", "through_rest": False}, "https://a.example"),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["GET", "OPTIONS"])
+    async def test_nobody_else_is_told_anything(self, settings: dict[str, Any], origin: str, method: str) -> None:
+        headers = {**PREFLIGHT, "origin": origin} if origin else {}
+        response = await serve(ok, method=method, headers=headers, **{"through_rest": True, **settings})
+        assert not [name for name in response.headers if name.startswith("access-control")]
+
+    async def test_other_options_are_refused(self) -> None:
+        rest: Any = {"through_rest": True, "cors_origins": "*"}
+        assert (await serve(ok, method="OPTIONS", headers={"origin": "https://a.example"}, **rest)).status == 405
 
 
 class TestCallers:

@@ -5,15 +5,15 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.chat.test_app import make_service
 from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, failing, saying, upstream
-from winterbourne import ResponseStream, lifecycle
+from winterbourne import lifecycle
 from winterbourne.chat.http.service import BACKGROUND_TIMEOUT_S, TIDY_RESERVE_S, Service
 from winterbourne.chat.infra import http_pool
 
@@ -56,7 +56,7 @@ class Chat:
     async def send(self, method: str, path: str, body: object = None, remaining_s: float = 60) -> RecordedResponse:
         response, context = RecordedResponse(), FakeLambdaContext(remaining_ms=int(remaining_s * 1000))
         self.responses.append(response)
-        await self.service.handle(event(method, path, body), cast("ResponseStream", response), context)
+        await handle(self.service, event(method, path, body), response, context)
         return response
 
     async def ask(self, content: str = QUESTION, remaining_s: float = 60, **fields: object) -> RecordedResponse:

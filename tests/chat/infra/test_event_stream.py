@@ -6,6 +6,7 @@ import zlib
 from typing import Any
 
 import pytest
+from botocore.eventstream import EventStreamBuffer, ParserError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,8 +19,7 @@ ONE = event_stream_message("messageStop", {"stopReason": "end_turn"})
 
 
 def test_a_message_has_its_headers_and_its_payload() -> None:
-    headers: Any = EXPECTED.headers
-    assert headers[":event-type"] == "messageStop"
+    assert EXPECTED.headers[":event-type"] == "messageStop"
     assert EXPECTED.payload == b'{"stopReason": "end_turn"}'
 
 
@@ -86,3 +86,90 @@ def test_messages_before_damage_in_the_same_read_are_returned() -> None:
     assert next(messages).payload == EXPECTED.payload
     with pytest.raises(ValueError, match="broken"):
         next(messages)
+
+
+def header(name: bytes, kind: int, value: bytes) -> bytes:
+    return bytes([len(name)]) + name + bytes([kind]) + value
+
+
+def sized(value: bytes) -> bytes:
+    return struct.pack(">H", len(value)) + value
+
+
+NAMES = st.text(min_size=1, max_size=3).map(str.encode)
+TYPED = st.one_of(
+    st.tuples(st.sampled_from([0, 1]), st.just(b"")),
+    *(st.tuples(st.just(kind), st.binary(min_size=size, max_size=size)) for kind, size in ((2, 1), (3, 2), (4, 4))),
+    *(st.tuples(st.just(kind), st.binary(min_size=size, max_size=size)) for kind, size in ((5, 8), (8, 8), (9, 16))),
+    st.tuples(st.just(6), st.binary(max_size=9).map(sized)),
+    st.tuples(st.just(7), st.text(max_size=9).map(lambda text: sized(text.encode()))),
+)
+HEADERS = st.lists(st.tuples(NAMES, TYPED), max_size=4).map(
+    lambda headers: b"".join(header(name, kind, value) for name, (kind, value) in headers)
+)
+
+
+def message(headers: bytes, payload: bytes) -> bytes:
+    prelude = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
+    whole = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
+    return whole + struct.pack(">I", zlib.crc32(whole))
+
+
+Read = tuple[list[tuple[dict[str, Any], bytes]], bool]
+
+
+def read_by_botocore(pieces: list[bytes]) -> Read:
+    """The messages in these pieces, and whether damage follows."""
+    buffer: Any = EventStreamBuffer()
+    messages: list[tuple[dict[str, Any], bytes]] = []
+    try:
+        for piece in pieces:
+            buffer.add_data(piece)
+            for each in buffer:
+                messages.append((each.headers, each.payload))  # noqa: PERF401 - those before damage count
+    except (ParserError, struct.error, UnicodeDecodeError, LookupError):
+        return messages, True
+    return messages, False
+
+
+def read(pieces: list[bytes]) -> Read:
+    decoder = EventStreamDecoder()
+    messages: list[tuple[dict[str, Any], bytes]] = []
+    try:
+        for piece in pieces:
+            for each in decoder.feed(piece):
+                messages.append((each.headers, each.payload))  # noqa: PERF401 - as above
+    except ValueError:
+        return messages, True
+    return messages, False
+
+
+def pieces_of(stream: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    return [stream[a:b] for a, b in itertools.pairwise(edges)]
+
+
+class TestAsBotocore:
+    @given(st.lists(st.tuples(HEADERS, st.binary(max_size=40)), max_size=4), st.lists(st.integers(0, 400), max_size=5))
+    def test_any_stream_is_read_alike(self, messages: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
+        pieces = pieces_of(b"".join(message(*each) for each in messages), cuts)
+        assert read(pieces) == read_by_botocore(pieces)
+
+    @given(HEADERS | st.binary(max_size=40), st.binary(max_size=9), st.integers(0, 2000), st.lists(st.integers(0, 400)))
+    def test_so_is_damage_wherever_it_is(self, headers: bytes, payload: bytes, bit: int, cuts: list[int]) -> None:
+        stream = bytearray(message(b"", b"one") + message(headers, payload) + message(b"", b"two"))
+        stream[bit // 8 % len(stream)] ^= 1 << bit % 8
+        pieces = pieces_of(bytes(stream), cuts)
+        assert read(pieces) == read_by_botocore(pieces)
+
+    @pytest.mark.parametrize(
+        ("headers", "payload"), [(128 * 1024, 0), (128 * 1024 + 1, 0), (0, 24 * 2**20), (0, 24 * 2**20 + 1)]
+    )
+    def test_so_is_what_is_said_to_be_too_long(self, headers: int, payload: int) -> None:
+        prelude = struct.pack(">II", 16 + headers + payload, headers)
+        pieces = [prelude + struct.pack(">I", zlib.crc32(prelude)), b"the beginning"]
+        assert read(pieces) == read_by_botocore(pieces) == ([], bool(headers % 2 or payload % 2))
+
+    def test_the_longest_message_is_read(self) -> None:
+        stream = message(b"", bytes(24 * 2**20))
+        assert read([stream[:100], stream[100:]]) == ([({}, bytes(24 * 2**20))], False)

@@ -4,16 +4,16 @@ import asyncio
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
-import boto3
-import moto
 import pytest
 
 import winterbourne
+from tests.chat.stores import aws
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.infra import redaction, secrets
+from winterbourne.chat.infra import http_pool, redaction, secrets
 from winterbourne.chat.infra.secret_values import unwrap_single_value
 from winterbourne.chat.infra.secrets import MAX_AGE_S, Secret
 
@@ -29,7 +29,7 @@ class FakeSecretsService:
         self.error: Exception | None = None
         self.time_s = 1_000_000.0
 
-    def fetch(self, arn: str) -> str:
+    async def fetch(self, arn: str) -> str:
         self.reads += 1
         if self.error:
             raise self.error
@@ -127,26 +127,30 @@ class TestUnwrapSingleValue:
 
 class TestOnAws:
     @pytest.fixture(autouse=True)
-    def aws(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        with moto.mock_aws():
-            yield
+    async def client(self) -> AsyncIterator[Callable[[str], Any]]:
+        with aws() as client:
+            yield client
+            await http_pool.close()
 
-    async def test_a_secret_of_secrets_manager_is_read(self) -> None:
-        client = boto3.client("secretsmanager", region_name="eu-west-1")
-        arn = client.create_secret(Name="key", SecretString="sk-1")["ARN"]
+    async def test_a_secret_of_secrets_manager_is_read(self, client: Callable[[str], Any]) -> None:
+        secret = client("secretsmanager").create_secret(Name="key", SecretString="sk-1")
+        arn = secret["ARN"]
         assert await Secret(arn, "X").read() == "sk-1"
 
-    async def test_a_parameter_of_ssm_is_decrypted(self) -> None:
-        client = boto3.client("ssm", region_name="eu-west-1")
-        client.put_parameter(Name="/chat/key", Value="sk-2", Type="SecureString")
-        arn = client.get_parameter(Name="/chat/key")["Parameter"]["ARN"]
+    async def test_a_parameter_of_ssm_is_decrypted(self, client: Callable[[str], Any]) -> None:
+        ssm = client("ssm")
+        ssm.put_parameter(Name="/chat/key", Value="sk-2", Type="SecureString")
+        arn = ssm.get_parameter(Name="/chat/key")["Parameter"]["ARN"]
         assert await Secret(arn, "X").read() == "sk-2"
 
     async def test_the_error_for_a_missing_secret_has_the_code_from_aws(self) -> None:
         with pytest.raises(SettingsError, match=r"^X: the secret cannot be read: ResourceNotFoundException$"):
             await Secret(ARN, "X").read()
+
+    @pytest.mark.parametrize("arn", ["", "sk-in-the-wrong-place", "arn:aws:secretsmanager"])
+    async def test_what_is_no_arn_is_an_error_that_does_not_quote_it(self, arn: str) -> None:
+        with pytest.raises(SettingsError, match=r"^X: the secret cannot be read: ValueError$"):
+            await Secret(arn, "X").read()
 
 
 def test_importing_it_imports_no_boto() -> None:

@@ -58,7 +58,7 @@ def test_a_provider_of_ones_own_may_replace_one_of_the_engines() -> None:
         ("scripted", "httpx botocore boto3 winterbourne.chat.providers.openai"),
         ("openai", "botocore boto3 winterbourne.chat.providers.anthropic"),
         ("anthropic", "botocore boto3 winterbourne.chat.providers.openai"),
-        ("bedrock", "boto3 botocore.session winterbourne.chat.providers.openai"),
+        ("bedrock", "boto3 botocore.auth botocore.eventstream winterbourne.chat.providers.openai"),
     ],
 )
 def test_only_the_selected_provider_is_imported(provider: str, not_imported: str) -> None:

@@ -1,29 +1,33 @@
-"""Store: the same behaviour on the memory, SQLite and DynamoDB backends, called in a thread pool."""
+"""Store: the same behaviour on the memory, SQLite and DynamoDB backends, in threads or async."""
 
 import asyncio
 import contextlib
+import json
+import os
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import boto3
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import winterbourne
 from tests.chat.processes import run
-from tests.chat.stores import KINDS, TABLE, Clock, open_store, template_table
+from tests.chat.stores import KINDS, TABLE, TEST_ACCOUNT, Clock, open_store, template_table
 from tests.doc_pages import load_block
+from tests.upstream import saying, upstream
 from winterbourne.chat.errors import SettingsError, StorageUnavailable
-from winterbourne.chat.infra import aws_clients
 from winterbourne.chat.storage import base as store_module
 from winterbourne.chat.storage.base import Item, Store, encode_key
-from winterbourne.chat.storage.dynamodb import MAX_BATCH_ATTEMPTS, DynamoBackend
+from winterbourne.chat.storage.dynamodb import MAX_BATCH_ATTEMPTS, MAX_CALLS, DynamoBackend
 from winterbourne.chat.storage.factory import make_store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.sqlite import SqliteBackend
@@ -205,6 +209,72 @@ class TestThreadPool:
         await store.close()
 
 
+class AsyncBackend(MemoryBackend):
+    """A backend whose reads are async, and begin when they may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_read = asyncio.Event()
+        self.reads = 0
+
+    async def _read(self, pk: str, sk: str) -> Item | None:
+        await self.may_read.wait()
+        self.reads += 1
+        return super().get(pk, sk)
+
+    @override
+    def get(self, pk: str, sk: str) -> Any:
+        return self._read(pk, sk)
+
+
+class TestAnAsyncBackend:
+    @pytest.mark.parametrize("threads", [0, 1])
+    async def test_is_awaited_on_the_loop(self, threads: int) -> None:
+        backend = AsyncBackend()
+        store = Store(lambda: backend, threads=threads, is_shared=False)
+        await store.put([item("a")])
+        reading = asyncio.gather(store.get("p", "a"), store.get("p", "b"))
+        await asyncio.sleep(0)
+        backend.may_read.set()
+        assert list(await reading) == [item("a"), None]
+        await store.close()
+
+    async def test_goes_on_when_nobody_waits_and_closing_waits_for_it(self) -> None:
+        backend = AsyncBackend()
+        store = Store(lambda: backend, threads=0, is_shared=False)
+        with pytest.raises(StorageUnavailable):
+            async with store_module.time_limit(0.001):
+                await store.get("p", "a")
+        closing = asyncio.create_task(store.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+        backend.may_read.set()
+        await closing
+        assert backend.reads == 1
+
+    async def test_that_hangs_does_not_keep_the_store_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = Store(AsyncBackend, threads=0, is_shared=False)
+        reading = asyncio.create_task(store.get("p", "a"))
+        await asyncio.sleep(0)
+        limit = store_module.time_limit
+        monkeypatch.setattr(store_module, "time_limit", lambda: limit(0.001))
+        with pytest.raises(StorageUnavailable):
+            await store.close()
+        reading.cancel()
+        for running in store._running:
+            running.cancel()
+
+    async def test_fails_as_any_other(self, caplog: pytest.LogCaptureFixture) -> None:
+        class BrokenBackend(AsyncBackend):
+            @override
+            async def _read(self, pk: str, sk: str) -> Item | None:
+                raise OSError("no route")
+
+        with pytest.raises(StorageUnavailable):
+            await Store(BrokenBackend, threads=0, is_shared=False).get("p", "a")
+        assert "no route" in caplog.text
+
+
 class TestUnavailable:
     async def test_a_store_that_cannot_be_opened_fails_each_call(self, tmp_path: Path) -> None:
         store = make_store(f"file:{tmp_path}/missing/chat.db")
@@ -246,7 +316,7 @@ class TestUnavailable:
 
     async def test_a_missing_table_is_unavailable(self, tmp_path: Path, clock: Clock) -> None:
         async with open_store("dynamodb", tmp_path, clock):
-            store = Store(lambda: DynamoBackend("other"), threads=1, is_shared=True)
+            store = Store(lambda: DynamoBackend("other"), threads=0, is_shared=True)
             with pytest.raises(StorageUnavailable):
                 await store.get("p", "a")
             await store.close()
@@ -282,21 +352,20 @@ class TestSqlite:
         second.close()
 
 
-class ThrottledClient:
-    """A fake DynamoDB client that returns some writes as unprocessed, this many times."""
+class ThrottledTable:
+    """A fake of BatchWriteItem that returns some writes as unprocessed, this many times."""
 
     def __init__(self, times: int) -> None:
         self.times = times
         self.written: list[Any] = []
 
-    def batch_write_item(self, RequestItems: dict[str, list[Any]]) -> dict[str, Any]:  # noqa: N803 - boto3's name
-        writes = RequestItems[TABLE]
-        if self.times:
-            self.times -= 1
-            self.written += writes[:1]
-            return {"UnprocessedItems": {TABLE: writes[1:]} if writes[1:] else {}}
-        self.written += writes
-        return {"UnprocessedItems": {}}
+    async def call(self, service: str, operation: str, fields: Any, answer: type[Any], region: str) -> Any:
+        assert (service, operation) == ("dynamodb", "BatchWriteItem")
+        (writes,) = json.loads(msgspec.json.encode(fields))["RequestItems"].values()
+        is_throttled, self.times = self.times > 0, self.times - 1
+        self.written += writes[:1] if is_throttled else writes
+        left = {TABLE: writes[1:]} if is_throttled and writes[1:] else {}
+        return msgspec.convert({"UnprocessedItems": left}, answer)
 
 
 def test_the_table_of_the_template_expires_items_by_our_attribute() -> None:
@@ -304,23 +373,60 @@ def test_the_table_of_the_template_expires_items_by_our_attribute() -> None:
 
 
 class TestThrottledTable:
-    def backend(self, client: ThrottledClient, monkeypatch: pytest.MonkeyPatch) -> tuple[DynamoBackend, list[float]]:
+    def backend(self, table: ThrottledTable, monkeypatch: pytest.MonkeyPatch) -> tuple[DynamoBackend, list[float]]:
         pauses: list[float] = []
-        monkeypatch.setattr(aws_clients, "client", lambda service: client)
-        return DynamoBackend(TABLE, pauses.append), pauses
 
-    def test_unprocessed_writes_are_sent_again_after_a_pause(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        client = ThrottledClient(2)
-        backend, pauses = self.backend(client, monkeypatch)
-        backend.put([item(str(n)) for n in range(5)])
-        assert len(client.written) == 5
+        async def sleep(pause_s: float) -> None:
+            pauses.append(pause_s)
+
+        monkeypatch.setattr("winterbourne.chat.storage.dynamodb.call", table.call)
+        return DynamoBackend(TABLE, sleep), pauses
+
+    async def test_unprocessed_writes_are_sent_again_after_a_pause(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        table = ThrottledTable(2)
+        backend, pauses = self.backend(table, monkeypatch)
+        await backend.put([item(str(n), b"body") for n in range(5)])
+        assert [each["PutRequest"]["Item"]["body"] for each in table.written] == [{"B": "Ym9keQ=="}] * 5
         assert len(pauses) == 2
         assert all(0 <= pause_s <= 0.1 for pause_s in pauses)
 
-    def test_the_number_of_attempts_is_limited(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        backend, _ = self.backend(ThrottledClient(99), monkeypatch)
+    async def test_the_number_of_attempts_is_limited(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        backend, _ = self.backend(ThrottledTable(99), monkeypatch)
         with pytest.raises(TimeoutError, match=f"after {MAX_BATCH_ATTEMPTS} attempts"):
-            backend.put([item(str(n)) for n in range(20)])
+            await backend.put([item(str(n)) for n in range(20)])
+
+
+async def test_a_page_of_conversations_over_several_answers_is_no_longer_than_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[Any] = []
+
+    async def call(service: str, operation: str, fields: Any, answer: type[Any], region: str) -> Any:
+        asked.append(fields.get("ExclusiveStartKey"))
+        keys = [{"pk": {"S": "p"}, "sk": {"S": f"{len(asked)}{letter}"}} for letter in "abc"]
+        return msgspec.convert({"Items": keys, "LastEvaluatedKey": keys[-1]}, answer)
+
+    monkeypatch.setattr("winterbourne.chat.storage.dynamodb.call", call)
+    found = await DynamoBackend(TABLE).query_newest("p", 4, None)
+    assert [each.sk for each in found] == ["1a", "1b", "1c", "2a"]
+    assert asked == [None, {"pk": {"S": "p"}, "sk": {"S": "1c"}}]
+
+
+async def test_a_crowd_leaves_connections_of_the_pool_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = most = 0
+
+    async def call(service: str, operation: str, fields: Any, answer: type[Any], region: str) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return answer()
+
+    monkeypatch.setattr("winterbourne.chat.storage.dynamodb.call", call)
+    backend = DynamoBackend(TABLE)
+    await asyncio.gather(*(backend.get("p", str(number)) for number in range(100)))
+    assert most == MAX_CALLS
 
 
 class TestForeignTypes:
@@ -346,7 +452,7 @@ class TestForeignTypes:
         async with open_store("dynamodb", tmp_path, clock) as store:
             await store.put([item("a", b"fine", updated_ms=3)])
             foreign = {"body": {"M": {}}, "number": {"S": "1"}, "expires_at_s": {"N": "1.5"}, "more": {"BOOL": True}}
-            client = aws_clients.client("dynamodb")
+            client = boto3.client("dynamodb")
             client.put_item(TableName=TABLE, Item={"pk": {"S": "p"}, "sk": {"S": "b"}, **foreign})
             client.put_item(TableName=TABLE, Item={"pk": {"S": "p"}, "sk": {"S": "c"}, "body": {"S": "text"}})
             assert await store.query_partition("p") == [item("a", b"fine", updated_ms=3), item("b"), item("c")]
@@ -401,15 +507,18 @@ class TestFactory:
         )
         run(check, preamble="")
 
-    async def test_dynamodb_is_prepared_in_the_background(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        client_thread: Future[str] = Future()
+    async def test_dynamodb_needs_no_thread_and_no_sdk(self) -> None:
+        check = (
+            "import sys, threading; from winterbourne.chat.storage.factory import make_store\n"
+            "assert make_store('dynamodb:chat').is_shared\n"
+            "assert threading.active_count() == 1\n"
+            "assert not [name for name in sys.modules if name.startswith(('boto3', 'botocore.'))]"
+        )
+        run(check, preamble="")
 
-        def client(service: str) -> object:
-            client_thread.set_result(threading.current_thread().name)
-            return object()
-
-        monkeypatch.setattr(aws_clients, "client", client)
-        store = make_store("dynamodb:chat")
-        assert client_thread.result(10).startswith("store_")  # before the first call
-        assert store.is_shared
-        await store.close()
+    async def test_a_table_in_another_region_is_named_by_its_arn(self) -> None:
+        async with upstream(saying(b"{}")) as server:
+            with mock.patch.dict(os.environ, {**TEST_ACCOUNT, "AWS_ENDPOINT_URL": server.url}):
+                store = make_store("dynamodb:arn:aws:dynamodb:eu-north-1:123456789012:table/chat")
+                assert await store.get("p", "a") is None
+        assert "/eu-north-1/dynamodb/" in server.requests[0].headers["authorization"]

@@ -10,9 +10,8 @@ from typing import Any, TypeAlias, cast
 
 import msgspec
 
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.contract.providers.fake import Answer, StrictProvider
-from winterbourne import ResponseStream
 from winterbourne.chat.app import build
 from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra import telemetry
@@ -539,7 +538,7 @@ class Talk:
         response = RecordedResponse()
         body = self.client.body(tools, **options)
         context = FakeLambdaContext()
-        await self.service.handle(event("POST", self.client.path, body), cast("ResponseStream", response), context)
+        await handle(self.service, event("POST", self.client.path, body), response, context)
         if response.status != 200:
             return Reply(response.status, error=response.body.decode())
         return self.client.read(response)

@@ -3,12 +3,11 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.contract.providers.clients import CLIENTS, Client, Reply
 from tests.contract.providers.fake import Answer, StrictProvider, strict_providers
-from winterbourne import ResponseStream
 from winterbourne.chat.app import build
 from winterbourne.chat.infra import telemetry
 from winterbourne.chat.settings import Settings
@@ -85,7 +84,7 @@ class Harbour:
         service = build(Settings.of(**self.settings), self.tools(ran), telemetry.make_logger())
         asker.user(QUESTION)
         response, body = RecordedResponse(), asker.body((), **options)
-        await service.handle(event("POST", asker.path, body), cast("ResponseStream", response), FakeLambdaContext())
+        await handle(service, event("POST", asker.path, body), response, FakeLambdaContext())
         reply = asker.read(response) if response.status == 200 else Reply(response.status, error="refused")
         return Outcome(reply, asker, response.body, ran)
 

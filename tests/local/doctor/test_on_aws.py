@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
-from tests.stack import Stack, source
+from tests.stack import Stack, source, template_of
 from winterbourne.local.doctor import __main__ as command
 from winterbourne.local.doctor import on_aws
 from winterbourne.local.doctor.findings import Finding
@@ -20,6 +20,7 @@ from winterbourne.local.doctor.findings import Finding
 NAME = "winterbourne-dev"
 REGION = "eu-central-1"
 ROLE = "arn:aws:iam::123456789012:role/chat"
+FUNCTION = f"arn:aws:lambda:{REGION}:123456789012:function:chat"
 
 SESSION = functools.cache(lambda: boto3.Session(region_name=REGION))
 """One for all tests: each new one reads the models of all services again."""
@@ -38,10 +39,10 @@ class Deployment:
         self.client("s3").put_object(Bucket="bucket", Key="key", Body=_zip())
         self.client("cloudwatch").put_metric_alarm(**_alarm("errors"))
 
-    def deploy(self, **parameters: str) -> None:
+    def deploy(self, door: str = "url", /, **parameters: str) -> None:
         template = {
-            "Parameters": source()["Parameters"],
-            "Resources": self._resources(Stack(**parameters)),
+            "Parameters": source(template_of(door))["Parameters"],
+            "Resources": self._resources(Stack(template_of(door), **parameters)),
             "Outputs": {"Url": {"Value": "https://x.on.aws/"}},
         }
         given = [{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()]
@@ -49,7 +50,7 @@ class Deployment:
         self.function = self.stack.physical_ids()["ChatFunction"]
         layers = [self._layer("runtime"), self._layer("dependencies")]
         self.awslambda.update_function_configuration(FunctionName=self.function, Layers=layers)
-        self.open_url()
+        (self.open_url if door == "url" else self.open_api)()
         self.set_expiry(enabled=True)
 
     def set_expiry(self, *, enabled: bool) -> None:
@@ -60,6 +61,8 @@ class Deployment:
 
     def _resources(self, ours: Stack) -> dict[str, Any]:
         resources = {name: ours.resources[name] for name in ("ChatFunction", "Conversations")}
+        if "ChatApi" in ours.resources:
+            resources["ChatApi"] = {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": "chat"}}
         function = resources["ChatFunction"]["Properties"]
         function["Role"] = ROLE
         function.pop("SnapStart")
@@ -75,6 +78,21 @@ class Deployment:
             self.awslambda.add_permission(
                 FunctionName=self.function, StatementId=action[7:], Action=action, Principal="*"
             )
+
+    def open_api(self) -> None:
+        """The methods that the template's definition has, of which moto's CloudFormation reads none."""
+        definition = Stack(template_of("rest")).properties("ChatApi")["Body"]
+        method = definition["paths"]["/"]["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]
+        self.set_integration(method["uri"].replace("<ChatFunction.Arn>", FUNCTION))
+        action = {"StatementId": "InvokeFunction", "Action": "lambda:InvokeFunction"}
+        self.awslambda.add_permission(FunctionName=self.function, Principal="apigateway.amazonaws.com", **action)
+
+    def set_integration(self, uri: str) -> None:
+        api, client = self.stack.physical_ids()["ChatApi"], self.client("apigateway")
+        (root,) = client.get_resources(restApiId=api)["items"]
+        place = {"restApiId": api, "resourceId": root["id"], "httpMethod": "ANY"}
+        client.put_method(**place, authorizationType="NONE")
+        client.put_integration(**place, type="AWS_PROXY", integrationHttpMethod="POST", uri=uri)
 
     def run_checks_by_subject(self) -> dict[str, Finding]:
         return {f.subject: f for f in on_aws.run_checks(self.stack)}
@@ -124,6 +142,28 @@ class TestAHealthyDeployment:
     def test_gives_its_url_and_its_first_key_to_the_checks_of_the_url(self, healthy: Deployment) -> None:
         assert on_aws.public_url(healthy.stack) == "https://x.on.aws"
         assert on_aws.api_key(healthy.stack) == "k-1"
+
+
+class TestARestApi:
+    def test_that_is_healthy_has_nothing_wrong(self, deployment: Deployment) -> None:
+        deployment.deploy("rest")
+        found = deployment.run_checks_by_subject()
+        assert [f for f in found.values() if f.state != "ok"] == []
+        assert set(found) == {"stack", "function", "api", "permissions", "keys", "table", "alarms"}
+
+    def test_that_waits_for_the_whole_response_is_wrong(self, deployment: Deployment) -> None:
+        deployment.deploy("rest")
+        buffered = f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/{FUNCTION}/invocations"
+        deployment.set_integration(buffered)
+        assert deployment.run_checks_by_subject()["api"].state == "wrong"
+
+    @pytest.mark.parametrize("auth", ["", "iam"])
+    def test_that_may_not_call_the_function_is_wrong_whoever_checks_the_callers(
+        self, deployment: Deployment, auth: str
+    ) -> None:
+        deployment.deploy("rest", Auth=auth)
+        deployment.awslambda.remove_permission(FunctionName=deployment.function, StatementId="InvokeFunction")
+        assert "the API also needs lambda:InvokeFunction" in deployment.run_checks_by_subject()["permissions"].message
 
 
 class TestCallsThatMustBeSigned:

@@ -1,22 +1,18 @@
 """ASGI adapter: turns an event into a scope, and an application's messages into writes to the response stream.
 
-For function URLs and HTTP APIs (payload 2.0), API Gateway's payload 1.0, and load balancers.
 https://asgi.readthedocs.io/en/stable/specs/www.html
-https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
-https://docs.aws.amazon.com/apigateway/latest/developerguide/set-up-lambda-proxy-integrations.html
-https://docs.aws.amazon.com/elasticloadbalancing/latest/application/lambda-functions.html
 """
 
 import asyncio
 import base64
 import logging
-import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import unquote
 
 from winterbourne.errors import RuntimeFault, StreamLost, StreamMisused
-from winterbourne.invocation import FrontEnd, LambdaContext, find_front_end, is_head_request, name_event_source
+from winterbourne.http_event import read_http_event
+from winterbourne.invocation import LambdaContext, check_front_end, is_head_request
 from winterbourne.lifecycle import on_shutdown, on_startup
 from winterbourne.prelude import Response
 from winterbourne.stream import ResponseStream
@@ -24,8 +20,6 @@ from winterbourne.stream import ResponseStream
 __all__ = ["AsgiHandler", "build_scope"]
 
 _LOGGER = logging.getLogger(__name__)
-
-RESOURCE_PARAMETER = re.compile(r"\{([^{}+]+)\+?\}")
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -109,7 +103,7 @@ class _HttpCycle:
         if not self._stream.started:
             raise StreamMisused("the application sent a body before the start of its response")
         self._missing_bytes -= len(body)
-        await self._stream.write(b"" if self._is_head else body)
+        await self._stream.write(body)
         if more_body:
             return
         if self._missing_bytes > 0:
@@ -170,21 +164,28 @@ def build_scope(event: Any) -> Message:
     Raises:
         RuntimeFault: The event did not come from an HTTP front end.
     """
-    front_end = find_front_end(event)
-    if front_end is None:
-        message = "an ASGI application accepts HTTP events only: of function URLs, API Gateway and load balancers"
-        raise RuntimeFault("Runtime.NotAnHttpEvent", f"{message}; this one is from {name_event_source(event)}")
-    if front_end in {FrontEnd.FUNCTION_URL, FrontEnd.HTTP_API}:
-        scope = _payload_2_scope(event)
-    else:
-        scope = _payload_1_scope(event, is_encoded=front_end.name.startswith("LOAD"))
-    headers = dict(scope["headers"])
-    host, port = _host_and_port(headers.get(b"host", b"").decode("latin-1"))
-    scheme = headers.get(b"x-forwarded-proto", b"https").decode("latin-1")
-    port = headers.get(b"x-forwarded-port", b"").decode("latin-1") or port
+    request = read_http_event(event, check_front_end(event, "an ASGI application"))
+    headers = dict(request.headers)
+    host, port = _host_and_port(headers.get("host", ""))
+    scheme = headers.get("x-forwarded-proto", "https")
+    port = headers.get("x-forwarded-port", "") or port
     default_port = 80 if scheme == "http" else 443
-    common = {"type": "http", "asgi": ASGI_VERSION, "http_version": "1.1", "scheme": scheme, "root_path": ""}
-    return {**common, "server": (host, int(port) if port.isdecimal() else default_port), **scope}
+    return {
+        "type": "http",
+        "asgi": ASGI_VERSION,
+        "http_version": "1.1",
+        "scheme": scheme,
+        "method": request.method,
+        "path": unquote(request.root_path + request.raw_path),
+        "raw_path": (request.root_path + request.raw_path).encode(),
+        "root_path": unquote(request.root_path),
+        "query_string": request.raw_query.encode(),
+        "headers": [
+            (name.encode("latin-1", "replace"), text.encode("latin-1", "replace")) for name, text in request.headers
+        ],
+        "client": (request.client, 0),
+        "server": (host, int(port) if port.isdecimal() else default_port),
+    }
 
 
 def _host_and_port(text: str) -> tuple[str, str]:
@@ -192,74 +193,6 @@ def _host_and_port(text: str) -> tuple[str, str]:
     host, colon, port = text.rpartition(":")
     host, port = (host, port) if colon and not port.endswith("]") else (text, "")
     return host.strip("[]"), port
-
-
-def _payload_2_scope(event: Message) -> Message:
-    """Payload 2.0: one value per header, cookies listed separately."""
-    http = event["requestContext"]["http"]
-    headers = _encode_headers(_pairs(None, event.get("headers")))
-    if cookies := event.get("cookies"):
-        headers = [each for each in headers if each[0] != b"cookie"]
-        headers.append((b"cookie", "; ".join(cookies).encode("latin-1", "replace")))
-    path = event.get("rawPath") or "/"
-    return {
-        "method": http["method"],
-        "path": unquote(path),
-        "raw_path": path.encode(),
-        "query_string": (event.get("rawQueryString") or "").encode(),
-        "headers": headers,
-        "client": (http.get("sourceIp") or "", 0),
-    }
-
-
-def _payload_1_scope(event: Message, *, is_encoded: bool) -> Message:
-    """Payload 1.0: lists of values, and no raw query.
-
-    Args:
-        event: The event.
-        is_encoded: Whether the query's names and values are still percent-encoded, as load balancers leave them.
-    """
-    request = event["requestContext"]
-    headers = _encode_headers(_pairs(event.get("multiValueHeaders"), event.get("headers")))
-    query = _pairs(event.get("multiValueQueryStringParameters"), event.get("queryStringParameters"))
-    query_string = "&".join(f"{name}={value}" for name, value in query) if is_encoded else urlencode(query)
-    root_path, path = _split_root_path(event, request.get("path") or event.get("path") or "/")
-    forwarded_for = dict(headers).get(b"x-forwarded-for", b"").decode("latin-1")
-    source_ip = (request.get("identity") or {}).get("sourceIp") or forwarded_for.rpartition(",")[2].strip()
-    return {
-        "method": event["httpMethod"],
-        "path": unquote(root_path + path),
-        "raw_path": (root_path + path).encode(),
-        "root_path": unquote(root_path),
-        "query_string": query_string.encode(),
-        "headers": headers,
-        "client": (source_ip, 0),
-    }
-
-
-def _split_root_path(event: Message, full_path: str) -> tuple[str, str]:
-    """The stage or base path in front of the application's own path, and that.
-
-    The own path is the resource with its parameters filled in; `path` is it only without a base path mapping.
-    """
-    parameters = event.get("pathParameters") or {}
-    resource = RESOURCE_PARAMETER.sub(lambda m: str(parameters.get(m[1], m[0])), event.get("resource") or "")
-    for own_path in (resource, event.get("path") or ""):
-        for match in re.finditer("/|$", full_path.rstrip("/")):
-            rest = full_path[match.start() :]
-            if own_path and unquote(rest).rstrip("/") == unquote(own_path).rstrip("/"):
-                return full_path[: match.start()], rest or "/"
-    return "", event.get("path") or "/"
-
-
-def _pairs(lists: Message | None, values: Message | None) -> list[tuple[str, str]]:
-    """Names and values, one pair for each value; either may be missing."""
-    lists = lists or {name: [value] for name, value in (values or {}).items()}
-    return [(name, value or "") for name, several in lists.items() for value in several or ()]
-
-
-def _encode_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers]
 
 
 def _decode_body(event: Message) -> bytes:

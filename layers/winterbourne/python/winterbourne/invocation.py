@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextvars import ContextVar
 from enum import Enum
 from types import SimpleNamespace
@@ -26,6 +26,7 @@ from winterbourne.override import override
 __all__ = [
     "FrontEnd",
     "LambdaContext",
+    "check_front_end",
     "current_context",
     "current_trace_id",
     "encode_result",
@@ -186,6 +187,27 @@ def find_front_end(event: Any) -> FrontEnd | None:
     if "elb" in request:
         return FrontEnd.LOAD_BALANCER_MULTI_VALUE if "multiValueHeaders" in event else FrontEnd.LOAD_BALANCER
     return FrontEnd.HTTP_API_1 if event.get("version") == "1.0" else FrontEnd.REST_API
+
+
+def check_front_end(event: Any, reader: str, accepted: Collection[FrontEnd] = tuple(FrontEnd)) -> FrontEnd:
+    """The front end that sent this event.
+
+    Args:
+        event: The event.
+        reader: What reads it, for the message of an error.
+        accepted: What it accepts events of.
+
+    Raises:
+        RuntimeFault: Another sender sent it.
+    """
+    front_end = find_front_end(event)
+    if front_end is None or front_end not in accepted:
+        names, source = ", ".join(each.value for each in accepted), front_end and front_end.value
+        message = (
+            f"{reader} accepts HTTP events only, of: {names}; this one is from {source or name_event_source(event)}"
+        )
+        raise RuntimeFault("Runtime.NotAnHttpEvent", message)
+    return front_end
 
 
 def is_head_request(event: Any) -> bool:

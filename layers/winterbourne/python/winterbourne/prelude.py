@@ -50,7 +50,8 @@ def encode_prelude(response: Response, *, rest_api: bool = False, has_body: bool
 
     Args:
         response: Status, headers and cookies.
-        rest_api: Whether an API Gateway REST API reads it, which gets cookies as values of a header.
+        rest_api: Whether an API Gateway REST API reads it. Its page documents `cookies` too; it gets them as values of
+            a header, as others have tested against AWS.
         has_body: Whether a body may follow. If so, it gets a content type.
 
     Raises:
@@ -112,6 +113,13 @@ def _normalize_headers(response: Response, *, has_body: bool) -> tuple[dict[str,
     if has_body and not _is_bodiless(response.status) and ("content-length", "0") not in pairs:
         headers.setdefault("content-type", DEFAULT_CONTENT_TYPE)
     return headers, cookies
+
+
+def with_headers(response: Response, headers: Mapping[str, str]) -> Response:
+    """A response with these headers, unless it has its own of that name."""
+    given = [*(response.headers.items() if isinstance(response.headers, Mapping) else response.headers)]
+    missing = headers.keys() - {name.lower() for name, _ in given}
+    return Response(response.status, given + [(name, headers[name]) for name in sorted(missing)], response.cookies)
 
 
 def _is_bodiless(status: int) -> bool:

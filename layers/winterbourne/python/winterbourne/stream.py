@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from winterbourne.errors import StreamMisused
 from winterbourne.invocation import FrontEnd
-from winterbourne.prelude import DEFAULT_CONTENT_TYPE, PRELUDE_CONTENT_TYPE, Response, buffered_response, encode_prelude
+from winterbourne.prelude import (
+    DEFAULT_CONTENT_TYPE,
+    PRELUDE_CONTENT_TYPE,
+    Response,
+    buffered_response,
+    encode_prelude,
+    with_headers,
+)
 from winterbourne.write_lock import LOCK
 
 __all__ = ["BufferedSink", "ResponseHead", "ResponseStream", "Sink", "as_bytes", "open_stream"]
@@ -61,6 +68,7 @@ class ResponseStream:
         ended: Whether nothing more can be written.
         outlives_reader: Whether what writes it goes on when its reader has gone, for a server that is told of that;
             Lambda tells nobody.
+        own_headers: Headers that it has beside those of any `Response`, by names in lower case.
         lock: Held while bytes are made and sent in one step, which `put` is for: the watchdog's thread then adds none.
         last_words: Makes what the watchdog's thread sends while the event loop stands still. Called under the lock,
             with False for what is due now, if anything; with True for the end of the body, after which it has to keep
@@ -73,7 +81,9 @@ class ResponseStream:
         self.response: Response | None = None
         self.started = self.ended = self.outlives_reader = self._is_open = False
         self._head: ResponseHead | None = Response() if http else None
+        self.own_headers: Mapping[str, str] = {}
         self._sink = sink
+        self._write: Callable[[bytes], bool] = sink.write
         self._rest_api = rest_api
         self._has_body = True
         self._start_lock = asyncio.Lock()
@@ -125,7 +135,7 @@ class ResponseStream:
             await self._ensure_open()
         if not isinstance(data, bytes):
             data = as_bytes(data)
-        if data and self._sink.write(data):
+        if data and self._write(data):
             await self._sink.drain()
 
     def put(self, data: bytes) -> Awaitable[None] | None:
@@ -139,7 +149,7 @@ class ResponseStream:
             StreamLost: Lambda has closed the response; the data is discarded.
         """
         if self._is_open and not self.ended:
-            return self._sink.drain() if self._sink.write(data) else None
+            return self._sink.drain() if self._write(data) else None
         self._unsent += 1
         return self._put_first(data)
 
@@ -162,7 +172,7 @@ class ResponseStream:
             if not self.started:
                 start(*self._begin())
                 self._is_open = True
-            self._sink.write(data)
+            self._write(data)
         return True
 
     async def end(self) -> None:
@@ -187,7 +197,11 @@ class ResponseStream:
             raise StreamMisused("the response stream has already started or ended")
         if response is None and self._head is not None:
             response = Response(self._head.status, self._head.headers)
+        if response and self.own_headers:
+            response = with_headers(response, self.own_headers)
         prelude = encode_prelude(response, rest_api=self._rest_api, has_body=self._has_body) if response else b""
+        if response and (not self._has_body or response.status in {204, 304}):
+            self._write = _discard
         self.response = response
         self.started = True
         return PRELUDE_CONTENT_TYPE if response else DEFAULT_CONTENT_TYPE, prelude
@@ -195,7 +209,7 @@ class ResponseStream:
     async def _put_first(self, data: bytes) -> None:
         try:
             await self._ensure_open()
-            is_behind = self._sink.write(data)
+            is_behind = self._write(data)
         finally:
             self._unsent -= 1
         if is_behind:
@@ -243,6 +257,11 @@ class BufferedSink:
         if response is None:
             return body
         return buffered_response(response, body, self._front_end, has_body=not self._is_head)
+
+
+def _discard(_: bytes) -> bool:
+    """Write nothing: whoever asks for headers alone, or is told that nothing has changed, takes no body."""
+    return False
 
 
 def as_bytes(data: object) -> bytes:

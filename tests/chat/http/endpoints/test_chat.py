@@ -11,7 +11,7 @@ import pytest
 
 from tests import emf
 from tests.chat.fakes import FakeProvider, SleepingTools, Step, answer, calls_tools, pause
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.chat.secrets_known import forget_secrets
 from tests.chat.stores import SlowStore
 from tests.clock import jumping
@@ -91,13 +91,13 @@ class ServiceFixture:
     async def send(self, method: str, path: str, body: object = None, remaining_ms: int = 60_000) -> RecordedResponse:
         response = RecordedResponse()
         context = FakeLambdaContext(remaining_ms=remaining_ms)
-        await self.service.handle(event(method, path, body), cast("ResponseStream", response), context)
+        await handle(self.service, event(method, path, body), response, context)
         return response
 
     async def serve(self, path: str, body: object, remaining_ms: int) -> "TimedResponse":
         """Like `send` with POST, on a deadline that comes nearer."""
         response, context = TimedResponse(), TimedContext(remaining_ms)
-        await self.service.handle(event("POST", path, body), cast("ResponseStream", response), context)
+        await handle(self.service, event("POST", path, body), response, context)
         return response
 
     async def chat(self, content: str, **fields: Any) -> RecordedResponse:
@@ -351,7 +351,7 @@ class TestStopping:
         fixture, response = ServiceFixture([[TextDelta("half")], pause(60)]), RecordedResponse()
         body = event("POST", "/chat", {"messages": [{"role": "user", "content": "hi"}]})
         context, stream = FakeLambdaContext(remaining_ms=60_000), cast("ResponseStream", response)
-        streaming = asyncio.create_task(fixture.service.handle(body, stream, context))
+        streaming = asyncio.create_task(handle(fixture.service, body, stream, context))
         await asyncio.sleep(1)
         streaming.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -526,7 +526,7 @@ class TestRateLimits:
         started_at = asyncio.get_running_loop().time()
         body = {"messages": [{"role": "user", "content": "hi"}]}
         stream = cast("ResponseStream", response)
-        await fixture.service.handle(event("POST", "/chat", body), stream, FakeLambdaContext(remaining_ms=60_000))
+        await handle(fixture.service, event("POST", "/chat", body), stream, FakeLambdaContext(remaining_ms=60_000))
         assert frame_types[-1] == "done"
         assert asyncio.get_running_loop().time() - started_at <= TIDY_TIMEOUT_S + 0.1
         assert "5 tokens used by anonymous were not counted" in caplog.text
@@ -584,7 +584,7 @@ class TestSlowStore:
 
         response.end = end_and_read  # type: ignore[method-assign]
         context = TimedContext(60_000)
-        await fixture.service.handle(event("POST", "/chat", QUESTION), cast("ResponseStream", response), context)
+        await handle(fixture.service, event("POST", "/chat", QUESTION), response, context)
         assert (len(stored[0]["messages"]), stored[0]["running"]) == (2, False)
 
     @jumping

@@ -4,11 +4,10 @@ import pytest
 
 from tests.chat.fakes import SleepingTools
 from tests.chat.http.endpoints.test_conversations import ADA, BOB, ServiceFixture, call
-from tests.chat.http_events import RecordedResponse, call_endpoint
+from tests.chat.http_events import RecordedResponse, call_endpoint, read_event
 from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.ai_sdk.history import encode_history
 from winterbourne.chat.http.endpoints.chats import ChatsEndpoint
-from winterbourne.chat.http.request import Request
 
 
 async def chats(*ids: str) -> ChatsEndpoint:
@@ -20,7 +19,7 @@ async def chats(*ids: str) -> ChatsEndpoint:
 
 
 async def page(endpoint: ChatsEndpoint, query: str = "") -> RecordedResponse:
-    to = Request.from_event({"rawPath": "/api/chat", "rawQueryString": query})
+    to = read_event({"rawPath": "/api/chat", "rawQueryString": query})
     return await call_endpoint(endpoint.list_page, to, ADA)
 
 

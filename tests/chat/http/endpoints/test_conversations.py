@@ -4,13 +4,12 @@ import asyncio
 
 import pytest
 
-from tests.chat.http_events import RecordedResponse, call_endpoint, request
+from tests.chat.http_events import RecordedResponse, call_endpoint, read_event, request
 from tests.chat.storage.opening import opening
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.messages import AssistantMessage, ChatRequest, Text, UserMessage
 from winterbourne.chat.errors import ConversationNotFound, RequestRejected
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
-from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.service import Handler
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.settings import StorageSettings
@@ -37,7 +36,7 @@ class ServiceFixture:
         return self
 
     async def list_page(self, query: str) -> RecordedResponse:
-        to = Request.from_event({"rawPath": "/conversations", "rawQueryString": query})
+        to = read_event({"rawPath": "/conversations", "rawQueryString": query})
         return await call_endpoint(self.endpoint.list_page, to, ADA)
 
     async def rename(self, conversation_id: str, body: object, caller: Caller = ADA) -> RecordedResponse:

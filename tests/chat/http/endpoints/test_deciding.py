@@ -11,11 +11,10 @@ import pytest
 from msgspec import UNSET
 
 from tests.chat.fakes import FakeProvider, Step, answer, calls_tools
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.chat.tool_runtime.approving import KEY, Till
 from tests.chat.tool_runtime.test_once import LoopClock
 from tests.clock import jumping
-from winterbourne import ResponseStream
 from winterbourne.chat.app import OwnParts, build
 from winterbourne.chat.core.answer_messages import messages_of
 from winterbourne.chat.core.events import (
@@ -142,7 +141,7 @@ class Chat:
 
     async def send(self, method: str, path: str, body: object = None) -> Answer:
         response = RecordedResponse()
-        await self.service.handle(event(method, path, body), cast("ResponseStream", response), FakeLambdaContext())
+        await handle(self.service, event(method, path, body), response, FakeLambdaContext())
         return Answer(response)
 
     def told(self) -> list[str]:

@@ -13,14 +13,14 @@ from mcp.client.auth.utils import build_protected_resource_metadata_discovery_ur
 from mcp.shared.auth import ProtectedResourceMetadata
 
 from tests.chat import http_events
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, call_endpoint, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, call_endpoint, event, read_event
 from tests.chat.test_app import make_service
 from tests.clock import jumping
 from winterbourne import streamify_response
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.errors import InputRequired
 from winterbourne.chat.http.endpoints.mcp import HANDSHAKE_VERSIONS, MODERN_VERSION, McpEndpoint
-from winterbourne.chat.http.request import Request
+from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.call_records import CallRecords
 from winterbourne.chat.storage.factory import make_store
@@ -98,7 +98,7 @@ def modern(
 async def send(
     endpoint: McpEndpoint, body: Any, headers: Mapping[str, str] | None = None, remaining_ms: int = 60_000
 ) -> RecordedResponse:
-    request = Request.from_event(event("POST", "/mcp", body, {"content-type": "application/json", **(headers or {})}))
+    request = read_event(event("POST", "/mcp", body, {"content-type": "application/json", **(headers or {})}))
     return await call_endpoint(endpoint.handle, request, ADA, remaining_ms)
 
 
@@ -299,7 +299,7 @@ class TestLimits:
 
     async def test_a_missing_key_is_an_error_without_an_id(self) -> None:
         service = make_service(add, auth="api_key", api_keys='{"ada":"key-of-ada"}')
-        answer = await streamify_response(service.handle)._serve_buffered(
+        answer = await streamify_response(LambdaDoor(service).handle)._serve_buffered(
             event("POST", "/mcp", message("tools/list")), FakeLambdaContext()
         )
         assert answer["statusCode"] == 401
@@ -307,24 +307,24 @@ class TestLimits:
 
     @pytest.mark.parametrize(("method", "status"), [("GET", 405), ("DELETE", 405)])
     async def test_only_posts_are_answered(self, method: str, status: int) -> None:
-        handler = streamify_response(make_service(add, mcp_endpoint="on").handle)
+        handler = streamify_response(LambdaDoor(make_service(add, mcp_endpoint="on")).handle)
         answer = await handler._serve_buffered(event(method, "/mcp"), FakeLambdaContext())
         assert (answer["statusCode"], answer["headers"]["allow"]) == (status, "POST")
 
     async def test_a_batch_is_refused(self) -> None:
-        handler = streamify_response(make_service(add, mcp_endpoint="on").handle)
+        handler = streamify_response(LambdaDoor(make_service(add, mcp_endpoint="on")).handle)
         answer = await handler._serve_buffered(event("POST", "/mcp", [message("ping")]), FakeLambdaContext())
         body = json.loads(answer["body"])
         assert (answer["statusCode"], body["id"], body["error"]["code"]) == (400, None, -32600)
 
     async def test_what_is_no_json_cannot_be_parsed(self) -> None:
-        handler = streamify_response(make_service(add, mcp_endpoint="on").handle)
+        handler = streamify_response(LambdaDoor(make_service(add, mcp_endpoint="on")).handle)
         answer = await handler._serve_buffered(event("POST", "/mcp", "{"), FakeLambdaContext())
         assert (answer["statusCode"], json.loads(answer["body"])["error"]["code"]) == (400, -32700)
 
     async def test_a_page_of_another_origin_cannot_send_one_unasked(self) -> None:
         """Without this type, which CORS has to allow, a browser sends a request of any page's."""
-        handler = streamify_response(make_service(add, mcp_endpoint="on").handle)
+        handler = streamify_response(LambdaDoor(make_service(add, mcp_endpoint="on")).handle)
         headers = {"content-type": "text/plain", "origin": "https://evil.example"}
         answer = await handler._serve_buffered(event("POST", "/mcp", message("ping"), headers), FakeLambdaContext())
         assert answer["statusCode"] == 415
@@ -341,7 +341,7 @@ class TestLimits:
     async def test_it_is_there_where_callers_are_known_unless_a_setting_says_else(
         self, settings: dict[str, str], status: int
     ) -> None:
-        handler = streamify_response(make_service(add, **settings).handle)
+        handler = streamify_response(LambdaDoor(make_service(add, **settings)).handle)
         answer = await handler._serve_buffered(event("POST", "/mcp", message("ping")), FakeLambdaContext())
         assert answer["statusCode"] == status
 
@@ -349,7 +349,7 @@ class TestLimits:
     @pytest.mark.parametrize("place", [0, 1])
     async def test_clients_are_told_where_to_get_a_token(self, scope: str, place: int) -> None:
         issuer = {"jwt_issuer": "https://id.example", "jwt_audience": "chat", "jwt_scope": scope}
-        handler = streamify_response(make_service(add, auth="jwt", **issuer).handle)
+        handler = streamify_response(LambdaDoor(make_service(add, auth="jwt", **issuer)).handle)
         path = httpx.URL(build_protected_resource_metadata_discovery_urls(None, "https://desk.example/mcp")[place]).path
         answer = await handler._serve_buffered(event("GET", path, None, {"Host": "desk.example"}), FakeLambdaContext())
         metadata = ProtectedResourceMetadata.model_validate_json(answer["body"])
@@ -363,7 +363,7 @@ class TestLimits:
             """Be locked."""
             return ""
 
-        handler = streamify_response(make_service(add, locked, mcp_endpoint="on").handle)
+        handler = streamify_response(LambdaDoor(make_service(add, locked, mcp_endpoint="on")).handle)
         answer = await handler._serve_buffered(event("POST", "/mcp", message("tools/list")), FakeLambdaContext())
         assert [each["name"] for each in json.loads(answer["body"])["result"]["tools"]] == ["add"]
 

@@ -22,7 +22,7 @@ SETTINGS = {"model_id": MODELS[0], "model_choices": ",".join(MODELS[1:])}
 async def openai_client() -> AsyncIterator[AsyncOpenAI]:
     with own_lifecycle():
         async with (
-            behind_uvicorn(AsgiApplication(make_service(**SETTINGS), 1000)) as url,
+            behind_uvicorn(AsgiApplication(make_service(**SETTINGS))) as url,
             AsyncOpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0) as client,
         ):
             yield client

@@ -5,15 +5,14 @@ import json
 import re
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from tests.chat.fakes import FakeProvider, SleepingTools, Step, answer, calls_tools, pause
-from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.clock import jumping
-from winterbourne import ResponseStream
 from winterbourne.chat.auth.none import AnonymousAuthenticator
 from winterbourne.chat.core.events import ConversationStarted, EventBatch, TextDelta, TurnEnded, TurnRetracted
 from winterbourne.chat.core.messages import ChatRequest, Message
@@ -82,9 +81,7 @@ class Chat:
         response = self.response = RecordedResponse()
         path, _, query = path.partition("?")
         request = event(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
-        await self.service.handle(
-            {**request, "rawQueryString": query}, cast("ResponseStream", response), FakeLambdaContext()
-        )
+        await handle(self.service, {**request, "rawQueryString": query}, response, FakeLambdaContext())
         return response
 
     async def ask(self, **fields: Any) -> RecordedResponse:

@@ -30,6 +30,7 @@ __all__ = [
     "ToolUnavailable",
     "ToolWorker",
     "get_json",
+    "presign",
     "remote_tool",
     "tool",
 ]
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from winterbourne.chat.tool_runtime.context import ToolContext
     from winterbourne.chat.tool_runtime.declaration import tool
     from winterbourne.chat.tool_runtime.get_json import get_json
+    from winterbourne.chat.tool_runtime.presign import presign
     from winterbourne.chat.tool_runtime.remote import remote_tool
     from winterbourne.chat.worker import ToolWorker
 else:  # a type checker that saw this function would take any misspelt name for a public one
@@ -61,6 +63,7 @@ else:  # a type checker that saw this function would take any misspelt name for 
         "tool_runtime.context": ("ToolContext",),
         "tool_runtime.declaration": ("tool",),
         "tool_runtime.get_json": ("get_json",),
+        "tool_runtime.presign": ("presign",),
         "tool_runtime.remote": ("remote_tool",),
         "worker": ("ToolWorker",),
     }

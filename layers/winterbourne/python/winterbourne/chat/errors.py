@@ -3,6 +3,7 @@
 ChatError
 ├── SettingsError             operator error: a setting is missing or invalid; found at init
 ├── CredentialsMissing        operator error: no AWS credentials to sign a request with
+├── AwsCallFailed             operator error: an AWS service refused a call; the log names its code
 ├── InvalidToolDeclaration    developer error: a function cannot be a tool, or reads a setting it does not declare
 ├── RequestRejected           answered with a 4xx, or a 503, before the stream starts
 ├── InvalidHistory            client error: the messages do not belong together
@@ -40,6 +41,7 @@ from winterbourne.override import override
 
 __all__ = [
     "AnswerLost",
+    "AwsCallFailed",
     "ChatError",
     "ConversationBusy",
     "ConversationNotFound",
@@ -105,6 +107,25 @@ class CredentialsMissing(ChatError):
     """There are no AWS credentials to sign a request with."""
 
     code = "credentials_missing"
+
+
+class AwsCallFailed(ChatError):
+    """An AWS service refused a call, or failed.
+
+    Args:
+        reason: The code of the error as AWS names it, such as `AccessDeniedException`.
+        message: AWS's words, which may name ARNs and are for the log.
+        is_repeatable: Whether the same call may succeed a little later.
+
+    Attributes:
+        reason: As given.
+        is_repeatable: As given.
+    """
+
+    def __init__(self, reason: str, message: str = "", *, is_repeatable: bool = False) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.is_repeatable = is_repeatable
 
 
 class RequestRejected(ChatError):

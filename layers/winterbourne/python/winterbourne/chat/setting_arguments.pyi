@@ -62,6 +62,9 @@ class SettingArguments(TypedDict, total=False):
     heartbeat_interval: float
     on_disconnect: Literal["durable", "run", "cancel"]
     deadline_margin: float
+    request_timeout: float
+    cors_origins: str
+    asgi_door: Literal["server", "web", "agentcore"]
     max_body_bytes: int
     max_json_depth: int
     max_messages: int

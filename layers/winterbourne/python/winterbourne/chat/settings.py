@@ -18,6 +18,7 @@ from winterbourne.override import override
 __all__ = [
     "VARIABLES",
     "AuthSettings",
+    "DoorSettings",
     "HttpSettings",
     "LimitSettings",
     "LogSettings",
@@ -241,7 +242,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     and all tools.
     """
     http_pool_maxsize: Count = 100
-    """Maximum number of connections of the HTTP connection pool; further requests wait for one, HTTP_TIMEOUT at most.
+    """Maximum number of connections of the HTTP connection pool, those to DynamoDB included; further requests wait for
+    one, HTTP_TIMEOUT at most.
     """
     http_timeout: Seconds = 15.0
     """Seconds for each phase of an HTTP request: waiting for a connection, connecting, writing, each read. A model
@@ -268,8 +270,26 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     on if its conversation is kept, or if other processes can send it again; another is cancelled), run, cancel.
     """
     deadline_margin: Seconds = 2.0
-    """Seconds before Lambda's timeout at which an answer that still runs is ended with an error event; more for slow
-    clients or a slow store.
+    """Seconds before Lambda's timeout, or REQUEST_TIMEOUT, at which an answer that still runs is ended with an error
+    event; more for slow clients or a slow store.
+    """
+
+
+class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How requests come in: through events of Lambda, or a server of one's own."""
+
+    request_timeout: Seconds = 900.0
+    """Seconds one request may take, where that is less than Lambda's timeout or nobody else sets a limit: an API's
+    `timeoutInMillis`, a Web Function's `timeoutSeconds`, a server of your own. An answer ends DEADLINE_MARGIN before.
+    """
+    cors_origins: str = ""
+    """Origins whose pages may call, such as `https://app.example`, comma-separated, or `*`, through a door that leaves
+    CORS to the chat: every one but a function URL, which has a configuration of its own. Unset: none.
+    """
+    asgi_door: Literal["server", "web", "agentcore"] = "server"
+    """What the ASGI server runs in, whose headers are then believed: server (nothing in particular; no header is), web
+    (Lambda Web Functions: request id, and the caller's address in x-forwarded-for), agentcore (Bedrock AgentCore
+    Runtime: request id and session id; `/invocations` and `/ping` are there).
     """
 
 
@@ -393,6 +413,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tools: ToolSettings = ToolSettings()
     http: HttpSettings = HttpSettings()
     stream: StreamSettings = StreamSettings()
+    doors: DoorSettings = DoorSettings()
     request: RequestSettings = RequestSettings()
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()

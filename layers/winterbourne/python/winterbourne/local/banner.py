@@ -1,6 +1,9 @@
 """Startup banner of the local server. Pure."""
 
+import json
 from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import urljoin
 
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.server import Addresses, ServerConfig
@@ -17,9 +20,9 @@ def format_banner(
     """The addresses, the log file, the tools, which parts are simulated, warnings, and a curl command to paste."""
     url, invoke_url = addresses.url, addresses.invoke_url
     rows = {
-        "function URL": url,
-        "chat page": f"{url}/" if chat else "",
-        "metrics": f"{url}/__local/metrics",
+        "function URL" if config.door == "url" else config.door: url,
+        "chat page": f"{url}/" if chat and config.door not in _REQUESTS else "",
+        "metrics": urljoin(url, "/__local/metrics"),
         "invoke API": f"{invoke_url}  (function name: {config.function.name})" if invoke_url else "",
         "log": str(config.log_file),
         "model": _describe_model(config.function) if chat else "",
@@ -30,7 +33,7 @@ def format_banner(
     table = "\n".join(f"{name:<12}  {value}" for name, value in rows.items() if value)
     table += "".join(f"\nWARNING {warning}" for warning in warnings)
     question = (QUESTION if config.use_stub_services else "Hello") if chat else ""
-    return f"{table}\n\nTry it (Ctrl-C stops everything):\n\n{_curl(url, question)}\n"
+    return f"{table}\n\nTry it (Ctrl-C stops everything):\n\n{_curl(config, url, question)}\n"
 
 
 def _describe_model(function: FunctionConfig) -> str:
@@ -45,8 +48,35 @@ def _describe_pages(config: ServerConfig) -> str:
     return f"of {origins}, may call (CORS)" if origins else ""
 
 
-def _curl(url: str, question: str) -> str:
+def _curl(config: ServerConfig, url: str, question: str) -> str:
     if not question:
         return f"curl -N {url}/"
-    body = f'{{"messages":[{{"role":"user","content":"{question}"}}]}}'
-    return f"curl -N {url}/chat -H 'content-type: application/json' -d '{body}'"
+    path, wrap = _REQUESTS.get(config.door, ("/chat", _native_body))
+    path = path.replace("NAME", config.function.name)
+    return f"curl -N {url}{path} -H 'content-type: application/json' -d '{_compact(wrap(question))}'"
+
+
+def _native_body(question: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": question}]}
+
+
+def _run_agent_input(question: str) -> dict[str, Any]:
+    lists: dict[str, Any] = {"state": {}, "tools": [], "context": [], "forwardedProps": {}}
+    return {"threadId": "t", "runId": "r", "messages": [{"id": "1", "role": "user", "content": question}], **lists}
+
+
+def _event(question: str) -> dict[str, Any]:
+    context, headers = {"http": {"method": "POST"}}, {"content-type": "application/json"}
+    body = _compact(_native_body(question))
+    return {"rawPath": "/chat", "requestContext": context, "headers": headers, "body": body}
+
+
+def _compact(document: dict[str, Any]) -> str:
+    return json.dumps(document, separators=(",", ":"))
+
+
+_REQUESTS: Final = {
+    "agentcore": ("/invocations", _run_agent_input),
+    "invoke": ("/2015-03-31/functions/NAME/invocations", _event),
+}
+"""How a question is asked where there is no path `/chat`."""

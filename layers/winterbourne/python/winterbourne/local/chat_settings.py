@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from winterbourne.local.console import LIMITS
+from winterbourne.local.doors import DOORS
 from winterbourne.local.server import ServerConfig
 
 if TYPE_CHECKING:
@@ -51,10 +52,15 @@ def user_settings(environ: Mapping[str, str], named: Iterable[str]) -> dict[str,
     return {name: environ[name] for name in {*VARIABLES, *keys} if environ.get(name)}
 
 
-def local_settings(scratch: Path) -> dict[str, str]:
-    """What differs from a deployment: the scripted model, no authentication, no limits, one store for all processes."""
+def local_settings(scratch: Path, door: str = "url", timeout_s: float = 0) -> dict[str, str]:
+    """What differs from a deployment: the scripted model, no authentication, no limits, one store for all processes.
+
+    Behind a server nothing tells a chat its deadline and where it is, so that settings do.
+    """
+    server = DOORS[door].server
+    told = {"REQUEST_TIMEOUT": f"{timeout_s:g}", "ASGI_DOOR": server.setting} if server else {}
     store = f"file:{scratch / 'store.sqlite3'}"
-    return {"MODEL_PROVIDER": "scripted", "AUTH": "none", "STORE": store, **dict.fromkeys(LIMITS, "0")}
+    return {"MODEL_PROVIDER": "scripted", "AUTH": "none", "STORE": store, **dict.fromkeys(LIMITS, "0"), **told}
 
 
 def signing_key(folder: Path) -> str:
@@ -87,7 +93,7 @@ def find_problems(config: ServerConfig, environ: Mapping[str, str], named: Conta
 def _contradictions(config: ServerConfig, settings: "Settings") -> list[str]:
     timeout_s, margin_s = config.function.timeout_s, settings.stream.deadline_margin
     reserve_s, heartbeat_s = settings.tools.tool_answer_reserve, settings.stream.heartbeat_interval
-    environments = 1 if config.function.managed_instances else config.concurrency
+    environments = 1 if config.function.managed_instances or DOORS[config.door].server else config.concurrency
     model, http, auth = settings.model, settings.http, settings.auth
     keeps_apart = settings.storage.store == "memory" and environments > 1
     has_keys = bool(auth.api_keys or auth.api_keys_secret_arn)

@@ -8,24 +8,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from winterbourne.local.doors import DOORS
+
 __all__ = ["parse"]
 
 DESCRIPTION: Final = """\
-Serve a Lambda function at a function URL on this machine, streaming included. The function runs in the same process
-that Lambda would start, behind a real Runtime API; nothing is deployed and no AWS account is needed."""
+Serve a Lambda function at a function URL on this machine, or behind another door, streaming included. The function runs
+in the same process that Lambda would start, behind a real Runtime API; nothing is deployed and no AWS account is
+needed."""
 
 EXAMPLES: Final = """\
 examples:
   winterbourne run                                         the chat with a scripted model
   MODEL_PROVIDER=openai OPENAI_API_KEY=… winterbourne run  the chat with a real model
   winterbourne run --task-root DIR --handler app.handler   any other function
+  winterbourne run --door rest                             the chat behind a REST API of API Gateway
   winterbourne run --invoke-port 3001                      also serve boto3's invoke and invoke_with_response_stream
 """
 
 HELP: Final = """\
 where to listen:
+--door                    what requests come through, by default a function URL: DOORS
+--base-path               base path of a custom domain, with --door rest; without it the stage is the first segment
 --host                    address to listen on (default: %(default)s)
---port                    port of the function URL; 0 chooses a free one (default: %(default)s)
+--port                    port of the door; 0 chooses a free one (default: %(default)s; agentcore: 8080)
 --invoke-port             also serve the Invoke API (boto3) on this port
 --allow-host              host name that requests may be sent to, besides localhost and IP addresses; may be repeated
 --log                     file to append the log to (default: %(default)s)
@@ -35,7 +41,7 @@ the function:
 --task-root               directory of the function's code, /var/task on Lambda (default: functions)
 --opt                     directory of the layers, /opt on Lambda (default: this engine alone)
 --python                  Python interpreter to run the function with (default: this one)
---handler                 handler of the function (default: %(default)s)
+--handler                 handler of the function (default: %(default)s), or MODULE:OBJECT for an ASGI application
 --name                    name of the function (default: %(default)s)
 --timeout                 timeout of an invocation in seconds (default: %(default)g)
 --memory                  memory size reported to the function; not enforced (default: %(default)s)
@@ -58,10 +64,10 @@ CORS, as the function URL's `Cors` property (default for a chat: localhost):
 --cors-max-age            seconds for which browsers may cache a preflight response
 
 limits of a streamed response (0 disables --rate and --limit):
---burst                   megabytes sent before the rate limit applies (default: %(default)s)
+--burst                   megabytes sent before the rate limit applies (default: %(default)s; rest: 10)
 --rate                    megabytes per second after the burst (default: %(default)s)
 --limit                   maximum size of a response in megabytes (default: %(default)s)
-"""
+""".replace("DOORS", "; ".join(f"{name} ({door.about})" for name, door in DOORS.items()))
 """The groups of options, and the help of each option."""
 
 
@@ -81,7 +87,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             group.add_argument(option, help=text, **_OPTIONS[option])
         else:
             group = parser.add_argument_group(line.removesuffix(":"))
-    return parser.parse_args(arguments)
+    door = DOORS[parser.parse_known_args(arguments)[0].door]
+    parser.set_defaults(**door.defaults)
+    args = parser.parse_args(arguments)
+    if door.server and args.invoke_port is not None:
+        parser.error(f"--invoke-port: behind --door {args.door} there is no Lambda function")
+    return args
 
 
 Number = TypeVar("Number", int, float)
@@ -117,8 +128,8 @@ def _directory(text: str) -> Path:
 
 
 def _handler(text: str) -> str:
-    if not all(text.rpartition(".")):
-        raise argparse.ArgumentTypeError(f"{text!r} is not MODULE.FUNCTION, such as app.handler")
+    if not all(text.rpartition(":" if ":" in text else ".")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not MODULE.FUNCTION, such as app.handler, or MODULE:APPLICATION")
     return text
 
 
@@ -132,6 +143,8 @@ def _environment_variable(text: str) -> tuple[str, str]:
 _REPEATED: Final = {"action": "append", "default": []}
 
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    "--door": {"default": "url", "choices": DOORS, "metavar": "DOOR"},
+    "--base-path": {"default": "", "metavar": "PATH"},
     "--host": {"default": "127.0.0.1"},
     "--port": {"type": _port, "default": 3000},
     "--invoke-port": {"type": _port, "metavar": "PORT"},

@@ -18,6 +18,7 @@ from typing import Final
 from winterbourne.local.function_config import FunctionConfig, environment_variables
 from winterbourne.local.invocation import FunctionError, Invocation
 from winterbourne.local.logs import LogPipe, split_frames, split_lines
+from winterbourne.local.process_group import ProcessGroup
 from winterbourne.local.response_limits import ResponseLimits
 from winterbourne.local.runtime_api import RuntimeApi, RuntimeCallbacks
 
@@ -70,7 +71,7 @@ class ExecutionEnvironment:
         self._freeze_when_idle = freeze_when_idle and not function.managed_instances
         api_callbacks = RuntimeCallbacks(self._on_ready, self._on_unavailable, self._on_response_done)
         self._api = RuntimeApi(function, response_limits, api_callbacks)
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: ProcessGroup | None = None
         self._exit_error: FunctionError | None = None
         self._started_at = self._init_ms = 0.0
         self._log_pipes: list[LogPipe] = []
@@ -125,17 +126,12 @@ class ExecutionEnvironment:
             self._function, os.environ, runtime_api=self._api.address, log_stream=log_stream, log_fd=frames.write_fd
         )
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._function.command,
+            self._process = await ProcessGroup.start(
+                self._function.command,
                 cwd=self._function.task_root,
                 env=env,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=lines.write_fd,
-                stderr=lines.write_fd,
+                output=lines.write_fd,
                 pass_fds=[frames.write_fd],
-                # A process group of its own gets no Ctrl-C from the terminal and can be frozen as a whole. It stays in
-                # our session, so that the kernel ends it (SIGHUP, SIGCONT) if we are killed while it is frozen.
-                process_group=0,
             )
         except OSError as error:
             message = f"{error.strerror}: {self._function.command[0]}"
@@ -159,21 +155,12 @@ class ExecutionEnvironment:
         self._shutting_down = True
         for timeout_task in self.in_flight.values():
             timeout_task.cancel()
-        if self._process is None:
-            return
-        self._send_signal(signal.SIGTERM)
-        self._send_signal(signal.SIGCONT)
-        try:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), SHUTDOWN_GRACE_S)
-        finally:  # also if there are only children that outlived the function's process
-            self._send_signal(signal.SIGKILL)
-        await self._process.wait()
+        if self._process is not None:
+            await self._process.terminate(SHUTDOWN_GRACE_S)
 
     def _send_signal(self, number: signal.Signals) -> None:
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+            self._process.signal(number)
 
     def _on_ready(self) -> None:
         """The process asks for the next invocation, so the previous one is done and its log is complete."""

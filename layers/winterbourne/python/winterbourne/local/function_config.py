@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-__all__ = ["FunctionConfig", "environment_variables"]
+__all__ = ["FunctionConfig", "base_variables", "environment_variables"]
 
 # The user's own AWS credentials and where to find them; on Lambda the execution role supplies them.
 KEY_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK")
@@ -75,11 +75,9 @@ def environment_variables(
         log_stream: Name of the log stream, unique for each execution environment.
         log_fd: The file descriptor for log frames.
     """
-    region = user_environment.get("AWS_REGION") or user_environment.get("AWS_DEFAULT_REGION") or "us-east-1"
     lambda_variables = {
         "_HANDLER": function.handler,
         "_LAMBDA_TELEMETRY_LOG_FD": str(log_fd),
-        "AWS_DEFAULT_REGION": region,
         # The value Lambda's bootstrap would set for this interpreter; any other determines it itself.
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python3.{sys.version_info[1]}" if function.python == sys.executable else "",
         "AWS_LAMBDA_EXEC_WRAPPER": function.wrapper,
@@ -87,16 +85,27 @@ def environment_variables(
         "AWS_LAMBDA_FUNCTION_NAME": function.name,
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_INITIALIZATION_TYPE": function.initialization_type,
+        "AWS_LAMBDA_LOG_FORMAT": "JSON" if function.managed_instances else "",
         "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": log_stream,
         "AWS_LAMBDA_MAX_CONCURRENCY": str(function.managed_instances or ""),
         "AWS_LAMBDA_RUNTIME_API": runtime_api,
-        "AWS_REGION": region,
         "LAMBDA_RUNTIME_DIR": "/var/runtime",
         "LAMBDA_TASK_ROOT": str(function.task_root),
+    }
+    variables = {**lambda_variables, **base_variables(function, user_environment)}
+    return {name: value for name, value in variables.items() if value}
+
+
+def base_variables(function: FunctionConfig, user_environment: Mapping[str, str]) -> dict[str, str]:
+    """What any process of the function has, on Lambda or elsewhere: region, locale, credentials, its own variables."""
+    region = user_environment.get("AWS_REGION") or user_environment.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return {
+        "AWS_DEFAULT_REGION": region,
+        "AWS_REGION": region,
         "LANG": "en_US.UTF-8",
         "PATH": os.defpath + ":/usr/local/bin:/opt/bin",
         "TZ": ":UTC",
+        **{name: user_environment[name] for name in CREDENTIAL_VARIABLES if user_environment.get(name)},
+        **function.variables,
     }
-    credentials = {name: user_environment[name] for name in CREDENTIAL_VARIABLES if user_environment.get(name)}
-    return {name: value for name, value in {**lambda_variables, **credentials, **function.variables}.items() if value}

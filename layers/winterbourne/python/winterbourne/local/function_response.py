@@ -1,11 +1,13 @@
-"""Function response → status, headers and body as a function URL sends them. Pure.
+"""Function response → status, headers and body as a function URL or a REST API sends them. Pure.
 
 Streamed: a JSON prelude, eight NUL bytes, then the body. Buffered: one JSON document of payload format 2.0.
 """
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 __all__ = ["BadResponse", "ResponseHead", "parse_buffered_response", "parse_prelude"]
@@ -30,11 +32,12 @@ class ResponseHead:
     headers: list[tuple[str, str]]
 
 
-def parse_prelude(received: bytes) -> tuple[ResponseHead, bytes] | None:
+def parse_prelude(received: bytes, *, has_lists: bool = False) -> tuple[ResponseHead, bytes] | None:
     """Parse the prelude of a streamed response.
 
     Args:
         received: All of the response that has arrived.
+        has_lists: Whether `multiValueHeaders` is read too, as REST APIs do; where it names a header, its values win.
 
     Returns:
         None until the prelude is complete; then the head, and the part of the body received so far.
@@ -50,7 +53,7 @@ def parse_prelude(received: bytes) -> tuple[ResponseHead, bytes] | None:
     prelude = _parse_json(document, "prelude")
     if not isinstance(prelude, dict):
         raise BadResponse("The prelude is not a JSON object.")
-    return _response_head(prelude, "application/octet-stream"), body
+    return _response_head(prelude, "application/octet-stream", _lists(prelude) if has_lists else {}), body
 
 
 def parse_buffered_response(document: bytes) -> tuple[ResponseHead, bytes]:
@@ -75,8 +78,19 @@ def _parse_json(document: bytes, name: str) -> Any:
         raise BadResponse(f"The {name} is not JSON.") from None
 
 
-def _response_head(response: dict[str, Any], content_type: str) -> ResponseHead:
-    headers = _remap_headers(response.get("headers"))
+def _lists(prelude: dict[str, Any]) -> dict[str, list[Any]]:
+    lists = prelude.get("multiValueHeaders") or {}
+    if not isinstance(lists, dict) or not all(isinstance(values, list) for values in lists.values()):
+        raise BadResponse("multiValueHeaders is not an object of lists.")
+    return lists
+
+
+def _response_head(
+    response: dict[str, Any], content_type: str, lists: Mapping[str, list[Any]] = MappingProxyType({})
+) -> ResponseHead:
+    names = {name.lower() for name in lists}
+    headers = [pair for pair in _remap_headers(response.get("headers")) if pair[0] not in names]
+    headers += [pair for name, values in lists.items() for value in values for pair in _remap_headers({name: value})]
     status = _validate_status(response.get("statusCode", 200))
     if "content-type" not in dict(headers) and status not in {204, 205} and status // 100 != 3:
         headers.append(("content-type", content_type))

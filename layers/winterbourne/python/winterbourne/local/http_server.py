@@ -30,6 +30,8 @@ __all__ = [
     "HttpServer",
     "IncompleteRequest",
     "RequestPolicy",
+    "decode_headers",
+    "next_event",
 ]
 
 Headers = Iterable[tuple[str, str]]
@@ -94,17 +96,19 @@ _UNLIMITED: Final = RequestPolicy(hosts=None, head_timeout_s=None, idle_timeout_
 class Exchange:
     """One request and its response.
 
-    `method`, `target` and `headers` (names in lower case) are set from the start, `trailers` after the body was read.
+    `method`, `target`, `http_version` and `headers` (names in lower case) are set from the start, `trailers` after the
+    body was read.
     Text in headers is UTF-8 in both directions; other bytes are read as Latin-1.
     """
 
     def __init__(self, http: h11.Connection, reader: StreamReader, writer: StreamWriter, policy: RequestPolicy) -> None:
         self._http, self._reader, self._writer, self._policy = http, reader, writer, policy
         self._must_close = False
-        self.method = self.target = ""
+        self.method = self.target = self.http_version = ""
         self.headers: list[tuple[str, str]] = []
         self.trailers: list[tuple[str, str]] = []
         self.peer: str = writer.get_extra_info("peername", ("",))[0]
+        self.port: int = writer.get_extra_info("sockname", ("", 0))[1]
         self.status = self.bytes_out = 0
 
     def header(self, name: str) -> str:
@@ -119,11 +123,11 @@ class Exchange:
         """
         if self._http.they_are_waiting_for_100_continue:
             self._send(h11.InformationalResponse(status_code=100, headers=[]))
-        while not isinstance(event := await _next_event(self._http, self._reader), h11.EndOfMessage):
+        while not isinstance(event := await next_event(self._http, self._reader), h11.EndOfMessage):
             if not isinstance(event, h11.Data):
                 raise IncompleteRequest(f"expected a body, got {type(event).__name__}")
             yield bytes(event.data)
-        self.trailers = _decode_headers(event.headers)
+        self.trailers = decode_headers(event.headers)
 
     async def read_body(self, max_bytes: int) -> bytes:
         """The whole body, at most `max_bytes` bytes.
@@ -230,11 +234,12 @@ class Exchange:
             async with asyncio.timeout(first_byte_timeout_s):
                 self._http.receive_data(await self._reader.read(READ_SIZE))
         async with _limit(self._policy.head_timeout_s, IncompleteRequest("the head is too slow", 408)):
-            event = await _next_event(self._http, self._reader)
+            event = await next_event(self._http, self._reader)
         if not isinstance(event, h11.Request):
             return False
         self.method, self.target = event.method.decode("ascii"), event.target.decode("ascii")
-        self.headers = _decode_headers(event.headers)
+        self.http_version = event.http_version.decode("ascii")
+        self.headers = decode_headers(event.headers)
         self._resolve_target()
         # RFC 9112, 6.3: whoever sent both lengths may have meant the other one, so nothing more is read.
         self._must_close = bool(self.header("content-length") and self.header("transfer-encoding"))
@@ -362,7 +367,12 @@ async def _limit(timeout_s: float | None, error: IncompleteRequest) -> AsyncIter
         raise error from None
 
 
-async def _next_event(http: h11.Connection, reader: StreamReader) -> object:
+async def next_event(http: h11.Connection, reader: StreamReader) -> object:
+    """The next event of h11 that the peer causes.
+
+    Raises:
+        IncompleteRequest: The peer disconnected within a message, or broke the framing.
+    """
     try:
         while (event := http.next_event()) is h11.NEED_DATA:
             http.receive_data(await reader.read(READ_SIZE))
@@ -371,7 +381,8 @@ async def _next_event(http: h11.Connection, reader: StreamReader) -> object:
     return event
 
 
-def _decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+def decode_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Names and values as text."""
     return [(name.decode("ascii"), _decode_text(value)) for name, value in headers]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from winterbourne.local.event_stream import invoke_complete, payload_chunk
-from winterbourne.local.http_server import BodyTooLarge, Exchange, HttpServer
+from winterbourne.local.http_server import BodyTooLarge, Exchange
 from winterbourne.local.invocation import FunctionError, Invocation, ResponseSink, make_request_id
 from winterbourne.local.tasks import cancel_all
 
@@ -89,17 +89,18 @@ class InvokeApi:
         invoke: Runs an invocation to its end.
     """
 
+    root = ""
+
     def __init__(self, name: str, invoke: Callable[[Invocation], Coroutine[Any, Any, None]]) -> None:
         self._name, self._invoke = name, invoke
         self._async_invocations: set[asyncio.Task[None]] = set()
-        self.server = HttpServer(self._handle_request)
 
     async def close(self) -> None:
-        """Stop listening and cancel asynchronous invocations that are still running."""
-        await self.server.close()
+        """Cancel asynchronous invocations that are still running."""
         await cancel_all(self._async_invocations)
 
-    async def _handle_request(self, exchange: Exchange) -> None:
+    async def handle_request(self, exchange: Exchange) -> None:
+        """Answer one request."""
         route = _ROUTE.fullmatch(exchange.target)
         if exchange.method != "POST" or route is None:
             await _send_error(exchange, 404, "UnknownOperationException", "No such operation here.")

@@ -19,7 +19,7 @@ from urllib.request import url2pathname
 
 from winterbourne import __version__
 
-__all__ = ["ENGINE_FILES", "create", "diff", "main"]
+__all__ = ["DOORS", "ENGINE_FILES", "create", "diff", "engine_files", "main"]
 
 FILES: Final = Path(__file__).with_name("files") / "project"
 
@@ -27,6 +27,12 @@ ENGINE_FILES: Final = Path(__file__).with_name("engine_files.txt").read_text("ut
 """The files of a project that a new version may change. All others are the user's from the moment they are written."""
 
 EXAMPLE_EVENT: Final = "tests/events/chat.json"
+
+DOORS: Final = ("url", "cloudfront", "rest")
+"""How requests can come in. The template is a function URL's; for a REST API pieces of it are others."""
+
+_OTHER_DOORS: Final = Path(__file__).with_name("files") / "doors"
+_PIECE: Final = re.compile(r"^ *# >> (.+)\n(?:.*\n)*?^ *# <<\n", re.MULTILINE)
 
 DESCRIPTION: Final = """\
 Write a project for a chat of your own: its function with one example tool, a test, and all that builds and deploys it.
@@ -56,14 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = "where the engine's wheel lies (default: WINTERBOURNE_WHEELS, or where this one was installed from)"
     parser.add_argument("--wheels", default=os.environ.get("WINTERBOURNE_WHEELS", ""), metavar="DIR", help=text)
     parser.add_argument("--diff", action="store_true", help="print a patch instead, and write nothing")
+    text = "how requests come in: by a function URL (url), by CloudFront in front of one (cloudfront), or by an "
+    text += "API Gateway REST API (rest); default: url, with --diff that of the project"
+    parser.add_argument("--door", choices=DOORS, help=text)
     args = parser.parse_args(arguments)
     if not args.diff and not args.folder:
         parser.error("name the folder to write, such as my-chat")
     try:
         if args.diff:
-            sys.stdout.write(patch := diff(args.folder or Path()))
+            sys.stdout.write(patch := diff(args.folder or Path(), args.door))
             return int(bool(patch))
-        create(args.folder, args.wheels)
+        create(args.folder, args.wheels, args.door or "url")
     except OSError as error:
         sys.stderr.write(f"winterbourne new: {error}\n")
         return 2
@@ -71,12 +80,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def create(folder: Path, wheels: str = "") -> None:
+def create(folder: Path, wheels: str = "", door: str = "url") -> None:
     """Write a project, named after its folder.
 
     Args:
         folder: A new folder, or an empty one.
         wheels: The folder in which the engine's wheel lies; if empty, where the installed one came from.
+        door: One of DOORS.
 
     Raises:
         OSError: The folder is not empty, the wheel is not found, or a file cannot be written.
@@ -87,7 +97,7 @@ def create(folder: Path, wheels: str = "") -> None:
     for path in (folder.resolve(), wheel):
         if odd := re.search(r"""["'$`\\]""", str(path)):
             raise OSError(f"make cannot work with the {odd[0]} in {path}: choose another folder")
-    contents = {name: _source(name).read_bytes() for name in (*ENGINE_FILES, EXAMPLE_EVENT)}
+    contents = engine_files(door) | {EXAMPLE_EVENT: _source(EXAMPLE_EVENT).read_bytes()}
     contents |= {name: _named_after(folder, _source(name).read_text("utf-8")).encode() for name in _user_files()}
     contents |= {"requirements.txt": _requirement(wheel).encode(), "local.mk": _local_makefile(wheel).encode()}
     for name, content in contents.items():
@@ -95,10 +105,11 @@ def create(folder: Path, wheels: str = "") -> None:
         (folder / name).write_bytes(content)
 
 
-def diff(folder: Path) -> str:
+def diff(folder: Path, door: str | None = None) -> str:
     """What this version would write differently in a project's engine files, as a patch; empty if nothing.
 
-    It leads from the files as they are: the user's own changes in them are part of it, as removals.
+    It leads from the files as they are: the user's own changes in them are part of it, as removals. The door is the
+    project's own unless another one is named, to which the patch then leads.
 
     Raises:
         FileNotFoundError: The folder is no project.
@@ -108,12 +119,32 @@ def diff(folder: Path) -> str:
         raise FileNotFoundError(f"{folder} is no project of winterbourne: it has no template.yaml")
     recorded = re.search(r"^  Winterbourne:\n    Version: (\S+)", _read(template), re.MULTILINE)
     head = f"# From winterbourne {recorded[1] if recorded else '(no version recorded)'} to {__version__}\n"
-    patches = [patch for name in ENGINE_FILES if (patch := _patch(folder, name))]
+    files = engine_files(door or _door_of(folder))
+    patches = [patch for name, content in files.items() if (patch := _patch(folder, name, content))]
     return head + "".join(patches) if patches else ""
 
 
-def _patch(folder: Path, name: str) -> str:
-    old, new = (_lines(_read(path)) if path.exists() else [] for path in (folder / name, _source(name)))
+def _door_of(folder: Path) -> str:
+    if re.search(r"^    Door: rest$", _read(folder / "template.yaml"), re.MULTILINE):
+        return "rest"
+    return "cloudfront" if (folder / "cloudfront.yaml").exists() else "url"
+
+
+def engine_files(door: str) -> dict[str, bytes]:
+    """The engine's files of a project, by name: they are the same for each door but for the template's pieces."""
+    contents = {name: _source(name).read_bytes() for name in ENGINE_FILES}
+    if door == "rest":
+        own = {piece[1]: piece[0] for piece in _PIECE.finditer((_OTHER_DOORS / "rest.yaml").read_text("utf-8"))}
+        template = contents["template.yaml"].decode()
+        contents["template.yaml"] = _PIECE.sub(lambda piece: own[piece[1]], template).encode()
+    elif door == "cloudfront":
+        contents["cloudfront.yaml"] = (_OTHER_DOORS / "cloudfront.yaml").read_bytes()
+    return contents
+
+
+def _patch(folder: Path, name: str, content: bytes) -> str:
+    old = _lines(_read(folder / name)) if (folder / name).exists() else []
+    new = _lines(content.decode())
     return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
-__all__ = ["Request", "build_event"]
+__all__ = ["Request", "build_event", "encode_body", "format_time"]
 
 URL_ID: Final = "local"
 HOP_BY_HOP_HEADERS: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "upgrade"})
@@ -46,7 +46,7 @@ def build_event(request: Request, *, request_id: str, trace_id: str, now: dateti
         "headers": headers,
         "queryStringParameters": _join_repeated(parse_qsl(query, keep_blank_values=True)),
         "requestContext": _request_context(request, headers, request_id, now),
-        **_body(request.body, headers.get("content-type", "")),
+        **encode_body(request.body, headers.get("content-type", "")),
     }
     # Lambda omits these two if they are empty.
     return {key: value for key, value in event.items() if value or key not in {"cookies", "queryStringParameters"}}
@@ -68,9 +68,14 @@ def _request_context(request: Request, headers: dict[str, str], request_id: str,
         "requestId": request_id,
         "routeKey": "$default",
         "stage": "$default",
-        "time": now.astimezone(UTC).strftime("%d/%b/%Y:%H:%M:%S +0000"),
+        "time": format_time(now),
         "timeEpoch": int(now.timestamp() * 1000),
     }
+
+
+def format_time(now: datetime) -> str:
+    """A time as events have it."""
+    return now.astimezone(UTC).strftime("%d/%b/%Y:%H:%M:%S +0000")
 
 
 def _headers(request: Request, trace_id: str) -> dict[str, str]:
@@ -97,7 +102,8 @@ def _cookies(headers: Iterable[tuple[str, str]]) -> list[str]:
     return [cookie for cookie in cookies if cookie]
 
 
-def _body(body: bytes, content_type: str) -> dict[str, Any]:
+def encode_body(body: bytes, content_type: str) -> dict[str, Any]:
+    """The body as an event has it, without the key if there is none."""
     if not body:
         return {"isBase64Encoded": False}
     if _is_text(content_type):

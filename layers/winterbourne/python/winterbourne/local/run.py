@@ -1,4 +1,4 @@
-"""`winterbourne run`: serves the function URL on this machine until Ctrl-C."""
+"""`winterbourne run`: serves a function behind one of its doors on this machine until Ctrl-C."""
 
 import asyncio
 import json
@@ -22,6 +22,7 @@ from winterbourne.local.banner import format_banner
 from winterbourne.local.console import LineWriter
 from winterbourne.local.cors import Cors
 from winterbourne.local.cors_template import TemplateError, default_cors, read_cors
+from winterbourne.local.doors import DOORS
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.opt import make_opt
 from winterbourne.local.response_limits import ResponseLimits
@@ -79,10 +80,12 @@ def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
 
 
 def _function_config(args: Namespace, scratch: Path) -> FunctionConfig:
+    opt = args.opt or scratch / "opt"
+    of_a_server = {"PYTHONPATH": str(opt / "python"), "PYTHONUNBUFFERED": "1"} if DOORS[args.door].server else {}
     return FunctionConfig(
         **_fields_of(FunctionConfig, args),
-        wrapper=str((args.opt or scratch / "opt") / "winterbourne"),
-        variables={**_chat_settings(args, scratch), **dict(args.env)},
+        wrapper=str(opt / "winterbourne"),
+        variables={**of_a_server, **_chat_settings(args, scratch), **dict(args.env)},
     )
 
 
@@ -95,7 +98,10 @@ def _fields_of(kind: type[ServerConfig | FunctionConfig | Cors], args: Namespace
 def _chat_settings(args: Namespace, scratch: Path) -> dict[str, str]:
     if not args.is_chat:
         return {}
-    own, users = chat_settings.local_settings(scratch), chat_settings.user_settings(args.environ, args.named)
+    own, users = (
+        chat_settings.local_settings(scratch, args.door, args.timeout_s),
+        chat_settings.user_settings(args.environ, args.named),
+    )
     state = args.environ.get("XDG_STATE_HOME") or "~/.local/state"  # a file of the project might be committed
     with suppress(OSError, RuntimeError):  # without a home, or where it cannot be written, each process has its own key
         folder = Path(state).expanduser() / "winterbourne" if "STORE" in users else scratch
@@ -117,6 +123,8 @@ def _cors(args: Namespace) -> Cors:
 
     A chat for which no origin is named lets pages of this machine in.
     """
+    if not DOORS[args.door].has_cors:
+        return Cors()
     given = {name: value for name, value in _fields_of(Cors, args).items() if value}
     default = default_cors(args.task_root.parent / "template.yaml") if args.is_chat or given else Cors()
     cors = replace(read_cors(args.cors_template) if args.cors_template else default, **given)

@@ -1,24 +1,30 @@
 """Composition root of the local server: builds, starts and stops what `python -m winterbourne.local` runs."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
+from winterbourne.local.asgi_servers import AsgiServers
 from winterbourne.local.console import FunctionLog, LineWriter, open_log
 from winterbourne.local.cors import Cors
+from winterbourne.local.doors import DOORS
 from winterbourne.local.environment_pool import EnvironmentPool
+from winterbourne.local.event_door import EventDoor
 from winterbourne.local.execution_environment import INIT_TIMEOUT_S, ExecutionEnvironment
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.function_url import FunctionUrl
-from winterbourne.local.http_server import HttpServer, RequestPolicy
-from winterbourne.local.invocation import Invocation
+from winterbourne.local.http_door import HttpDoor
+from winterbourne.local.http_server import Exchange, Handler, HttpServer, RequestPolicy
+from winterbourne.local.invocation import FunctionError
 from winterbourne.local.invoke_api import InvokeApi
 from winterbourne.local.metrics import Metrics
 from winterbourne.local.metrics_page import MetricsPage
 from winterbourne.local.response_limits import ResponseLimits
+from winterbourne.local.rest_api import RestApi
 from winterbourne.local.source_files import SourceFiles
 from winterbourne.local.stub_services import StubServices
 
@@ -37,9 +43,11 @@ class ServerConfig:
     """Configuration of the local server.
 
     Attributes:
-        function: The function to serve.
+        function: The function to serve; or an application, where the door has a server.
+        door: The name of the door.
+        base_path: The base path of a custom domain, for the door `rest`.
         host: Address to listen on.
-        port: Port of the function URL; 0 chooses a free one.
+        port: Port of the door; 0 chooses a free one.
         invoke_port: Port of the Invoke API; None disables it.
         concurrency: Maximum number of processes.
         freeze_when_idle: Whether processes are frozen between invocations.
@@ -51,6 +59,8 @@ class ServerConfig:
     """
 
     function: FunctionConfig
+    door: str = "url"
+    base_path: str = ""
     host: str = "127.0.0.1"
     port: int = 0
     invoke_port: int | None = None
@@ -95,22 +105,20 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = lambda *_: 
         is_loopback = config.host in {"localhost", "::1"} or config.host.startswith("127.")
         log = FunctionLog(write_log, metrics, console, is_loopback=is_loopback)
         function = await _with_stub_services(config, log.add, stack)
-        pool = EnvironmentPool(
-            partial(ExecutionEnvironment, function, config.response_limits, freeze_when_idle=config.freeze_when_idle),
-            1 if function.managed_instances else config.concurrency,
-            log.add,
-        )
-        stack.push_async_callback(pool.stop)
-        invoke = partial(_invoke, pool, SourceFiles(function.task_root), log)
+        environments, door, invoke_api = _make(replace(config, function=function), log)
+        stack.push_async_callback(environments.stop)
+        reload = partial(_reload, environments, SourceFiles(function.task_root), log)
         pages = {METRICS_PATH: MetricsPage(metrics, log.requests).handle_request}
-        function_url = FunctionUrl(invoke, cors=config.cors, log_access=log.add_access, pages=pages)
-        invoke_api = InvokeApi(function.name, invoke)
         listen = partial(_listen, stack, RequestPolicy(hosts=config.allow_hosts), config.host)
-        url = await listen(config.port, function_url.server)
-        addresses = Addresses(url, await listen(config.invoke_port, invoke_api.server))
-        stack.push_async_callback(invoke_api.close)
-        pool.start_environment()
-        if error := await pool.initialized(INIT_TIMEOUT_S):
+        url = await listen(config.port, HttpServer(partial(_handle_request, pages, reload, door.handle_request)))
+        invoke_url = ""
+        if invoke_api:
+            stack.push_async_callback(invoke_api.close)
+            invoke_server = HttpServer(partial(_handle_request, {}, reload, invoke_api.handle_request))
+            invoke_url = await listen(config.invoke_port, invoke_server)
+        addresses = Addresses(url + door.root, invoke_url)
+        environments.start_environment()
+        if error := await environments.initialized(INIT_TIMEOUT_S):
             raise FunctionNotStarted(error.sentence)
         if log.left_out:
             raise FunctionNotStarted("; ".join(log.left_out))
@@ -118,13 +126,61 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = lambda *_: 
         yield addresses
 
 
-async def _invoke(pool: EnvironmentPool, files: SourceFiles, log: FunctionLog, invocation: Invocation) -> None:
-    """Run an invocation, in a new environment if the function's files have changed."""
+class Environments(Protocol):
+    """The processes behind a door."""
+
+    def start_environment(self) -> None:
+        """Start one without waiting for a request."""
+
+    def replace_environments(self) -> None:
+        """Give the next requests new ones; those that run now end when they have answered."""
+
+    async def initialized(self, timeout_s: float, /) -> FunctionError | None:
+        """Wait until the first can serve; returns the error if it failed to start."""
+
+    async def stop(self) -> None:
+        """End all of them."""
+
+
+def _make(
+    config: ServerConfig, log: FunctionLog
+) -> tuple[Environments, EventDoor | HttpDoor | InvokeApi, InvokeApi | None]:
+    """The processes, the door in front of them, and the Invoke API, which a Lambda function has beside its door."""
+    function, server_door = config.function, DOORS[config.door].server
+    if server_door:
+        variables = partial(server_door.variables, function, os.environ)
+        servers = AsgiServers(function, variables, server_door.grace_s, log.add)
+        door = server_door(servers.connection, timeout_s=function.timeout_s, log_access=log.add_access)
+        return servers, door, None
+    make_environment = partial(
+        ExecutionEnvironment, function, config.response_limits, freeze_when_idle=config.freeze_when_idle
+    )
+    pool = EnvironmentPool(make_environment, 1 if function.managed_instances else config.concurrency, log.add)
+    invoke_api = InvokeApi(function.name, pool.invoke)
+    if config.door == "invoke":
+        return pool, invoke_api, invoke_api
+    if config.door == "rest":
+        return pool, RestApi(pool.invoke, log_access=log.add_access, base_path=config.base_path), invoke_api
+    return pool, FunctionUrl(pool.invoke, log_access=log.add_access, cors=config.cors), invoke_api
+
+
+async def _handle_request(
+    pages: Mapping[str, Handler], reload: Callable[[], None], handler: Handler, exchange: Exchange
+) -> None:
+    """Answer with one of the server's own pages, by path; or as the door does."""
+    if page := pages.get(exchange.target.partition("?")[0]):
+        await page(exchange)
+    else:
+        reload()
+        await handler(exchange)
+
+
+def _reload(environments: Environments, files: SourceFiles, log: FunctionLog) -> None:
+    """Start new processes if the function's files have changed."""
     if changed := files.changed():
         more = f" and {len(changed) - 1} more" if changed[1:] else ""
         log.print(f"{changed[0]}{more} changed: starting the function anew")
-        pool.replace_environments()
-    await pool.invoke(invocation)
+        environments.replace_environments()
 
 
 async def _listen(

@@ -42,7 +42,15 @@ class Credentials(Protocol):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The IAM caller whose signature AWS has verified (the event's `requestContext.authorizer.iam`); else empty."""
+        """What the door has verified of the caller, and its `kind`; else empty.
+
+        iam: the caller whose signature AWS has verified, as in `requestContext.authorizer.iam`; jwt: the claims that a
+        Cognito authorizer has verified; authorizer: what a Lambda authorizer says.
+        """
+
+    @property
+    def client(self) -> str:
+        """The address of the peer that the door vouches for; empty if it vouches for none."""
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""IAM authentication (AUTH=iam): the function URL verifies the AWS signature (AuthType AWS_IAM)."""
+"""IAM authentication (AUTH=iam): the function URL (AuthType AWS_IAM) or the REST API verifies the AWS signature."""
 
 import logging
 from typing import Final
@@ -13,7 +13,7 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class IamAuthenticator:
-    """Identifies callers by the IAM principal whose signature the function URL has verified."""
+    """Identifies callers by the IAM principal whose signature the door has verified."""
 
     async def prepare(self) -> None:
         """Do nothing: nothing has to be fetched."""
@@ -24,9 +24,10 @@ class IamAuthenticator:
         https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
         """
         # A unique id is never reused; the ARN of a deleted principal can be given to another one.
-        if user_id := request.identity.get("userId"):
+        user_id = request.identity.get("userId")
+        if user_id and request.identity.get("kind") == "iam":  # an authorizer's fields are named as it likes
             return Caller(f"iam:{user_id}", request.identity.get("userArn") or user_id)
-        _LOGGER.error("AUTH=iam and the function URL passed no caller identity: its AuthType must be AWS_IAM")
+        _LOGGER.error("AUTH=iam and no caller identity: the function URL's AuthType, or the API's, must be AWS_IAM")
         raise RequestRejected(403, "forbidden", "A signed request is needed.")
 
 

@@ -1,23 +1,25 @@
 """ASGI application: a chat behind any ASGI server, through the same service as on Lambda.
 
-A request becomes an event of payload format 2.0, and what is written to the response stream becomes ASGI messages.
 https://asgi.readthedocs.io/en/stable/specs/www.html
 """
 
 import asyncio
 import contextlib
 import json
-import time
-import uuid
-from typing import Final
+import logging
+from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
-from winterbourne import LambdaContext, ResponseStream
+from winterbourne import ResponseStream
 from winterbourne.asgi import Message, Receive, Send
+from winterbourne.chat.errors import ChatError, RequestRejected
+from winterbourne.chat.http.request import Request, join_headers
 from winterbourne.chat.http.service import Service
+from winterbourne.chat.infra import tracing
 from winterbourne.chat.infra.exception_text import format_exception
+from winterbourne.chat.settings import DoorSettings
 from winterbourne.invocation import FrontEnd
 from winterbourne.large_body import LargeBody
 from winterbourne.lifecycle import run_shutdown, run_startup
@@ -26,47 +28,75 @@ from winterbourne.stream import open_stream
 
 __all__ = ["AsgiApplication"]
 
-REQUEST_TIMEOUT_MS: Final = 900_000
-"""As long as a Lambda function may run: the answer ends before that."""
+CUT_MARGIN_S: Final = 0.25
+"""How long before its deadline a request is cancelled that goes on although it had to end DEADLINE_MARGIN before."""
+
+AGENTCORE: Final = "x-amzn-bedrock-agentcore-runtime-"
+REQUEST_ID_HEADERS: Final = {"web": "lambda-web-request-id", "agentcore": f"{AGENTCORE}request-id"}
+
+_LOGGER: Final = logging.getLogger(__name__)
 
 
-class AsgiApplication(msgspec.Struct, frozen=True):
+class AsgiApplication(msgspec.Struct):
     """Serves a chat: HTTP, and the lifespan, which runs the hooks for start-up and shutdown.
+
+    Under a server without a lifespan the first request runs those for start-up.
 
     Attributes:
         service: Answers the requests.
-        max_body_bytes: Of a longer body no more is read; the service refuses it.
+        settings: Those of the doors.
     """
 
     service: Service
-    max_body_bytes: int
+    settings: DoorSettings = DoorSettings()
+    _has_started: bool = False
+    _start_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one connection; what is neither HTTP nor the lifespan is not accepted.
 
         Raises:
-            ChatError: An unexpected error after the start of a response, which the server then breaks off.
+            ChatError: An unexpected error after the start of a response, which the server then breaks off; or the
+                start-up has failed.
 
         Cancellation:
             Cancels the request, and waits until it has saved what it has.
         """
         if scope["type"] == "lifespan":
-            await _run_lifespan(receive, send)
+            await self._run_lifespan(receive, send)
         elif scope["type"] == "http":
+            await self._start()
             await self._serve(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # before it is accepted: the server answers 403
+
+    async def _start(self) -> None:
+        async with self._start_lock:
+            if self._has_started:
+                return
+            try:
+                await run_startup()
+            except Exception:
+                _LOGGER.exception("the start-up failed; the next request tries again")
+                raise ChatError("the start-up failed") from None
+            self._has_started = True
+
+    async def _run_lifespan(self, receive: Receive, send: Send) -> None:
+        for phase, run in (("startup", run_startup), ("shutdown", run_shutdown)):
+            await receive()
+            try:
+                await run()
+            except Exception as error:  # noqa: BLE001 - told to the server, which ends
+                await send({"type": f"lifespan.{phase}.failed", "message": format_exception(error)})
+                break
+            self._has_started = True
+            await send({"type": f"lifespan.{phase}.complete"})
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
-        body, size = list[bytes](), 0
-        message: Message = {"more_body": True}
-        while message.get("more_body") and size <= self.max_body_bytes:
-            message = await receive()
-            body.append(message.get("body", b""))
-            size += len(message.get("body", b""))
-        stream, _ = open_stream(_Sink(send), FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
-        event = _event(scope, body)
-        body.clear()
-        handling = asyncio.create_task(self._handle(event, stream))
-        hanging_up = asyncio.create_task(_wait_for_disconnect(receive, message))
+        inbox = _Inbox(receive)
+        stream, _ = open_stream(_Sink(send, inbox), FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
+        handling = asyncio.create_task(self._handle(self._read(scope, inbox), stream))
+        hanging_up = asyncio.create_task(inbox.wait_for_disconnect())
         try:
             await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
             if stream.outlives_reader or stream.ended:  # after the end of a response, servers tell so too
@@ -78,22 +108,97 @@ class AsgiApplication(msgspec.Struct, frozen=True):
         if not was_cancelled:
             handling.result()
 
-    async def _handle(self, event: Message, stream: ResponseStream) -> None:
-        deadline_ms = int(time.time() * 1000) + REQUEST_TIMEOUT_MS
-        headers = {"lambda-runtime-aws-request-id": str(uuid.uuid4()), "lambda-runtime-deadline-ms": str(deadline_ms)}
-        await self.service.handle(event, stream, LambdaContext(headers))
-        await stream.end()
+    def _read(self, scope: Message, inbox: "_Inbox") -> Request:
+        headers = join_headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+        root_path, raw_path = _split_path(scope)
+        door = self.settings.asgi_door
+        client = (scope.get("client") or ("",))[0]
+        named: dict[str, Any] = {}
+        if request_id := headers.get(REQUEST_ID_HEADERS.get(door, ""), ""):
+            named["request_id"] = request_id
+        if session_id := headers.get(f"{AGENTCORE}session-id", "") if door == "agentcore" else "":
+            named["door_fields"] = {"session_id": session_id}
+        return Request(
+            method=scope["method"].upper(),
+            raw_path=raw_path,
+            root_path=root_path,
+            raw_query=scope["query_string"].decode("latin-1"),
+            headers=headers,
+            raw_body=inbox.read_body,
+            client=headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if door == "web" else client,
+            deadline=asyncio.get_running_loop().time() + self.settings.request_timeout,
+            trace=tracing.propagated_headers(headers),
+            is_bare=True,
+            **named,
+        )
+
+    async def _handle(self, request: Request, stream: ResponseStream) -> None:
+        """Answer a request, as the Lambda runtime does: with last words if it does not end in time."""
+        try:
+            async with asyncio.timeout_at(request.deadline - CUT_MARGIN_S):
+                await self.service.handle(request, stream)
+                await stream.end()
+        except TimeoutError:
+            has_started, last_words = stream.started, stream.last_words
+            if last_words:
+                await stream.write(last_words(True))  # noqa: FBT003 - as the runtime's watchdog calls it
+            if has_started or not last_words:
+                raise ChatError("the request was cancelled at its deadline") from None
+            await stream.end()
+
+
+def _split_path(scope: Message) -> tuple[str, str]:
+    """Where the chat is mounted, and the path below that, both percent-encoded."""
+    root_path = quote(scope.get("root_path", "").rstrip("/"))
+    raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
+    below = raw_path.removeprefix(root_path)
+    return root_path, below if below[:1] == "/" else raw_path if below else "/"
+
+
+class _Inbox:
+    """What the server tells of a request: its body, once that is asked for, and that the client has gone."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.may_watch = asyncio.Event()
+
+    async def read_body(self, max_bytes: int) -> LargeBody:
+        """Read the body; of a longer one no more than says so.
+
+        Raises:
+            RequestRejected: The client has gone before its end.
+        """
+        pieces, size = list[bytes](), 0
+        message: Message = {"more_body": True}
+        while message.get("more_body") and size <= max_bytes:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise RequestRejected(400, "invalid_body", "the body was not sent to its end")
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+        if size <= max_bytes:
+            self.may_watch.set()
+        return LargeBody.take_out(pieces)
+
+    async def wait_for_disconnect(self) -> None:
+        """Wait for the end of the connection, once the body has been read or the response begins without."""
+        await self.may_watch.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
 
 class _Sink:
     """Sends the response as ASGI messages; whether anybody is there to read them does not matter here."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, inbox: _Inbox) -> None:
         self._send = send
+        self._inbox = inbox
         self._lock = asyncio.Lock()
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:  # noqa: ARG002 - it is the prelude's
         head = json.loads(prelude.removesuffix(SEPARATOR))
+        if head["statusCode"] < 400:  # nobody waits for the end of an error, and what is refused is not read
+            self._inbox.may_watch.set()
         pairs = [*head["headers"].items(), *(("set-cookie", cookie) for cookie in head.get("cookies", ()))]
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in pairs]
         await self._tell({"type": "http.response.start", "status": head["statusCode"], "headers": headers})
@@ -114,34 +219,3 @@ class _Sink:
         async with self._lock:
             with contextlib.suppress(OSError):  # a client that has gone; servers before version 2.4 say nothing
                 await self._send(message)
-
-
-async def _wait_for_disconnect(receive: Receive, message: Message) -> None:
-    while message["type"] != "http.disconnect":
-        message = await receive()
-
-
-async def _run_lifespan(receive: Receive, send: Send) -> None:
-    for phase, run in (("startup", run_startup), ("shutdown", run_shutdown)):
-        await receive()
-        try:
-            await run()
-        except Exception as error:  # noqa: BLE001 - told to the server, which ends
-            await send({"type": f"lifespan.{phase}.failed", "message": format_exception(error)})
-            break
-        await send({"type": f"lifespan.{phase}.complete"})
-
-
-def _event(scope: Message, body: list[bytes]) -> Message:
-    """The request as an event of payload format 2.0; nobody has checked who sends it."""
-    raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
-    headers: dict[str, str] = {}
-    for name, value in ((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]):
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
-    return {
-        "rawPath": raw_path.decode("latin-1").removeprefix(quote(scope.get("root_path", "").rstrip("/"))),
-        "rawQueryString": scope["query_string"].decode("latin-1"),
-        "headers": headers,
-        "requestContext": {"http": {"method": scope["method"]}, "timeEpoch": int(time.time() * 1000)},
-        "body": LargeBody.take_out(body),
-    }

@@ -1,14 +1,16 @@
-"""Request parsing: a function-URL event → Request, and its body → a JSON object within the size and depth limits.
+"""One HTTP request, whatever door it came through, and its body as a JSON object within the size and depth limits.
 
 Independent of conversations and wire formats.
-Payload format 2.0: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads
 """
 
 import base64
 import contextlib
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -18,7 +20,10 @@ from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.settings import RequestSettings
 from winterbourne.large_body import LargeBody
 
-__all__ = ["NOT_AN_OBJECT", "Request", "invalid_shape"]
+__all__ = ["LARGE_CHARS", "NOT_AN_OBJECT", "ReadBody", "Request", "invalid_shape", "join_headers"]
+
+ReadBody: TypeAlias = Callable[[int], Awaitable[LargeBody]]
+"""Reads a body that has not come yet. Of one that is longer than the given number of bytes, the rest is left."""
 
 NOT_AN_OBJECT: Final = "the body must be a JSON object"
 
@@ -31,54 +36,48 @@ MAX_REASON_CHARS: Final = 300
 
 
 class Request(msgspec.Struct, kw_only=True):
-    """One HTTP request; header names are in lower case. The body can be taken once.
+    """One HTTP request. What a door does not know has a default, so that nobody asks which door it was.
 
-    `identity` is the function URL's description of an IAM caller (`requestContext.authorizer.iam`), empty for any
-    other caller; `received_ms` is when the function URL received the request, in epoch milliseconds.
+    Attributes:
+        method: In upper case.
+        raw_path: Percent-encoded, from `/`; without `root_path`.
+        root_path: The stage or base path before it, percent-encoded, or empty: for links alone.
+        raw_query: Percent-encoded, without `?`.
+        headers: See `join_headers`.
+        raw_body: The body, or what reads it once it is asked for; it can be taken once.
+        is_base64: Whether `raw_body` is text in base64.
+        client: The address of the peer that the door vouches for; empty if it vouches for none.
+        identity: What the door itself has verified of the caller, by AWS's names, and its `kind`: iam, jwt, authorizer.
+        request_id: The door's, or a new one.
+        received_ms: When the door received it, in epoch milliseconds.
+        deadline: When the response must have ended, on the event loop's clock.
+        trace: The trace headers of outgoing requests.
+        door_fields: What else the door knows it by, for the log line.
+        is_bare: Whether the door leaves CORS and the id of the request in its response to the chat.
     """
 
     method: str
-    path: str
-    headers: Mapping[str, str]
-    query: Mapping[str, str]
-    raw_body: str | LargeBody = ""
+    raw_path: str
+    root_path: str = ""
+    raw_query: str = ""
+    headers: Mapping[str, str] = {}
+    raw_body: str | LargeBody | ReadBody = ""
     is_base64: bool = False
+    client: str = ""
     identity: Mapping[str, Any] = {}
-    received_ms: int | None = None
+    request_id: str = msgspec.field(default_factory=lambda: str(uuid.uuid4()))
+    received_ms: int = msgspec.field(default_factory=lambda: int(time.time() * 1000))
+    deadline: float = math.inf
+    trace: dict[str, str] = {}
+    door_fields: Mapping[str, str] = {}
+    is_bare: bool = False
 
-    @classmethod
-    def from_event(cls, event: Mapping[str, Any]) -> "Request":
-        """Read payload format 2.0. Missing fields (hand-written events) are left empty; a missing path is `/`.
+    @property
+    def query(self) -> dict[str, str]:
+        """The query, decoded; of a name that repeats the last value."""
+        return dict(parse_qsl(self.raw_query, keep_blank_values=True))
 
-        A large body is taken out of the event, so that it is not kept beside what it is parsed to.
-        """
-        raw_body = event.get("body") or ""
-        if isinstance(event, dict) and (isinstance(raw_body, LargeBody) or len(raw_body) > LARGE_CHARS):
-            event["body"] = None
-        context = event.get("requestContext") or {}
-        http = context.get("http") or {}
-        headers: Iterable[tuple[str, object]] = (event.get("headers") or {}).items()
-        return cls(
-            method=http.get("method", "GET"),
-            path=event.get("rawPath") or "/",
-            headers={name.lower(): _without_surrogates(text) for name, text in headers if isinstance(text, str)},
-            query=dict(parse_qsl(event.get("rawQueryString") or "", keep_blank_values=True)),
-            raw_body=raw_body,
-            is_base64=bool(event.get("isBase64Encoded")),
-            identity=(context.get("authorizer") or {}).get("iam") or {},
-            received_ms=context.get("timeEpoch"),
-        )
-
-    def body(self, max_bytes: int) -> bytes:
-        """The body as it was sent.
-
-        Raises:
-            RequestRejected: 413 if the body exceeds `max_bytes` bytes, 400 if it is not valid base64.
-        """
-        self.raw_body, self.is_base64 = self._take_body(max_bytes), False
-        return b"".join(self.raw_body.pieces())
-
-    def json_object(self, limits: RequestSettings) -> dict[str, Any]:
+    async def json_object(self, limits: RequestSettings) -> dict[str, Any]:
         """The body as a JSON object.
 
         Raises:
@@ -88,7 +87,7 @@ class Request(msgspec.Struct, kw_only=True):
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json" and not media_type.endswith("+json"):
             raise RequestRejected(415, "unsupported_media_type", "send the body as content-type: application/json")
-        body = self._take_body(limits.max_body_bytes)
+        body = await self._take_body(limits.max_body_bytes)
         value = _loads(body.text)
         if not isinstance(value, dict):
             raise RequestRejected(400, "invalid_json", NOT_AN_OBJECT)
@@ -101,11 +100,13 @@ class Request(msgspec.Struct, kw_only=True):
             raise RequestRejected(400, "invalid_json", f"the body is not read: {error}") from None
         return value
 
-    def _take_body(self, max_bytes: int) -> LargeBody:
+    async def _take_body(self, max_bytes: int) -> LargeBody:
         """The body, which is then gone from here."""
         body, self.raw_body = self.raw_body, ""
         if isinstance(body, str):
             body = LargeBody(body.encode("utf-8", "surrogatepass"))
+        elif not isinstance(body, LargeBody):
+            body = await body(max_bytes)
         if self.is_base64 and len(body.text) <= max_bytes * 2:  # else not worth decoding
             try:
                 body = LargeBody(base64.b64decode(b"".join(body.pieces()), validate=True))
@@ -114,6 +115,14 @@ class Request(msgspec.Struct, kw_only=True):
         if len(body.text) > max_bytes or (body.runs and sum(map(len, body.pieces())) > max_bytes):
             raise RequestRejected(413, "body_too_large", f"the body exceeds the limit of {max_bytes} bytes")
         return body
+
+
+def join_headers(pairs: Iterable[tuple[str, object]]) -> dict[str, str]:
+    """One text for each name, in lower case: those of a name that repeats are joined, cookies by semicolons."""
+    headers = dict[str, str]()
+    for name, text in ((name.lower(), _without_surrogates(text)) for name, text in pairs if isinstance(text, str)):
+        headers[name] = f"{headers[name]}{'; ' if name == 'cookie' else ','}{text}" if name in headers else text
+    return headers
 
 
 def invalid_shape(error: msgspec.ValidationError, levels: Sequence[str] = ()) -> RequestRejected:
@@ -165,14 +174,13 @@ def _loads_leniently(body: bytes) -> Any:
 def _without_half_characters(body: bytes) -> bytes:
     """Replace lone surrogates and NULs with U+FFFD."""
     text = body.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return _ESCAPES.sub(lambda match: match[1] or rb"\ufffd", text.encode())
+    return re.sub(_ESCAPES, lambda match: match[1] or rb"\ufffd", text.encode())
 
 
 _NUL: Final = rb"\u0000"
-_ESCAPES: Final = re.compile(
-    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]|u0000).)"
-    rb"|\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000)",
-    re.DOTALL,
+_ESCAPES: Final = (
+    rb"(?s)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]|u0000).)"
+    rb"|\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000)"
 )
 """Escapes in JSON text: pairs of surrogates and harmless ones in a group, the others without."""
 

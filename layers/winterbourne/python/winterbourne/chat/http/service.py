@@ -8,17 +8,18 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from aws_lambda_powertools import Logger
 
-from winterbourne import LambdaContext, Response, ResponseStream, current_trace_id
+from winterbourne import Response, ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
 from winterbourne.chat.errors import ChatError, DeadlineReached, InvalidHistory, RequestRejected, StorageError
+from winterbourne.chat.http.cors import cors_headers, is_preflight
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
-from winterbourne.chat.infra import http_pool, redaction, telemetry, tracing
+from winterbourne.chat.infra import http_pool, redaction, telemetry
 from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.rate_limits import RateLimiter
 
@@ -41,7 +42,7 @@ BACKGROUND_TIMEOUT_S: Final = 10.0
 """How long after that what is done in the background may take, in seconds: it may ask a model."""
 
 TIDY_RESERVE_S: Final = 0.5
-"""How long before Lambda's deadline both end at the latest; the runtime cancels what goes on."""
+"""How long before the request's deadline both end at the latest; the door cancels what goes on."""
 
 MIN_TIDY_S: Final = 0.1
 """How long an invocation may go on that the runtime has cancelled, in seconds: a lease that is not released keeps its
@@ -65,7 +66,6 @@ class RequestContext(msgspec.Struct, frozen=True):
     caller: Caller
     path_params: Mapping[str, str]
     stream: ResponseStream
-    lambda_context: LambdaContext
     record: telemetry.RequestRecord
     after_response: list[AfterResponse] = []
     background: list[AfterResponse] = []
@@ -105,6 +105,7 @@ class Service(msgspec.Struct, frozen=True):
         logger: The logger that is given the request id for each request.
         service_name: SERVICE_NAME, for the metrics.
         after_request: Called after each request, for example to retire an environment that is no longer healthy.
+        cors_origins: Whose pages may call through doors that leave CORS to the chat.
     """
 
     router: Router[Endpoint]
@@ -114,24 +115,29 @@ class Service(msgspec.Struct, frozen=True):
     logger: Logger
     service_name: str
     after_request: Callable[[], None]
+    cors_origins: frozenset[str] = frozenset()
 
-    async def handle(self, event: Mapping[str, Any], response_stream: ResponseStream, context: LambdaContext) -> None:
-        """Answer one function-URL request. An error before the stream is opened is answered with an error response.
-
-        https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html
+    async def handle(self, request: Request, response_stream: ResponseStream) -> None:
+        """Answer one request. An error before the stream is opened is answered with an error response.
 
         Raises:
-            ChatError: An unexpected error after the stream was opened; the runtime then ends the stream with an error.
+            ChatError: An unexpected error after the stream was opened, which the door then breaks off.
+
+        Cancellation:
+            Cancels what the endpoint does, and waits until it has saved what it has.
         """
-        encode_error, request_id = self.encode_error, context.aws_request_id
+        encode_error, request_id = self.encode_error, request.request_id
         after_response, background = list[AfterResponse](), list[AfterResponse]()
         with telemetry.request_scope(request_id, self.logger, self.service_name) as record:
-            request = Request.from_event(event)
-            record.fields.update(method=request.method, path=request.path)
-            xray = current_trace_id() or ""  # has the id of the function's own segment
-            http_pool.outgoing_headers.set(tracing.propagated_headers(request.headers, xray))
+            record.fields.update(method=request.method, path=request.raw_path, **request.door_fields)
+            http_pool.outgoing_headers.set(request.trace)
+            if request.is_bare:
+                response_stream.own_headers = {"x-request-id": request_id, **cors_headers(self.cors_origins, request)}
             try:
-                endpoint, path_params = self.router.match(request.method, request.path)
+                if self.cors_origins and request.is_bare and is_preflight(request):
+                    await reply(response_stream, 204, b"", {})
+                    return
+                endpoint, path_params = self.router.match(request.method, request.raw_path)
                 encode_error = endpoint.encode_error
                 response_stream.last_words = partial(_late_words, response_stream, encode_error, request_id)
                 caller = ANONYMOUS if endpoint.is_public else await self.authenticator.authenticate(request)
@@ -142,7 +148,7 @@ class Service(msgspec.Struct, frozen=True):
                 if endpoint.prepare:
                     await endpoint.prepare()
                 more = record, after_response, background
-                await endpoint.handler(RequestContext(request, caller, path_params, response_stream, context, *more))
+                await endpoint.handler(RequestContext(request, caller, path_params, response_stream, *more))
             except (RequestRejected, StorageError, InvalidHistory) as error:
                 record.measurements.append(("Rejections", 1, ""))
                 record.fields.update(error_type=error.code, status=error.status)
@@ -160,7 +166,7 @@ class Service(msgspec.Struct, frozen=True):
                 pool = http_pool.stats()
                 record.measurements += [("PoolConnectionsOpen", pool.open, ""), ("PoolConnectionsIdle", pool.idle, "")]
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
-                await _tidy(after_response, background, response_stream, context)
+                await _tidy(after_response, background, response_stream, request.deadline)
 
 
 def _late_words(stream: ResponseStream, encode: ErrorEncoder, request_id: str, is_last: bool, /) -> bytes:  # noqa: FBT001 - as the runtime's watchdog calls it
@@ -193,13 +199,13 @@ def _error_response(error: ChatError, encode: ErrorEncoder, request_id: str) -> 
 
 
 async def _tidy(
-    tasks: list[AfterResponse], background: Sequence[AfterResponse], stream: ResponseStream, context: LambdaContext
+    tasks: list[AfterResponse], background: Sequence[AfterResponse], stream: ResponseStream, deadline: float
 ) -> None:
     """Do what the response need not wait for, and end the response, unless it has failed, after END_GRACE_S at most."""
     if not tasks:
         return
     has_failed = sys.exception() is not None
-    tidying = asyncio.create_task(_run(tasks, TIDY_TIMEOUT_S, context))
+    tidying = asyncio.create_task(_run(tasks, TIDY_TIMEOUT_S, deadline))
     try:
         await asyncio.wait((tidying,), timeout=END_GRACE_S)
         if not has_failed:
@@ -209,12 +215,12 @@ async def _tidy(
         await tidying
         tasks.clear()  # they have the request, with its documents
     if not has_failed:
-        await _run(background, BACKGROUND_TIMEOUT_S, context)
+        await _run(background, BACKGROUND_TIMEOUT_S, deadline)
 
 
-async def _run(tasks: Sequence[AfterResponse], timeout_s: float, context: LambdaContext) -> None:
-    remaining_s = context.get_remaining_time_in_millis() / 1000 - TIDY_RESERVE_S
-    until = asyncio.get_running_loop().time() + max(MIN_TIDY_S, min(timeout_s, remaining_s))
+async def _run(tasks: Sequence[AfterResponse], timeout_s: float, deadline: float) -> None:
+    now = asyncio.get_running_loop().time()
+    until = max(now + MIN_TIDY_S, min(now + timeout_s, deadline - TIDY_RESERVE_S))
     for error in await asyncio.gather(*(task(until) for task in tasks), return_exceptions=True):
         if isinstance(error, Exception):
             _LOGGER.error("what was left of a request failed", exc_info=error)

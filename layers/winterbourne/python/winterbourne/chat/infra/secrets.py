@@ -1,16 +1,15 @@
 """Reads and caches secrets by ARN, from AWS Secrets Manager or the SSM Parameter Store.
 
-boto3 is imported in a thread at the first read, so a function without secrets never imports it and the event loop is
-never blocked. Values never appear in logs or error messages: each one is registered with `redaction` when it is read.
+Values never appear in logs or error messages: each one is registered with `redaction` when it is read.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.infra import aws_clients, redaction
+from winterbourne.chat.errors import AwsCallFailed, SettingsError
+from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.aws_calls import call
 from winterbourne.chat.infra.refreshing_cache import RefreshingCache
 from winterbourne.chat.infra.secret_values import find_secrets
 
@@ -50,21 +49,23 @@ async def read_secret(arn: str, setting: str) -> str:
         SettingsError: The secret cannot be read; the message names the setting and AWS's error code.
     """
     try:
-        value = await asyncio.to_thread(_fetch, arn)
-    except Exception as error:  # noqa: BLE001 - boto3 raises errors of many types; callers get one
+        value = await _fetch(arn)
+    except Exception as error:  # noqa: BLE001 - a request may fail in many ways; callers get one error
         # A code such as `AccessDeniedException`; the message would reveal the ARN and with it the account.
-        code = getattr(error, "response", {}).get("Error", {}).get("Code") or type(error).__name__
+        code = error.reason if isinstance(error, AwsCallFailed) else type(error).__name__
         raise SettingsError(f"{setting}: the secret cannot be read: {code}") from None
     redaction.register(*find_secrets(value))
     return value
 
 
-def _fetch(arn: str) -> str:
+async def _fetch(arn: str) -> str:
     """Read a secret from the service and region in its ARN.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html
     """
     _, _, service, region, *_ = arn.split(":")
     if service == "ssm":
-        return str(aws_clients.client("ssm", region).get_parameter(Name=arn, WithDecryption=True)["Parameter"]["Value"])
-    return str(aws_clients.client("secretsmanager", region).get_secret_value(SecretId=arn)["SecretString"])
+        parameter = await call("ssm", "GetParameter", {"Name": arn, "WithDecryption": True}, dict[str, Any], region)
+        return str(parameter["Parameter"]["Value"])
+    secret = await call("secretsmanager", "GetSecretValue", {"SecretId": arn}, dict[str, Any], region)
+    return str(secret["SecretString"])

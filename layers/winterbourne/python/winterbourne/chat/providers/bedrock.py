@@ -1,7 +1,6 @@
 """Provider for Amazon Bedrock's ConverseStream, for every model that Bedrock offers.
 
 https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html
-botocore signs requests and splits event stream messages; it is imported only if this provider is selected.
 """
 
 import logging
@@ -201,7 +200,7 @@ class BedrockParser(StreamParser[EventStreamMessage]):
 
     @override
     def _handle_frame(self, frame: EventStreamMessage) -> None:
-        headers: Any = frame.headers  # a dict, which typeshed does not know
+        headers = frame.headers
         if headers.get(":message-type") != "event":
             message = parse_body(frame.payload) or headers.get(":error-message", "")
             code = headers.get(":exception-type") or headers.get(":error-code", "")

@@ -9,6 +9,7 @@ import msgspec
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.aws_calls import public_endpoint
 from winterbourne.chat.infra.secret_values import unwrap_single_value
 from winterbourne.chat.infra.secrets import Secret
 from winterbourne.chat.settings import ModelSettings
@@ -117,7 +118,7 @@ def configure(provider: str, settings: ModelSettings) -> tuple[ApiKey, str, str]
         if not region and not (key.is_set and url):
             raise SettingsError("BEDROCK_REGION: needed if AWS_REGION is not set")
         setting = setting if url else "BEDROCK_REGION"
-        url = url or f"https://bedrock-runtime.{region}.amazonaws.com"
+        url = url or public_endpoint("bedrock-runtime", region)
     if not key.is_set and official_host and urlsplit(url).hostname == official_host:
         on_aws = f"on AWS set {_ARN_SETTING} instead, or for MODEL_FALLBACK {name}_SECRET_ARN"
         raise SettingsError(f"{name}: needed for {official_host}; {on_aws}")

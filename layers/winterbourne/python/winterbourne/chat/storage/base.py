@@ -1,7 +1,7 @@
 """Item store: a small key-value table, shared by conversations, stop signals and rate limits.
 
-`Store` is the async wrapper around one of three blocking backends: memory, SQLite, DynamoDB. It runs the last two in
-its own thread pool, so that storage never delays a token. It does not interpret the items.
+`Store` is the async wrapper around one of three backends: memory, SQLite, DynamoDB. SQLite, which blocks, runs in a
+thread; DynamoDB's methods are async. So storage never delays a token. It does not interpret the items.
 
 An item is addressed by a partition key `pk` and a sort key `sk`. Reads are strongly consistent: they see every write
 that has returned before.
@@ -13,9 +13,9 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -26,6 +26,7 @@ from winterbourne.chat.infra.telemetry import measure
 __all__ = ["WAIT_TIMEOUT_S", "Backend", "Item", "Store", "encode_key", "is_next_version", "read_item", "time_limit"]
 
 T = TypeVar("T")
+Result: TypeAlias = T | Awaitable[T]
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -58,45 +59,48 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Backend(Protocol):
-    """A blocking storage backend, called in the threads of a `Store`, several at once if it has several.
+    """A storage backend: it blocks, and is called in the threads of a `Store`; or it is async, and `Store` awaits it.
 
-    Any exception becomes a StorageUnavailable. It may still return expired items; the store leaves them out.
+    A store with several threads, or with none, calls it several times at once. Any exception becomes a
+    StorageUnavailable. It may still return expired items; the store leaves them out.
     """
 
-    def get(self, pk: str, sk: str, /) -> Item | None:
+    def get(self, pk: str, sk: str, /) -> Result[Item | None]:
         """One item, or None."""
 
-    def query_partition(self, pk: str, /) -> list[Item]:
+    def query_partition(self, pk: str, /) -> Result[list[Item]]:
         """All items of a partition, by sort key."""
 
-    def query_newest(self, pk: str, limit: int, cursor: Item | None, /) -> list[Item]:
+    def query_newest(self, pk: str, limit: int, cursor: Item | None, /) -> Result[list[Item]]:
         """Items with `updated_ms`, newest first, starting after `cursor`; fewer than `limit` only on the last page."""
 
-    def put(self, items: Sequence[Item], /) -> None:
+    def put(self, items: Sequence[Item], /) -> Result[None]:
         """Write items unconditionally. Several items are not written atomically."""
 
-    def compare_and_set(self, item: Item, now_s: float, /) -> bool:
+    def compare_and_set(self, item: Item, now_s: float, /) -> Result[bool]:
         """Write if the stored `number` is one less (optimistic locking); a missing or expired item counts as 0."""
 
-    def increment(self, pk: str, sk: str, amount: int, expires_at_s: int, /) -> int:
+    def increment(self, pk: str, sk: str, amount: int, expires_at_s: int, /) -> Result[int]:
         """Add to an item's `number` and return the sum, atomically. `expires_at_s` is set by the first call only."""
 
-    def delete(self, keys: Sequence[tuple[str, str]], /) -> None:
+    def delete(self, keys: Sequence[tuple[str, str]], /) -> Result[None]:
         """Delete items by (pk, sk); a missing item is not an error."""
 
-    def delete_expired(self, now_s: float, /) -> None:
+    def delete_expired(self, now_s: float, /) -> Result[None]:
         """Delete expired items, unless the database does so by itself."""
 
-    def close(self) -> None:
+    def close(self) -> Result[None]:
         """Close files and connections."""
 
 
 class Store:
-    """A store: runs a backend off the event loop, in a thread pool. Several chats and requests share it.
+    """A store: calls a backend without blocking the event loop. Several chats and requests share it.
 
     Args:
-        connect: Makes the backend; called at once, in a thread, and again by the next operation if it failed.
-        threads: Size of the thread pool; with 0 the backend is called directly and must not block.
+        connect: Makes the backend; called at once if there are threads, in one, and again by the next operation if it
+            failed.
+        threads: Size of the thread pool; with 0 the backend is called directly and must not block: its methods may be
+            async.
         is_shared: Whether other execution environments see the same items.
         now: Wall clock, in epoch seconds.
 
@@ -120,6 +124,7 @@ class Store:
         self._backend_lock = threading.Lock()
         self._backend: Backend | None = None
         self._next_sweep_at_s = 0.0
+        self._running: set[asyncio.Future[Any]] = set()
         if self._thread_pool:
             self._thread_pool.submit(self._get_backend)
 
@@ -170,6 +175,8 @@ class Store:
         """Close the backend and the thread pool; the store cannot be used afterwards."""
         try:
             async with time_limit():
+                if self._running:
+                    await asyncio.wait(self._running)
                 await self._call_backend(lambda backend: backend.close())
         finally:
             if self._thread_pool:
@@ -178,16 +185,25 @@ class Store:
     async def _query_page(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
         return await self._call_backend(lambda backend: backend.query_newest(pk, limit, cursor))
 
-    async def _call_backend(self, operation: Callable[[Backend], T]) -> T:
+    async def _call_backend(self, operation: Callable[[Backend], Result[T]]) -> T:
         try:
             if self._thread_pool is None:
-                return operation(self._get_backend())
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread_pool, lambda: operation(self._get_backend()))
+                result = operation(self._get_backend())
+            else:
+                loop = asyncio.get_running_loop()
+                result = await loop.run_in_executor(self._thread_pool, lambda: operation(self._get_backend()))
+            return await self._finish(result) if isinstance(result, Awaitable) else result
         except Exception as error:
             measure("StoreErrors")
             _LOGGER.error("the storage operation failed: %r", error)  # noqa: TRY400 - no traceback: this may be frequent
             raise StorageUnavailable from error
+
+    async def _finish(self, result: Awaitable[T]) -> T:
+        """Wait for an operation, which goes on if nobody waits any more, as it does in a thread."""
+        running = asyncio.ensure_future(result)
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+        return await asyncio.shield(running)
 
     def _get_backend(self) -> Backend:
         with self._backend_lock:

@@ -6,13 +6,15 @@ PutItem, UpdateItem and BatchWriteItem on the table, and Query on the index.
 Limits: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
 """
 
-import itertools
+import asyncio
 import random
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from winterbourne.chat.infra import aws_clients
+import msgspec
+
+from winterbourne.chat.errors import AwsCallFailed
+from winterbourne.chat.infra.aws_calls import call
 from winterbourne.chat.storage.base import Item, read_item
 
 __all__ = ["DynamoBackend"]
@@ -21,6 +23,8 @@ INDEX: Final = "newest"
 MAX_BATCH_WRITES: Final = 25  # BatchWriteItem's limit; 25 of our largest items stay below its 16 MB
 MAX_BATCH_ATTEMPTS: Final = 5
 BACKOFF_S: Final = 0.05
+MAX_CALLS: Final = 16
+"""How many calls run at once; further ones wait, so that a crowd leaves connections of the pool to others."""
 NUMBERS: Final = ("number", "updated_ms", "expires_at_s")
 
 # Optimistic locking. DynamoDB may keep an expired item for days, so it counts as missing.
@@ -28,44 +32,63 @@ IS_NEXT_VERSION: Final = "#n = :before"
 IS_FIRST_VERSION: Final = "attribute_not_exists(pk) or expires_at_s <= :now"
 
 
+class _Attribute(msgspec.Struct):
+    """The value of an attribute; of another type than ours, all of it is empty."""
+
+    S: str = ""
+    N: str = ""
+    B: bytes = b""
+
+
+_MISSING: Final = _Attribute()
+
+
+class _Answer(msgspec.Struct, rename="pascal"):
+    """The fields of all responses in one struct."""
+
+    item: dict[str, _Attribute] | None = None
+    items: list[dict[str, _Attribute]] = []
+    attributes: dict[str, _Attribute] = {}
+    last_evaluated_key: dict[str, Any] | None = None
+    unprocessed_items: dict[str, list[Any]] = {}
+
+
 class DynamoBackend:
-    """A `Backend` in a DynamoDB table. Thread-safe.
+    """A `Backend` in a DynamoDB table, whose methods are async.
 
     Args:
         table: Name or ARN of the table.
-        sleep: Blocks for so many seconds before unprocessed writes are retried.
-
-    Raises:
-        botocore.exceptions.BotoCoreError: No region is configured.
+        sleep: Waits for so many seconds before unprocessed writes are retried.
     """
 
-    def __init__(self, table: str, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._client = aws_clients.client("dynamodb")
+    def __init__(self, table: str, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._table = table
+        self._region = table.split(":")[3] if table.startswith("arn:") else ""
         self._sleep = sleep
+        self._calls = asyncio.Semaphore(MAX_CALLS)
 
-    def get(self, pk: str, sk: str) -> Item | None:
+    async def get(self, pk: str, sk: str) -> Item | None:
         """One strongly consistent GetItem."""
-        response = self._client.get_item(TableName=self._table, Key=_primary_key(pk, sk), ConsistentRead=True)
-        return _from_attributes(response["Item"]) if "Item" in response else None
+        answer = await self._call("GetItem", TableName=self._table, Key=_primary_key(pk, sk), ConsistentRead=True)
+        return _from_attributes(answer.item) if answer.item else None
 
-    def query_partition(self, pk: str) -> list[Item]:
+    async def query_partition(self, pk: str) -> list[Item]:
         """Strongly consistent Query over all result pages."""
-        return list(self._query(pk))
+        return await self._query(pk)
 
-    def query_newest(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
+    async def query_newest(self, pk: str, limit: int, cursor: Item | None) -> list[Item]:
         """Query on the local secondary index, in descending order, starting after the cursor's key."""
         arguments: dict[str, Any] = {"IndexName": INDEX, "ScanIndexForward": False, "Limit": limit}
         if cursor:
             position = {"updated_ms": _number_attribute(cursor.updated_ms)}
             arguments["ExclusiveStartKey"] = _primary_key(pk, cursor.sk) | position
-        return list(itertools.islice(self._query(pk, **arguments), limit))
+        return await self._query(pk, limit, **arguments)
 
-    def put(self, items: Sequence[Item]) -> None:
+    async def put(self, items: Sequence[Item]) -> None:
         """BatchWriteItem, 25 items at a time."""
-        self._write_in_batches([{"PutRequest": {"Item": _to_attributes(item)}} for item in items])
+        await self._write_in_batches([{"PutRequest": {"Item": _to_attributes(item)}} for item in items])
 
-    def compare_and_set(self, item: Item, now_s: float) -> bool:
+    async def compare_and_set(self, item: Item, now_s: float) -> bool:
         """PutItem with a condition on the stored version."""
         arguments: dict[str, Any] = {"TableName": self._table, "Item": _to_attributes(item)}
         if item.number == 1:
@@ -76,15 +99,18 @@ class DynamoBackend:
             arguments["ExpressionAttributeValues"] = {":before": _number_attribute(item.number - 1)}
             arguments["ExpressionAttributeNames"] = {"#n": "number"}
         try:
-            self._client.put_item(**arguments)
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return False
+            await self._call("PutItem", **arguments)
+        except AwsCallFailed as error:
+            if error.reason == "ConditionalCheckFailedException":
+                return False
+            raise
         return True
 
-    def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
+    async def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
         """One atomic UpdateItem with ADD."""
         values = {":amount": _number_attribute(amount), ":expires": _number_attribute(expires_at_s)}
-        response = self._client.update_item(
+        answer = await self._call(
+            "UpdateItem",
             TableName=self._table,
             Key=_primary_key(pk, sk),
             UpdateExpression="add #n :amount set expires_at_s = if_not_exists(expires_at_s, :expires)",
@@ -92,45 +118,51 @@ class DynamoBackend:
             ExpressionAttributeValues=values,
             ReturnValues="UPDATED_NEW",
         )
-        return int(response["Attributes"]["number"]["N"])
+        return int(answer.attributes["number"].N)
 
-    def delete(self, keys: Sequence[tuple[str, str]]) -> None:
+    async def delete(self, keys: Sequence[tuple[str, str]]) -> None:
         """BatchWriteItem with delete requests, 25 at a time."""
-        self._write_in_batches([{"DeleteRequest": {"Key": _primary_key(pk, sk)}} for pk, sk in keys])
+        await self._write_in_batches([{"DeleteRequest": {"Key": _primary_key(pk, sk)}} for pk, sk in keys])
 
     def delete_expired(self, now_s: float) -> None:
         """Do nothing: DynamoDB deletes expired items by itself, within days."""
 
     def close(self) -> None:
-        """Do nothing: the client is shared within the process."""
+        """Do nothing: the connections are the process's."""
 
-    def _query(self, pk: str, **arguments: Any) -> Iterator[Item]:
-        """The items of all result pages; each page is fetched only when needed."""
+    async def _call(self, operation: str, **fields: Any) -> _Answer:
+        async with self._calls:
+            return await call("dynamodb", operation, fields, _Answer, self._region)
+
+    async def _query(self, pk: str, limit: int | None = None, **arguments: Any) -> list[Item]:
+        """The items of all result pages, or of as many as have `limit` items."""
+        fields: dict[str, Any] = {
+            "TableName": self._table,
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": pk}},
+            "ConsistentRead": True,
+            **arguments,
+        }
+        items: list[Item] = []
         while True:
-            response = self._client.query(
-                TableName=self._table,
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues={":pk": {"S": pk}},
-                ConsistentRead=True,
-                **arguments,
-            )
-            yield from map(_from_attributes, response["Items"])
-            if "LastEvaluatedKey" not in response:
-                return
-            arguments["ExclusiveStartKey"] = response["LastEvaluatedKey"]
+            answer = await self._call("Query", **fields)
+            items += map(_from_attributes, answer.items)
+            if not answer.last_evaluated_key or (limit and len(items) >= limit):
+                return items[:limit]
+            fields["ExclusiveStartKey"] = answer.last_evaluated_key
 
-    def _write_in_batches(self, writes: list[dict[str, Any]]) -> None:
+    async def _write_in_batches(self, writes: list[dict[str, Any]]) -> None:
         for start in range(0, len(writes), MAX_BATCH_WRITES):
-            self._write_batch(writes[start : start + MAX_BATCH_WRITES])
+            await self._write_batch(writes[start : start + MAX_BATCH_WRITES])
 
-    def _write_batch(self, writes: list[dict[str, Any]]) -> None:
+    async def _write_batch(self, writes: list[dict[str, Any]]) -> None:
         """Write a batch; retry unprocessed writes (throttling) with exponential backoff and full jitter."""
         for attempt in range(MAX_BATCH_ATTEMPTS):
-            response = self._client.batch_write_item(RequestItems={self._table: writes})
-            writes = response["UnprocessedItems"].get(self._table, [])
+            answer = await self._call("BatchWriteItem", RequestItems={self._table: writes})
+            writes = answer.unprocessed_items.get(self._table, [])
             if not writes:
                 return
-            self._sleep(random.uniform(0, BACKOFF_S * 2**attempt))
+            await self._sleep(random.uniform(0, BACKOFF_S * 2**attempt))
         raise TimeoutError(f"DynamoDB left {len(writes)} writes unprocessed after {MAX_BATCH_ATTEMPTS} attempts")
 
 
@@ -149,10 +181,10 @@ def _to_attributes(item: Item) -> dict[str, Any]:
     return attributes | {"body": {"B": item.body}} if item.body else attributes
 
 
-def _from_attributes(attributes: dict[str, Any]) -> Item:
-    numbers = {name: _to_int(attributes.get(name, {}).get("N", "")) for name in NUMBERS}
-    body = attributes.get("body", {}).get("B")
-    return read_item(attributes["pk"]["S"], attributes["sk"]["S"], body=body, **numbers)
+def _from_attributes(attributes: dict[str, _Attribute]) -> Item:
+    numbers = {name: _to_int(attributes.get(name, _MISSING).N) for name in NUMBERS}
+    body = attributes.get("body", _MISSING).B
+    return read_item(attributes["pk"].S, attributes["sk"].S, body=body, **numbers)
 
 
 def _to_int(text: str) -> int:

@@ -13,7 +13,6 @@ from winterbourne.chat.storage.base import Store
 __all__ = ["StoreFactory", "make_store"]
 
 MAX_MEMORY_BYTES: Final = 64 * 2**20
-DYNAMODB_THREADS: Final = 8  # boto3's connection pool has 10
 
 StoreFactory: TypeAlias = Callable[[str], Store]
 """Makes a store of the text after `SCHEME:` in STORE. Returns at once; a thread connects it."""
@@ -41,7 +40,7 @@ def _open_file(path: str) -> Store:
 def _open_dynamodb(table: str) -> Store:
     from winterbourne.chat.storage.dynamodb import DynamoBackend
 
-    return Store(lambda: DynamoBackend(table), threads=DYNAMODB_THREADS, is_shared=True)
+    return Store(lambda: DynamoBackend(table), threads=0, is_shared=True)
 
 
 def _open_memory(_: str) -> Store:

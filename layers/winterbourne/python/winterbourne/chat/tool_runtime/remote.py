@@ -23,6 +23,8 @@ from msgspec.structs import replace
 from winterbourne.chat.errors import CredentialsMissing, StorageUnavailable, ToolError, ToolUnavailable
 from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import http_pool
+from winterbourne.chat.infra.aws_calls import public_endpoint
+from winterbourne.chat.infra.event_stream import EventStreamDecoder
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Function, Tool, tool
@@ -148,9 +150,7 @@ def _build_request(target: str, region: str, remote_call: RemoteCall, context: T
     payload = msgspec.json.encode(remote_call)
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ToolError(f"The arguments have {len(payload)} bytes; the tool's function accepts {MAX_PAYLOAD_BYTES}.")
-    # https://docs.aws.amazon.com/general/latest/gr/lambda-service.html
-    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    endpoint = context.setting("AWS_ENDPOINT_URL_LAMBDA") or f"https://lambda.{region}.{domain}"
+    endpoint = context.setting("AWS_ENDPOINT_URL_LAMBDA") or public_endpoint("lambda", region)
     url = f"{endpoint}/2021-11-15/functions/{quote(target, safe='')}/response-streaming-invocations"
     # No read timeout: a tool may take long, and its own timeout ends it.
     timeout = httpx.Timeout(context.http.timeout.connect, read=None)
@@ -172,18 +172,15 @@ def _error_for_status(status: int, target: str) -> ToolError:
 
 async def _read_answer(response: httpx.Response, context: ToolContext) -> bytearray:
     """Read the stream to its end and pass its progress on; returns what comes after that."""
-    from winterbourne.chat.infra.event_stream import EventStreamDecoder  # noqa: PLC0415 - as heavy as signing
-
     decoder, payload, ending = EventStreamDecoder(), bytearray(), None
     async with contextlib.aclosing(http_pool.iterate_body(response, MAX_PAYLOAD_BYTES + MAX_PROGRESS_BYTES)) as chunks:
         async for chunk in chunks:
             for message in decoder.feed(chunk):
-                headers: Any = message.headers  # a dict, which typeshed does not know
-                if headers.get(":event-type") == "PayloadChunk":
+                if message.headers.get(":event-type") == "PayloadChunk":
                     payload += message.payload
                     await _pass_progress_on(payload, context)
                 else:
-                    ending = headers.get(":event-type"), message.payload
+                    ending = message.headers.get(":event-type"), message.payload
     if ending is None:
         raise ToolUnavailable("The tool's function broke off before its answer was whole.")
     kind, details = ending

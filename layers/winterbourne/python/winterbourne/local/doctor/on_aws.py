@@ -1,11 +1,11 @@
-"""Checks a deployment as the owner of its AWS account: stack, function, function URL, secrets, table and alarms.
+"""Checks a deployment as the owner of its AWS account: stack, function, function URL or API, secrets, table and alarms.
 
 Uses the permissions of whoever runs it, and reports where they are insufficient.
 """
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -82,8 +82,15 @@ def run_checks(stack: Stack) -> Iterator[Finding]:
         function_args["Qualifier"] = "live"
         yield from _run_check("snapshot", lambda: _check_snapshot(stack, function_args))
     yield from _run_check("function", lambda: _check_function(stack, function_args))
-    yield from _run_check("url", lambda: _check_function_url(stack, function_args))
-    yield from _run_check("permissions", lambda: _check_permissions(stack, function_args, parameters.get("Auth", "")))
+    if api := ids.get("ChatApi"):
+        yield from _run_check("api", lambda: _check_api(stack, api))
+        yield from _run_check(
+            "permissions", lambda: _check_permissions(stack, function_args, "the API", REQUIRED_ACTIONS[1:])
+        )
+    else:
+        yield from _run_check("url", lambda: _check_function_url(stack, function_args))
+        actions = () if parameters.get("Auth") == "iam" else REQUIRED_ACTIONS
+        yield from _run_check("permissions", lambda: _check_permissions(stack, function_args, "a public URL", actions))
     if secret := settings.get("API_KEYS_SECRET_ARN"):
         yield from _run_check("keys", lambda: _check_api_keys(stack, secret))
     for name in ("MODEL_API_KEY_SECRET_ARN", "OPENAI_API_KEY_SECRET_ARN", "ANTHROPIC_API_KEY_SECRET_ARN"):
@@ -176,8 +183,17 @@ def _check_function_url(stack: Stack, function_args: dict[str, str]) -> Finding:
     return ok("url", f"streams responses, AuthType {found['AuthType']}")
 
 
-def _check_permissions(stack: Stack, function_args: dict[str, str], auth: str) -> Finding:
-    if auth == "iam":
+def _check_api(stack: Stack, api: str) -> Finding:
+    found = stack.client("apigateway").get_resources(restApiId=api, embed=["methods"], limit=500)["items"]
+    integrations = [m.get("methodIntegration", {}) for r in found for m in r.get("resourceMethods", {}).values()]
+    if not integrations or not all(i.get("uri", "").endswith("/response-streaming-invocations") for i in integrations):
+        fix = f"{DEPLOY_COMMAND} (responseTransferMode STREAM)"
+        return wrong("api", "responses are buffered instead of streamed", fix)
+    return ok("api", "streams responses")
+
+
+def _check_permissions(stack: Stack, function_args: dict[str, str], door: str, actions: Sequence[str]) -> Finding:
+    if not actions:
         return ok("permissions", "granted by the callers' own IAM policies")
     client = stack.client("lambda")
     try:
@@ -185,9 +201,9 @@ def _check_permissions(stack: Stack, function_args: dict[str, str], auth: str) -
     except client.exceptions.ResourceNotFoundException:
         policy = {"Statement": []}
     allowed = {s["Action"] for s in policy["Statement"] if s["Effect"] == "Allow"}
-    if missing := [action for action in REQUIRED_ACTIONS if action not in allowed]:
-        return wrong("permissions", f"a public URL also needs {' and '.join(missing)}: callers get 403", DEPLOY_COMMAND)
-    return ok("permissions", "both permissions of a public URL are granted")
+    if missing := [action for action in actions if action not in allowed]:
+        return wrong("permissions", f"{door} also needs {' and '.join(missing)}: callers are refused", DEPLOY_COMMAND)
+    return ok("permissions", f"those of {door} are granted")
 
 
 def _check_api_keys(stack: Stack, secret_id: str) -> Finding:

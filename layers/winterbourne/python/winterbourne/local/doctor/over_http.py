@@ -86,7 +86,7 @@ def check_cors(headers: httpx.Headers, origin: str) -> Finding:
     allowed = headers.get_list("access-control-allow-origin")
     if len(allowed) > 1:
         message = "access-control-allow-origin is sent twice, which browsers reject"
-        return wrong("cors", message, "configure CORS only at the function URL (template.yaml)")
+        return wrong("cors", message, "configure CORS once: at the function URL (template.yaml), else in CORS_ORIGINS")
     if not origin:
         return ok("cors", "no duplicate headers")
     if allowed and allowed[0] in {origin, "*"}:
@@ -129,8 +129,8 @@ def _unreachable(caller: Caller, error: httpx.HTTPError) -> Finding:
 
 _NOT_REACHABLE: Final = {
     403: (
-        "the function URL denies access (403)",
-        "make deploy (grants both permissions of a public URL); with Auth=iam, requests must be signed",
+        "access is denied before the function is asked (403)",
+        "make deploy (grants the permissions); with Auth=iam, requests must be signed; or a firewall (AWS WAF) refuses",
     ),
     429: ("throttled (429)", "raise ReservedConcurrency, or the account's quota"),
     502: ("the function does not start (502)", "read its log with the command in the stack's output FollowLog"),

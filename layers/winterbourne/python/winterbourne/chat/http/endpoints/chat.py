@@ -105,7 +105,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         Cancellation:
             Emits ConversationStopped; messages so far are still saved and usage is still recorded.
         """
-        request, encoder = self._read(wire_format, context)
+        request, encoder = await self._read(wire_format, context)
         if request.reconnects:
             async with time_limit():
                 await self.rate_limiter.count_request(context.caller.id, is_chat=False)
@@ -131,10 +131,10 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             request = await self._admit(request, log, meter, context)
         await self._run_conversation(request, log, encoder, context, meter)
 
-    def _read(self, wire_format: Format, context: RequestContext) -> tuple[ChatRequest, Encoder]:
+    async def _read(self, wire_format: Format, context: RequestContext) -> tuple[ChatRequest, Encoder]:
         """The request, decoded and checked, and what encodes its answer."""
         limits = self.request_settings
-        body = context.request.json_object(limits)
+        body = await context.request.json_object(limits)
         try:
             decoded, encoder = wire_format.decode(body)
         except msgspec.ValidationError as error:
@@ -163,7 +163,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         self, request: ChatRequest, log: Log | None, meter: UsageMeter, context: RequestContext
     ) -> ChatRequest:
         """All of the store that the first byte waits for: limits, and the messages of a kept conversation."""
-        async with time_limit(min(WAIT_TIMEOUT_S, self._remaining_s(context))):
+        remaining_s = self._deadline(context) - asyncio.get_running_loop().time()
+        async with time_limit(min(WAIT_TIMEOUT_S, remaining_s)):
             await self.rate_limiter.count_request(context.caller.id)
             await meter.reserve(self._first_turn(request))
             if not isinstance(log, OpenConversation):
@@ -187,22 +188,22 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         system, model_id = request.system or "", request.model_id or ""
         return ModelRequest(messages=request.messages, tools=tools, system=system, model_id=model_id, max_tokens=limit)
 
-    def _remaining_s(self, context: RequestContext) -> float:
-        """Seconds until the terminal event must be sent."""
-        return context.lambda_context.get_remaining_time_in_millis() / 1000 - self.stream_settings.deadline_margin
+    def _deadline(self, context: RequestContext) -> float:
+        """When the terminal event must be sent, on the event loop's clock."""
+        return context.request.deadline - self.stream_settings.deadline_margin
 
     async def _run_conversation(
         self, request: ChatRequest, log: Log | None, encoder: Encoder, context: RequestContext, meter: UsageMeter
     ) -> None:
         """Run the conversation under supervision; the meter has each turn's usage, even if a later turn fails."""
         asked = self._with_fitting_documents(request)
-        settings, caller_id, request_id = self.stream_settings, context.caller.id, context.lambda_context.aws_request_id
+        settings, caller_id, request_id = self.stream_settings, context.caller.id, context.request.request_id
         kept = log if isinstance(log, OpenConversation) else None
         append = kept.append if kept else lambda _: None
         if self.titles and kept and not any(map(is_answer, request.messages)):
             named = context.record.fields, caller_id, request.conversation_id
             context.background.append(partial(self.titles.name, *named))
-        deadline = asyncio.get_running_loop().time() + self._remaining_s(context)
+        deadline = self._deadline(context)
         log_events = log.log if log else None
         lock, put = context.stream.lock, context.stream.put
         writer = EventWriter(encoder.encode, put, encoder.heartbeat, request_id, log_events, lock)

@@ -66,7 +66,7 @@ class ConversationsEndpoint(msgspec.Struct, frozen=True):
         Raises:
             RequestRejected: 400 if that is no text, or none of 1 to MAX_TITLE_CHARS characters on one line.
         """
-        title = _parse_title(context.request.json_object(self.request_settings).get("title"))
+        title = _parse_title((await context.request.json_object(self.request_settings)).get("title"))
         async with time_limit():
             summary = await self.conversations.set_title(context.caller.id, context.path_params["id"], title)
         await reply_json(context.stream, summary)

@@ -47,7 +47,7 @@ _META: Final = "io.modelcontextprotocol/"
 _APPROVAL: Final = "approval"
 _REQUIRED_META: Final = (f"{_META}protocolVersion", f"{_META}clientCapabilities")
 _STREAM_HEADERS: Final = JSON_HEADERS | {"content-type": "text/event-stream", "x-accel-buffering": "no"}
-_ENCODED_HEADER: Final = re.compile(r"=\?base64\?(.*)\?=")
+_ENCODED_HEADER: Final = r"=\?base64\?(.*)\?="
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -93,7 +93,7 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         Cancellation:
             Cancels the tool.
         """
-        message = context.request.json_object(self.request_settings)
+        message = await context.request.json_object(self.request_settings)
         context.record.fields["mcp_method"] = str(message.get("method"))[:64]
         if "id" not in message:
             await reply(context.stream, 202, b"", {})
@@ -154,9 +154,8 @@ class McpEndpoint(msgspec.Struct, frozen=True):
     ) -> None:
         """Run a call under supervision, as the answers of the chat are."""
         decisions, can_ask = _decisions(params), encoder.is_modern and _takes_forms(params["_meta"])
-        request_id, loop = context.lambda_context.aws_request_id, asyncio.get_running_loop()
-        remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000
-        deadline = loop.time() + remaining_s - self.stream_settings.deadline_margin
+        request_id, loop = context.request.request_id, asyncio.get_running_loop()
+        deadline = context.request.deadline - self.stream_settings.deadline_margin
         stream = context.stream
         writer = EventWriter(encoder.encode, stream.put, encoder.heartbeat, request_id, lock=stream.lock)
 
@@ -238,8 +237,8 @@ class _AnswerEncoder:
 
 async def describe_authorization(settings: AuthSettings, context: RequestContext) -> None:
     """Tell clients where to get a token, with AUTH=jwt: OAuth 2.0 protected resource metadata (RFC 9728)."""
-    headers = context.request.headers
-    url = f"{headers.get('x-forwarded-proto', 'https')}://{headers.get('host', '')}/mcp"
+    headers, root_path = context.request.headers, context.request.root_path
+    url = f"{headers.get('x-forwarded-proto', 'https')}://{headers.get('host', '')}{root_path}/mcp"
     scopes = {"scopes_supported": [settings.jwt_scope]} if settings.jwt_scope else {}
     await reply_json(context.stream, {"resource": url, "authorization_servers": [settings.jwt_issuer], **scopes})
 
@@ -277,7 +276,7 @@ def _is_modern(method: str, params: Mapping[str, Any], headers: Mapping[str, str
 
 def _decode_header(value: str) -> str | None:
     """A header's text; None if it is encoded and cannot be decoded."""
-    if not (encoded := _ENCODED_HEADER.fullmatch(value)):
+    if not (encoded := re.fullmatch(_ENCODED_HEADER, value)):
         return value
     try:
         return base64.b64decode(encoded[1], validate=True).decode()

@@ -147,7 +147,7 @@ class StaticFiles(msgspec.Struct, frozen=True, dict=True):
         Raises:
             RequestRejected: 404 if there is no file at the path.
         """
-        file = self.find(context.request.path)
+        file = self.find(context.request.raw_path)
         if file is None:
             raise RequestRejected(404, "not_found", "there is nothing at this path")
         is_known = file.is_not_modified(context.request.headers.get("if-none-match", ""))

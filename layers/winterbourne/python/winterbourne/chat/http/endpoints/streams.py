@@ -112,16 +112,16 @@ class StreamEndpoint(msgspec.Struct, frozen=True):
     ) -> None:
         encoder = _encoder(wire_format, answer)
         encode = _numbered(encoder, after) if wire_format.numbers_frames else encoder.encode
-        stream, request_id = context.stream, context.lambda_context.aws_request_id
+        stream, request_id = context.stream, context.request.request_id
         writer = EventWriter(encode, stream.put, encoder.heartbeat, request_id, lock=stream.lock)
         # Nothing at the end: as below, the answer goes on.
         stream.start_on_write(encoder, lambda is_last: b"" if is_last else writer.last_words(is_last))
         if wire_format.numbers_frames:
             await stream.write(RETRY_FIELD)
-        remaining_s = context.lambda_context.get_remaining_time_in_millis() / 1000 - self.settings.deadline_margin
-        loop, interval_s = asyncio.get_running_loop(), self.settings.heartbeat_interval
-        never, deadline = loop.create_future, loop.time() + remaining_s  # a stop ends the answer, and its log says so
+        deadline = context.request.deadline - self.settings.deadline_margin
+        never = asyncio.get_running_loop().create_future  # a stop ends the answer, and its log says so
         run = self._replay(wire_format, answer, log, writer)
+        interval_s = self.settings.heartbeat_interval
         await supervise(run, writer, wait_for_stop=never, deadline=deadline, heartbeat_interval_s=interval_s)
 
     async def _replay(
