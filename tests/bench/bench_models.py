@@ -5,6 +5,7 @@ user and system, all threads. In a burst one read of the socket brings many toke
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -53,10 +55,19 @@ def figures() -> Iterable[Figure]:
             ("paced", "one token a read", None, 3),
         ):
             base_url = f"{url}/{rhythm}/v1"
-            ours, floor, web, agent = _medians(
-                [_ours(base_url), _floor(base_url), _served(fastapi, base_url), _served(pydantic_ai, base_url)], rounds
+            ours, relay, floor, web, agent = _medians(
+                [
+                    _ours(base_url),
+                    _relay(base_url),
+                    _floor(base_url),
+                    _served(fastapi, base_url),
+                    _served(pydantic_ai, base_url),
+                ],
+                rounds,
             )
             name = f"CPU per token, {what}"
+            if rhythm == "paced":
+                yield _beside(name, ours, relay, "a bare asyncio relay, which parses nothing", 2)
             yield _beside(name, ours, floor, "httpx + orjson.loads alone", 1.5)
             yield _beside(name, ours, web, "FastAPI + uvicorn + openai", fifth)
             yield _beside(name, ours, agent, "pydantic-ai's Vercel adapter", None)
@@ -130,12 +141,33 @@ def _floor(base_url: str) -> Callable[[], Iterator[float]]:
     return run
 
 
-def _tell(floor: "subprocess.Popen[bytes]", base_url: str) -> None:
-    assert floor.stdin
-    assert floor.stdout
-    floor.stdin.write(f"{base_url}\n".encode())
-    floor.stdin.flush()
-    assert int(floor.stdout.readline()) == TOKENS
+def _relay(base_url: str) -> Callable[[], Iterator[float]]:
+    def run() -> Iterator[float]:
+        with socket.create_server(("127.0.0.1", 0)) as sink, process([sys.executable, str(HERE / "relay.py")]) as relay:
+            threading.Thread(target=_swallow, args=[sink], daemon=True).start()
+            line = f"{base_url}/chat/completions {sink.getsockname()[1]}"
+            while True:
+                yield cpu_of(relay, lambda: _tell(relay, line))
+
+    return run
+
+
+def _swallow(sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # closed at the end
+        while True:
+            accepted, _ = sink.accept()
+            with accepted:
+                while accepted.recv(1 << 16):
+                    pass
+
+
+def _tell(told: "subprocess.Popen[bytes]", line: str) -> None:
+    """Tell a contender what to read, and wait until it has read it."""
+    assert told.stdin
+    assert told.stdout
+    told.stdin.write(f"{line}\n".encode())
+    told.stdin.flush()
+    assert int(told.stdout.readline()) == TOKENS
 
 
 def _served(python: Path, base_url: str) -> Callable[[], Iterator[float]]:
@@ -219,12 +251,12 @@ def process(command: list[str], **environ: str) -> "Iterator[subprocess.Popen[by
 
 def cpu_of(running: "subprocess.Popen[bytes]", work: Callable[[], object]) -> float:
     """CPU seconds of a process while the work is done."""
-    before = _cpu_s(running.pid)
+    before = cpu_s(running.pid)
     work()
-    return _cpu_s(running.pid) - before
+    return cpu_s(running.pid) - before
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """Seconds on a CPU, to the nanosecond, of all threads: https://docs.kernel.org/scheduler/sched-stats.html"""
     threads = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9

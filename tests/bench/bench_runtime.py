@@ -15,15 +15,18 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+import timeit
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from tests.bench.figure import Figure, least, on_first_core, to_last_core
 from tests.runtime.runtime_api import RuntimeApi
-from winterbourne.connection import _Connection
+from winterbourne.connection import RuntimeClient, _Connection
+from winterbourne.handlers import _stream_items
 from winterbourne.override import override
-from winterbourne.protocol import CHUNK, RuntimeApiProtocol
+from winterbourne.protocol import CHUNK, RuntimeApiProtocol, State
+from winterbourne.stream import ResponseStream
 
 LAYER = Path(__file__).parents[2] / "layers" / "winterbourne" / "python"
 OURS = ["-m", "winterbourne"]
@@ -50,8 +53,7 @@ APP = textwrap.dedent("""
             yield CHUNK
         open(report, "w").write(str(time.process_time() - begun))
     async def many(event, context):
-        async for chunk in chunks(event["report"]):
-            yield chunk
+        return chunks(event["report"])
     async def held(event, context):
         yield b"x" * 1000
         await asyncio.sleep(3600)
@@ -78,7 +80,9 @@ def figures() -> Iterable[Figure]:
         folder = Path(name)
         (folder / "app.py").write_text(APP % CHUNKS)
         yield from _invocations(folder)
+        yield _http_per_invocation()
         yield _cpu_per_chunk(folder)
+        yield asyncio.run(_cpu_without_socket())
         yield asyncio.run(_cpu_per_write())
         yield from _starts(folder)
         yield _memory(folder)
@@ -95,6 +99,20 @@ def _invocations(folder: Path) -> Iterator[Figure]:
             bar="≤ 1.3",
             met=ratio <= 1.3,
         )
+
+
+def _http_per_invocation() -> Figure:
+    """What h11 takes of an invocation: two requests and their replies."""
+    protocol, event = RuntimeApiProtocol("127.0.0.1:9001"), _PreparedApi(b"{}").next_reply
+
+    def invocation() -> None:
+        protocol.request_next()
+        protocol.receive_data(event)
+        protocol.send_response(b'{"ok": true}', "application/json")
+        protocol.receive_data(ACCEPTED)
+
+    least_s = min(timeit.repeat(invocation, number=BATCH, repeat=BATCHES)) / BATCH
+    return Figure(name="  of that, HTTP by h11, without a socket", ours=f"{least_s * 1e6:.0f} µs")
 
 
 async def _alternating(handler: str, version: str, folder: Path) -> list[tuple[float, float]]:
@@ -117,6 +135,31 @@ def _cpu_per_chunk(folder: Path) -> Figure:
         bar="≤ 0.5",
         met=ratio <= 0.5,
     )
+
+
+async def _cpu_without_socket() -> Figure:
+    """The same way of a chunk, to a socket that takes all and does nothing: the rest is the kernel's `send`."""
+    data = b'data: {"type":"content","delta":"word"}\n\n'
+
+    async def chunks() -> AsyncGenerator[bytes]:
+        for _ in range(CHUNKS):
+            yield data
+
+    async def stream_seconds() -> float:
+        begun = time.process_time()
+        await _stream_items(chunks(), stream)
+        return time.process_time() - begun
+
+    with _swallowed() as near:
+        client = RuntimeClient("x:1")
+        connection = client._connection = _Connection(near, client._protocol, lambda *_: None)
+        connection._send = len  # type: ignore[assignment]
+        client._protocol.state = State.HANDLING
+        stream = ResponseStream(client)
+        await stream.start()
+        least_s = min([await stream_seconds() for _ in range(ROUNDS)])
+        connection.abort()
+    return Figure(name="  of that, without the call of send", ours=f"{least_s / CHUNKS * 1e6:.1f} µs")
 
 
 async def _cpu_per_write() -> Figure:
@@ -197,6 +240,9 @@ def _memory(folder: Path) -> Figure:
     )
 
 
+ACCEPTED = b'HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n'
+
+
 class _PreparedApi(asyncio.Protocol):
     """A Runtime API for one process, which answers each request with prepared bytes."""
 
@@ -209,7 +255,7 @@ class _PreparedApi(asyncio.Protocol):
             f"Lambda-Runtime-Invoked-Function-Arn: arn:aws:lambda:us-east-1:123456789012:function:test\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(event)}\r\n\r\n"
         )
-        self._next = head.encode() + event
+        self.next_reply = head.encode() + event
         self._left, self._data = 0, b""
         self._asked = asyncio.Event()
 
@@ -224,7 +270,7 @@ class _PreparedApi(asyncio.Protocol):
         self._asked.clear()
         self._left = count - 1
         begun = time.perf_counter()
-        self._transport.write(self._next)
+        self._transport.write(self.next_reply)
         await self._asked.wait()
         return time.perf_counter() - begun
 
@@ -241,12 +287,12 @@ class _PreparedApi(asyncio.Protocol):
             self._hand_out()
         elif self._posted():
             self._data = b""
-            self._transport.write(b'HTTP/1.1 202 Accepted\r\nContent-Length: 16\r\n\r\n{"status":"OK"}\n')
+            self._transport.write(ACCEPTED)
 
     def _hand_out(self) -> None:
         if self._left:
             self._left -= 1
-            self._transport.write(self._next)
+            self._transport.write(self.next_reply)
         else:
             self._asked.set()
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 
@@ -16,7 +17,7 @@ from tests.artifact import ARCHITECTURES, MACHINE, ROOT, Artifact, built, sam
 from tests.local_server import local_server
 from tests.stack import template_of
 from winterbourne import __version__
-from winterbourne.local.layer import LOCKS
+from winterbourne.local.layer import LOCKS, ROOTS
 from winterbourne.local.new import DOORS
 
 pytestmark = [pytest.mark.slow, pytest.mark.doors]
@@ -70,7 +71,10 @@ class TestContents:
         source = ROOT / "layers/winterbourne"
         ours = {"winterbourne"} | tracked(source / "python/winterbourne", source)
         ours = {name for name in ours if not re.search(r"^python/winterbourne/local/|\.pyi$", name)}
-        assert ours == {name for name in names if re.match("(python/)?winterbourne(/|$)", name)}
+        found = {name for name in names if re.match("(python/)?winterbourne(/|$)", name)}
+        roots = {name for name in found if name.startswith(f"python/{ROOTS}/")}
+        assert ours == found - roots
+        assert len(roots) == Path(certifi.where()).read_text().count("BEGIN CERTIFICATE")
 
     def test_the_packages_of_the_engine_layer_are_those_of_its_lock(self, artifact: Artifact) -> None:
         lock = (LOCKS / "chat.txt").read_text()

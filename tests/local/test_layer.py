@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from winterbourne import __version__
 from winterbourne.local import layer
-from winterbourne.local.layer import ENTRY, LOCKS, BuildError, _beyond_the_engine, main
+from winterbourne.local.layer import ENTRY, LOCKS, ROOTS, BuildError, _beyond_the_engine, main
 
 HASH = "    --hash=sha256:" + "0" * 64
 SIX = "six==1.17.0 \\\n    --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n"
@@ -108,6 +108,7 @@ class TestTheEngine:
         assert main(["--architecture", "arm64", "--into", str(tmp_path / "opt")]) == 0
         names = files(tmp_path / "opt")
         assert "python/winterbourne/chat/page/index.html" in names
+        assert f"python/{ROOTS}/ce5e74ef.0" in names, "a root certificate of Amazon's"
         assert not [name for name in names if re.match(r"python/(winterbourne/local|boto3|botocore|bin)/", name)]
         assert [name for name in names if name.endswith("aarch64-linux-gnu.so")]
         locked = {name.replace("-", "_") for name, _ in ENTRY.findall((LOCKS / "chat.txt").read_text())}

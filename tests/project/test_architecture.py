@@ -135,13 +135,14 @@ class TestImports:
     """The arrows of the drawing."""
 
     def test_names_are_imported_at_run_time_in_few_places(self) -> None:
-        """Providers, names of packages on first use, tools, the commands of the command line."""
+        """Providers, formats, names of packages on first use, tools, the commands of the command line."""
         assert {name for name, text in all_sources().items() if "import_module(" in text or "__import__" in text} == {
             "winterbourne",
             "winterbourne.bootstrap",
             "winterbourne.lifecycle",
             "winterbourne.chat",
             "winterbourne.chat.auth.factory",
+            "winterbourne.chat.formats.base",
             "winterbourne.chat.providers.factory",
             "winterbourne.chat.tool_runtime.discovery",
             "winterbourne.chat.tool_runtime.process_worker",

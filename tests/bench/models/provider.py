@@ -1,8 +1,8 @@
 """A model provider that only streams: TOKENS tokens of Chat Completions from prepared bytes. Prints its port.
 
 `/burst/...` sends as fast as the socket accepts it, `/paced/...` one token a millisecond, as providers do but faster,
-`/real/...` a few at the pace of a real model, and `/first/...` waits and then says the time, in nanoseconds of the
-monotonic clock, as its only token.
+`/real/...` a few at the pace of a real model, `/stamped/...` as many, each the time in nanoseconds of the monotonic
+clock, and `/first/...` waits and then sends one such token.
 """
 
 import asyncio
@@ -11,7 +11,13 @@ import time
 
 TOKENS = 3000
 REAL_TOKENS = 400
-RHYTHMS = {"burst": (TOKENS, 0.0), "paced": (TOKENS, 0.001), "real": (REAL_TOKENS, 0.02), "first": (0, 0.0)}
+RHYTHMS = {
+    "burst": (TOKENS, 0.0),
+    "paced": (TOKENS, 0.001),
+    "real": (REAL_TOKENS, 0.02),
+    "stamped": (REAL_TOKENS, 0.02),
+    "first": (0, 0.0),
+}
 """How many tokens each path sends, and the seconds between two of them."""
 
 HEAD = (
@@ -53,7 +59,7 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         rhythm = head.split(b"/", 2)[1].decode()
         tokens, pause_s = RHYTHMS[rhythm]
         for piece in STREAM[:tokens]:
-            writer.write(piece)
+            writer.write(token(f"{time.monotonic_ns()} ") if rhythm == "stamped" else piece)
             await (asyncio.sleep(pause_s) if pause_s else writer.drain())
         writer.write(END)
         await writer.drain()
@@ -63,7 +69,7 @@ async def head_of(reader: asyncio.StreamReader) -> bytes:
     """The head of the next request; its body is read and dropped. Empty at the end of the connection."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError:
+    except (asyncio.IncompleteReadError, ConnectionError):
         return b""
     length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     await reader.readexactly(int(length[15:]))

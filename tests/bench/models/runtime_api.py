@@ -78,6 +78,7 @@ class FakeRuntimeApi(asyncio.Protocol):
         if data.startswith(b"GET "):
             self._asked.set()
             return
+        assert b"/runtime/init/error" not in data, data
         self._arrived(data)
         self._last = (self._last + data)[-16:]
         if self._last.endswith(b"\r\n0\r\n\r\n") and self._done:

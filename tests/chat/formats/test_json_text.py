@@ -3,11 +3,12 @@
 import json
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.chat.conversations import BAD_TEXT, any_text, json_texts, json_values
-from winterbourne.chat.formats.json_text import dumps, single_line
+from winterbourne.chat.formats.json_text import dumps, quote, single_line
 
 anything = st.text(st.characters(codec=None))
 
@@ -19,6 +20,17 @@ def test_any_text_round_trips(text: str) -> None:
     assert b"\n" not in encoded
     assert b"\r" not in encoded
     encoded.decode()  # UTF-8, whatever the text
+
+
+@given(st.text() | st.integers(-(2**53), 2**53))
+def test_what_is_quick_gives_the_same_bytes(value: str | int) -> None:
+    assert quote(value) == dumps(value) == orjson.dumps(value)
+
+
+@pytest.mark.parametrize("text", ["\ud83d", "ü\udc00"])
+def test_what_is_quick_refuses_a_lone_surrogate(text: str) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        quote(text)
 
 
 def test_ordinary_text_is_serialized_as_orjson_does() -> None:

@@ -11,11 +11,11 @@ from tests.chat.conversations import json_values
 from tests.chat.formats.wire import read, rejection
 from winterbourne.chat.core.messages import AssistantMessage, Message, Text, ToolCall, ToolMessage, UserMessage
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.ag_ui.decode import FORMAT as AG_UI
-from winterbourne.chat.formats.ai_sdk.decode import FORMAT as AI_SDK
+from winterbourne.chat.formats.ag_ui import FORMAT as AG_UI
+from winterbourne.chat.formats.ai_sdk import FORMAT as AI_SDK
 from winterbourne.chat.formats.base import Format
 from winterbourne.chat.formats.native.decode import FORMAT as NATIVE
-from winterbourne.chat.formats.openai.decode import FORMAT as OPENAI
+from winterbourne.chat.formats.openai import FORMAT as OPENAI
 
 FORMATS = (NATIVE, AI_SDK, AG_UI, OPENAI)
 CONTENT_FORMATS = (NATIVE, AG_UI, OPENAI)

@@ -10,6 +10,7 @@ import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import certifi
 import httpx
 import pytest
 
@@ -27,6 +28,7 @@ from winterbourne.chat.infra.http_pool import (
     outgoing_headers,
 )
 from winterbourne.chat.settings import HttpSettings
+from winterbourne.local.root_certificates import lay_out
 
 ENGINE = Path(__file__).parents[3] / "layers" / "winterbourne" / "python"
 
@@ -141,6 +143,31 @@ class TestClient:
             http_pool.sync_client()
             await http_pool.close()
         assert len(contexts) == 1
+
+    @pytest.mark.parametrize("variable", ["", "SSL_CERT_FILE", "SSL_CERT_DIR"])
+    def test_loads_no_certificate_ahead_in_a_layer_unless_the_environment_has_its_own(
+        self, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lay_out(Path(certifi.where()), tmp_path / "roots")
+        monkeypatch.setattr(http_pool, "ROOTS", str(tmp_path / "roots"))
+        given = {"SSL_CERT_FILE": certifi.where(), "SSL_CERT_DIR": str(tmp_path)}
+        for name in given:
+            monkeypatch.delenv(name, raising=False)
+        if variable:
+            monkeypatch.setenv(variable, given[variable])
+        paths: list[object] = []
+        load = ssl.create_default_context
+
+        def load_and_record(**path: str) -> ssl.SSLContext:
+            paths.append(path)
+            return load(**path)  # type: ignore[arg-type]  # its arguments have several types
+
+        monkeypatch.setattr(ssl, "create_default_context", load_and_record)
+        context = http_pool._ssl_context.__wrapped__()
+        assert paths == [{"cafile" if variable == "SSL_CERT_FILE" else "capath": given.get(variable, http_pool.ROOTS)}]
+        assert context.verify_mode == ssl.CERT_REQUIRED
+        assert context.check_hostname
+        assert bool(context.get_ca_certs()) == (variable == "SSL_CERT_FILE")
 
     async def test_sends_the_trace_of_the_invocation(self, server: tuple[Server, str]) -> None:
         http_server, url = server

@@ -12,6 +12,7 @@ import pytest
 
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.http_retry import NO_RETRIES, AsyncRetryTransport, RetryTransport, deadline
+from winterbourne.chat.infra.http_transport import AsyncioTransport
 from winterbourne.chat.settings import HttpSettings
 from winterbourne.override import override
 
@@ -181,7 +182,7 @@ async def test_the_shared_clients_have_the_retries_of_the_setting(monkeypatch: p
     async def async_transport(_: Any, request: httpx.Request) -> httpx.Response:
         return services[-1].handle(request)
 
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", async_transport)
+    monkeypatch.setattr(AsyncioTransport, "handle_async_request", async_transport)
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", transport)
     monkeypatch.setattr(http_pool._Pool, "settings", HttpSettings(http_retries=1))
     try:

@@ -54,7 +54,7 @@ from winterbourne.chat.infra import http_pool, secrets
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
 from winterbourne.chat.providers import http_provider
 from winterbourne.chat.providers.factory import make_provider
-from winterbourne.chat.providers.http_provider import MAX_ATTEMPTS, coalesce_reads
+from winterbourne.chat.providers.http_provider import MAX_ATTEMPTS, reads
 from winterbourne.chat.providers.openai import OpenAIProvider
 from winterbourne.chat.settings import Settings
 from winterbourne.override import override
@@ -914,7 +914,7 @@ async def body(script: Script) -> AsyncIterator[AsyncIterator[bytes]]:
         client = http_pool.client()
         response = await client.send(client.build_request("GET", server.url), stream=True)
         try:
-            async with contextlib.aclosing(coalesce_reads(response)) as items:
+            async with contextlib.aclosing(reads(response)) as items:
                 yield items
         finally:
             await response.aclose()
@@ -982,7 +982,7 @@ class TestBodiesThatAreNotChunked:
 
     async def test_without_access_to_the_parser_each_chunk_is_an_item(self) -> None:
         chunks = httpx.Response(200, stream=_Chunks())
-        assert [item async for item in coalesce_reads(chunks)] == [b"ab", b"c"]
+        assert [item async for item in reads(chunks)] == [b"ab", b"c"]
 
 
 class _Chunks(httpx.AsyncByteStream):

@@ -8,7 +8,7 @@ from tests.chat.formats.wire import attempt, data_of, read, rejection
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.messages import AssistantMessage, Decision, Text, ToolMessage, ToolSchema, UserMessage
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.ag_ui.decode import FORMAT
+from winterbourne.chat.formats.ag_ui import FORMAT
 from winterbourne.chat.formats.base import ResumedAnswer
 
 

@@ -21,7 +21,7 @@ from winterbourne.chat.core.messages import (
     ToolMessage,
     UserMessage,
 )
-from winterbourne.chat.formats.ag_ui.decode import FORMAT
+from winterbourne.chat.formats.ag_ui import FORMAT
 from winterbourne.chat.formats.ag_ui.encode import AgUiEncoder
 from winterbourne.chat.formats.ag_ui.history import encode_history
 

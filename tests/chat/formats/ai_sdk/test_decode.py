@@ -18,7 +18,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.ai_sdk.decode import FORMAT
+from winterbourne.chat.formats.ai_sdk import FORMAT
 
 
 class TestBodies:

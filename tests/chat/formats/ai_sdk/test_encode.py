@@ -10,7 +10,7 @@ from tests.chat.conversations import batches, conversations
 from tests.chat.formats.wire import data_of, sent
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.messages import Approval, Source
-from winterbourne.chat.formats.ai_sdk.decode import FORMAT
+from winterbourne.chat.formats.ai_sdk import FORMAT
 from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.base import ResumedAnswer
 

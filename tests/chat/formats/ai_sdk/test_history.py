@@ -37,7 +37,7 @@ from winterbourne.chat.core.messages import (
     Usage,
     UserMessage,
 )
-from winterbourne.chat.formats.ai_sdk.decode import FORMAT
+from winterbourne.chat.formats.ai_sdk import FORMAT
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_history, encode_history
 
 

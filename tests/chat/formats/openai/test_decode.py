@@ -10,7 +10,7 @@ from winterbourne.chat.core.capabilities import Capabilities
 from winterbourne.chat.core.messages import ChatRequest, OutputSchema, ToolSchema
 from winterbourne.chat.core.request_checks import check_request
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.openai.decode import FORMAT, models_body
+from winterbourne.chat.formats.openai import FORMAT, models_body
 from winterbourne.chat.settings import ModelSettings, Settings
 
 HI = {"role": "user", "content": "Hi"}

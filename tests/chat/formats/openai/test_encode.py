@@ -13,7 +13,7 @@ from tests.chat.formats.wire import data_of, loads, sent
 from winterbourne.chat.core import events as e
 from winterbourne.chat.core.messages import Source
 from winterbourne.chat.formats.base import Encoder, ResumedAnswer
-from winterbourne.chat.formats.openai.decode import FORMAT
+from winterbourne.chat.formats.openai import FORMAT
 
 HI = {"role": "user", "content": "Hi"}
 TOOL = {"type": "function", "function": {"name": "ask_user", "parameters": {"type": "object"}}}

@@ -19,7 +19,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
 )
 from winterbourne.chat.errors import RequestRejected
-from winterbourne.chat.formats.openai.decode import FORMAT
+from winterbourne.chat.formats.openai import FORMAT
 
 PDF = "JVBERi0xLjcK"
 HI = {"role": "user", "content": "Hi"}

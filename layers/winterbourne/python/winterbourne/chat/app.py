@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -20,19 +20,15 @@ from aws_lambda_powertools import Logger
 from winterbourne import before_snapshot, on_shutdown, on_startup, retire
 from winterbourne.chat.auth.base import Authenticator
 from winterbourne.chat.auth.factory import SCHEMES, AuthFactory, make_authenticator
-from winterbourne.chat.core.provider import Provider, capabilities_of
+from winterbourne.chat.core.provider import ModelRequest, Provider, capabilities_of, model_name
 from winterbourne.chat.core.usage import Prices
 from winterbourne.chat.errors import RequestRejected, SettingsError
 from winterbourne.chat.formats import ag_ui, ai_sdk, native, openai
-from winterbourne.chat.formats.ai_sdk.history import encode_history
 from winterbourne.chat.formats.base import Format
-from winterbourne.chat.http.asgi import AsgiApplication
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.chats import ChatsEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import HealthEndpoint
-from winterbourne.chat.http.endpoints.mcp import McpEndpoint, describe_authorization
-from winterbourne.chat.http.endpoints.mcp import encode_error as encode_mcp_error
 from winterbourne.chat.http.endpoints.models import describe_model, list_models
 from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
@@ -58,6 +54,7 @@ from winterbourne.handlers import StreamingHandler
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from winterbourne.chat.http.asgi import AsgiApplication
     from winterbourne.chat.http.compaction import Compaction
     from winterbourne.chat.setting_arguments import SettingArguments
     from winterbourne.chat.tool_runtime.mcp.servers import McpServers, McpToken
@@ -133,8 +130,6 @@ class Chat:
     Attributes:
         handler: The Lambda handler, for a function URL, a REST API that streams, or callers of Invoke who send a URL's
             event; called as `handler(event, context)`.
-        asgi: The ASGI application, for a server of one's own such as uvicorn; or for a framework to mount, which should
-            run its lifespan: without it nothing is shut down.
         settings: The settings in force, in groups: `settings.stream.max_turns`.
 
     Raises:
@@ -168,10 +163,18 @@ class Chat:
         argued = Settings.of(**arguments)  # also what a variable hides on this machine
         choose("MODEL_PROVIDER", argued.model.model_provider, PROVIDERS, own.providers)
         choose("AUTH", argued.auth.auth, SCHEMES, own.auth_schemes)
-        service = build(self.settings, discover(tools), logger, page, own)
-        doors = self.settings.doors
-        self.handler = StreamingHandler(LambdaDoor(service, doors).handle, takes_large_bodies=True)
-        self.asgi = AsgiApplication(service, doors)
+        self._service = build(self.settings, discover(tools), logger, page, own)
+        self.handler = StreamingHandler(LambdaDoor(self._service, self.settings.doors).handle, takes_large_bodies=True)
+
+    @cached_property
+    def asgi(self) -> "AsgiApplication":
+        """The ASGI application, made on first use, for a server of one's own such as uvicorn.
+
+        Or for a framework to mount, which should run its lifespan: without it nothing is shut down.
+        """
+        from winterbourne.chat.http.asgi import AsgiApplication  # noqa: PLC0415 - a function of Lambda has no use for it
+
+        return AsgiApplication(self._service, self.settings.doors)
 
 
 def _check_kinds(instructions: object, mcp_token: object, formats: object, context: object, *factories: Any) -> None:
@@ -280,7 +283,7 @@ def _page_routes(parts: _Parts, options: PageOptions) -> Routes:
 def _conversation_routes(parts: _Parts, show: Callable[[Any], Any]) -> Routes:
     """What has been kept, natively and as `useChat` loads it."""
     stored = ConversationsEndpoint(parts.conversations, parts.stop_signals, parts.settings.request, show)
-    chats = ChatsEndpoint(parts.conversations, parts.executor, encode_history, show)
+    chats = ChatsEndpoint(parts.conversations, parts.executor, ai_sdk.encode_history, show)
     return {
         ("POST", "/chat/{id}/stop"): _like_native(stored.stop),
         ("GET", "/conversations"): _like_native(stored.list_page),
@@ -293,7 +296,10 @@ def _conversation_routes(parts: _Parts, show: Callable[[Any], Any]) -> Routes:
 
 
 def _openai_routes(settings: ModelSettings) -> Routes:
-    list_all, describe = partial(list_models, openai.models_body(settings)), partial(openai.model_body, settings)
+    list_all, describe = (
+        partial(list_models, partial(openai.models_body, settings)),
+        partial(openai.model_body, settings),
+    )
     encode_error = openai.FORMAT.encode_error
     return {
         ("GET", "/v1/models"): Endpoint(list_all, encode_error),
@@ -307,11 +313,13 @@ def _mcp_routes(parts: _Parts, name: str) -> Routes:
     wanted, auth = settings.tools.mcp_endpoint, settings.auth
     if wanted == "off" or (wanted == "auto" and auth.auth == "none"):
         return {}
+    from winterbourne.chat.http.endpoints import mcp as endpoint  # noqa: PLC0415 - only if it is offered
+
     offered = tuple(each for each in executor.schemas if each.name not in executor.unavailable)
-    mcp = McpEndpoint(settings.request, settings.stream, executor, offered, name)
-    routes: Routes = {("POST", "/mcp"): Endpoint(mcp.handle, encode_mcp_error)}
+    mcp = endpoint.McpEndpoint(settings.request, settings.stream, executor, offered, name)
+    routes: Routes = {("POST", "/mcp"): Endpoint(mcp.handle, endpoint.encode_error)}
     if auth.auth == "jwt":
-        describe = Endpoint(partial(describe_authorization, auth), encode_mcp_error, is_public=True)
+        describe = Endpoint(partial(endpoint.describe_authorization, auth), endpoint.encode_error, is_public=True)
         routes |= {("GET", f"/.well-known/oauth-protected-resource{path}"): describe for path in ("", "/mcp")}
     return routes
 
@@ -377,7 +385,7 @@ def _make_titles(parts: _Parts) -> Titles | None:
 
 def _register(parts: _Parts) -> None:
     """What happens at start-up, before a snapshot and at shutdown."""
-    on_startup(partial(_warm_up, parts.authenticator, parts.servers))
+    on_startup(partial(_warm_up, parts))
     before_snapshot(http_pool.close)  # no socket survives a snapshot; the next use creates a new client
     # Run in reverse order, each even if another one fails.
     on_shutdown(http_pool.close)
@@ -428,14 +436,17 @@ def _make_compaction(parts: _Parts) -> "Callable[[], Compaction] | None":
     return make if model.compaction == "auto" else None
 
 
-async def _warm_up(authenticator: Authenticator, servers: "McpServers | None") -> None:
-    """Load certificates and keys at cold start: it takes tens of milliseconds, too much for the first request."""
+async def _warm_up(parts: _Parts) -> None:
+    """Load keys, and what is known of the model, at cold start: it takes too long for the first request."""
     http_pool.client()
+    with contextlib.suppress(Exception):  # of a provider of one's own: the first request says so
+        capabilities_of(parts.provider)("")
+        parts.prices.highest(model_name(parts.provider, ModelRequest(messages=())), 0, 0)
     try:
         async with asyncio.timeout(PREPARE_TIMEOUT_S):
-            await authenticator.prepare()
+            await parts.authenticator.prepare()
     except Exception as error:
         _LOGGER.warning("authentication is not prepared", exc_info=None if isinstance(error, TimeoutError) else error)
-    if servers:
-        await servers.connect()
+    if parts.servers:
+        await parts.servers.connect()
     telemetry.mark_ready()

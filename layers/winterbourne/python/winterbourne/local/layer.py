@@ -14,11 +14,15 @@ from typing import Final
 from winterbourne import __version__
 from winterbourne.local.artifact import empty_folder, finish, lambdas_python, write_zip
 from winterbourne.local.opt import PACKAGE, copy_wrapper
+from winterbourne.local.root_certificates import lay_out
 
-__all__ = ["LOCKS", "main"]
+__all__ = ["LOCKS", "ROOTS", "main"]
 
 LOCKS: Final = Path(__file__).parent / "files" / "locks"
 """The engine's locks: `runtime.txt`, `chat.txt` (what a chat's layer gets) and `dev.txt` (for tests and builds)."""
+
+ROOTS: Final = "winterbourne/chat/infra/roots"
+"""Where `winterbourne.chat.infra.http_pool` looks for the root certificates."""
 
 PLATFORMS: Final = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylinux_2_28"}
 RUNTIMES: Final = "python3.11 python3.12 python3.13 python3.14"
@@ -85,6 +89,8 @@ def _write(args: argparse.Namespace, folder: Path) -> None:
         _install(lock, packages, args.architecture)
         _remove(packages, NOT_IMPORTED)
         _copy_engine(folder, lock, *(("chat",) if args.runtime_only else ()))
+        if not args.runtime_only:
+            lay_out(packages / "certifi" / "cacert.pem", packages / ROOTS)
     finish(folder, "/opt")
 
 

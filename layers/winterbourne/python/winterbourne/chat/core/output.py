@@ -27,7 +27,7 @@ MALFORMED: Final = (AttributeError, TypeError)
 """What reading a schema may raise: no draft checks the keywords of later ones."""
 
 _INSTRUCTIONS: Final = "The text of your final answer must be {} and nothing else: no words around it, no Markdown."
-_FENCE: Final = re.compile(r"^[ \t]*```\w*|```\w*[ \t\r]*$", re.MULTILINE)
+_FENCE: Final = r"(?m)^[ \t]*```\w*|```\w*[ \t\r]*$"
 _MAX_FENCED: Final = 8
 _ANY_OBJECT: Final = {"type": "object"}
 _MAX_PROBLEMS: Final = 5
@@ -85,7 +85,7 @@ def find_json(output: OutputSchema, text: str) -> tuple[str, str]:
         The JSON and nothing; or nothing and what is wrong, in words for the model.
     """
     problem = ""
-    fenced = _FENCE.split(text)[1::2]
+    fenced = re.split(_FENCE, text)[1::2]
     for candidate in map(str.strip, (text, *fenced[:_MAX_FENCED])):
         if not (reason := _problem(output, candidate)):
             return candidate, ""

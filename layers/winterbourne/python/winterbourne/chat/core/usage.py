@@ -96,7 +96,7 @@ SECTIONS: Final = {
 }
 """The parts of the table, by the hosts whose prices they are. What another server charges is not known."""
 
-_VERSION: Final = re.compile(r"(-20\d{6}|-20\d\d-\d\d-\d\d)?(-v\d+:\d+)?$")
+_VERSION: Final = r"(-20\d{6}|-20\d\d-\d\d-\d\d)?(-v\d+:\d+)?$"
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -228,7 +228,7 @@ class Prices:
 
 def family(model_id: str) -> str:
     """The id of a model without the date or version at its end."""
-    return _VERSION.sub("", model_id)
+    return re.sub(_VERSION, "", model_id)
 
 
 def micro_dollars(dollars: float) -> int:

@@ -5,6 +5,7 @@ types and the small structs are for what decoders convert bodies to.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
@@ -49,6 +50,7 @@ __all__ = [
     "encode_text_error",
     "encode_usage",
     "explain_failure",
+    "on_first_use",
 ]
 
 _OPTIONS: Final = CoreOptions.__struct_fields__
@@ -251,6 +253,15 @@ class Format(msgspec.Struct, frozen=True):
     limits_tokens: bool = False
     numbers_frames: bool = False
     shows_history: bool = False
+
+
+def on_first_use(module: str, name: str) -> Callable[..., Any]:
+    """A function of a module that is imported when it is first called: few deployments are asked in every format."""
+
+    def call(*arguments: Any) -> Any:
+        return getattr(import_module(module), name)(*arguments)
+
+    return call
 
 
 def camel_case(option: str) -> str:

@@ -5,11 +5,17 @@ the slow path: it is escaped as `\udXXX`, so a client that joins the deltas gets
 """
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
+import msgspec
 import orjson
 
-__all__ = ["dumps", "single_line"]
+__all__ = ["dumps", "quote", "single_line"]
+
+quote: Final[Callable[[str | int], bytes]] = msgspec.json.Encoder().encode
+"""Serialize a short text, or a number, to the bytes that `dumps` makes of it, in 60 % of the time; from some 100
+characters on orjson is faster. Raises UnicodeEncodeError for a lone surrogate."""
 
 
 def dumps(value: Any) -> bytes:
@@ -22,7 +28,7 @@ def dumps(value: Any) -> bytes:
 
 def single_line(text: bytes) -> bytes:
     """Replace raw line breaks in JSON text with spaces; in JSON they only occur between tokens."""
-    if b"\n" in text or b"\r" in text:
+    if 10 in text or 13 in text:  # as numbers: bytes are looked for in ten times as long
         return text.translate(_NEWLINES_TO_SPACES)
     return text
 

@@ -174,14 +174,13 @@ def _loads_leniently(body: bytes) -> Any:
 def _without_half_characters(body: bytes) -> bytes:
     """Replace lone surrogates and NULs with U+FFFD."""
     text = body.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return _ESCAPES.sub(lambda match: match[1] or rb"\ufffd", text.encode())
+    return re.sub(_ESCAPES, lambda match: match[1] or rb"\ufffd", text.encode())
 
 
 _NUL: Final = rb"\u0000"
-_ESCAPES: Final = re.compile(
-    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]|u0000).)"
-    rb"|\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000)",
-    re.DOTALL,
+_ESCAPES: Final = (
+    rb"(?s)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]|u0000).)"
+    rb"|\\u(?:[dD][89a-fA-F][0-9a-fA-F]{2}|0000)"
 )
 """Escapes in JSON text: pairs of surrogates and harmless ones in a group, the others without."""
 

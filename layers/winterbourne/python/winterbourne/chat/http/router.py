@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Generic, TypeVar
 from urllib.parse import unquote
 
@@ -27,7 +28,7 @@ class Router(Generic[T]):
             if method == "GET":
                 methods["HEAD"] = endpoint
         self._fixed = {path: methods for path, methods in methods_by_path.items() if "{" not in path}
-        self._patterns = [(_compile(path), methods) for path, methods in methods_by_path.items() if "{" in path]
+        self._patterns = {path: methods for path, methods in methods_by_path.items() if "{" in path}
 
     def match(self, method: str, path: str) -> tuple[T, dict[str, str]]:
         """Find the endpoint and the path parameters, percent-decoded.
@@ -44,12 +45,13 @@ class Router(Generic[T]):
         return methods[method], path_params
 
     def _match_pattern(self, path: str) -> tuple[dict[str, T], dict[str, str]]:
-        for pattern, methods in self._patterns:
-            if found := pattern.fullmatch(path):
+        for pattern, methods in self._patterns.items():
+            if found := _compile(pattern).fullmatch(path):
                 return methods, {name: unquote(segment) for name, segment in found.groupdict().items()}
         raise RequestRejected(404, "not_found", "there is nothing at this path")
 
 
+@cache
 def _compile(path: str) -> re.Pattern[str]:
     """A pattern with a group for each parameter, which is one segment, or with a + one or more, and not empty."""
     return re.compile(re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", re.sub(r"{(\w+)\+}", r"(?P<\1>.+)", path)))

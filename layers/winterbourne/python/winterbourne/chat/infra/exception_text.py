@@ -62,7 +62,7 @@ class ArgumentRedactor:
             return f"[not shown: {len(text)} characters]"
         for form in self._long_value_forms:
             text = text.replace(form, MASK)
-        return _WORD.sub(lambda word: MASK if word[0].casefold() in self._argument_words else word[0], text)
+        return re.sub(_WORD, lambda word: MASK if word[0].casefold() in self._argument_words else word[0], text)
 
     @functools.cached_property
     def _argument_values(self) -> list[str]:
@@ -104,8 +104,8 @@ def exception_notes(error: BaseException) -> list[str]:
 
 
 _SHORT_CHARS: Final = 3  # values up to this length are searched for only as words
-_WORD: Final = re.compile(r"%[0-9A-Fa-f]{2}|[^\W_]+")  # a percent-escape of a URL is not part of a word
-_WORD_AT_END: Final = re.compile(r"\w+\Z")
+_WORD: Final = r"%[0-9A-Fa-f]{2}|[^\W_]+"  # a percent-escape of a URL is not part of a word
+_WORD_AT_END: Final = r"\w+\Z"
 # Common words reveal nothing, and a message with them masked would be unreadable.
 _COMMON_TEXT: Final = """
     a an and are as at be been but by can cannot could did do does for from get had has have he her his i if in into is
@@ -120,7 +120,7 @@ def _redact_and_truncate(text: str) -> str:
     if len(text) <= MAX_MESSAGE_CHARS:
         text = redaction.redact(text)  # first: masking an argument within a secret would leave the rest of it readable
         return redactor.redact(text) if redactor and text else text
-    whole_words = _WORD_AT_END.sub("", redaction.redact_prefix(text, MAX_MESSAGE_CHARS))
+    whole_words = re.sub(_WORD_AT_END, "", redaction.redact_prefix(text, MAX_MESSAGE_CHARS))
     shown = redactor.redact(whole_words) if redactor else whole_words
     return f"{shown} … [cut: {len(text)} characters]"
 
@@ -145,7 +145,7 @@ def _leaf_values(value: Any, *, include_names: bool = False) -> Iterator[Any]:
 
 
 def _significant_words(value: str) -> Iterable[str]:
-    found = _WORD.findall(value)
+    found = re.findall(_WORD, value)
     return found if len(found) == 1 else (word for word in found if word not in _STOP_WORDS)
 
 

@@ -4,20 +4,24 @@ Both are created on first use and live as long as the process; no other module c
 connections but no state: cookies are ignored. Responses are decompressed with bounded memory, by a hook of the clients
 that costs a response without compression one lookup.
 
-A connection that the peer closed in the meantime must never fail a request. Four measures ensure this: httpcore drops
-an idle connection when it sees the close; after KEEPALIVE_EXPIRY_S of wall clock without a request the transport is
+A connection that the peer closed in the meantime must never fail a request. Four measures ensure this: an idle
+connection is dropped when its close is seen; after KEEPALIVE_EXPIRY_S of wall clock without a request the transport is
 replaced, since a peer or a NAT gateway may have dropped its connections unnoticed while the process was frozen; a
 connection breaks if the peer's kernel does not acknowledge data for UNACKNOWLEDGED_MS, however long the peer may take
 to answer what it has acknowledged; and a request that is safe to repeat is sent once more if its connection died before
 any of the response arrived. A request is safe to repeat if its body is in memory and its method is idempotent or it has
 the httpx extension `repeatable`. Requests that a server could not take are repeated by
 `http_retry`, around these transports.
+
+The async client sends over `http_transport`, or by httpx's own transport through a proxy that the environment names for
+a URL (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as the sync client always does.
 """
 
 import contextlib
 import contextvars
 import errno
 import functools
+import os
 import socket
 import ssl
 import sys
@@ -25,15 +29,14 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final, Generic, TypeVar, cast
-
-import msgspec
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 from winterbourne import __version__
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress
 from winterbourne.chat.infra.http_retry import IDEMPOTENT_METHODS, AsyncRetryTransport, RetryTransport
+from winterbourne.chat.infra.http_transport import AsyncioTransport, PoolStats
 from winterbourne.chat.settings import HttpSettings
 from winterbourne.override import override
 
@@ -64,9 +67,13 @@ KEEPALIVE_EXPIRY_S: Final = 55.0
 # Five retransmissions over a fast network. By itself Linux takes about 15 minutes to notice.
 UNACKNOWLEDGED_MS: Final = 5000
 
+ROOTS: Final = os.path.join(os.path.dirname(__file__), "roots")
+"""Certifi's root certificates as `winterbourne.local.root_certificates` lays them out, in layers only."""
+
 STALE_CONNECTION_ERRORS: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
-T = TypeVar("T", bound=httpx.AsyncHTTPTransport | httpx.HTTPTransport)
+Retrying = TypeVar("Retrying", AsyncRetryTransport, RetryTransport)
+T = TypeVar("T", bound=AsyncioTransport | httpx.AsyncHTTPTransport | httpx.HTTPTransport)
 
 outgoing_headers: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing_headers")
 """Headers added to every request sent on behalf of the current invocation: its trace ids."""
@@ -74,14 +81,6 @@ outgoing_headers: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVa
 
 class BodyTooLarge(httpx.DecodingError):
     """The response body is larger than the caller's limit."""
-
-
-class PoolStats(msgspec.Struct, frozen=True):
-    """Numbers of open connections, of idle ones among them, and of requests that wait for a connection."""
-
-    open: int
-    idle: int
-    waiting: int
 
 
 def is_stale(last_used_s: float, now_s: float) -> bool:
@@ -116,13 +115,12 @@ class _ReplaceableTransport(Generic[T]):
 
     def _pop_drained(self) -> list[T]:
         """The replaced transports that have no requests in flight any more, for the caller to close."""
-        each = ((transport, _transport_stats(transport)) for transport in self._retired)
-        drained = [transport for transport, stats in each if stats.open == stats.idle and not stats.waiting]
+        drained = [transport for transport in self._retired if _is_drained(transport)]
         self._retired = [transport for transport in self._retired if transport not in drained]
         return drained
 
 
-class PoolTransport(_ReplaceableTransport[httpx.AsyncHTTPTransport], httpx.AsyncBaseTransport):
+class PoolTransport(_ReplaceableTransport[AsyncioTransport | httpx.AsyncHTTPTransport], httpx.AsyncBaseTransport):
     """The transport of the async client."""
 
     @override
@@ -141,10 +139,9 @@ class PoolTransport(_ReplaceableTransport[httpx.AsyncHTTPTransport], httpx.Async
             return self._send_repeatable(request)
         return self._current.handle_async_request(request)
 
-    def stats(self) -> PoolStats:
-        """The pool's current figures, replaced transports included."""
-        each = [_transport_stats(transport) for transport in (self._current, *self._retired)]
-        return PoolStats(sum(s.open for s in each), sum(s.idle for s in each), sum(s.waiting for s in each))
+    def stats(self) -> list[PoolStats]:
+        """The current figures, replaced transports included."""
+        return [each.stats() for each in (self._current, *self._retired) if isinstance(each, AsyncioTransport)]
 
     @override
     async def aclose(self) -> None:
@@ -216,7 +213,7 @@ class _Pool:
     lock = threading.Lock()
 
     settings: HttpSettings | None = None
-    transport: PoolTransport | None = None
+    transports: ClassVar[list[PoolTransport]] = []  # of the async client
     client: httpx.AsyncClient | None = None
     sync_client: httpx.Client | None = None
 
@@ -240,9 +237,9 @@ def client() -> httpx.AsyncClient:
     server could not take; `extensions={"retries": 0}` turns retries off.
     """
     if _Pool.client is None:
-        _Pool.transport = PoolTransport(functools.partial(httpx.AsyncHTTPTransport, **_transport_options()))
-        retrying = AsyncRetryTransport(_Pool.transport, *_retry_limits())
-        _Pool.client = httpx.AsyncClient(transport=retrying, **_client_options(_decompress))
+        transport = _pooled(AsyncioTransport)
+        mounts = _through_proxies(functools.partial(_pooled, httpx.AsyncHTTPTransport))
+        _Pool.client = httpx.AsyncClient(transport=transport, mounts=mounts, **_client_options(_decompress))
     return _Pool.client
 
 
@@ -250,21 +247,21 @@ def sync_client() -> httpx.Client:
     """The sync client, for code that runs in threads, with the same limits, timeouts and retries; thread-safe."""
     with _Pool.lock:
         if _Pool.sync_client is None:
-            pool = SyncPoolTransport(functools.partial(httpx.HTTPTransport, **_transport_options()))
-            retrying = RetryTransport(pool, *_retry_limits())
-            _Pool.sync_client = httpx.Client(transport=retrying, **_client_options(decompress))
+            mounts = _through_proxies(_pooled_sync)
+            _Pool.sync_client = httpx.Client(transport=_pooled_sync(), mounts=mounts, **_client_options(decompress))
         return _Pool.sync_client
 
 
 def stats() -> PoolStats:
-    """The current figures of the async client's pool."""
-    return _Pool.transport.stats() if _Pool.transport else PoolStats(0, 0, 0)
+    """The current figures of the async client's pool, without connections to proxies."""
+    each = [stats for transport in _Pool.transports for stats in transport.stats()]
+    return PoolStats(sum(s.open for s in each), sum(s.idle for s in each), sum(s.waiting for s in each))
 
 
 def replace_connections() -> None:
     """Send the async client's next requests on new connections: one that broke unnoticed is rarely the only one."""
-    if _Pool.transport:
-        _Pool.transport.replace()
+    for transport in _Pool.transports:
+        transport.replace()
 
 
 async def read_body(response: httpx.Response, max_bytes: int) -> bytes:
@@ -297,7 +294,8 @@ async def close() -> None:
         await _Pool.client.aclose()
     if _Pool.sync_client is not None:
         _Pool.sync_client.close()
-    _Pool.client = _Pool.transport = _Pool.sync_client = None
+    _Pool.client = _Pool.sync_client = None
+    _Pool.transports.clear()
 
 
 async def _decompress(response: httpx.Response) -> None:
@@ -307,7 +305,12 @@ async def _decompress(response: httpx.Response) -> None:
 
 @functools.cache
 def _ssl_context() -> ssl.SSLContext:
-    """The TLS context. It outlives the clients because loading the certificates takes tens of milliseconds."""
+    """The TLS context, which outlives the clients: loading all root certificates takes tens of milliseconds.
+
+    A layer has each in a file of its own, which OpenSSL reads when a server's chain leads there.
+    """
+    if os.path.isdir(ROOTS) and not (os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR")):
+        return ssl.create_default_context(capath=ROOTS)
     return httpx.create_ssl_context()
 
 
@@ -317,6 +320,22 @@ def _transport_options() -> dict[str, Any]:
     total, idle = _settings().http_pool_maxsize, _settings().http_pool_connections
     limits = httpx.Limits(max_connections=total, max_keepalive_connections=idle, keepalive_expiry=KEEPALIVE_EXPIRY_S)
     return {"verify": _ssl_context(), "limits": limits, "socket_options": options}
+
+
+def _pooled(make: Callable[..., AsyncioTransport | httpx.AsyncHTTPTransport], **proxy: str) -> AsyncRetryTransport:
+    _Pool.transports.append(PoolTransport(functools.partial(make, **_transport_options(), **proxy)))
+    return AsyncRetryTransport(_Pool.transports[-1], *_retry_limits())
+
+
+def _pooled_sync(proxy: str | None = None) -> RetryTransport:
+    pool = SyncPoolTransport(functools.partial(httpx.HTTPTransport, proxy=proxy, **_transport_options()))
+    return RetryTransport(pool, *_retry_limits())
+
+
+def _through_proxies(make: Callable[..., Retrying]) -> dict[str, Retrying | None]:
+    """The transports to the proxies in the environment, by patterns of URLs; None for those that NO_PROXY excepts."""
+    proxies = httpx._utils.get_environment_proxies()  # noqa: SLF001 - mounted as httpx does where no transport is given
+    return {pattern: make(proxy=proxy) if proxy else None for pattern, proxy in proxies.items()}
 
 
 def _client_options(response_hook: Callable[[httpx.Response], Any]) -> dict[str, Any]:
@@ -347,9 +366,9 @@ def _is_repeatable(request: httpx.Request) -> bool:
     return safe and isinstance(request.stream, httpx.ByteStream)
 
 
-def _transport_stats(transport: httpx.AsyncHTTPTransport | httpx.HTTPTransport) -> PoolStats:
-    # httpx exposes no figures; httpcore's pool has `connections` and keeps its queue in `_requests`.
-    pool = transport._pool  # noqa: SLF001 - no public API; versions are locked and a test covers it
-    idle = sum(connection.is_idle() for connection in pool.connections)
-    waiting = sum(request.is_queued() for request in pool._requests)  # noqa: SLF001 - as above
-    return PoolStats(len(pool.connections), idle, waiting)
+def _is_drained(transport: AsyncioTransport | httpx.AsyncHTTPTransport | httpx.HTTPTransport) -> bool:
+    if isinstance(transport, AsyncioTransport):
+        return transport.stats().open == transport.stats().idle
+    # httpx says nothing of its connections; a request that waits for one waits for one in use.
+    connections = transport._pool.connections  # noqa: SLF001 - no public API; versions are locked and a test covers it
+    return all(connection.is_idle() for connection in connections)

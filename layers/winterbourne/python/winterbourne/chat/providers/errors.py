@@ -118,7 +118,7 @@ _CALLERS_REASONS: Final = (
     (_BAD_DOCUMENT, ModelDocumentRefused),
 )
 
-_SENSITIVE_TEXT: Final = re.compile(r"arn:\S+|\b(?:sk|key|xai|gsk|AKIA|ASIA)[-_A-Za-z0-9*]{8,}|https?://\S+")
+_SENSITIVE_TEXT: Final = r"arn:\S+|\b(?:sk|key|xai|gsk|AKIA|ASIA)[-_A-Za-z0-9*]{8,}|https?://\S+"
 _MAX_MESSAGE_CHARS: Final = 300
 _MAX_SEARCHED_CHARS: Final = 1000  # the patterns' time must not depend on what the provider sends
 _MAX_DEPTH: Final = 8
@@ -130,8 +130,8 @@ _MESSAGE_FIELDS: Final = (
 _CODE_FIELDS: Final = ("code", "type", "status", "error_code", "status_code")
 _SUCCESS: Final = frozenset({"0", "200", "ok", "success"})
 _NOTHING: Final = _SUCCESS | {"", "none", "null", "false"}
-_HTML_TITLE: Final = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
-_HTML_TAG: Final = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>?", re.IGNORECASE | re.DOTALL)
+_HTML_TITLE: Final = r"(?is)<title[^>]*>(.*?)</title>"
+_HTML_TAG: Final = r"(?is)<(script|style)\b.*?</\1>|<[^>]*>?"
 
 
 class ErrorHints(msgspec.Struct, frozen=True):
@@ -299,7 +299,7 @@ def _format_status(status: int, code: str) -> str:
 
 def sanitize_message(message: str) -> str:
     """The provider's message after a colon, on one line, truncated, without what looks like a key, an ARN or a URL."""
-    line = " ".join(_SENSITIVE_TEXT.sub("[...]", message).split())
+    line = " ".join(re.sub(_SENSITIVE_TEXT, "[...]", message).split())
     return f": {line[:_MAX_MESSAGE_CHARS]}" if line else ""
 
 
@@ -311,5 +311,5 @@ def parse_body(body: bytes) -> Any:
     if not text.startswith("<"):
         return text
     text = text[:_MAX_HTML_CHARS]
-    title = _HTML_TITLE.search(text)
-    return _HTML_TAG.sub(" ", title[1] if title else text).strip()
+    title = re.search(_HTML_TITLE, text)
+    return re.sub(_HTML_TAG, " ", title[1] if title else text).strip()

@@ -9,7 +9,6 @@ import functools
 import itertools
 import json
 import logging
-import operator
 import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -17,7 +16,6 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Final, cast
 from urllib.parse import urlsplit
 
-import h11
 import msgspec
 import orjson
 
@@ -70,7 +68,7 @@ from winterbourne.chat.providers.stream_parser import StreamParser
 from winterbourne.chat.settings import ModelSettings
 from winterbourne.large_body import LargeBody
 
-__all__ = ["MAX_ATTEMPTS", "HttpProvider", "coalesce_reads", "fold_system_messages", "tool_call_ids"]
+__all__ = ["MAX_ATTEMPTS", "HttpProvider", "fold_system_messages", "reads", "tool_call_ids"]
 
 MAX_ATTEMPTS: Final = 5
 
@@ -81,10 +79,6 @@ _MAX_ADAPTATIONS: Final = 6  # how often one request is changed because the mode
 _TELLING_STATUSES: Final = frozenset({400, 404, 422, 500, 501})  # those of servers that refuse what is sent
 _CACHE_FIELDS: Final = ("cache_control", "cachePoint", "prompt_cache")
 _DOCUMENT_START: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*[{[<]")
-_TERMINAL_STATES: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
-# Private attributes: httpx and httpcore have no public access to the parser. Their versions are locked and a test
-# checks this path. If it cannot be found, everything still works, one item per chunk.
-_GET_H11_CONNECTION: Final = operator.attrgetter("stream._stream._httpcore_stream._stream._connection._h11_state")
 
 _LOGGER: Final = logging.getLogger(__name__)
 
@@ -252,7 +246,7 @@ class HttpProvider(ABC):
         transport_error: httpx.RequestError | None = None
         received, has_output, opening = 0, False, b""
         try:
-            async with aclosing(coalesce_reads(response)) as chunks:
+            async with aclosing(reads(response)) as chunks:
                 async for data in chunks:
                     if batch := parser.feed(data):
                         has_output = True
@@ -291,7 +285,7 @@ class HttpProvider(ABC):
             response = await self._send(request, key)
             if response.status_code == 200:
                 return response
-            async with aclosing(response), aclosing(coalesce_reads(response)) as chunks:
+            async with aclosing(response), aclosing(reads(response)) as chunks:
                 body = await _read_body(chunks)
             refused = refused_for(body)
             if response.status_code == 401:
@@ -473,12 +467,10 @@ def _has_files(request: ModelRequest) -> bool:
     return any(not isinstance(part, Text) for parts in users for part in parts)
 
 
-async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
-    """The body of a streamed response, one item per socket read. The pool has already decompressed it if necessary.
+def reads(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The body of a streamed response, one item per socket read: one batch of events, and one write to the client.
 
-    httpx yields one item per HTTP chunk instead, and providers send every token in a chunk of its own: a read that
-    brought fifty tokens would become fifty batches and fifty writes to the client. So whatever httpx's HTTP/1.1 parser
-    (h11) has buffered from a read is taken from it directly, which also bypasses the layers in between.
+    The pool has already decompressed it if necessary. Through a proxy, httpx yields one item per HTTP chunk instead.
 
     Raises:
         httpx.TransportError: Reading failed.
@@ -487,31 +479,8 @@ async def coalesce_reads(response: httpx.Response) -> AsyncGenerator[bytes, None
     Cancellation:
         Closing this generator does not close the response; the caller must.
     """
-    parser = _find_h11_connection(response)
-    # httpx declares an iterator, but it is a generator, and closing it ends a read in progress.
-    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as chunks:
-        async for data in chunks:
-            yield data + _buffered_body(parser) if parser else data
-            if parser and parser.their_state in _TERMINAL_STATES:
-                return  # the buffered data included the end of the body; httpcore would wait for another
-
-
-def _find_h11_connection(response: httpx.Response) -> h11.Connection | None:
-    with contextlib.suppress(AttributeError):
-        if isinstance(parser := _GET_H11_CONNECTION(response), h11.Connection):
-            return parser
-    return None
-
-
-def _buffered_body(parser: h11.Connection) -> bytes:
-    """The body data that the parser can return without another socket read."""
-    pieces = []
-    try:
-        while isinstance(event := parser.next_event(), h11.Data):
-            pieces.append(event.data)
-    except h11.RemoteProtocolError:
-        pass  # the parser is now in its error state, so httpcore raises on its next call
-    return b"".join(pieces)
+    # `aiter_raw` has the same, with layers around each read. What httpx declares as an iterator is a generator.
+    return cast("AsyncGenerator[bytes, None]", aiter(cast("httpx.AsyncByteStream", response.stream)))
 
 
 def _pause_s(error: ModelError, attempt: int) -> float:

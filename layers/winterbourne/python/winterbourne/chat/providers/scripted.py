@@ -114,11 +114,12 @@ def _script() -> _Script:
     return script
 
 
-_FOLLOW_UP: Final = re.compile(r"\s*(?:and|what about|how about)(?: in| for)? ([^?!\n]+)", re.IGNORECASE)
-_WORD: Final = re.compile(r"\s*\S+|\s+$")
-_COUNT: Final = re.compile(r"\bcount to (\d{1,5})\b", re.IGNORECASE)
-_THINK: Final = re.compile(r"\bthink\b", re.IGNORECASE)
-_FAIL: Final = re.compile(r"\bfail halfway\b", re.IGNORECASE)
+# Compiled at the first question, and kept by `re`.
+_FOLLOW_UP: Final = r"(?i)\s*(?:and|what about|how about)(?: in| for)? ([^?!\n]+)"
+_WORD: Final = r"\s*\S+|\s+$"
+_COUNT: Final = r"(?i)\bcount to (\d{1,5})\b"
+_THINK: Final = r"(?i)\bthink\b"
+_FAIL: Final = r"(?i)\bfail halfway\b"
 _SIGNS: Final = str.maketrans({"\N{MULTIPLICATION SIGN}": "*", "\N{DIVISION SIGN}": "/", "^": "**"})
 _ARGUMENTS_DELTA_CHARS: Final = 8
 _OPTIONS: Final = BASIC_OPTIONS | {"top_p", "stop", "seed", "presence_penalty", "frequency_penalty"}
@@ -188,7 +189,7 @@ def _play_turn(request: ModelRequest) -> Iterator[Sequence[ModelEvent]]:
     elif documents:
         names = ", ".join(document.name or "a document" for document in documents)
         answer = f"I was given {names}, but a script cannot read."
-    elif count := _COUNT.search(prompt):
+    elif count := re.search(_COUNT, prompt):
         answer = " ".join(str(number) for number in range(1, int(count[1]) + 1))
     elif missing := sorted({tool for tool, _ in wanted}):
         answer = f"For that I would need {', '.join(missing)}, which I was not given."
@@ -221,18 +222,18 @@ def _batches(
     request: ModelRequest, prompt: str, answer: str, calls: Sequence[ToolCall], sources: Iterable[Source] = ()
 ) -> Iterator[Sequence[ModelEvent]]:
     pieces: list[ModelEvent] = []
-    if _THINK.search(prompt) if request.reasoning is None else request.reasoning != "none":
-        pieces += (ReasoningDelta(word) for word in _WORD.findall("The script says what to answer."))
+    if re.search(_THINK, prompt) if request.reasoning is None else request.reasoning != "none":
+        pieces += (ReasoningDelta(word) for word in re.findall(_WORD, "The script says what to answer."))
         pieces.append(ReasoningEnded())
-    pieces += (TextDelta(word) for word in _WORD.findall(answer))
+    pieces += (TextDelta(word) for word in re.findall(_WORD, answer))
     pieces += map(SourceCited, sources)
     allowed = pieces[: request.max_tokens]
-    usage = Usage(sum(len(_WORD.findall(repr(message))) for message in request.messages), len(allowed))
+    usage = Usage(sum(len(re.findall(_WORD, repr(message))) for message in request.messages), len(allowed))
     yield from ([piece] for piece in allowed)
     if len(allowed) < len(pieces):
         yield [TurnEnded("max_tokens", usage)]
         return
-    if _FAIL.search(prompt):
+    if re.search(_FAIL, prompt):
         raise ModelBusy("the script breaks off here, as it was asked to")
     for call in calls:
         yield from _tool_call_batches(call)
@@ -243,7 +244,7 @@ def _wanted_calls(prompt: str, earlier: Sequence[ToolCall]) -> list[tuple[str, A
     """What the table finds in the text; if nothing, what it finds in the text that a follow-up stands for."""
     text = prompt.translate(_SIGNS)
     found = _look_up(text)
-    if not found and earlier and (rest := _FOLLOW_UP.match(text)):
+    if not found and earlier and (rest := re.match(_FOLLOW_UP, text)):
         again = {reply.tool: reply.again for reply in _script().replies}
         found = _look_up(again.get(earlier[-1].name, "").format(rest[1]))
     return found

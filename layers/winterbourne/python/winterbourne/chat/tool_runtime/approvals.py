@@ -43,7 +43,7 @@ UNAVAILABLE: Final = "The user's approval cannot be asked for or checked at the 
 
 DAY_S: Final = 86_400
 MIN_KEY_CHARS: Final = 32
-_ID: Final = re.compile(r"(\d{1,12}\.[0-9a-f]{24})\.[\w-]{43}", re.ASCII)
+_ID: Final = r"(?a)(\d{1,12}\.[0-9a-f]{24})\.[\w-]{43}"
 _LOGGER: Final = logging.getLogger(__name__)
 
 
@@ -249,7 +249,7 @@ def _find(call: ActiveCall, keys: list[bytes]) -> Decision | None:
 
 
 def _is_signed(id_: str, description: bytes, keys: list[bytes]) -> bool:
-    match = _ID.fullmatch(id_)
+    match = re.fullmatch(_ID, id_)
     return match is not None and any(hmac.compare_digest(_sign(key, description, match[1]), id_) for key in keys)
 
 

@@ -34,7 +34,6 @@ from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing
 from winterbourne.chat.tool_runtime.permits import Permits, Semaphore
 from winterbourne.chat.tool_runtime.prepare import ToolPreparer
-from winterbourne.chat.tool_runtime.processes import extend_over_freezes
 from winterbourne.chat.tool_runtime.progress import CoalescedProgress
 from winterbourne.chat.tool_runtime.results import (
     CANCELLED,
@@ -178,7 +177,7 @@ class ToolExecutor:
     async def close(self) -> None:
         """Graceful shutdown: cancel stuck tasks once more, wait briefly, and stop all processes and idle threads."""
         await cancel_and_wait(self._stuck_tasks, CANCEL_GRACE_S)
-        await self._preparer.processes.close()
+        await self._preparer.close()
         self.threads.close()
 
     def adopt_stuck(self, tasks: Iterable[asyncio.Task[Any]]) -> None:
@@ -246,6 +245,8 @@ class ToolExecutor:
                 if isinstance(found, Outcome):
                     return found
                 if tool.declared.options.isolation:
+                    from winterbourne.chat.tool_runtime.processes import extend_over_freezes  # noqa: PLC0415 - is loaded
+
                     with extend_over_freezes(timeout, tool.timeout_s, call.turn.deadline):
                         return await self._await_run(call, *found)
                 timeout.reschedule(min(_now() + tool.timeout_s, call.turn.deadline))

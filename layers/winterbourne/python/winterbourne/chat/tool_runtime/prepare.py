@@ -4,7 +4,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,18 +12,18 @@ from winterbourne.chat.errors import InvalidToolDeclaration
 from winterbourne.chat.infra.circuit_breaker import CircuitBreaker
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, wait_for_turn
-from winterbourne.chat.tool_runtime.batching import Batching
 from winterbourne.chat.tool_runtime.cache import CachedTool, ResultCache
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, Gate, PreparedTool, RunCalls, RunSlot, ToolRun
 from winterbourne.chat.tool_runtime.circuit_breaker import GuardedTool
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
 from winterbourne.chat.tool_runtime.keys import KeyRing, ToolKeys
-from winterbourne.chat.tool_runtime.once import OnceTool, set_idempotency_key
 from winterbourne.chat.tool_runtime.permits import Semaphore
-from winterbourne.chat.tool_runtime.processes import ProcessPool
 from winterbourne.chat.tool_runtime.results import Outcome
 from winterbourne.chat.tool_runtime.retry import with_retry
 from winterbourne.chat.tool_runtime.threads import ThreadPool
+
+if TYPE_CHECKING:
+    from winterbourne.chat.tool_runtime.processes import ProcessPool
 
 __all__ = ["ToolPreparer"]
 
@@ -40,7 +40,6 @@ class ToolPreparer(msgspec.Struct, eq=False, dict=True):
         run: Runs the calls of a run.
         now: Wall clock, seconds; measures the age of cached results and the open time of circuit breakers.
         approvals: Asks a person about calls, and has the records of calls that run once.
-        processes: Where tools with `isolation="process"` run.
     """
 
     settings: ToolSettings
@@ -57,8 +56,19 @@ class ToolPreparer(msgspec.Struct, eq=False, dict=True):
         """Make what the tools share."""
         limit = self.settings.tool_executor_max_workers
         self._thread_semaphore, self._process_semaphore = Semaphore(limit), Semaphore(limit)
-        self.processes = ProcessPool(limit, self.threads)
         self._results = ResultCache(self.settings.tool_cache_bytes, self.now)
+
+    @functools.cached_property
+    def processes(self) -> "ProcessPool":
+        """Where tools with `isolation="process"` run."""
+        from winterbourne.chat.tool_runtime.processes import ProcessPool  # noqa: PLC0415 - few chats have such a tool
+
+        return ProcessPool(self.settings.tool_executor_max_workers, self.threads)
+
+    async def close(self) -> None:
+        """End the processes, if there are any."""
+        if "processes" in vars(self):
+            await self.processes.close()
 
     def prepare(self, tool: Tool) -> PreparedTool:
         """The tool with its wrappers: the breaker guards a run with all its retries.
@@ -89,11 +99,15 @@ class ToolPreparer(msgspec.Struct, eq=False, dict=True):
             shortcuts = [cached.find, *shortcuts, cached.join]  # an open breaker refuses no cached result
             on_start.append(cached.share)
         if tool.batch:
+            from winterbourne.chat.tool_runtime.batching import Batching  # noqa: PLC0415 - few tools have it
+
             batching = Batching(tool.name, options.batch_window_s, run)
             run = batching.run
             shortcuts.append(batching.join)
             on_start.append(batching.open)
         if options.once:
+            from winterbourne.chat.tool_runtime.once import OnceTool  # noqa: PLC0415 - likewise
+
             once = OnceTool(tool.name, self._require_records(tool), timeout_s, max_result_bytes, self.now)
             wrappers.append(once.guard)
         return PreparedTool(
@@ -119,7 +133,11 @@ class ToolPreparer(msgspec.Struct, eq=False, dict=True):
             gates.insert(0, functools.partial(self.approvals.ask_if_needed, tool))
             if not self.approvals.has_key:
                 _LOGGER.warning("no SIGNING_KEY is set: what tool %s asks only this process understands", tool.name)
-        return [*gates, set_idempotency_key] if tool.options.once else gates
+        if tool.options.once:
+            from winterbourne.chat.tool_runtime.once import set_idempotency_key  # noqa: PLC0415 - few tools have it
+
+            gates.append(set_idempotency_key)
+        return gates
 
     def _require_records(self, tool: Tool) -> CallRecords:
         if self.approvals.records is None:

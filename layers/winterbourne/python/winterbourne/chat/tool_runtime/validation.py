@@ -62,7 +62,7 @@ class ArgumentValidator:
         except msgspec.ValidationError as error:
             if _is_raised_by_msgspec(error):
                 raise self._argument_error(str(error)) from None
-            path = _PATH_AT_END.search(str(error))
+            path = re.search(_PATH_AT_END, str(error))
             raise self._argument_error(f"a value is refused{path[0] if path else ''}") from error
 
     def _argument_error(self, reason: str) -> ToolError:
@@ -147,7 +147,7 @@ def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
 _FIRST_INEXACT: Final = 2.0**53  # it and larger floats may stand for any of several integers
 
 # The path that msgspec appends to the error message of a tool's own type.
-_PATH_AT_END: Final = re.compile(r" - at `\$[\w.\[\]]*`\Z")
+_PATH_AT_END: Final = r" - at `\$[\w.\[\]]*`\Z"
 
 # msgspec silently keeps the last value of a duplicate key, so the text is parsed again just for its keys.
 _KEY_CHECKER: Final = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys, parse_int=str, parse_float=str)

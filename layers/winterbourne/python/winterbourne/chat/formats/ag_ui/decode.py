@@ -1,7 +1,7 @@
 """Decodes AG-UI run requests: `POST /agui` → ChatRequest."""
 
 import re
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -12,15 +12,13 @@ from winterbourne.chat.formats.ag_ui.history import AgUiMessage, decode_history
 from winterbourne.chat.formats.base import (
     CamelOptions,
     ClientTool,
-    Format,
     Id,
     ResumedAnswer,
     camel_case,
-    encode_text_error,
 )
 from winterbourne.chat.formats.repair import convert_body
 
-__all__ = ["FORMAT"]
+__all__ = ["decode", "field_of", "resume"]
 
 
 class _Context(msgspec.Struct, frozen=True):
@@ -67,16 +65,13 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AgUiEncoder]:
     return chat_request, AgUiEncoder(decoded.thread_id, decoded.run_id, knows_1_0, shown=body["messages"])
 
 
-def _field_of(option: str) -> str:
+def field_of(option: str) -> str:
+    """The field of a body in which a client sends an option."""
     return f"forwardedProps.{camel_case(option)}"
 
 
-def _resume(answer: ResumedAnswer) -> AgUiEncoder:
+def resume(answer: ResumedAnswer) -> AgUiEncoder:
     """With the ids and the version of the client that reconnects, where those are known."""
     encoder = answer.encoder if isinstance(answer.encoder, AgUiEncoder) else AgUiEncoder(answer.conversation_id)
     encoder.history = answer.history
     return encoder
-
-
-FORMAT: Final = Format("/agui", decode, encode_text_error, resume=_resume, field_of=_field_of, shows_history=True)
-"""AG-UI over server-sent events."""

@@ -6,7 +6,7 @@ open side by side. https://docs.ag-ui.com
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, assert_never
+from typing import Any, ClassVar, Final, assert_never, get_args
 
 import msgspec
 
@@ -25,21 +25,29 @@ from winterbourne.chat.formats.ag_ui.history import (
     encode_sources,
     merge_values,
     reasoning_id,
-    result_content,
     turn_id,
 )
 from winterbourne.chat.formats.base import encode_usage, explain_failure
-from winterbourne.chat.formats.json_text import dumps, single_line
+from winterbourne.chat.formats.json_text import dumps, quote, single_line
 from winterbourne.override import override
 
 __all__ = ["AgUiEncoder"]
 
-TEXT_MESSAGE_CONTENT: Final = b'%bdata: {"type":"TEXT_MESSAGE_CONTENT","messageId":%b,"delta":%b}\n\n'
-REASONING_CONTENT: Final = b'%bdata: {"type":"REASONING_MESSAGE_CONTENT","messageId":%b,"delta":%b}\n\n'
-TOOL_CALL_ARGS: Final = b'data: {"type":"TOOL_CALL_ARGS","toolCallId":%b,"delta":%b}\n\n'
-TOOL_PROGRESS: Final = (
-    b'data: {"type":"CUSTOM","name":"tool_progress","value":{"toolCallId":%b,"toolCallName":%b,"data":%b}}\n\n'
-)
+END: Final = b"}\n\n"
+TEXT_MESSAGE_CONTENT: Final = b'data: {"type":"TEXT_MESSAGE_CONTENT","messageId":%b,"delta":'
+REASONING_CONTENT: Final = b'data: {"type":"REASONING_MESSAGE_CONTENT","messageId":%b,"delta":'
+TOOL_CALL_START: Final = b'data: {"type":"TOOL_CALL_START","toolCallId":'
+TOOL_CALL_ARGS: Final = b'data: {"type":"TOOL_CALL_ARGS","toolCallId":%b,"delta":'
+AROUND_END: Final = b'data: {"type":"TOOL_CALL_END","toolCallId":', END
+TOOL_NAME: Final = b',"toolCallName":'
+TOOL_PROGRESS: Final = b'data: {"type":"CUSTOM","name":"tool_progress","value":{"toolCallId":'
+TOOL_CALL_RESULT: Final = b'data: {"type":"TOOL_CALL_RESULT","messageId":"result-'
+CALL_ID: Final = b',"toolCallId":'
+CONTENT: Final = b',"content":'
+RESULT_STATUS: Final = {
+    status: b',"role":"tool","metadata":{"%b":{"status":"%b","durationMs":' % (METADATA_KEY.encode(), status.encode())
+    for status in get_args(e.ToolStatus)
+}
 
 
 class AgUiEncoder(sse.SseEncoder):
@@ -61,6 +69,7 @@ class AgUiEncoder(sse.SseEncoder):
     _run_fields: dict[str, Any] = msgspec.field(default_factory=dict)
     _message_id: str = ""
     _turn_message_id: str = ""
+    _quoted_turn_id: bytes = b'""'
     _turns_before: int = 0
     _step_name: str = ""
     _is_text_open: bool = False
@@ -76,42 +85,34 @@ class AgUiEncoder(sse.SseEncoder):
     @override
     def encode(self, batch: e.EventBatch) -> bytes:
         """The frames of a batch, joined."""
-        if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
+        try:
+            [event] = batch
+        except ValueError:
+            return b"".join([AgUiEncoder.encode(self, (event,)) for event in batch])
+        kind = type(event)
+        try:  # the same as in every format; to call that takes as long as a token's whole frame
+            if kind is self._open:
+                self._events.append(event)
+                return quote(event.text).join(self._around)  # type: ignore[union-attr]
+            if kind is e.ToolArgumentsDelta and event.id == self._call_id:  # type: ignore[union-attr]
+                return quote(event.json).join(self._around_arguments)  # type: ignore[union-attr]
             self._events.append(event)
-            return self._text_delta(event.text)
-        return b"".join([self._frames(event) for event in batch])
+            if encode := self.quick.get(kind):
+                return encode(self, event, quote)
+        except UnicodeEncodeError:
+            return self.quick[kind](self, event, dumps)
+        return self._frames(event)  # type: ignore[arg-type]
 
     @override
-    def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
-        self._events.append(event)
+    def _frames(self, event: sse.RareEvent) -> bytes:  # noqa: C901, PLR0911 - one case for each event
         match event:
-            case e.TextDelta(text):
-                return self._text_delta(text)
-            case e.ToolArgumentsDelta(id_, json):
-                return TOOL_CALL_ARGS % (dumps(id_), dumps(json))
-            case e.ReasoningDelta(text):
-                return REASONING_CONTENT % (self._start_reasoning(), dumps(self._reasoning_id), dumps(text))
             case e.ReasoningEnded(signature, redacted, opaque):
                 return self._reasoning_ended(EncryptedValue(signature, redacted, opaque))
-            case e.ToolCallStarted(id_, name):
-                self._open_calls.append(id_)
-                self._pending_calls.append(id_)
-                self._has_message = True
-                ids = {"toolCallId": id_, "toolCallName": name, "parentMessageId": self._turn_message_id}
-                return self._end_parts() + _event("TOOL_CALL_START", ids)
-            case e.ToolCallReady(id_, _, _, opaque):
-                signed = _encrypted_value("tool-call", id_, EncryptedValue(opaque=opaque)) if opaque else b""
-                return self._end_call(id_) + signed
             case e.ToolCallSigned(id_, opaque):
                 return _encrypted_value("tool-call", id_, EncryptedValue(opaque=opaque))
-            case e.ToolProgressed(id_, name, data):
-                return TOOL_PROGRESS % (dumps(id_), dumps(name), single_line(data))
-            case e.ToolFinished(id_):
-                self._pending_calls = [call for call in self._pending_calls if call != id_]
-                self._asked.pop(id_, None)
-                return _tool_finished(event)
             case e.TurnStarted(turn):
                 self._turn_message_id = turn_id(self._message_id, self._turns_before + turn)
+                self._quoted_turn_id = dumps(self._turn_message_id)
                 self._step_name, self._has_message, self._beside = f"turn {turn}", False, EncryptedValue()
                 return _event("STEP_STARTED", {"stepName": self._step_name})
             case e.TurnEnded():
@@ -133,18 +134,54 @@ class AgUiEncoder(sse.SseEncoder):
                 return _event("CUSTOM", encode_source(source, self._turn_message_id))
             case e.TurnRetracted() | e.ToolCallDropped():
                 return self._show_anew()
-            case e.ToolQueued() | e.ToolStarted():
-                return b""
             case _:
                 assert_never(event)
 
-    @override
-    def _text_delta(self, text: str) -> bytes:
-        begin, message_id = b"", self._turn_message_id
+    def _text_delta(self, event: e.TextDelta, text: sse.Text) -> bytes:
+        delta, begin = text(event.text), b""
         if not self._is_text_open:
             begin, self._is_text_open, self._has_message = self._end_reasoning(), True, True
-            begin += _event("TEXT_MESSAGE_START", {"messageId": message_id, "role": "assistant"})
-        return TEXT_MESSAGE_CONTENT % (begin, dumps(message_id), dumps(text))
+            begin += _event("TEXT_MESSAGE_START", {"messageId": self._turn_message_id, "role": "assistant"})
+        self._open, self._around = e.TextDelta, (TEXT_MESSAGE_CONTENT % self._quoted_turn_id, END)
+        return begin + delta.join(self._around)
+
+    def _reasoning_delta(self, event: e.ReasoningDelta, text: sse.Text) -> bytes:
+        delta, begin = text(event.text), self._start_reasoning()
+        self._open, self._around = e.ReasoningDelta, (REASONING_CONTENT % dumps(self._reasoning_id), END)
+        return begin + delta.join(self._around)
+
+    def _arguments_delta(self, event: e.ToolArgumentsDelta, text: sse.Text) -> bytes:
+        self._call_id, self._around_arguments = event.id, (TOOL_CALL_ARGS % text(event.id), END)
+        return text(event.json).join(self._around_arguments)
+
+    def _call_started(self, event: e.ToolCallStarted, text: sse.Text) -> bytes:
+        call_id, name = text(event.id), text(event.name)
+        self._open_calls.append(event.id)
+        self._pending_calls.append(event.id)
+        self._has_message = True
+        end = self._end_parts() if self._is_text_open or self._reasoning_id else b""
+        parent = self._quoted_turn_id
+        return b"".join((end, TOOL_CALL_START, call_id, TOOL_NAME, name, b',"parentMessageId":', parent, END))
+
+    def _call_ready(self, event: e.ToolCallReady, text: sse.Text) -> bytes:
+        end = self._end_call(event.id, text)
+        if not event.opaque:
+            return end
+        return end + _encrypted_value("tool-call", event.id, EncryptedValue(opaque=event.opaque))
+
+    def _tool_progressed(self, event: e.ToolProgressed, text: sse.Text) -> bytes:
+        call_id, name, data = text(event.id), text(event.name), single_line(event.data)
+        return b"".join((TOOL_PROGRESS, call_id, TOOL_NAME, name, b',"data":', data, b"}}\n\n"))
+
+    def _tool_finished(self, event: e.ToolFinished, text: sse.Text) -> bytes:
+        call_id, status, duration_ms = text(event.id), event.status, text(event.duration_ms)
+        result = event.result if status == "completed" else dumps({"error": event.error or status})
+        content = dumps(single_line(result).decode() or "null")
+        if event.id in self._pending_calls:
+            self._pending_calls.remove(event.id)
+        self._asked.pop(event.id, None)
+        name, told, end = call_id[1:], RESULT_STATUS[status], b"}}}\n\n"
+        return b"".join((TOOL_CALL_RESULT, name, CALL_ID, call_id, CONTENT, content, told, duration_ms, end))
 
     def _reasoning_ended(self, opaque: EncryptedValue) -> bytes:
         if opaque == EncryptedValue():
@@ -205,18 +242,19 @@ class AgUiEncoder(sse.SseEncoder):
         return end + _event("REASONING_START", ids) + _event("REASONING_MESSAGE_START", ids | {"role": "reasoning"})
 
     def _end_reasoning(self) -> bytes:
-        ids, self._reasoning_id = {"messageId": self._reasoning_id}, ""
+        ids, self._reasoning_id, self._open = {"messageId": self._reasoning_id}, "", None
         return _event("REASONING_MESSAGE_END", ids) + _event("REASONING_END", ids) if ids["messageId"] else b""
 
     def _end_text(self) -> bytes:
-        was_open, self._is_text_open = self._is_text_open, False
+        was_open, self._is_text_open, self._open = self._is_text_open, False, None
         return _event("TEXT_MESSAGE_END", {"messageId": self._turn_message_id}) if was_open else b""
 
-    def _end_call(self, call_id: str) -> bytes:
+    def _end_call(self, call_id: str, text: sse.Text = dumps) -> bytes:
         if call_id not in self._open_calls:
             return b""
+        end = text(call_id).join(AROUND_END)
         self._open_calls.remove(call_id)
-        return _event("TOOL_CALL_END", {"toolCallId": call_id})
+        return end
 
     def _end_parts(self) -> bytes:
         return self._end_reasoning() + self._end_text()
@@ -228,6 +266,16 @@ class AgUiEncoder(sse.SseEncoder):
         step_name, self._step_name = self._step_name, ""
         return self._end_open() + (_event("STEP_FINISHED", {"stepName": step_name}) if step_name else b"")
 
+    quick: ClassVar[Mapping[type, sse.Quick]] = sse.QUICK | {
+        e.TextDelta: _text_delta,
+        e.ReasoningDelta: _reasoning_delta,
+        e.ToolArgumentsDelta: _arguments_delta,
+        e.ToolCallStarted: _call_started,
+        e.ToolCallReady: _call_ready,
+        e.ToolProgressed: _tool_progressed,
+        e.ToolFinished: _tool_finished,
+    }
+
 
 def _event(kind: str, fields: Mapping[str, Any]) -> bytes:
     return b"data: %b\n\n" % dumps({"type": kind, **fields})
@@ -236,12 +284,3 @@ def _event(kind: str, fields: Mapping[str, Any]) -> bytes:
 def _encrypted_value(subtype: str, entity_id: str, value: EncryptedValue) -> bytes:
     ids = {"subtype": subtype, "entityId": entity_id}
     return _event("REASONING_ENCRYPTED_VALUE", {**ids, "encryptedValue": encode_encrypted_value(value)})
-
-
-def _tool_finished(event: e.ToolFinished) -> bytes:
-    content = (single_line(event.result) or b"null").decode()
-    if event.status != "completed":
-        content = result_content(event.error or event.status, is_error=True)
-    ids = {"messageId": f"result-{event.id}", "toolCallId": event.id}
-    metadata = {METADATA_KEY: {"status": event.status, "durationMs": event.duration_ms}}
-    return _event("TOOL_CALL_RESULT", {**ids, "content": content, "role": "tool", "metadata": metadata})

@@ -11,16 +11,13 @@ from winterbourne.chat.formats.ai_sdk.encode import AiSdkEncoder
 from winterbourne.chat.formats.ai_sdk.history import UIMessage, decode_decisions, decode_history
 from winterbourne.chat.formats.base import (
     CamelOptions,
-    Format,
     Id,
     ResumedAnswer,
     ToolName,
-    camel_case,
-    encode_text_error,
 )
 from winterbourne.chat.formats.repair import convert_body
 
-__all__ = ["FORMAT"]
+__all__ = ["decode", "resume"]
 
 REGENERATE: Final = ("regenerate-message", "regenerate-assistant-message")
 """The trigger as the SDK names it, and as its documentation does. Any other, or none, submits a message."""
@@ -88,12 +85,8 @@ def decode(body: dict[str, Any]) -> tuple[ChatRequest, AiSdkEncoder]:
     return chat_request, AiSdkEncoder(frozenset(tools), decoded.approvals, decoded.retractions)
 
 
-def _resume(answer: ResumedAnswer) -> AiSdkEncoder:
+def resume(answer: ResumedAnswer) -> AiSdkEncoder:
     """What a page can do that began the answer with this SDK, as it said then: a GET does not say it."""
     can_ask = answer.approvals == "yes_or_no"
     can_retract = answer.retractable == "by_chunks"
     return AiSdkEncoder(answer.client_tools, can_ask, can_retract)
-
-
-FORMAT: Final = Format("/api/chat", decode, encode_text_error, resume=_resume, field_of=camel_case)
-"""AI SDK UI message stream."""

@@ -39,11 +39,17 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
 """Every other reason is `other`."""
 
 
+END: Final = b"}\n\n"
+
 DYNAMIC: Final = b',"dynamic":true'
 """Of tools whose types the client does not know."""
 
 
-TOOL_OUTPUT_ERROR: Final = b'data: {"type":"tool-output-error","toolCallId":%b,"errorText":%b%b}\n\n'
+TOOL_INPUT: Final = b'data: {"type":"tool-input-available","toolCallId":'
+TOOL_OUTPUT: Final = b'data: {"type":"tool-output-available","toolCallId":'
+OUTPUT: Final = b',"output":'
+PROGRESS: Final = DYNAMIC + OUTPUT
+TOOL_OUTPUT_ERROR: Final = b'data: {"type":"tool-output-error","toolCallId":'
 
 DROPPED_MESSAGE: Final = "The model broke off before this call was complete."
 
@@ -72,34 +78,16 @@ class AiSdkEncoder(sse.SseEncoder):
     _cited: dict[str, int] = msgspec.field(default_factory=dict)  # sources, and the turn that cited each first
     _turn: int = 0
     _begun_calls: set[str] = msgspec.field(default_factory=set)
+    _tools: dict[str, bytes] = msgspec.field(default_factory=dict)
 
     @override
-    def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
+    def _frames(self, event: sse.RareEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
-            case e.TextDelta(text):
-                return self._text_delta(text)
-            case e.ToolArgumentsDelta(id_, json):
-                fields = dumps(id_), dumps(json)
-                return b'data: {"type":"tool-input-delta","toolCallId":%b,"inputTextDelta":%b}\n\n' % fields
-            case e.ReasoningDelta(text):
-                begin, delta = self._start_reasoning(), dumps(text)
-                return b'%bdata: {"type":"reasoning-delta","id":%b,"delta":%b}\n\n' % (begin, self._reasoning_id, delta)
             case e.ReasoningEnded(signature, redacted, opaque):
                 return self._reasoning_ended(PartMetadata(signature, redacted, opaque))
-            case e.ToolCallStarted(id_, name):
-                begin = self._end_parts()
-                self._begun_calls.add(id_)
-                return b'%bdata: {"type":"tool-input-start",%b}\n\n' % (begin, self._tool_call_fields(id_, name))
-            case e.ToolCallReady(id_, name, arguments, opaque):
-                data = self._tool_call_fields(id_, name), _tool_input(arguments), _metadata(PartMetadata(opaque=opaque))
-                return b'data: {"type":"tool-input-available",%b,"input":%b%b}\n\n' % data
             case e.ToolCallSigned(id_, opaque):  # the input cannot be sent again: a page would run its tool twice
                 metadata = dumps(msgspec.to_builtins(CallMetadata({id_: opaque})))
                 return b'data: {"type":"message-metadata","messageMetadata":%b}\n\n' % metadata
-            case e.ToolProgressed(id_, _, data):
-                return _tool_output_available(id_, single_line(data) + b',"preliminary":true')
-            case e.ToolFinished():
-                return self._tool_finished(event)
             case e.TurnStarted(turn):
                 self._is_step_open, self._turn = True, turn
                 return b'data: {"type":"start-step"}\n\n'
@@ -123,21 +111,59 @@ class AiSdkEncoder(sse.SseEncoder):
                 self._cited.setdefault(source.id, self._turn)
                 return _chunk(part.pop("type"), part) if is_new else b""
             case e.ToolCallDropped(id_, name):
-                return TOOL_OUTPUT_ERROR % (dumps(id_), dumps(DROPPED_MESSAGE), self._dynamic(name))
+                return self._tool_finished(e.ToolFinished(id_, name, "failed", 0, error=DROPPED_MESSAGE), dumps)
             case e.TurnRetracted():
                 return self._reset_step()
-            case e.ToolQueued() | e.ToolStarted():
-                return b""
             case _:
                 assert_never(event)
 
-    @override
-    def _text_delta(self, text: str) -> bytes:
-        begin = b""
+    def _text_delta(self, event: e.TextDelta, text: sse.Text) -> bytes:
+        delta, begin = text(event.text), b""
         if not self._text_id:
             self._text_id = self._next_part_id()
             begin = b'data: {"type":"text-start","id":%b}\n\n' % self._text_id
-        return b'%bdata: {"type":"text-delta","id":%b,"delta":%b}\n\n' % (begin, self._text_id, dumps(text))
+        self._open, self._around = e.TextDelta, (b'data: {"type":"text-delta","id":%b,"delta":' % self._text_id, END)
+        return begin + delta.join(self._around)
+
+    def _reasoning_delta(self, event: e.ReasoningDelta, text: sse.Text) -> bytes:
+        delta, begin = text(event.text), self._start_reasoning()
+        self._open = e.ReasoningDelta
+        self._around = b'data: {"type":"reasoning-delta","id":%b,"delta":' % self._reasoning_id, END
+        return begin + delta.join(self._around)
+
+    def _arguments_delta(self, event: e.ToolArgumentsDelta, text: sse.Text) -> bytes:
+        begin = b'data: {"type":"tool-input-delta","toolCallId":%b,"inputTextDelta":' % text(event.id)
+        self._call_id, self._around_arguments = event.id, (begin, END)
+        return text(event.json).join(self._around_arguments)
+
+    def _call_started(self, event: e.ToolCallStarted, text: sse.Text) -> bytes:
+        call_id, name = text(event.id), self._tools.get(event.name) or self._tool_fields(event.name)
+        self._begun_calls.add(event.id)
+        begin = self._end_parts() if self._text_id or self._reasoning_id else b""
+        return b"".join((begin, b'data: {"type":"tool-input-start","toolCallId":', call_id, name, END))
+
+    def _call_ready(self, event: e.ToolCallReady, text: sse.Text) -> bytes:
+        metadata = _metadata(PartMetadata(opaque=event.opaque)) if event.opaque else b""
+        call_id, name = text(event.id), self._tools.get(event.name) or self._tool_fields(event.name)
+        return b"".join((TOOL_INPUT, call_id, name, b',"input":', _tool_input(event.arguments), metadata, END))
+
+    def _tool_progressed(self, event: e.ToolProgressed, text: sse.Text) -> bytes:
+        return b"".join((TOOL_OUTPUT, text(event.id), PROGRESS, single_line(event.data), b',"preliminary":true', END))
+
+    def _tool_finished(self, event: e.ToolFinished, text: sse.Text) -> bytes:
+        dynamic = b"" if event.name in self.client_tools else DYNAMIC
+        if event.status == "completed":
+            return b"".join((TOOL_OUTPUT, text(event.id), dynamic, OUTPUT, single_line(event.result) or b"null", END))
+        if event.status == "denied" and self.can_ask and event.id not in self._begun_calls:  # else nothing says by whom
+            return _chunk("tool-output-denied", {"toolCallId": event.id})
+        error = text(event.error or event.status)
+        return b"".join((TOOL_OUTPUT_ERROR, text(event.id), b',"errorText":', error, dynamic, END))
+
+    def _tool_fields(self, name: str) -> bytes:
+        """What chunks say of a tool, to be made once."""
+        dynamic = b"" if name in self.client_tools else DYNAMIC
+        fields = self._tools[name] = b',"toolName":%b%b' % (dumps(name), dynamic)
+        return fields
 
     def _reasoning_ended(self, part: PartMetadata) -> bytes:
         if not (metadata := _metadata(part)):
@@ -157,11 +183,11 @@ class AiSdkEncoder(sse.SseEncoder):
         return b'%bdata: {"type":"reasoning-start","id":%b}\n\n' % (end, self._reasoning_id)
 
     def _end_reasoning(self, provider_metadata: bytes = b"") -> bytes:
-        part_id, self._reasoning_id = self._reasoning_id, b""
+        part_id, self._reasoning_id, self._open = self._reasoning_id, b"", None
         return b'data: {"type":"reasoning-end","id":%b%b}\n\n' % (part_id, provider_metadata) if part_id else b""
 
     def _end_text(self, provider_metadata: bytes = b"") -> bytes:
-        part_id, self._text_id = self._text_id, b""
+        part_id, self._text_id, self._open = self._text_id, b"", None
         return b'data: {"type":"text-end","id":%b%b}\n\n' % (part_id, provider_metadata) if part_id else b""
 
     def _end_parts(self) -> bytes:
@@ -174,26 +200,22 @@ class AiSdkEncoder(sse.SseEncoder):
     def _reset_step(self) -> bytes:
         if not self.can_retract:
             raise AnswerLost("this client cannot drop what it has shown")
-        self._text_id = self._reasoning_id = b""
+        self._text_id, self._reasoning_id, self._open = b"", b"", None
         self._cited = {source: turn for source, turn in self._cited.items() if turn != self._turn}
         return b'data: {"type":"reset-step"}\n\n'
 
     def _ended(self, kind: str, fields: Mapping[str, Any]) -> bytes:
         return self._end_step() + _chunk(kind, fields) + sse.DONE
 
-    def _tool_call_fields(self, call_id: str, name: str) -> bytes:
-        return b'"toolCallId":%b,"toolName":%b%b' % (dumps(call_id), dumps(name), self._dynamic(name))
-
-    def _tool_finished(self, event: e.ToolFinished) -> bytes:
-        dynamic = self._dynamic(event.name)
-        if event.status == "completed":
-            return _tool_output_available(event.id, single_line(event.result) or b"null", dynamic)
-        if event.status == "denied" and self.can_ask and event.id not in self._begun_calls:  # else nothing says by whom
-            return _chunk("tool-output-denied", {"toolCallId": event.id})
-        return TOOL_OUTPUT_ERROR % (dumps(event.id), dumps(event.error or event.status), dynamic)
-
-    def _dynamic(self, name: str) -> bytes:
-        return b"" if name in self.client_tools else DYNAMIC
+    quick: ClassVar[Mapping[type, sse.Quick]] = sse.QUICK | {
+        e.TextDelta: _text_delta,
+        e.ReasoningDelta: _reasoning_delta,
+        e.ToolArgumentsDelta: _arguments_delta,
+        e.ToolCallStarted: _call_started,
+        e.ToolCallReady: _call_ready,
+        e.ToolProgressed: _tool_progressed,
+        e.ToolFinished: _tool_finished,
+    }
 
 
 def _chunk(kind: str, fields: Mapping[str, Any]) -> bytes:
@@ -209,8 +231,3 @@ def _tool_input(arguments: str) -> bytes:
     """The arguments as they are if they are a JSON object, otherwise as a JSON string."""
     is_object = isinstance(parse_json(arguments or "{}"), dict)
     return single_line(arguments.encode() or b"{}") if is_object else dumps(arguments)
-
-
-def _tool_output_available(call_id: str, output: bytes, dynamic: bytes = DYNAMIC) -> bytes:
-    template = b'data: {"type":"tool-output-available","toolCallId":%b%b,"output":%b}\n\n'
-    return template % (dumps(call_id), dynamic, output)

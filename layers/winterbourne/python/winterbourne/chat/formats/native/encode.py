@@ -18,32 +18,49 @@ Clients that ask for it also get `{"type":"turn"}` between two turns, and `{"typ
 The terminal frame is `done`, `error` (`code`, `message`, `request_id`) or `stopped` (`reason`).
 """
 
-import functools
-from collections.abc import Callable
-from typing import Final, assert_never
+from collections.abc import Mapping
+from typing import ClassVar, Final, assert_never, get_args
 
 import msgspec
-from orjson import JSONEncodeError, dumps
 
 from winterbourne.chat.core import events as e
 from winterbourne.chat.errors import AnswerLost
-from winterbourne.chat.formats import json_text, sse
-from winterbourne.chat.formats.json_text import single_line
+from winterbourne.chat.formats import sse
+from winterbourne.chat.formats.json_text import dumps, quote, single_line
 
-__all__ = ["NativeEncoder", "tool_call_frame_prefix", "tool_finished_frame"]
+__all__ = ["NativeEncoder"]
 
 TURN_FRAME: Final = b'data: {"type":"turn"}\n\n'
 RETRACT_FRAME: Final = b'data: {"type":"retract"}\n\n'
+DURATION: Final = b',"duration_ms":'
+END: Final = b"}\n\n"
+
+# What a delta's frame has around its text.
+CONTENT: Final = b'data: {"type":"content","delta":', END
+REASONING: Final = b'data: {"type":"reasoning","delta":', END
+
+MAX_NAMES: Final = 512
 
 
-@functools.lru_cache(maxsize=512)
-def tool_call_frame_prefix(name: str, status: str) -> bytes:
-    """The start of all frames of one tool in one status. The cache is bounded: a model may invent tool names."""
-    return b'data: {"type":"tool_call","name":%b,"status":"%b"' % (json_text.dumps(name), status.encode())
+class _Starts(dict[str, bytes]):
+    """The frames of one status, by the tool's name, up to the call's id. Bounded: a model may invent tool names."""
+
+    def __init__(self, status: str) -> None:
+        self._status = status.encode()
+
+    def __missing__(self, name: str) -> bytes:
+        if len(self) >= MAX_NAMES:
+            self.clear()
+        text = b'data: {"type":"tool_call","name":%b,"status":"%b","id":' % (dumps(name), self._status)
+        return self.setdefault(name, text)
+
+
+QUEUED, STARTED, PROGRESS, ASKED = map(_Starts, ("queued", "started", "progress", "approval_requested"))
+FINISHED: Final = {status: _Starts(status) for status in get_args(e.ToolStatus)}
 
 
 class NativeEncoder(sse.SseResponse):
-    """Encodes events as native frames. Keeps the arguments of each call for its `started` frame.
+    """Encodes events as native frames. Keeps the id and the arguments of each call for its `started` frame.
 
     Attributes:
         can_retract: Whether the client drops what a turn has shown when it is told to.
@@ -52,58 +69,75 @@ class NativeEncoder(sse.SseResponse):
 
     can_retract: bool = False
     is_lost_if_retracted: bool = False
-    _arguments: dict[str, str] = msgspec.field(default_factory=dict)
+    _calls: dict[str, bytes] = msgspec.field(default_factory=dict)
 
     def encode(self, batch: e.EventBatch) -> bytes:
         """The frames of a batch, joined."""
         try:
-            if len(batch) == 1 and type(event := batch[0]) is e.TextDelta:  # by far the most common
-                return b'data: {"type":"content","delta":%b}\n\n' % dumps(event.text)
-            return b"".join([self._frame(event, dumps) for event in batch])
-        except JSONEncodeError:  # a lone surrogate; `_frame` may be called again for the same event
-            return b"".join([self._frame(event, json_text.dumps) for event in batch])
+            [event] = batch  # by far the most common
+        except ValueError:
+            return b"".join([NativeEncoder.encode(self, (event,)) for event in batch])
+        kind = type(event)
+        try:
+            if kind is e.TextDelta:
+                return quote(event.text).join(CONTENT)  # type: ignore[union-attr]
+            if kind is e.ReasoningDelta:
+                return quote(event.text).join(REASONING)  # type: ignore[union-attr]
+            return self.quick.get(kind, NativeEncoder._frames)(self, event, quote)
+        except UnicodeEncodeError:  # a lone surrogate
+            return self.quick.get(kind, NativeEncoder._frames)(self, event, dumps)
+
+    def _delta(self, event: e.TextDelta | e.ReasoningDelta, text: sse.Text) -> bytes:
+        return text(event.text).join(CONTENT if isinstance(event, e.TextDelta) else REASONING)
+
+    def _ready(self, event: e.ToolCallReady, text: sse.Text) -> bytes:
+        self._calls[event.id] = b'%b,"arguments":%b' % (text(event.id), text(event.arguments))
+        return b""
+
+    def _queued(self, event: e.ToolQueued, text: sse.Text) -> bytes:
+        return b"".join((QUEUED[event.name], text(event.id), END))
+
+    def _started(self, event: e.ToolStarted, text: sse.Text) -> bytes:
+        return b"".join((STARTED[event.name], self._calls.get(event.id) or text(event.id), END))
+
+    def _progressed(self, event: e.ToolProgressed, text: sse.Text) -> bytes:
+        return b"".join((PROGRESS[event.name], text(event.id), b',"data":', single_line(event.data), END))
+
+    def _finished(self, event: e.ToolFinished, text: sse.Text) -> bytes:
+        start, id_, duration_ms = FINISHED[event.status][event.name], text(event.id), text(event.duration_ms)
+        if result := event.result:
+            if 10 in result or 13 in result:
+                result = single_line(result)
+            return b"".join((start, id_, DURATION, duration_ms, b',"result":', result, END))
+        if event.error:
+            return b"".join((start, id_, DURATION, duration_ms, b',"error":', text(event.error), END))
+        return b"".join((start, id_, DURATION, duration_ms, END))
 
     # One case for each event.
-    def _frame(self, event: e.ChatEvent, string: Callable[[str], bytes]) -> bytes:  # noqa: C901, PLR0911, PLR0912
+    def _frames(self, event: sse.RareEvent, text: sse.Text) -> bytes:  # noqa: C901, PLR0911
         match event:
-            case e.TextDelta(text):
-                return b'data: {"type":"content","delta":%b}\n\n' % string(text)
-            case e.ReasoningDelta(text):
-                return b'data: {"type":"reasoning","delta":%b}\n\n' % string(text)
-            case e.ToolProgressed(id_, name, data):
-                prefix = tool_call_frame_prefix(name, "progress")
-                return b'%b,"id":%b,"data":%b}\n\n' % (prefix, string(id_), single_line(data))
-            case e.ToolStarted(id_, name):
-                return b"%b%b}\n\n" % (tool_call_frame_prefix(name, "started"), self._call_fields(id_, string))
             case e.ToolApprovalRequested(id_, name, approval):
-                prefix, told = tool_call_frame_prefix(name, "approval_requested"), msgspec.to_builtins(approval)
-                return b'%b%b,"approval":%b}\n\n' % (prefix, self._call_fields(id_, string), json_text.dumps(told))
-            case e.ToolFinished():
-                return tool_finished_frame(event, string)
-            case e.ToolCallReady(id_, _, arguments):
-                self._arguments[id_] = arguments
-                return b""
-            case e.ToolQueued(id_, name):
-                return b'%b,"id":%b}\n\n' % (tool_call_frame_prefix(name, "queued"), string(id_))
+                call, told = self._calls.get(id_) or dumps(id_), dumps(msgspec.to_builtins(approval))
+                return b'%b%b,"approval":%b}\n\n' % (ASKED[name], call, told)
             case e.ConversationStarted(conversation_id, message_id, model):
-                ids = string(conversation_id), string(message_id), string(model)
+                ids = text(conversation_id), text(message_id), text(model)
                 return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % ids
             case e.ConversationEnded(stop_reason, usage, turns):
                 end = stop_reason.encode(), msgspec.json.encode(usage), turns
                 return b'data: {"type":"done","stop_reason":"%b","usage":%b,"turns":%d}\n\n' % end
             case e.ConversationFailed(code, message, request_id):
-                fields = string(code), string(message), string(request_id)
+                fields = text(code), text(message), text(request_id)
                 return b'data: {"type":"error","code":%b,"message":%b,"request_id":%b}\n\n' % fields
             case e.ConversationStopped(reason):
                 return b'data: {"type":"stopped","reason":"%b"}\n\n' % reason.encode()
             case e.TurnStarted(turn):
                 return TURN_FRAME if self.can_retract and turn > 1 else b""
-            case e.TurnEnded() | e.ReasoningEnded() | e.ToolCallStarted() | e.ToolArgumentsDelta():
+            case e.TurnEnded() | e.ReasoningEnded() | e.ToolCallSigned():
                 return b""
-            case e.ToolCallSigned() | e.ToolCallDropped():  # of a call that is not ready, nothing is shown
+            case e.ToolCallDropped():  # of a call that is not ready, nothing is shown
                 return b""
             case e.SourceCited(source):
-                return b"data: %b\n\n" % json_text.dumps(msgspec.to_builtins(source))
+                return b"data: %b\n\n" % dumps(msgspec.to_builtins(source))
             case e.TurnRetracted():
                 return self._retract()
             case _:
@@ -114,18 +148,12 @@ class NativeEncoder(sse.SseResponse):
             raise AnswerLost("this client cannot drop what it has shown")
         return RETRACT_FRAME if self.can_retract else b""  # else nothing was shown
 
-    def _call_fields(self, call_id: str, string: Callable[[str], bytes]) -> bytes:
-        """The id and the arguments; those of a call of an earlier answer are there already."""
-        arguments = self._arguments.get(call_id)
-        return b',"id":%b' % string(call_id) + (b"" if arguments is None else b',"arguments":%b' % string(arguments))
-
-
-def tool_finished_frame(event: e.ToolFinished, string: Callable[[str], bytes]) -> bytes:
-    """The last frame of a call; `string` serializes text."""
-    outcome = b""
-    if event.result:
-        outcome = b',"result":%b' % single_line(event.result)
-    elif event.error:
-        outcome = b',"error":%b' % string(event.error)
-    prefix = tool_call_frame_prefix(event.name, event.status)
-    return b'%b,"id":%b,"duration_ms":%d%b}\n\n' % (prefix, string(event.id), event.duration_ms, outcome)
+    quick: ClassVar[Mapping[type, sse.Quick]] = sse.QUICK | {
+        e.TextDelta: _delta,
+        e.ReasoningDelta: _delta,
+        e.ToolCallReady: _ready,
+        e.ToolQueued: _queued,
+        e.ToolStarted: _started,
+        e.ToolProgressed: _progressed,
+        e.ToolFinished: _finished,
+    }

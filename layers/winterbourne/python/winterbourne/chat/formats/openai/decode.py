@@ -16,7 +16,6 @@ from winterbourne.chat.errors import RequestRejected
 from winterbourne.chat.formats.base import (
     ClientTool,
     Encoder,
-    Format,
     Function,
     Id,
     MaxTokens,
@@ -25,13 +24,13 @@ from winterbourne.chat.formats.base import (
     ToolName,
 )
 from winterbourne.chat.formats.json_text import dumps
-from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder, encode_error_response
+from winterbourne.chat.formats.openai.encode import OpenAiChunkEncoder, OpenAiCompletionEncoder
 from winterbourne.chat.formats.openai.history import OpenAiMessage, decode_history
 from winterbourne.chat.formats.repair import convert_body
 from winterbourne.chat.settings import ModelSettings
 from winterbourne.override import override
 
-__all__ = ["FORMAT", "model_body", "models_body"]
+__all__ = ["decode", "field_of", "model_body", "models_body", "resume"]
 
 
 UNSUPPORTED: Final[Mapping[str, tuple[Any, ...]]] = {
@@ -192,16 +191,11 @@ def _make_encoder(body: _Body, client_tools: frozenset[str]) -> Encoder:
     return OpenAiChunkEncoder(model, client_tools, include_usage, created)
 
 
-def _resume(answer: ResumedAnswer) -> OpenAiChunkEncoder:
+def resume(answer: ResumedAnswer) -> OpenAiChunkEncoder:
     """The answer as a stream, whether or not it was asked for as one. How the caller named the model is not known."""
     return OpenAiChunkEncoder("", answer.client_tools, include_usage=False, created=int(time.time()))
 
 
-def _field_of(option: str) -> str:
+def field_of(option: str) -> str:
+    """The field of a body in which a client sends an option."""
     return {"output": "response_format", "reasoning": "reasoning_effort"}.get(option, option)
-
-
-FORMAT: Final = Format(
-    "/v1/chat/completions", decode, encode_error_response, resume=_resume, field_of=_field_of, limits_tokens=True
-)
-"""OpenAI chat completions, streaming or not."""

@@ -29,6 +29,9 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
 }
 """Every other reason is a limit: `length`."""
 
+CHUNK: Final = b'%b%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n'
+TOOL_CALL: Final = b'{"tool_calls":[{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}]}'
+
 TURN_SEPARATOR: Final = "\n\n"
 """Joins the texts of an answer's turns: the format has one text per answer, and server-side tools are not shown."""
 
@@ -116,34 +119,23 @@ class OpenAiChunkEncoder(sse.SseEncoder):
     _opening: bytes = b""
     _call_indexes: dict[str, int] = msgspec.field(default_factory=dict)
     _chunk_prefix: bytes = b""
-    _has_text: bool = False
+    _around_content: tuple[bytes, bytes] = (b"", b"")
+    _around_reasoning: tuple[bytes, bytes] = (b"", b"")
     _separator: str = ""
     _reasoning: _TurnReasoning = msgspec.field(default_factory=_TurnReasoning)
     _citing: _CitedText = msgspec.field(default_factory=_CitedText)
 
     @override
-    def _frames(self, event: e.ChatEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
+    def _frames(self, event: sse.RareEvent) -> bytes:  # noqa: C901, PLR0911, PLR0912 - one case for each event
         match event:
-            case e.TextDelta(text):
-                return self._text_delta(text)
-            case e.ToolArgumentsDelta(id_, json):
-                return self._arguments_delta(id_, json)
-            case e.ReasoningDelta(text):
-                self._reasoning.pieces.append(text)
-                return self._chunk(b'{"reasoning_content":%b}' % dumps(text))
             case e.ReasoningEnded():
                 self._reasoning.end_block(event)
                 return b""
-            case e.ToolCallStarted(id_, name):
-                return self._tool_call_started(id_, name) if name in self.client_tools else b""
-            case e.ToolCallReady(id_, _, arguments, opaque):
-                rest = b"" if arguments else self._arguments_delta(id_, "{}")  # others were sent as deltas
-                return rest + (self._call_fields(id_, opaque) if opaque else b"")
             case e.ToolCallSigned(id_, opaque):
                 return self._call_fields(id_, opaque)
             case e.TurnStarted():
                 self._reasoning = _TurnReasoning()
-                self._separator = TURN_SEPARATOR if self._has_text else ""
+                self._separator = TURN_SEPARATOR if self._citing.length else ""
                 return b""
             case e.ConversationStarted():
                 return self._conversation_started(event)
@@ -154,7 +146,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
             case e.ConversationStopped(reason):
                 # The format has no reason for this: `length` says that more would have come, `stopped` why it did not.
                 return self._chunk(b"{}", b'"length"', b',"stopped":"%b"' % reason.encode()) + sse.DONE
-            case e.TurnEnded() | e.ToolQueued() | e.ToolStarted() | e.ToolProgressed() | e.ToolFinished():
+            case e.TurnEnded():
                 return b""
             case e.SourceCited(source):
                 return self._chunk(b'{"annotations":[%b]}' % dumps(self._citing.annotation(source)))
@@ -168,16 +160,30 @@ class OpenAiChunkEncoder(sse.SseEncoder):
             case _:
                 assert_never(event)
 
-    @override
-    def _text_delta(self, text: str) -> bytes:
-        text, self._separator, self._has_text = self._separator + text, "", True
-        self._citing.length += len(text)
-        return self._chunk(b'{"content":%b}' % dumps(text))
+    def _text_delta(self, event: e.TextDelta, text: sse.Text) -> bytes:
+        if self._separator or self._opening:
+            return self._first_text(text(self._separator + event.text), event)
+        content = text(event.text)
+        self._citing.length += len(event.text)
+        return content.join(self._around_content)
+
+    def _first_text(self, content: bytes, event: e.TextDelta) -> bytes:
+        self._citing.length += len(self._separator) + len(event.text)
+        self._separator = ""
+        return self._held_back() + content.join(self._around_content)
+
+    def _reasoning_delta(self, event: e.ReasoningDelta, text: sse.Text) -> bytes:
+        content = text(event.text)
+        self._reasoning.pieces.append(event.text)
+        frame = content.join(self._around_reasoning)
+        return self._held_back() + frame if self._opening else frame
 
     def _conversation_started(self, event: e.ConversationStarted) -> bytes:
         fields = dumps(f"chatcmpl-{event.message_id}"), self.created, dumps(self.model or event.model)
         template = b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
         self._chunk_prefix = template % fields
+        self._around_content = self._around_value(b'{"content":')
+        self._around_reasoning = self._around_value(b'{"reasoning_content":')
         self._opening = self._chunk(b'{"role":"assistant","content":""}')
         return b""
 
@@ -192,16 +198,26 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         opening, self._opening = self._opening, b""
         return opening
 
-    def _tool_call_started(self, call_id: str, name: str) -> bytes:
-        index = self._call_indexes[call_id] = len(self._call_indexes)
-        call = b'{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}'
-        return self._chunk(b'{"tool_calls":[%b]}' % (call % (index, dumps(call_id), dumps(name))))
+    def _call_started(self, event: e.ToolCallStarted, text: sse.Text) -> bytes:
+        if event.name not in self.client_tools:
+            return b""
+        call = len(self._call_indexes), text(event.id), text(event.name)
+        self._call_indexes[event.id] = call[0]
+        return self._chunk(TOOL_CALL % call)
 
-    def _arguments_delta(self, call_id: str, json: str) -> bytes:
+    def _arguments_delta(self, event: e.ToolArgumentsDelta, text: sse.Text) -> bytes:
+        return self._arguments(event.id, text(event.json))
+
+    def _call_ready(self, event: e.ToolCallReady, _: sse.Text) -> bytes:
+        rest = b"" if event.arguments else self._arguments(event.id, b'"{}"')  # others were sent as deltas
+        return rest + (self._call_fields(event.id, event.opaque) if event.opaque else b"")
+
+    def _arguments(self, call_id: str, value: bytes) -> bytes:
         if call_id not in self._call_indexes:
             return b""
-        call = b'{"index":%d,"function":{"arguments":%b}}' % (self._call_indexes[call_id], dumps(json))
-        return self._chunk(b'{"tool_calls":[%b]}' % call)
+        begin = b'{"tool_calls":[{"index":%d,"function":{"arguments":' % self._call_indexes[call_id]
+        self._call_id, self._around_arguments = call_id, self._around_value(begin, b"}}]}")
+        return value.join(self._around_arguments)
 
     def _tool_call_dropped(self, call_id: str) -> bytes:
         if call_id in self._call_indexes:  # the client would run what it has of it
@@ -223,8 +239,21 @@ class OpenAiChunkEncoder(sse.SseEncoder):
         return last + sse.DONE
 
     def _chunk(self, delta: bytes, finish_reason: bytes = b"null", extra_fields: bytes = b"") -> bytes:
-        fields = self._held_back(), self._chunk_prefix, delta, finish_reason, extra_fields
-        return b'%b%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n' % fields
+        begin = self._held_back() if self._opening else b""
+        return CHUNK % (begin, self._chunk_prefix, delta, finish_reason, extra_fields)
+
+    def _around_value(self, begin: bytes, end: bytes = b"}") -> tuple[bytes, bytes]:
+        """What a chunk has before and after the value of a field."""
+        head = b'%b{"index":0,"delta":%b' % (self._chunk_prefix, begin)
+        return head, b'%b,"logprobs":null,"finish_reason":null}]}\n\n' % end
+
+    quick: ClassVar[Mapping[type, sse.Quick]] = sse.QUICK | {
+        e.TextDelta: _text_delta,
+        e.ReasoningDelta: _reasoning_delta,
+        e.ToolArgumentsDelta: _arguments_delta,
+        e.ToolCallStarted: _call_started,
+        e.ToolCallReady: _call_ready,
+    }
 
 
 class OpenAiCompletionEncoder(msgspec.Struct):

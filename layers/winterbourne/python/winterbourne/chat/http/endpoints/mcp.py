@@ -47,7 +47,7 @@ _META: Final = "io.modelcontextprotocol/"
 _APPROVAL: Final = "approval"
 _REQUIRED_META: Final = (f"{_META}protocolVersion", f"{_META}clientCapabilities")
 _STREAM_HEADERS: Final = JSON_HEADERS | {"content-type": "text/event-stream", "x-accel-buffering": "no"}
-_ENCODED_HEADER: Final = re.compile(r"=\?base64\?(.*)\?=")
+_ENCODED_HEADER: Final = r"=\?base64\?(.*)\?="
 
 PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
@@ -276,7 +276,7 @@ def _is_modern(method: str, params: Mapping[str, Any], headers: Mapping[str, str
 
 def _decode_header(value: str) -> str | None:
     """A header's text; None if it is encoded and cannot be decoded."""
-    if not (encoded := _ENCODED_HEADER.fullmatch(value)):
+    if not (encoded := re.fullmatch(_ENCODED_HEADER, value)):
         return value
     try:
         return base64.b64decode(encoded[1], validate=True).decode()

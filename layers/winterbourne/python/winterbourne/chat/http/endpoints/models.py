@@ -7,9 +7,9 @@ from winterbourne.chat.http.service import JSON_HEADERS, RequestContext, reply
 __all__ = ["describe_model", "list_models"]
 
 
-async def list_models(body: bytes, context: RequestContext) -> None:
+async def list_models(find: Callable[[], bytes], context: RequestContext) -> None:
     """Send the list, which is the same for every caller."""
-    await reply(context.stream, 200, body, JSON_HEADERS)
+    await reply(context.stream, 200, find(), JSON_HEADERS)
 
 
 async def describe_model(find: Callable[[str], bytes], context: RequestContext) -> None:
