@@ -189,7 +189,7 @@ class Store:
         try:
             call: Callable[[], Any] = lambda: operation(self._get_backend())  # noqa: E731 - for its type
             loop, threads = asyncio.get_running_loop(), self._thread_pool
-            result: Result[T] = loop.run_in_executor(threads, call) if threads else call()
+            result: Result[T] = await self._finish(loop.run_in_executor(threads, call)) if threads else call()
             return await self._finish(result) if isinstance(result, Awaitable) else result
         except Exception as error:
             measure("StoreErrors")
