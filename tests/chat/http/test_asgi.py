@@ -21,6 +21,7 @@ from winterbourne import lifecycle, on_shutdown, on_startup
 from winterbourne.asgi import Message
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.errors import ChatError
+from winterbourne.chat.http import asgi
 from winterbourne.chat.http.asgi import AsgiApplication
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import http_pool
@@ -102,6 +103,7 @@ def own_lifecycle() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lifecycle, "_startup_hooks", [])
         patch.setattr(lifecycle, "_shutdown_hooks", [])
+        patch.setattr(asgi, "_process", asgi._Process())
         yield
 
 
@@ -378,6 +380,7 @@ class TestOtherServers:
             ({"path": "/a b/ü"}, "/a%20b/%C3%BC"),
             ({"path": "/a", "raw_path": None}, "/a"),
             ({"path": "/my chat/a", "raw_path": b"/my%20chat/a%2Fb", "root_path": "/my chat"}, "/a%2Fb"),
+            ({"path": "/v1:beta/chat", "raw_path": b"/v1:beta/chat", "root_path": "/v1:beta"}, "/chat"),
             ({"path": "/chat", "raw_path": b"/chat", "root_path": "/chat"}, "/"),
             ({"path": "/chat/chat", "raw_path": b"/chat/chat", "root_path": "/chat"}, "/chat"),
             ({"path": "/chats", "raw_path": b"/chats", "root_path": "/chat"}, "/chats"),
@@ -505,6 +508,22 @@ class TestDeadlines:
         assert server.sent[-1] == {"type": "http.response.body"}
 
     @jumping
+    @pytest.mark.parametrize("written", [(b"half",), ()])
+    async def test_nobody_waits_for_a_reader_who_takes_no_last_words(self, written: tuple[bytes, ...]) -> None:
+        server = Server({"type": "http.request"})
+
+        async def send(message: Message) -> None:
+            await server.send(message)
+            if message.get("body") == b"end":
+                await asyncio.Event().wait()
+
+        with own_lifecycle():
+            application = AsgiApplication(Late(*written, last_words=b"end"), DOORS)  # type: ignore[arg-type]
+            with pytest.raises(ChatError):
+                await asyncio.wait_for(application(scope(), server.receive, send), DOORS.request_timeout + 1)
+        assert server.sent[-1]["more_body"]
+
+    @jumping
     async def test_without_last_words_the_connection_is_cut(self) -> None:
         server = Server({"type": "http.request"})
         with own_lifecycle(), pytest.raises(ChatError):
@@ -571,6 +590,18 @@ class TestOtherScopes:
         assert server.sent == [{"type": "websocket.close"}]
 
 
+class Lifespan:
+    """An application's lifespan, phase by phase."""
+
+    def __init__(self, application: AsgiApplication) -> None:
+        self.told, self.heard = asyncio.Queue[Message](), asyncio.Queue[Message]()
+        self.running = asyncio.create_task(application({"type": "lifespan"}, self.told.get, self.heard.put))
+
+    async def run(self, phase: str) -> None:
+        self.told.put_nowait({"type": f"lifespan.{phase}"})
+        assert await self.heard.get() == {"type": f"lifespan.{phase}.complete"}
+
+
 class TestTheLifespan:
     async def test_runs_the_hooks_once(self) -> None:
         calls: list[str] = []
@@ -583,6 +614,22 @@ class TestTheLifespan:
                     await client.get(f"{url}/healthz")
                 assert calls == ["startup"]
         assert calls == ["startup", "shutdown"]
+
+    async def test_of_two_applications_in_one_process_is_begun_by_the_first_and_ended_by_the_last(self) -> None:
+        calls: list[str] = []
+        with own_lifecycle():
+            first, second, third = (Lifespan(AsgiApplication(make_service())) for _ in range(3))
+            on_startup(lambda: calls.append("startup"))
+            on_shutdown(lambda: calls.append("shutdown"))
+            await first.run("startup")
+            await second.run("startup")
+            await first.run("shutdown")
+            assert calls == ["startup"]
+            await second.run("shutdown")
+            assert calls == ["startup", "shutdown"]
+            await third.run("startup")
+            await third.run("shutdown")
+        assert calls == ["startup", "shutdown"] * 2
 
     async def test_ends_the_server_if_the_start_fails(self) -> None:
         server = Server({"type": "lifespan.startup"})

@@ -8,7 +8,7 @@ import contextlib
 import json
 import logging
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -37,10 +37,11 @@ REQUEST_ID_HEADERS: Final = {"web": "lambda-web-request-id", "agentcore": f"{AGE
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class AsgiApplication(msgspec.Struct):
+class AsgiApplication(msgspec.Struct, frozen=True):
     """Serves a chat: HTTP, and the lifespan, which runs the hooks for start-up and shutdown.
 
-    Under a server without a lifespan the first request runs those for start-up.
+    Under a server without a lifespan the first request runs those for start-up. Of several applications in one process,
+    the first to start and the last to shut down run them.
 
     Attributes:
         service: Answers the requests.
@@ -49,8 +50,6 @@ class AsgiApplication(msgspec.Struct):
 
     service: Service
     settings: DoorSettings = DoorSettings()
-    _has_started: bool = False
-    _start_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one connection; what is neither HTTP nor the lifespan is not accepted.
@@ -65,31 +64,19 @@ class AsgiApplication(msgspec.Struct):
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._start()
+            await _start()
             await self._serve(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # before it is accepted: the server answers 403
 
-    async def _start(self) -> None:
-        async with self._start_lock:
-            if self._has_started:
-                return
-            try:
-                await run_startup()
-            except Exception:
-                _LOGGER.exception("the start-up failed; the next request tries again")
-                raise ChatError("the start-up failed") from None
-            self._has_started = True
-
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
-        for phase, run in (("startup", run_startup), ("shutdown", run_shutdown)):
+        for phase, run in (("startup", _process.startup), ("shutdown", _process.shutdown)):
             await receive()
             try:
                 await run()
             except Exception as error:  # noqa: BLE001 - told to the server, which ends
                 await send({"type": f"lifespan.{phase}.failed", "message": format_exception(error)})
                 break
-            self._has_started = True
             await send({"type": f"lifespan.{phase}.complete"})
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -140,19 +127,60 @@ class AsgiApplication(msgspec.Struct):
                 await stream.end()
         except TimeoutError:
             has_started, last_words = stream.started, stream.last_words
-            if last_words:
-                await stream.write(last_words(True))  # noqa: FBT003 - as the runtime's watchdog calls it
-            if has_started or not last_words:
-                raise ChatError("the request was cancelled at its deadline") from None
-            await stream.end()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CUT_MARGIN_S):  # a reader may be slow, or read no more
+                    if last_words:
+                        await stream.write(last_words(True))  # noqa: FBT003 - as the runtime's watchdog calls it
+                    if last_words and not has_started:
+                        await stream.end()
+                        return
+            raise ChatError("the request was cancelled at its deadline") from None
+
+
+class _Process:
+    """Runs the hooks, which all applications of the process have in common."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._has_started = False
+        self._lifespans = 0
+
+    async def start(self) -> None:
+        async with self._lock:
+            if not self._has_started:
+                await run_startup()
+                self._has_started = True
+
+    async def startup(self) -> None:
+        await self.start()
+        self._lifespans += 1
+
+    async def shutdown(self) -> None:
+        self._lifespans -= 1
+        if not self._lifespans:
+            self._has_started = False
+            await run_shutdown()
+
+
+_process = _Process()
+
+
+async def _start() -> None:
+    try:
+        await _process.start()
+    except Exception:
+        _LOGGER.exception("the start-up failed; the next request tries again")
+        raise ChatError("the start-up failed") from None
 
 
 def _split_path(scope: Message) -> tuple[str, str]:
-    """Where the chat is mounted, and the path below that, both percent-encoded."""
-    root_path = quote(scope.get("root_path", "").rstrip("/"))
+    """Where the chat is mounted, and the path below that, both percent-encoded; some servers name the latter alone."""
+    root_path = scope.get("root_path", "").rstrip("/")
     raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
-    below = raw_path.removeprefix(root_path)
-    return root_path, below if below[:1] == "/" else raw_path if below else "/"
+    mount = "/".join(raw_path.split("/")[: root_path.count("/") + 1])
+    if unquote(mount) != root_path:
+        return quote(root_path), raw_path or "/"
+    return mount, raw_path[len(mount) :] or "/"
 
 
 class _Inbox:
