@@ -631,6 +631,32 @@ class TestTheLifespan:
             await third.run("shutdown")
         assert calls == ["startup", "shutdown"] * 2
 
+    @jumping
+    @pytest.mark.parametrize(("saving_s", "calls"), [(1, ["saved", "shutdown"]), (3600, ["shutdown"])])
+    async def test_ends_after_requests_that_the_server_has_cancelled(self, saving_s: float, calls: list[str]) -> None:
+        """They save what they have: uvicorn tells of the shutdown without waiting for them."""
+        called, begun = list[str](), asyncio.Event()
+
+        async def save_at_the_end(*_: object) -> None:
+            try:
+                begun.set()
+                await asyncio.sleep(7200)
+            finally:
+                await asyncio.sleep(saving_s)
+                called.append("saved")
+
+        with own_lifecycle():
+            on_shutdown(lambda: called.append("shutdown"))
+            application, server = AsgiApplication(_Handling(save_at_the_end)), Server()  # type: ignore[arg-type]
+            lifespan = Lifespan(application)
+            await lifespan.run("startup")
+            serving = asyncio.create_task(application(scope("GET"), server.receive, server.send))
+            await begun.wait()
+            serving.cancel()
+            await lifespan.run("shutdown")
+            assert called == calls
+            await asyncio.wait((serving,))
+
     async def test_ends_the_server_if_the_start_fails(self) -> None:
         server = Server({"type": "lifespan.startup"})
         with own_lifecycle():

@@ -31,6 +31,10 @@ __all__ = ["AsgiApplication"]
 CUT_MARGIN_S: Final = 0.25
 """How long before its deadline a request is cancelled that goes on although it had to end DEADLINE_MARGIN before."""
 
+SHUTDOWN_WAIT_S: Final = 5.0
+"""How long the shutdown waits for requests that the server has cancelled: they save what they have, and need the store
+for that."""
+
 AGENTCORE: Final = "x-amzn-bedrock-agentcore-runtime-"
 REQUEST_ID_HEADERS: Final = {"web": "lambda-web-request-id", "agentcore": f"{AGENTCORE}request-id"}
 
@@ -82,7 +86,7 @@ class AsgiApplication(msgspec.Struct, frozen=True):
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         inbox = _Inbox(receive)
         stream, _ = open_stream(_Sink(send, inbox), FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
-        handling = asyncio.create_task(self._handle(self._read(scope, inbox), stream))
+        handling = _process.track(asyncio.create_task(self._handle(self._read(scope, inbox), stream)))
         hanging_up = asyncio.create_task(inbox.wait_for_disconnect())
         try:
             await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
@@ -138,12 +142,18 @@ class AsgiApplication(msgspec.Struct, frozen=True):
 
 
 class _Process:
-    """Runs the hooks, which all applications of the process have in common."""
+    """Runs the hooks, which all applications of the process have in common; those for shutdown after the requests."""
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self._has_started = False
         self._lifespans = 0
+        self._requests = set[asyncio.Task[None]]()
+
+    def track(self, request: asyncio.Task[None]) -> asyncio.Task[None]:
+        self._requests.add(request)
+        request.add_done_callback(self._requests.discard)
+        return request
 
     async def start(self) -> None:
         async with self._lock:
@@ -159,6 +169,8 @@ class _Process:
         self._lifespans -= 1
         if not self._lifespans:
             self._has_started = False
+            if self._requests:
+                await asyncio.wait(self._requests, timeout=SHUTDOWN_WAIT_S)
             await run_shutdown()
 
 
