@@ -86,7 +86,9 @@ class AsgiApplication(msgspec.Struct, frozen=True):
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         inbox = _Inbox(receive)
         stream, _ = open_stream(_Sink(send, inbox), FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
-        handling = _process.track(asyncio.create_task(self._handle(self._read(scope, inbox), stream)))
+        handling = asyncio.create_task(self._handle(self._read(scope, inbox), stream))
+        _process.requests.add(handling)
+        handling.add_done_callback(_process.requests.discard)
         hanging_up = asyncio.create_task(inbox.wait_for_disconnect())
         try:
             await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
@@ -148,12 +150,7 @@ class _Process:
         self._lock = asyncio.Lock()
         self._has_started = False
         self._lifespans = 0
-        self._requests = set[asyncio.Task[None]]()
-
-    def track(self, request: asyncio.Task[None]) -> asyncio.Task[None]:
-        self._requests.add(request)
-        request.add_done_callback(self._requests.discard)
-        return request
+        self.requests = set[asyncio.Task[None]]()
 
     async def start(self) -> None:
         async with self._lock:
@@ -169,8 +166,8 @@ class _Process:
         self._lifespans -= 1
         if not self._lifespans:
             self._has_started = False
-            if self._requests:
-                await asyncio.wait(self._requests, timeout=SHUTDOWN_WAIT_S)
+            if self.requests:
+                await asyncio.wait(self.requests, timeout=SHUTDOWN_WAIT_S)
             await run_shutdown()
 
 
