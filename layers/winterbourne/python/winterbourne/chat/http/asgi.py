@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
@@ -68,13 +69,20 @@ class AsgiApplication(msgspec.Struct, frozen=True):
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         elif scope["type"] == "http":
-            await _start()
+            await self._start()
             await self._serve(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})  # before it is accepted: the server answers 403
 
+    async def _start(self) -> None:
+        try:
+            await _process.start()
+        except Exception:
+            _LOGGER.exception("the start-up failed; the next request tries again")
+            raise ChatError("the start-up failed") from None
+
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
-        for phase, run in (("startup", _process.startup), ("shutdown", _process.shutdown)):
+        for phase, run in (("startup", partial(_process.start, lifespans=1)), ("shutdown", _process.shutdown)):
             await receive()
             try:
                 await run()
@@ -137,9 +145,9 @@ class AsgiApplication(msgspec.Struct, frozen=True):
                 async with asyncio.timeout(CUT_MARGIN_S):  # a reader may be slow, or read no more
                     if last_words:
                         await stream.write(last_words(True))  # noqa: FBT003 - as the runtime's watchdog calls it
-                    if last_words and not has_started:
-                        await stream.end()
-                        return
+                        if not has_started:
+                            await stream.end()
+                            return
             raise ChatError("the request was cancelled at its deadline") from None
 
 
@@ -147,39 +155,27 @@ class _Process:
     """Runs the hooks, which all applications of the process have in common; those for shutdown after the requests."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self._has_started = False
-        self._lifespans = 0
         self.requests = set[asyncio.Task[None]]()
+        self._lock = asyncio.Lock()
+        self._has_started, self._lifespans = False, 0
 
-    async def start(self) -> None:
+    async def start(self, lifespans: int = 0) -> None:
         async with self._lock:
             if not self._has_started:
                 await run_startup()
-                self._has_started = True
-
-    async def startup(self) -> None:
-        await self.start()
-        self._lifespans += 1
+        self._has_started, self._lifespans = True, self._lifespans + lifespans
 
     async def shutdown(self) -> None:
         self._lifespans -= 1
-        if not self._lifespans:
-            self._has_started = False
-            if self.requests:
-                await asyncio.wait(self.requests, timeout=SHUTDOWN_WAIT_S)
-            await run_shutdown()
+        if self._lifespans:
+            return
+        if self.requests:
+            await asyncio.wait(self.requests, timeout=SHUTDOWN_WAIT_S)
+        self._has_started = False
+        await run_shutdown()
 
 
 _process = _Process()
-
-
-async def _start() -> None:
-    try:
-        await _process.start()
-    except Exception:
-        _LOGGER.exception("the start-up failed; the next request tries again")
-        raise ChatError("the start-up failed") from None
 
 
 def _split_path(scope: Message) -> tuple[str, str]:
