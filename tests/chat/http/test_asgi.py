@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import tracemalloc
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -418,6 +419,21 @@ class TestOtherServers:
         with own_lifecycle():
             await AsgiApplication(make_service(max_body_bytes=1000))(scope(), server.receive, server.send)
         assert (server.sent[0]["status"], len(server.received)) == (413, 7)
+
+    async def test_may_send_a_body_in_tiny_pieces_that_takes_no_more_memory_for_it(self) -> None:
+        received = iter(range(100_000))
+
+        async def receive() -> Message:
+            at = next(received, None)
+            return {"type": "http.request", "body": b"%02d" % ((at or 0) % 100), "more_body": at is not None}
+
+        tracemalloc.start()
+        body = await asgi._Inbox(receive).read_body(1_000_000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        text = b"".join(body.pieces())
+        assert (len(text), text[:6]) == (200_002, b"000102")
+        assert peak < 5 * len(text)
 
     async def test_say_that_a_client_left_in_the_middle_of_its_body(self) -> None:
         half = {"type": "http.request", "body": b'{"messages":[]', "more_body": True}

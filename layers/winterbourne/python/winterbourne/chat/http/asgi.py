@@ -36,6 +36,9 @@ SHUTDOWN_WAIT_S: Final = 5.0
 """How long the shutdown waits for requests that the server has cancelled: they save what they have, and need the store
 for that."""
 
+SMALL_PIECE_BYTES: Final = 1024
+"""Pieces of a body are joined up to this size: each by itself takes many times what is in it."""
+
 AGENTCORE: Final = "x-amzn-bedrock-agentcore-runtime-"
 REQUEST_ID_HEADERS: Final = {"web": "lambda-web-request-id", "agentcore": f"{AGENTCORE}request-id"}
 
@@ -201,14 +204,17 @@ class _Inbox:
         Raises:
             RequestRejected: The client has gone before its end.
         """
-        pieces, size = list[bytes](), 0
+        pieces, size = [bytearray()], 0
         message: Message = {"more_body": True}
         while message.get("more_body") and size <= max_bytes:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise RequestRejected(400, "invalid_body", "the body was not sent to its end")
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
+            piece = message.get("body", b"")
+            if len(pieces[-1]) + len(piece) > SMALL_PIECE_BYTES:
+                pieces.append(bytearray())
+            pieces[-1] += piece
+            size += len(piece)
         if size <= max_bytes:
             self.may_watch.set()
         return LargeBody.take_out(pieces)
