@@ -23,6 +23,7 @@ async def own_hooks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     monkeypatch.setattr(lifecycle, "_startup_hooks", [])
     monkeypatch.setattr(lifecycle, "_shutdown_hooks", [])
     monkeypatch.setattr(asgi, "_process", asgi._Process())
+    monkeypatch.setattr(lifecycle._Startup, "has_begun", False)
     yield
     await lifecycle.run_shutdown()
     await http_pool.close()

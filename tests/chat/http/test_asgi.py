@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 
 from tests.chat.http.test_titles import says
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from tests.chat.test_app import make_service
 from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, saying, upstream
@@ -27,6 +28,7 @@ from winterbourne.chat.http.asgi import AsgiApplication
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.settings import DoorSettings
+from winterbourne.handlers import adapt_handler
 from winterbourne.large_body import LargeBody
 
 WAIT_S = 10.0
@@ -105,6 +107,7 @@ def own_lifecycle() -> Any:
         patch.setattr(lifecycle, "_startup_hooks", [])
         patch.setattr(lifecycle, "_shutdown_hooks", [])
         patch.setattr(asgi, "_process", asgi._Process())
+        patch.setattr(lifecycle._Startup, "has_begun", False)
         yield
 
 
@@ -646,6 +649,19 @@ class TestTheLifespan:
             await third.run("startup")
             await third.run("shutdown")
         assert calls == ["startup", "shutdown"] * 2
+
+    async def test_leaves_the_hooks_to_lambdas_runtime_where_the_application_is_the_handler(self) -> None:
+        calls: list[str] = []
+        with own_lifecycle():
+            on_startup(lambda: calls.append("startup"))
+            on_shutdown(lambda: calls.append("shutdown"))
+            handler = adapt_handler(AsgiApplication(make_service()))
+            await asyncio.wait_for(lifecycle.run_startup(), WAIT_S)
+            response: Any = RecordedResponse()
+            await handler(event("GET", "/healthz"), response, FakeLambdaContext())
+            assert json.loads(response.body) == {"status": "ok"}
+            await asyncio.wait_for(lifecycle.run_shutdown(), WAIT_S)
+        assert calls == ["startup", "shutdown"]
 
     @jumping
     @pytest.mark.parametrize(("saving_s", "calls"), [(1, ["saved", "shutdown"]), (3600, ["shutdown"])])

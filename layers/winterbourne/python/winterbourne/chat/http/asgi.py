@@ -23,7 +23,7 @@ from winterbourne.chat.infra.exception_text import format_exception
 from winterbourne.chat.settings import DoorSettings
 from winterbourne.invocation import FrontEnd
 from winterbourne.large_body import LargeBody
-from winterbourne.lifecycle import run_shutdown, run_startup
+from winterbourne.lifecycle import run_shutdown, run_startup, startup_has_begun
 from winterbourne.prelude import SEPARATOR
 from winterbourne.stream import open_stream
 
@@ -155,26 +155,29 @@ class AsgiApplication(msgspec.Struct, frozen=True):
 
 
 class _Process:
-    """Runs the hooks, which all applications of the process have in common; those for shutdown after the requests."""
+    """Runs the hooks, which all applications of the process have in common; those for shutdown after the requests.
+
+    Under Lambda's runtime, which runs them itself, an application may be a handler, or part of one.
+    """
 
     def __init__(self) -> None:
         self.requests = set[asyncio.Task[None]]()
         self._lock = asyncio.Lock()
-        self._has_started, self._lifespans = False, 0
+        self._runs_hooks, self._lifespans = False, 0
 
     async def start(self, lifespans: int = 0) -> None:
         async with self._lock:
-            if not self._has_started:
+            if not startup_has_begun():
                 await run_startup()
-        self._has_started, self._lifespans = True, self._lifespans + lifespans
+                self._runs_hooks = True
+        self._lifespans += lifespans
 
     async def shutdown(self) -> None:
         self._lifespans -= 1
-        if self._lifespans:
+        if self._lifespans or not self._runs_hooks:
             return
         if self.requests:
             await asyncio.wait(self.requests, timeout=SHUTDOWN_WAIT_S)
-        self._has_started = False
         await run_shutdown()
 
 
