@@ -16,7 +16,7 @@ clients := tests/contract/clients/requirements
 instructor := tests/contract/clients/instructor
 made := .bench .clients .coverage .pythons .mypy_cache .ruff_cache .hypothesis dist tests/artifacts
 
-.PHONY: source test-clients test-doors test-pythons coverage soak bench check format prices reference wheel layer locks
+.PHONY: source test-clients test-doors test-pythons test-successor coverage soak bench check format prices reference wheel layer locks
 source: ;
 .venv/run: $(locks)/chat.txt
 .venv/dev: $(development)
@@ -31,6 +31,11 @@ test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial and an upgr
 test-pythons: .venv/dev ## Run the tests under each Python from 3.11 to 3.14 that is here (TESTS="tests/runtime", WITHOUT=3.13)
 	$(bin)/python -m tests.pythons $(addprefix --without ,$(WITHOUT)) $(PYTEST_ARGS) $(TESTS)
 
+# What asks or answers over HTTP, or is handed a client; TESTS= for other folders.
+with_http := tests/chat tests/functions tests/local/doctor
+test-successor: .venv/dev ## Run the tests that go over HTTP with httpx2 in httpx's place, where httpx is not installed (TESTS="tests/chat")
+	$(bin)/python -m tests.pythons --httpx2 $(PYTEST_ARGS) $(or $(TESTS),$(with_http))
+
 # What runs in a browser measures no more lines and takes minutes.
 unmeasured := $(patsubst %,--ignore=tests/end_to_end/test_%.py,\
 	page page_face page_markdown metrics_page)
@@ -44,7 +49,7 @@ coverage: .venv/dev ## Measure which lines and branches the tests run, in about 
 soak: .venv/dev ## Break, cut and kill streams, send bad requests, watch the memory, for some ten minutes (ARGS="--short")
 	$(bin)/python -m tests.soak $(ARGS)
 
-bench: .venv/dev ## Print the figures of the README, in some seven minutes; fails if a bar is missed (ARGS="start tools")
+bench: .venv/dev ## Print the figures of the README, in some nine minutes; fails if a bar is missed (ARGS="start tools", ARGS=--readme writes them there)
 	$(bin)/python -m tests.bench $(ARGS)
 
 check: .venv/dev ## Check format, lint and types

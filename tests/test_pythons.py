@@ -1,5 +1,6 @@
-"""`make test-pythons`: each Python that is here is run, whatever became of the one before; CI needs three of them."""
+"""`make test-pythons`: each Python that is here is run, whatever became of the one before; CI needs all of them."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import pythons, requirements
+from tests.stack import ROOT
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -49,12 +51,28 @@ def test_one_may_be_left_out(here: dict[str, str], capfd: pytest.CaptureFixture[
     assert capfd.readouterr().out.startswith("running under Python 3.11, 3.13; not here: 3.14\n")
 
 
+def test_the_successor_of_httpx_has_one_run_of_its_own_under_this_python(
+    here: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made: list[tuple[str, str]] = []
+
+    def environment(name: str, python: str) -> Path:
+        made.append((name, python))
+        return Path(here["3.11"])
+
+    monkeypatch.setattr(pythons, "environment", environment)
+    assert pythons.main(["--httpx2", "tests/chat"])
+    assert made == [("httpx2", sys.executable)]
+    assert capfd.readouterr().out.splitlines()[-1].startswith("httpx2: passed, ")
+
+
 @pytest.mark.parametrize(("ci", "passes"), [("", True), ("true", False)])
 def test_in_ci_a_python_may_not_be_missing(
     here: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *, ci: str, passes: bool
 ) -> None:
     monkeypatch.setenv("CI", ci)
-    del here["3.12"]
+    here["3.14"] = here.pop("3.12")
+    Path(here["3.14"]).write_text("#!/bin/sh")
     assert pythons.main([]) == passes
     assert ("Python 3.12: is not here, and CI needs it" in capfd.readouterr().out) != passes
 
@@ -85,6 +103,22 @@ def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_environment_has_pip_and_the_engine(lock: Path, tmp_path: Path) -> None:
     python = pythons.environment(VERSION, sys.executable, tmp_path)
     subprocess.run([python, "-c", "import winterbourne, pip"], check=True, cwd=tmp_path)
+
+
+@pytest.mark.slow
+def test_what_imports_httpx_gets_its_successor_where_that_is_tried(lock: Path, tmp_path: Path) -> None:
+    locked = re.split(r"\n(?=\S)", (ROOT / "requirements-dev.txt").read_text())
+    wanted = re.compile("(httpx2?|httpcore2?|anyio|certifi|h11|idna|truststore|typing-extensions)==")
+    lock.write_text("\n".join(filter(wanted.match, locked)))
+    python = pythons.environment("httpx2", sys.executable, tmp_path)
+    script = """
+import sys, winterbourne
+assert not {"httpx", "httpx2"} & set(sys.modules)
+from winterbourne.chat.http_library import httpx
+import httpcore, httpx2, httpx._client
+assert (httpcore.__name__, httpx, httpx._client.Client) == ("httpcore2", httpx2, httpx2.Client)
+"""
+    subprocess.run([python, "-c", script], check=True, cwd=tmp_path)
 
 
 @pytest.mark.slow

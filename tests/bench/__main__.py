@@ -1,5 +1,7 @@
 """`python -m tests.bench [NAME ...]`: print the figures of the modules `bench_NAME.py`, or of all of them.
 
+With `--readme` the rows of those modules in the table of README.md become what was printed.
+
 Exits with 1 if a bar is missed. Each module has `def figures() -> Iterable[Figure]`.
 """
 
@@ -11,32 +13,45 @@ import platform
 import sys
 from pathlib import Path
 
+from tests.bench import readme
 from tests.bench.figure import Figure
 
 ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 
 
 def main(arguments: list[str]) -> bool:
-    """Print the machine, then a block per module, then the bars that are missed; whether there are none."""
+    """Print the machine, a block per module, all of it as a table, then the bars that are missed; whether none is."""
     found = sorted(path.stem.removeprefix("bench_") for path in Path(__file__).parent.glob("bench_*.py"))
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description="Print figures; fails if a bar is missed."
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"what to measure, by default all: {', '.join(found)}")
-    names = parser.parse_args(arguments).names
-    if unknown := [name for name in names if name not in found]:
+    parser.add_argument("--readme", action="store_true", help="write the table's rows into README.md as well")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in found]:
         parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(found)}")
-    print(f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}  {platform.machine()}, {os.cpu_count()} cores, ", end="")
-    print(f"Python {platform.python_version()}, command: python -m tests.bench {' '.join(names)}".rstrip())
-    missed = []
-    for name in names or found:
-        print(f"\n{name}", flush=True)
-        for figure in importlib.import_module(f"tests.bench.bench_{name}").figures():
-            print(line(figure), flush=True)
-            missed += [figure.name] if figure.bar and not figure.met else []
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    run = f"{dt.datetime.now(tz=dt.UTC):%Y-%m-%d}, {machine}"
+    print(f"{run}, command: python -m tests.bench {' '.join(options.names)}".rstrip())
+    measured = {name: _measure(name) for name in options.names or found}
+    tables = {name: readme.table(name, run, figures) for name, figures in measured.items()}
+    print(f"\n{readme.HEAD}{''.join(tables.values())}", end="")
+    if options.readme:
+        README.write_text(readme.renewed(README.read_text("utf-8"), tables), "utf-8")
+    missed = [figure.name for figures in measured.values() for figure in figures if figure.bar and not figure.met]
     if missed:
         print(f"\nMISSED: {'; '.join(missed)}")
     return not missed
+
+
+def _measure(name: str) -> list[Figure]:
+    print(f"\n{name}", flush=True)
+    figures = []
+    for figure in importlib.import_module(f"tests.bench.bench_{name}").figures():
+        print(line(figure), flush=True)
+        figures.append(figure)
+    return figures
 
 
 def line(figure: Figure) -> str:

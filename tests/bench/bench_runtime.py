@@ -20,7 +20,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-from tests.bench.figure import Figure
+from tests.bench.figure import Figure, least, on_first_core, to_last_core
 from tests.runtime.runtime_api import RuntimeApi
 from winterbourne.connection import RuntimeClient, _Connection
 from winterbourne.handlers import _stream_items
@@ -33,7 +33,7 @@ OURS = ["-m", "winterbourne"]
 STOCK = ["-m", "awslambdaric"]
 # From Python 3.12 on, and so in the template's runtime, the stock client polls each `next` in a new thread.
 LATER = "3.13"
-BATCH, BATCHES = 50, 41
+BATCH, BATCHES = 5, 401
 CHUNKS = 20_000
 STREAMS = 64
 ROUNDS = 7
@@ -76,7 +76,7 @@ APP = textwrap.dedent("""
 
 def figures() -> Iterable[Figure]:
     """All of them, one after the other: they would disturb each other on a small machine."""
-    with tempfile.TemporaryDirectory() as name:
+    with on_first_core(), tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "app.py").write_text(APP % CHUNKS)
         yield from _invocations(folder)
@@ -90,7 +90,7 @@ def figures() -> Iterable[Figure]:
 
 def _invocations(folder: Path) -> Iterator[Figure]:
     for what, version in (("coroutine", LATER), ("streaming", LATER), ("plain", LATER), ("streaming", "3.11")):
-        ours, stock, ratio = _medians(asyncio.run(_alternating(what, version, folder)))
+        ours, stock, ratio = least(asyncio.run(_alternating(what, version, folder)))
         yield Figure(
             name=f"one invocation, {what} handler",
             ours=f"{ours * 1e6:.0f} µs",
@@ -126,7 +126,7 @@ async def _alternating(handler: str, version: str, folder: Path) -> list[tuple[f
 
 def _cpu_per_chunk(folder: Path) -> Figure:
     pairs = [(_our_chunks(folder), _uvicorn_chunks(folder)) for _ in range(ROUNDS)]
-    ours, other, ratio = _medians(pairs)
+    ours, other, ratio = least(pairs)
     return Figure(
         name=f"CPU per chunk, {CHUNKS} chunks",
         ours=f"{ours / CHUNKS * 1e6:.1f} µs",
@@ -199,6 +199,7 @@ def _swallowed() -> Iterator[socket.socket]:
     near, far = socket.socketpair()
     near.settimeout(0)
     with near, far, subprocess.Popen(["cat"], stdin=far.fileno(), stdout=subprocess.DEVNULL) as reader:
+        to_last_core(reader.pid)
         yield near
         reader.kill()
 
@@ -327,6 +328,7 @@ def _process(
         "AWS_EXECUTION_ENV": f"AWS_Lambda_python{version}",
     } | environ
     process = subprocess.Popen([sys.executable, *command], cwd=folder, env=environ)
+    to_last_core(process.pid)
     try:
         yield process
     finally:

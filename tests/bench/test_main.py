@@ -4,10 +4,13 @@ import importlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from tests.bench import __main__ as bench
+from tests.bench import readme
 from tests.bench.__main__ import main
 from tests.bench.figure import Figure
 from tests.stack import ROOT
@@ -18,12 +21,12 @@ NOT_MEASURED = Figure(name="memory", ours="unknown", bar="at most 1 MB")
 PRINTED = Figure(name="lines", ours="7")
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *figures: Figure) -> bool:
+def run(monkeypatch: pytest.MonkeyPatch, *figures: Figure, arguments: tuple[str, ...] = ("start",)) -> bool:
     def measured() -> Iterator[Figure]:
         yield from figures
 
     monkeypatch.setattr(importlib, "import_module", lambda _: SimpleNamespace(figures=measured))
-    return main(["start"])
+    return main([*arguments])
 
 
 def test_bars_that_are_met_and_figures_without_one_pass(
@@ -42,6 +45,19 @@ def test_a_bar_that_is_missed_or_was_not_measured_fails_and_is_named_at_the_end(
 ) -> None:
     assert not run(monkeypatch, MET, missed, PRINTED)
     assert capsys.readouterr().out.endswith(f"\nMISSED: {missed.name}\n")
+
+
+@pytest.mark.parametrize("arguments", [["start"], ["start", "--readme"]])
+def test_what_is_printed_ends_with_the_table_that_the_readme_gets_if_it_is_asked_for(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "README.md"
+    page.write_text(f"# Title\n\n{readme.HEAD}| **start** | long ago | | | |\n\nEnd.\n")
+    monkeypatch.setattr(bench, "README", page)
+    run(monkeypatch, MET, PRINTED, arguments=tuple(arguments))
+    table = capsys.readouterr().out.rpartition("\n\n")[2]
+    assert "\n| latency | 1 ms | | | at most 2 ms: met |\n" in table
+    assert (page.read_text() == f"# Title\n\n{table}\nEnd.\n") == ("--readme" in arguments)
 
 
 @pytest.mark.parametrize(("is_met", "status"), [(True, 0), (False, 1)])

@@ -43,8 +43,8 @@ def files(folder: Path) -> dict[str, Path]:
 
 
 def is_compiled(path: Path) -> bool:
-    source = path.parent.parent / path.name.replace(".cpython-313.pyc", ".py")
-    return path.parent.name == "__pycache__" and path.name.endswith(".cpython-313.pyc") and source.exists()
+    source = path.parent.parent / path.name.replace(".cpython-314.pyc", ".py")
+    return path.parent.name == "__pycache__" and path.name.endswith(".cpython-314.pyc") and source.exists()
 
 
 def tracked(folder: Path, beside: Path) -> set[str]:
@@ -143,7 +143,7 @@ class TestAgain:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    folder, python = tmp_path_factory.mktemp("compiled"), Path(requirements.python("3.13"))
+    folder, python = tmp_path_factory.mktemp("compiled"), Path(requirements.python("3.14"))
     done = sam("build", "--build-dir", str(folder / "built"), path=f"{python.parent}:{os.environ['PATH']}")
     assert done.returncode == 0, done.stderr
     return Artifact(folder / "built")
@@ -156,7 +156,7 @@ class TestCompiledAhead:
         sources = [path for path in compiled.folder.rglob("*.py") if "__pycache__" not in path.parts]
         assert sources
         for source in sources:
-            cache = source.parent / "__pycache__" / f"{source.stem}.cpython-313.pyc"
+            cache = source.parent / "__pycache__" / f"{source.stem}.cpython-314.pyc"
             # PEP 552: bit 0 means hash-based; bit 1 would mean that the hash is checked against the source.
             assert int.from_bytes(cache.read_bytes()[4:8], "little") == 1, source
 
@@ -172,7 +172,7 @@ class TestTheBuiltFunction:
     def url(self, run: Path, tmp_path: Path) -> Iterator[str]:
         artifact = built(run, MACHINE)
         flags = ["--task-root", str(artifact.function), "--opt", str(artifact.opt(tmp_path / "opt"))]
-        flags += ["--python", requirements.python("3.13"), "--env", "SCRIPTED_WORDS_PER_SECOND=0"]
+        flags += ["--python", requirements.python("3.14"), "--env", "SCRIPTED_WORDS_PER_SECOND=0"]
         with local_server(tmp_path, *flags) as server:
             yield server.url
 

@@ -63,7 +63,7 @@ def both(run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ClientTot
     folder = tmp_path_factory.mktemp("truth")
     artifact = built(run, MACHINE)
     flags = ["--task-root", str(artifact.function), "--opt", str(artifact.opt(folder / "opt"))]
-    flags += ["--python", requirements.python("3.13"), "--concurrency", str(AT_ONCE)]
+    flags += ["--python", requirements.python("3.14"), "--concurrency", str(AT_ONCE)]
     with local_server(folder, *flags, "--env", "SCRIPTED_WORDS_PER_SECOND=0") as server:
         seen = _ask(server.url)
     return seen, LogTotals(list(_json_lines(server.log)))

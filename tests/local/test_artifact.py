@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from winterbourne.local.artifact import empty_folder, finish, write_zip
+from tests.stack import ROOT
+from winterbourne.local.artifact import empty_folder, finish, lambdas_python, write_zip
 
 
 def written(folder: Path, mode: int = 0o644) -> Path:
@@ -23,7 +24,7 @@ def written(folder: Path, mode: int = 0o644) -> Path:
 
 @pytest.fixture
 def without_lambdas_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("winterbourne.local.artifact.IS_LAMBDAS", "import sys; sys.exit(1)")
+    monkeypatch.setattr("winterbourne.local.artifact.lambdas_python", lambda: "3.1")
 
 
 class TestFinish:
@@ -40,13 +41,14 @@ class TestFinish:
     ) -> None:
         assert finish(written(tmp_path / "built"), "/opt")
         assert not list(tmp_path.rglob("*.pyc"))
-        assert capfd.readouterr().err.startswith("python3.13 is not on PATH: nothing is compiled ahead")
+        assert capfd.readouterr().err.startswith("python3.1 is not on PATH: nothing is compiled ahead")
 
     @pytest.mark.parametrize(("code", "compiles"), [("x = 1", True), ("x =", False)])
     def test_tells_whether_all_modules_compile(
         self, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, compiles: bool
     ) -> None:
-        monkeypatch.setattr("winterbourne.local.artifact.IS_LAMBDAS", "")  # as if this Python were Lambda's
+        this = f"{sys.version_info.major}.{sys.version_info.minor}"  # as if it were Lambda's
+        monkeypatch.setattr("winterbourne.local.artifact.lambdas_python", lambda: this)
         (tmp_path / "app.py").write_text(code)
         assert finish(tmp_path, "/opt") is compiles
         for compiled in tmp_path.rglob("*.pyc"):
@@ -56,6 +58,27 @@ class TestFinish:
         monkeypatch.setattr(sys, "executable", "/no/such/python")
         monkeypatch.setenv("PATH", str(tmp_path))
         assert finish(written(tmp_path / "built"), "/opt")
+
+
+class TestLambdasPython:
+    @pytest.fixture(autouse=True)
+    def _of_no_project(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "layers/x86_64").mkdir(parents=True)
+        monkeypatch.setattr(sys, "prefix", str(tmp_path / "project/.venv"))
+        monkeypatch.chdir(tmp_path / "layers/x86_64")
+
+    @pytest.mark.parametrize("folder", ["", "layers/x86_64", "project"])
+    def test_is_that_of_the_template_around_the_working_directory_or_the_environment(
+        self, folder: str, tmp_path: Path
+    ) -> None:
+        template = tmp_path / folder / "template.yaml"
+        template.parent.mkdir(exist_ok=True)
+        template.write_text("Resources:\n  ChatFunction:\n    Properties:\n      Runtime: python3.12\n")
+        assert lambdas_python() == "3.12"
+
+    def test_is_the_templates_own_where_there_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / "template.yaml").write_text("Resources: {}\n")
+        assert f"Runtime: python{lambdas_python()}\n" in (ROOT / "template.yaml").read_text()
 
 
 class TestZip:

@@ -34,7 +34,8 @@ def test_a_package_that_an_extra_brings_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "httpx", None)
-    monkeypatch.delitem(sys.modules, "winterbourne.local.doctor.__main__", raising=False)
+    for name in ("winterbourne.local.doctor.__main__", "winterbourne.chat.http_library"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     assert cli.main(["doctor"]) == 1
     expected = "winterbourne doctor: httpx is not installed; winterbourne[local] brings it\n"
     assert capsys.readouterr().err == expected

@@ -1,5 +1,6 @@
 """`winterbourne function`: one function's own code, and nothing else."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ def functions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x = 1\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("winterbourne.local.artifact.IS_LAMBDAS", "import sys; sys.exit(1)")
+    monkeypatch.setattr("winterbourne.local.artifact.lambdas_python", lambda: "3.1")
     return tmp_path
 
 
@@ -37,6 +38,7 @@ def test_is_not_mixed_with_what_is_there_already(capsys: pytest.CaptureFixture[s
 
 
 def test_that_does_not_compile_is_a_failure(functions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("winterbourne.local.artifact.IS_LAMBDAS", "")  # as if this Python were Lambda's
+    this = f"{sys.version_info.major}.{sys.version_info.minor}"  # as if it were Lambda's
+    monkeypatch.setattr("winterbourne.local.artifact.lambdas_python", lambda: this)
     (functions / "chat/app.py").write_text("x =")
     assert main(["chat", "--into", "built"]) == 1

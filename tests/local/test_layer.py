@@ -23,7 +23,7 @@ SIX = "six==1.17.0 \\\n    --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d2
 
 @pytest.fixture(autouse=True)
 def without_lambdas_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("winterbourne.local.artifact.IS_LAMBDAS", "import sys; sys.exit(1)")
+    monkeypatch.setattr("winterbourne.local.artifact.lambdas_python", lambda: "3.1")
 
 
 def files(folder: Path) -> set[str]:
@@ -148,10 +148,10 @@ class TestTheUsersPackages:
     def test_of_another_version_than_the_engines_are_an_error_that_says_what_to_do(
         self, a_lock: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        a_lock.write_text(SIX + entry("httpx", "0.1.0"))
+        a_lock.write_text(SIX + entry("orjson", "0.1.0"))
         assert self.built(a_lock, tmp_path / "opt") == 1
-        engines = importlib.metadata.version("httpx")
-        expected = f"{a_lock} has httpx 0.1.0, the engine's layer has {engines}: run `make lock`\n"
+        engines = importlib.metadata.version("orjson")
+        expected = f"{a_lock} has orjson 0.1.0, the engine's layer has {engines}: run `make lock`\n"
         assert capsys.readouterr().err == f"winterbourne layer: {expected}"
 
     def test_whose_hash_is_another_are_not_installed(
@@ -196,7 +196,17 @@ class TestWhatIsLeftOut:
     def test_is_what_nobody_imports(self, tmp_path: Path) -> None:
         kept = {"a/__init__.py", "a/tests/needed.py", "a/data.json", "a-1.dist-info/METADATA"}
         kept |= {"a-1.dist-info/entry_points.txt", "a-1.dist-info/LICENSE", "a-1.dist-info/licenses/NOTICE"}
-        gone = {"bin/a", "a/core.pyx.c", "a/core.pxd", "a/stub.pyi", ".lock", "b/only.h"}
+        gone = {
+            "bin/a",
+            "a/page/page.min.js",
+            "a/page/page.css",
+            "a-1.dist-info/sboms/a.json",
+            "a/core.pyx.c",
+            "a/core.pxd",
+            "a/stub.pyi",
+            ".lock",
+            "b/only.h",
+        }
         gone |= {"a-1.dist-info/RECORD", "a-1.dist-info/WHEEL", "a-1.dist-info/INSTALLER"}
         for name in kept | gone:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -183,6 +184,13 @@ class TestImports:
     def test_one_module_imports_the_http_client_library(self) -> None:
         imports_it = re.compile(r"^\s*(import|from) httpx", re.MULTILINE)
         assert [file.stem for file in LAYER.rglob("*.py") if imports_it.search(file.read_text())] == ["http_library"]
+
+    def test_its_successor_is_one_line_away(self) -> None:
+        source = (LAYER / "winterbourne/chat/http_library.py").read_text()
+        swapped, count = re.subn("^import httpx$", "import httpx2 as httpx", source, flags=re.MULTILINE)
+        names: dict[str, Any] = {}
+        exec(swapped, names)
+        assert (count, names["httpx"].__name__) == (1, "httpx2")
 
     def test_a_tool_needs_only_the_public_names(self) -> None:
         for module, text in all_sources().items():

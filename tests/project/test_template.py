@@ -151,7 +151,7 @@ class TestFunction:
 
     def test_is_started_by_our_layer_on_the_managed_runtime(self, stack: Stack) -> None:
         function = stack.properties("ChatFunction")
-        assert (function["Runtime"], function["Handler"]) == ("python3.13", "chat.app.handler")
+        assert (function["Runtime"], function["Handler"]) == ("python3.14", "chat.app.handler")
         assert variables(stack)["AWS_LAMBDA_EXEC_WRAPPER"] == "/opt/winterbourne"
         assert len(function["Layers"]) == 2
 

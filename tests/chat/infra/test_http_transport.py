@@ -323,6 +323,7 @@ async def test_interim_responses_are_skipped() -> None:
         b"HTTP/1.1 100 Continue\r\n\r\n" * 200 + OK,
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n",
         HEAD + b"x: y\r\n" * MAX_HEAD_BYTES,
+        HEAD + b"content-length: " + b"9" * 5000 + b"\r\n\r\n",
         HEAD + b"x: " + b"y" * 2 * MAX_HEAD_BYTES,
     ],
 )
@@ -597,6 +598,22 @@ async def test_a_connection_that_is_granted_to_a_request_just_cancelled_goes_to_
         with pytest.raises(asyncio.CancelledError):
             await second
         assert (server.connections, transport.stats()) == (1, PoolStats(1, 1, 0))
+
+
+async def test_a_connection_that_is_lost_when_it_is_granted_is_replaced() -> None:
+    async with serving(answering(OK)) as server, client(connections=1) as (asking, transport):
+        requests = [asyncio.create_task(asking.get(server.url)) for _ in range(2)]
+        await until(lambda: transport.stats().waiting == 1)
+        release = transport.release
+
+        def release_and_lose(connection: Any) -> None:
+            transport.release = release  # type: ignore[method-assign]
+            release(connection)
+            connection.abort()
+
+        transport.release = release_and_lose  # type: ignore[method-assign]
+        assert [(await request).content for request in requests] == [b"ok"] * 2
+        assert (server.connections, transport.stats()) == (2, PoolStats(1, 1, 0))
 
 
 async def test_a_request_cancelled_when_its_response_was_complete_harms_no_other() -> None:

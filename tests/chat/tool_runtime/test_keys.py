@@ -31,7 +31,7 @@ async def test_the_variable_is_read() -> None:
 async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def fetch(arn: str) -> str:
+    async def fetch(arn: str) -> str:
         read.append(arn)
         return '{"api_key":"from the secret"}'
 
@@ -42,7 +42,7 @@ async def test_the_secret_wins_and_is_read_once(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_secret_that_cannot_be_read_is_reported_by_its_setting_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(arn: str) -> str:
+    async def fetch(arn: str) -> str:
         raise RuntimeError(arn)
 
     monkeypatch.setattr(secrets, "_fetch", fetch)
@@ -77,7 +77,7 @@ async def test_a_key_that_is_not_declared_cannot_be_read() -> None:
 async def test_two_tools_share_one_read_of_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
-    def fetch(arn: str) -> str:
+    async def fetch(arn: str) -> str:
         read.append(arn)
         return "from the secret"
 

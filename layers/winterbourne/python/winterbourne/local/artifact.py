@@ -1,6 +1,7 @@
 """Finishes what a build wrote for Lambda, so that the same sources and locks always give the same bytes."""
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -8,11 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["empty_folder", "finish", "write_zip"]
+__all__ = ["empty_folder", "finish", "lambdas_python", "write_zip"]
 
 DATE_S: Final = 946_684_800  # 2000-01-01, in UTC; not 1980, where zip begins: west of Greenwich that is 1979
 ZIP_DATE: Final = (2000, 1, 1, 0, 0, 0)
-IS_LAMBDAS: Final = "import sys; sys.exit(sys.version_info[:2] != (3, 13))"
+RUNTIME: Final = re.compile(r"^\s*Runtime: python(3\.\d+)\s*$", re.MULTILINE)
+NEWEST: Final = "3.14"  # the newest under which all tests have run, and so the template's
 
 
 def empty_folder(folder: Path) -> Path:
@@ -25,6 +27,15 @@ def empty_folder(folder: Path) -> Path:
     if any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty")
     return folder
+
+
+def lambdas_python() -> str:
+    """The Python of the functions, such as 3.14, as the template around the working directory or `.venv` names it."""
+    for folder in (Path.cwd(), *Path.cwd().parents, Path(sys.prefix).parent):
+        with suppress(OSError):
+            if runtime := RUNTIME.search((folder / "template.yaml").read_text("utf-8")):
+                return runtime[1]
+    return NEWEST
 
 
 def finish(folder: Path, target: str) -> bool:
@@ -59,16 +70,18 @@ def _compile(folder: Path, target: str) -> bool:
 
     It takes the very Python of Lambda. By hash, unchecked, since the dates say nothing.
     """
-    if not (python := _lambdas_python()):
-        sys.stderr.write("python3.13 is not on PATH: nothing is compiled ahead, cold starts take longer\n")
+    version = lambdas_python()
+    if not (python := _command_of(version)):
+        sys.stderr.write(f"python{version} is not on PATH: nothing is compiled ahead, cold starts take longer\n")
         return True
     paths = ["-s", str(folder), "-p", target, "--invalidation-mode", "unchecked-hash", str(folder)]
     return not subprocess.run([python, "-m", "compileall", "-q", *paths], check=False).returncode
 
 
-def _lambdas_python() -> str:
-    for command in (sys.executable, "python3.13"):
+def _command_of(version: str) -> str:
+    is_it = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
+    for command in (sys.executable, f"python{version}"):
         with suppress(OSError):
-            if not subprocess.run([command, "-c", IS_LAMBDAS], capture_output=True, check=False).returncode:
+            if not subprocess.run([command, "-c", is_it], capture_output=True, check=False).returncode:
                 return command
     return ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from winterbourne import __version__
-from winterbourne.local.artifact import empty_folder, finish, write_zip
+from winterbourne.local.artifact import empty_folder, finish, lambdas_python, write_zip
 from winterbourne.local.opt import PACKAGE, copy_wrapper
 from winterbourne.local.root_certificates import lay_out
 
@@ -28,7 +28,7 @@ PLATFORMS: Final = {"arm64": "aarch64-manylinux_2_28", "x86_64": "x86_64-manylin
 RUNTIMES: Final = "python3.11 python3.12 python3.13 python3.14"
 # A line of a lock with its hashes: name, version.
 ENTRY: Final = re.compile(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s;\\]+).*\n?(?:[ \t].*\n?)*", re.MULTILINE)
-NOT_IMPORTED: Final = {".pyc", ".pyi", ".pyo", ".c", ".h", ".pxd", ".lock"}
+NOT_IMPORTED: Final = {".pyc", ".pyi", ".pyo", ".c", ".h", ".pxd", ".lock", ".js", ".css"}  # a page of Powertools
 
 
 class BuildError(Exception):
@@ -125,7 +125,7 @@ def _installer(architecture: str) -> list[str]:
     beside = Path(sys.executable).with_name("uv")
     if uv := str(beside) if beside.exists() else shutil.which("uv"):
         platform = ["--python-platform", PLATFORMS[architecture]] if architecture else []
-        target = ["--python", sys.executable, "--python-version", "3.13", *platform]
+        target = ["--python", sys.executable, "--python-version", lambdas_python(), *platform]
         return [uv, "pip", "install", "--quiet", *target, "--link-mode", "copy", "--no-compile-bytecode"]
     if architecture:  # pip judges a lock's markers by the Python that runs it
         raise BuildError("compiled packages for another Python need uv, which is not here: pip install uv")
@@ -148,7 +148,8 @@ def _remove(packages: Path, suffixes: Collection[str]) -> None:
 def _is_bookkeeping(path: Path) -> bool:
     """Of each dist-info, importlib.metadata is asked for the version and the entry points; the licence must stay."""
     kept = {"METADATA", "entry_points.txt"}
-    return path.parent.suffix == ".dist-info" and path.name not in kept and not path.name.lower().startswith("licen")
+    in_info = path.parent.suffix == ".dist-info" and path.name not in kept and not path.name.lower().startswith("licen")
+    return in_info or path.parent.name == "sboms"
 
 
 def _copy_engine(folder: Path, lock: str, *left_out: str) -> None:
@@ -163,7 +164,9 @@ def _copy_engine(folder: Path, lock: str, *left_out: str) -> None:
 
 
 def _publish_line(args: argparse.Namespace) -> str:
-    runtimes, processors = (RUNTIMES, " ".join(PLATFORMS)) if args.runtime_only else ("python3.13", args.architecture)
+    runtimes, processors = (
+        (RUNTIMES, " ".join(PLATFORMS)) if args.runtime_only else (f"python{lambdas_python()}", args.architecture)
+    )
     name, file = shlex.quote(args.into.stem), shlex.quote(f"fileb://{args.into}")
     return (
         f"aws lambda publish-layer-version --layer-name {name} --description 'Winterbourne {__version__}'"

@@ -416,10 +416,10 @@ class McpClient(msgspec.Struct, eq=False):
         timeout = httpx.Timeout(client.timeout.connect, read=None)
         for _ in range(MAX_REDIRECTS + 1):
             async with client.stream(method, url, content=content, headers=headers, timeout=timeout) as response:
-                if response.next_request is None:
+                if not response.has_redirect_location:
                     yield response
                     return
-                target = response.next_request.url
+                target = _redirect_target(response)
                 if response.status_code not in {307, 308} or _origin(target) != _origin(url):
                     raise self._redirected(target, response.status_code)
             url = target
@@ -440,6 +440,17 @@ class McpClient(msgspec.Struct, eq=False):
 
     def _ended_early(self, why: str = "") -> ToolUnavailable:
         return ToolUnavailable(f"The {self._service} ended its answer before the result{why}.")
+
+
+def _redirect_target(response: httpx.Response) -> httpx.URL:
+    """Where a redirect leads.
+
+    Raises:
+        httpx.InvalidURL: To what is no address, of which httpx2 makes no request; httpx itself raises this.
+    """
+    if response.next_request is None:
+        raise httpx.InvalidURL("the redirect leads to no address")
+    return response.next_request.url
 
 
 def _authorization(request: _Request) -> dict[str, str]:
