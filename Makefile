@@ -39,7 +39,8 @@ wheels = $(or $(WINTERBOURNE_WHEELS),$(error WINTERBOURNE_WHEELS names no folder
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/run ## Start the chat on http://127.0.0.1:3000 (PORT=3000, ARGS="--help"); Ctrl-C stops it
+# Some doors of ARGS are served by uvicorn, which only development has.
+run: $(if $(filter %asgi %web %agentcore,$(ARGS)),.venv/dev,.venv/run) ## Start the chat on http://127.0.0.1:3000 (PORT=3000, ARGS="--help"); Ctrl-C stops it
 	@$(bin)/python -m winterbourne.local run --port $(PORT) $(ARGS)
 
 test: .venv/dev ## Set up what the tests need and run every one of them

@@ -136,3 +136,16 @@ class TestAnApplicationThatDoesNotStart:
         await servers.stop()
         assert error
         assert "/no/python" in error.sentence
+
+    async def test_because_there_is_no_uvicorn_says_so(self, tmp_path: Path) -> None:
+        python = tmp_path / "python3"
+        python.write_text('#!/bin/sh\necho "$0: No module named $2"; exit 1\n')
+        python.chmod(0o755)
+        servers = AsgiServers(
+            FunctionConfig(task_root=tmp_path, handler="a:a", python=str(python)), lambda _: {}, 1, print
+        )
+        servers.start_environment()
+        error = await servers.initialized(20)
+        await servers.stop()
+        assert error
+        assert error.sentence == "python3: No module named uvicorn"

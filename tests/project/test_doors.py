@@ -182,6 +182,14 @@ class TestCloudFront:
         assert behavior["OriginRequestPolicyId"] == "b689b0a8-53d0-40ab-baf2-68738e2966ac", "AllViewerExceptHostHeader"
         assert {"POST", "PATCH", "DELETE", "OPTIONS"} <= set(behavior["AllowedMethods"])
 
+    def test_shows_no_caller_the_error_of_another(self) -> None:
+        """Else it keeps errors for ten seconds, and heeds no `no-store` on them.
+
+        https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/custom-error-pages-expiration.html
+        """
+        kept_s = {e["ErrorCode"]: e["ErrorCachingMinTTL"] for e in self.distribution()["CustomErrorResponses"]}
+        assert kept_s == dict.fromkeys((400, 403, 404, 405, 414, 500, 501, 502, 503, 504), 0)
+
     def test_waits_through_more_silence_than_there_is_between_two_heartbeats(self) -> None:
         from winterbourne.chat.settings import Settings
 

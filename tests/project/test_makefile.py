@@ -201,6 +201,14 @@ def test_an_unfit_venv_is_made_anew_and_a_fit_one_is_kept(project: Path, made: P
     assert make(project).returncode
 
 
+@pytest.mark.parametrize(
+    ("door", "needs"), [("web", "development"), ("agentcore", "development"), ("rest", "the function")]
+)
+def test_run_installs_uvicorn_for_the_doors_that_it_serves(door: str, needs: str) -> None:
+    done = make(ROOT, "--dry-run", "--always-make", f"ARGS=--port 1 --door {door}", target="run")
+    assert f"installing what {needs} needs" in done.stdout
+
+
 def wheel(folder: Path, version: str) -> str:
     """Write a wheel with nothing in it; returns its hash."""
     folder.mkdir(exist_ok=True)

@@ -16,6 +16,9 @@ from typing import Any
 
 import openai
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from samcli.cli.types import CfnParameterOverridesType
 from samcli.lib.config.samconfig import SamConfig
 
@@ -125,6 +128,12 @@ class TestCors:
         sdk_headers = {name.lower() for name in openai.OpenAI(api_key="k").default_headers if name.startswith("X-")}
         # Only Python's SDK sends whether it is async; a browser's does not.
         assert sdk_headers - {"x-stainless-async"} <= set(url["AllowHeaders"])
+
+    def test_allows_the_headers_of_a_page_that_signs(self) -> None:
+        url = Stack(AllowedOrigins="https://a.example", Auth="iam").properties("ChatUrl")["Cors"]
+        request = AWSRequest("POST", "https://x.lambda-url.eu-central-1.on.aws/chat", data="{}")
+        SigV4Auth(Credentials("key", "secret", "token"), "lambda", "eu-central-1").add_auth(request)
+        assert {name.lower() for name in request.headers} <= set(url["AllowHeaders"])
 
     def test_is_what_the_chat_says_through_doors_that_leave_it_to_the_chat(self) -> None:
         url = Stack(AllowedOrigins="https://a.example").properties("ChatUrl")["Cors"]

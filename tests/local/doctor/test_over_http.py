@@ -1,5 +1,6 @@
 """Doctor checks over HTTP: a chat with one fault at a time, and the finding that names it."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -52,18 +53,26 @@ def run_checks_by_subject(handler: Handler, caller: Caller | None = None) -> dic
         return {f.subject: f for f in over_http.run_checks(caller, client, lambda: NOW)}
 
 
+def requests_of_command(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
+    requests, client = [], httpx.Client
+
+    def note(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        return chat(request)
+
+    monkeypatch.setattr(httpx, "Client", lambda **given: client(transport=httpx.MockTransport(note), **given))
+    command.main(["--url", "https://x.lambda-url.eu-central-1.on.aws"])
+    return requests
+
+
 class TestAHealthyDeployment:
     def test_sees_in_its_log_who_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        agents = set()
+        assert {r.headers["user-agent"] for r in requests_of_command(monkeypatch)} == {f"winterbourne/{__version__}"}
 
-        def note(request: httpx.Request) -> httpx.Response:
-            agents.add(request.headers["user-agent"])
-            return chat(request)
-
-        client = httpx.Client
-        monkeypatch.setattr(httpx, "Client", lambda **given: client(transport=httpx.MockTransport(note), **given))
-        command.main(["--url", "https://x.lambda-url.eu-central-1.on.aws"])
-        assert agents == {f"winterbourne/{__version__}"}
+    def test_gets_the_digest_of_each_body_which_cloudfront_does_not_sign(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        said = [(r.content, r.headers.get("x-amz-content-sha256")) for r in requests_of_command(monkeypatch)]
+        assert any(body for body, _ in said)
+        assert all(digest == (hashlib.sha256(body).hexdigest() if body else None) for body, digest in said)
 
     def test_has_nothing_wrong(self) -> None:
         found = run_checks_by_subject(chat)

@@ -26,7 +26,7 @@ LOG_LEVEL: Final = ("--log-level", "warning")
 POLL_S: Final = 0.02
 LAST_LINES: Final = 20
 
-_EXCEPTION: Final = re.compile(r"(?:\w+\.)*(\w+): (.+)")
+_EXCEPTION: Final = re.compile(r"(?:\S*[./])?(\w+): (.+)")  # of an interpreter, too: its path, "No module named …"
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -145,7 +145,7 @@ class _Server:
                 await asyncio.sleep(POLL_S)
 
     def error(self) -> FunctionError:
-        """Why the process does not serve, as the last of its lines that names an exception tells it."""
+        """Why the process does not serve, as the last of its lines that names what went wrong tells it."""
         found = filter(None, map(_EXCEPTION.fullmatch, reversed(self.last_lines)))
         kind, text = next((match.groups() for match in found), ("Runtime.ExitError", "The application did not start."))
         return FunctionError.from_message(str(kind), str(text))

@@ -8,10 +8,10 @@ from winterbourne.chat.http.request import Request
 __all__ = ["PREFLIGHT", "RESPONSE", "cors_headers", "is_preflight"]
 
 ALLOWED_HEADERS: Final = (
-    "authorization,content-type,x-amz-content-sha256,x-api-key,last-event-id,mcp-method,mcp-name,mcp-protocol-version,"
-    "traceparent,tracestate,user-agent,x-stainless-arch,x-stainless-helper-method,x-stainless-lang,x-stainless-os,"
-    "x-stainless-package-version,x-stainless-retry-count,x-stainless-runtime,x-stainless-runtime-version,"
-    "x-stainless-timeout"
+    "authorization,content-type,x-amz-content-sha256,x-api-key,x-amz-date,x-amz-security-token,last-event-id,mcp-method,"
+    "mcp-name,mcp-protocol-version,traceparent,tracestate,user-agent,x-stainless-arch,x-stainless-helper-method,"
+    "x-stainless-lang,x-stainless-os,x-stainless-package-version,x-stainless-retry-count,x-stainless-runtime,"
+    "x-stainless-runtime-version,x-stainless-timeout"
 )
 
 PREFLIGHT: Final = {

@@ -90,7 +90,7 @@ def run_checks(stack: Stack) -> Iterator[Finding]:
     else:
         yield from _run_check("url", lambda: _check_function_url(stack, function_args))
         actions = () if parameters.get("Auth") == "iam" else REQUIRED_ACTIONS
-        yield from _run_check("permissions", lambda: _check_permissions(stack, function_args, "a public URL", actions))
+        yield from _run_check("permissions", lambda: _check_permissions(stack, function_args, "the URL", actions))
     if secret := settings.get("API_KEYS_SECRET_ARN"):
         yield from _run_check("keys", lambda: _check_api_keys(stack, secret))
     for name in ("MODEL_API_KEY_SECRET_ARN", "OPENAI_API_KEY_SECRET_ARN", "ANTHROPIC_API_KEY_SECRET_ARN"):

@@ -96,7 +96,7 @@ def check_cors(headers: httpx.Headers, origin: str) -> Finding:
 
 def check_streaming(streamed: StreamedResponse) -> Finding:
     """Check the arrival times: a buffered response comes as one chunk, or as several at the same time."""
-    fix = "set InvokeMode to RESPONSE_STREAM, and turn off buffering in every proxy"
+    fix = "set InvokeMode to RESPONSE_STREAM (REST API: responseTransferMode STREAM), and let no proxy buffer"
     if streamed.has_content_length:
         return wrong("streaming", "the response has a content-length, so something buffers it", fix)
     first_s, last_s = streamed.arrivals[0], streamed.arrivals[-1]
@@ -132,7 +132,7 @@ _NOT_REACHABLE: Final = {
         "access is denied before the function is asked (403)",
         "make deploy (grants the permissions); with Auth=iam, requests must be signed; or a firewall (AWS WAF) refuses",
     ),
-    429: ("throttled (429)", "raise ReservedConcurrency, or the account's quota"),
+    429: ("throttled (429)", "raise ReservedConcurrency, the account's quota, or RequestsPerSecond of a REST API"),
     502: ("the function does not start (502)", "read its log with the command in the stack's output FollowLog"),
 }
 
