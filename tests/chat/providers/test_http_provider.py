@@ -251,7 +251,7 @@ class TestKeyEchoedByTheProvider:
         assert self.KEY not in str(failed)
 
     async def test_of_a_secret_is_redacted_in_an_error_response(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(secrets, "_fetch", lambda _: self.KEY)
+        monkeypatch.setattr(secrets, "_fetch", lambda _: asyncio.sleep(0, self.KEY))
         body = json.dumps({"error": {"message": f"Bearer {self.KEY} has no model m"}}).encode()
         async with upstream(failing(400, body)) as server:
             arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"

@@ -275,6 +275,21 @@ class TestAnAsyncBackend:
         assert "no route" in caplog.text
 
 
+class TestThreads:
+    async def test_a_write_goes_on_though_its_caller_is_cancelled_before_a_thread_is_free(self, tmp_path: Path) -> None:
+        store, busy = make_store(f"file:{tmp_path}/chat.db"), threading.Event()
+        await store.put([item("a")])
+        assert store._thread_pool
+        store._thread_pool.submit(busy.wait, 5)
+        writing = asyncio.create_task(store.put([item("b")]))
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.wait([writing])
+        busy.set()
+        assert await store.get("p", "b") == item("b")
+        await store.close()
+
+
 class TestUnavailable:
     async def test_a_store_that_cannot_be_opened_fails_each_call(self, tmp_path: Path) -> None:
         store = make_store(f"file:{tmp_path}/missing/chat.db")

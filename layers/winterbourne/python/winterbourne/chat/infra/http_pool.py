@@ -14,7 +14,7 @@ the httpx extension `repeatable`. Requests that a server could not take are repe
 `http_retry`, around these transports.
 
 The async client sends over `http_transport`, or by httpx's own transport through a proxy that the environment names for
-a URL (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as the sync client always does.
+a URL (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY; none for NEVER_PROXIED), as the sync client always does.
 """
 
 import contextlib

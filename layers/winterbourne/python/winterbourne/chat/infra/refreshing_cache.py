@@ -64,7 +64,9 @@ class RefreshingCache(Generic[T]):
             self._refresh_task = asyncio.create_task(self._refresh())
             # Keeps asyncio from reporting the failure of a fetch that nobody waits for any more.
             self._refresh_task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(self._refresh_task)
+        task = self._refresh_task
+        await asyncio.wait({task})  # Python 3.14's shield would report that failure
+        return task.result()
 
     def invalidate(self, value: T) -> None:
         """Report that this value was rejected: the next `get` fetches again, unless it has been replaced meanwhile."""
