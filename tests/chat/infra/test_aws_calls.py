@@ -31,6 +31,7 @@ from winterbourne.chat.infra.aws_calls import (
     configured_endpoint,
     public_endpoint,
 )
+from winterbourne.chat.settings import HttpSettings
 
 FIELDS = {"TableName": TABLE, "Key": {"pk": {"S": "p"}, "body": {"B": b"\x00\xff"}}}
 ENDPOINTS = (
@@ -161,6 +162,20 @@ class TestErrors:
             with pytest.raises(AwsCallFailed) as failure:
                 await get()
         assert "IQoJ" not in str(failure.value)
+
+    @jumping
+    async def test_it_finds_a_connection_where_answers_of_models_hold_all(self) -> None:
+        async def answering(exchange: Exchange) -> None:
+            await exchange.start()
+            await exchange.gone()
+
+        http = HttpSettings(http_pool_maxsize=1)
+        with mock.patch.object(http_pool._Pool, "settings", http):
+            async with upstream(answering) as model, dynamodb(saying(b"{}")):
+                client = http_pool.client()
+                answer = await client.send(client.build_request("POST", model.url), stream=True)
+                assert await get() == {}
+                await answer.aclose()
 
     async def test_a_response_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(aws_calls, "MAX_RESPONSE_BYTES", 100)

@@ -242,8 +242,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     and all tools.
     """
     http_pool_maxsize: Count = 100
-    """Maximum number of connections of the HTTP connection pool, those to DynamoDB included; further requests wait for
-    one, HTTP_TIMEOUT at most.
+    """Maximum number of connections of the HTTP connection pool; further requests wait for one, HTTP_TIMEOUT at most.
+    DynamoDB and other AWS services that the chat itself calls may have 16 more.
     """
     http_timeout: Seconds = 15.0
     """Seconds for each phase of an HTTP request: waiting for a connection, connecting, writing, each read. A model

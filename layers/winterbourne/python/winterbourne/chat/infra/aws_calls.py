@@ -62,7 +62,10 @@ THROTTLED: Final = frozenset({
 """The codes of errors after which a call is repeated, as in the AWS SDKs; it is after every 5xx too."""
 
 _TIMEOUT: Final = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-_EXTENSIONS: Final = {**http_retry.NO_RETRIES, "repeatable": True}
+_RESERVED: Final = 16
+"""Connections beyond the pool's limit: who holds all of them, models that answer, still has to be saved."""
+
+_EXTENSIONS: Final = {**http_retry.NO_RETRIES, "repeatable": True, "reserved": _RESERVED}
 
 
 class _Error(msgspec.Struct):

@@ -140,7 +140,7 @@ async def _fetch() -> Credentials:
     if token := await _authorization():
         redaction.register(token)
         headers["authorization"] = token
-    client = http_pool.direct_client()
+    client = http_pool.client()
     request = client.build_request("GET", _checked(_container_url()), headers=headers, timeout=TIMEOUT_S)
     response = await client.send(request, stream=True)
     body = await http_pool.read_body(response, MAX_RESPONSE_BYTES)

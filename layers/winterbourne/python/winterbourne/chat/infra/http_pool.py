@@ -49,7 +49,6 @@ __all__ = [
     "client",
     "close",
     "configure",
-    "direct_client",
     "is_stale",
     "iterate_body",
     "outgoing_headers",
@@ -245,12 +244,6 @@ def client() -> httpx.AsyncClient:
         mounts = _through_proxies(functools.partial(_pooled, httpx.AsyncHTTPTransport))
         _Pool.client = httpx.AsyncClient(transport=transport, mounts=mounts, **_client_options(_decompress))
     return _Pool.client
-
-
-def direct_client() -> httpx.AsyncClient:
-    """A client over the same connections that asks no proxy: for endpoints of this machine. Never close it."""
-    transport = client()._transport  # noqa: SLF001 - as httpx uses where no proxy is mounted
-    return httpx.AsyncClient(transport=transport, **_client_options(_decompress))
 
 
 def sync_client() -> httpx.Client:

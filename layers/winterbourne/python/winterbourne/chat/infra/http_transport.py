@@ -92,6 +92,8 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send the request and return the response, whose body is read as it is iterated.
 
+        Its extension `reserved` says how many connections beyond the limit there may be for it.
+
         Raises:
             httpx.TransportError: As httpx's own transport.
 
@@ -100,7 +102,7 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
         """
         origin = _origin_of(request)
         timeouts = request.extensions.get("timeout", {})
-        connection = await self._acquire(origin, timeouts.get("pool"))
+        connection = await self._acquire(origin, timeouts.get("pool"), request.extensions.get("reserved", 0))
         if connection not in self._open:  # it was lost in the turn in which it was granted
             self._open.add(connection := _Connection(self, origin))
         connection.exchange = exchange = _Exchange(connection, request, timeouts)
@@ -128,9 +130,9 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
         for _ in range(2):  # turns of the loop, until the sockets are closed
             await asyncio.sleep(0)
 
-    async def _acquire(self, origin: _Origin, timeout_s: float | None) -> "_Connection":
+    async def _acquire(self, origin: _Origin, timeout_s: float | None, reserved: int) -> "_Connection":
         """A connection for one request, idle until now or not yet open."""
-        if connection := self._grant(origin):
+        if connection := self._grant(origin, reserved):
             return connection
         waiter: asyncio.Future[_Connection] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = origin
@@ -145,8 +147,8 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
                 raise httpx.PoolTimeout("no connection became free in time") from error
             raise
 
-    def _grant(self, origin: _Origin) -> "_Connection | None":
-        """A connection for this origin, if there is one or room for one."""
+    def _grant(self, origin: _Origin, reserved: int = 0) -> "_Connection | None":
+        """A connection for this origin, if there is one or room for one, `reserved` ones beyond the limit included."""
         expired_s = asyncio.get_running_loop().time() - self._expiry_s
         for connection in [*reversed(self._idle)]:
             if connection.idle_since < expired_s or (connection.origin == origin and connection.has_news()):
@@ -156,7 +158,7 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
                 return connection
         if len(self._open) >= self._max_open and self._idle:
             self._close(self._idle[0])
-        if len(self._open) >= self._max_open:
+        if len(self._open) >= self._max_open + reserved:
             return None
         connection = _Connection(self, origin)
         self._open.add(connection)

@@ -3,13 +3,12 @@
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 """
 
-import os
 import re
 from collections.abc import Mapping
 from typing import Final, Literal
 from urllib.parse import quote, urlsplit
 
-from winterbourne.chat.infra.aws_calls import configured_endpoint
+from winterbourne.chat.infra.aws_calls import configured_endpoint, public_endpoint
 from winterbourne.chat.infra.aws_credentials import find_credentials, find_region
 from winterbourne.chat.infra.sigv4 import Signer, timestamp
 
@@ -51,10 +50,9 @@ async def presign(
     if not 0 < expires_s <= MAX_EXPIRES_S:
         raise ValueError(f"expires_s: expected 1 to {MAX_EXPIRES_S}")
     region = region or await find_region()
-    endpoint = urlsplit(configured_endpoint("s3", region))
+    endpoint = urlsplit(url := configured_endpoint("s3", region))
     host, path = endpoint.netloc, f"/{quote(key, safe='/~')}"
-    is_public = not (os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
-    if is_public and re.fullmatch(_HOST_LABEL, bucket):
+    if url == public_endpoint("s3", region) and re.fullmatch(_HOST_LABEL, bucket):
         host = f"{bucket}.{host}"
     else:
         path = f"{endpoint.path}/{bucket}{path}"
