@@ -6,6 +6,7 @@ import pytest
 
 from tests.chat.secrets_known import forget_secrets
 from winterbourne import lifecycle
+from winterbourne.chat.http import asgi
 from winterbourne.chat.infra import http_pool
 
 
@@ -21,6 +22,8 @@ async def own_hooks(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """Hooks that only this test sees, and that end with it: a store's file is closed."""
     monkeypatch.setattr(lifecycle, "_startup_hooks", [])
     monkeypatch.setattr(lifecycle, "_shutdown_hooks", [])
+    monkeypatch.setattr(asgi, "_process", asgi._Process())
+    monkeypatch.setattr(lifecycle._Startup, "has_begun", False)
     yield
     await lifecycle.run_shutdown()
     await http_pool.close()

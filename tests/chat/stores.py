@@ -176,7 +176,7 @@ class _MotoTransport(httpx.AsyncBaseTransport):
 
 @functools.cache
 def _client_of_moto() -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=_MotoTransport())
+    return httpx.AsyncClient(mounts={_moto_url(): _MotoTransport()})
 
 
 @functools.cache

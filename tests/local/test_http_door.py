@@ -73,6 +73,13 @@ class TestARequest:
         assert (headers["x-there"], headers["x-forwarded-for"], headers["content-length"]) == ("e", "f", "4")
         assert headers["host"] == f"127.0.0.1:{at.port}"
 
+    async def test_of_http_1_0_need_not_name_its_host(self) -> None:
+        async with behind(HttpDoor) as at:
+            reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+            writer.write(b"GET / HTTP/1.0\r\n\r\n")
+            assert (await reader.read()).endswith(b"hello")
+            writer.close()
+
     async def test_without_a_body_has_no_length(self) -> None:
         async with behind(HttpDoor) as at:
             await at.http.get("/")

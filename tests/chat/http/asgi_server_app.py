@@ -47,7 +47,6 @@ on_startup(lambda: say("STARTED"))
 on_shutdown(lambda: say("STOPPED"))
 chat = Chat(tools=[linger, nap], auth="none", title_model="off", scripted_words_per_second=0, max_body_bytes=100_000)
 broken = AsgiApplication(Broken())  # type: ignore[arg-type]
-broken._has_started = True
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

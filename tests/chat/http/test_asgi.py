@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import tracemalloc
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import uvicorn
 
 from tests.chat.http.test_titles import says
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from tests.chat.test_app import make_service
 from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, saying, upstream
@@ -21,10 +23,12 @@ from winterbourne import lifecycle, on_shutdown, on_startup
 from winterbourne.asgi import Message
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.errors import ChatError
+from winterbourne.chat.http import asgi
 from winterbourne.chat.http.asgi import AsgiApplication
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.settings import DoorSettings
+from winterbourne.handlers import adapt_handler
 from winterbourne.large_body import LargeBody
 
 WAIT_S = 10.0
@@ -102,6 +106,8 @@ def own_lifecycle() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lifecycle, "_startup_hooks", [])
         patch.setattr(lifecycle, "_shutdown_hooks", [])
+        patch.setattr(asgi, "_process", asgi._Process())
+        patch.setattr(lifecycle._Startup, "has_begun", False)
         yield
 
 
@@ -378,6 +384,7 @@ class TestOtherServers:
             ({"path": "/a b/ü"}, "/a%20b/%C3%BC"),
             ({"path": "/a", "raw_path": None}, "/a"),
             ({"path": "/my chat/a", "raw_path": b"/my%20chat/a%2Fb", "root_path": "/my chat"}, "/a%2Fb"),
+            ({"path": "/v1:beta/chat", "raw_path": b"/v1:beta/chat", "root_path": "/v1:beta"}, "/chat"),
             ({"path": "/chat", "raw_path": b"/chat", "root_path": "/chat"}, "/"),
             ({"path": "/chat/chat", "raw_path": b"/chat/chat", "root_path": "/chat"}, "/chat"),
             ({"path": "/chats", "raw_path": b"/chats", "root_path": "/chat"}, "/chats"),
@@ -415,6 +422,21 @@ class TestOtherServers:
         with own_lifecycle():
             await AsgiApplication(make_service(max_body_bytes=1000))(scope(), server.receive, server.send)
         assert (server.sent[0]["status"], len(server.received)) == (413, 7)
+
+    async def test_may_send_a_body_in_tiny_pieces_that_takes_no_more_memory_for_it(self) -> None:
+        received = iter(range(100_000))
+
+        async def receive() -> Message:
+            at = next(received, None)
+            return {"type": "http.request", "body": b"%02d" % ((at or 0) % 100), "more_body": at is not None}
+
+        tracemalloc.start()
+        body = await asgi._Inbox(receive).read_body(1_000_000)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        text = b"".join(body.pieces())
+        assert (len(text), text[:6]) == (200_002, b"000102")
+        assert peak < 5 * len(text)
 
     async def test_say_that_a_client_left_in_the_middle_of_its_body(self) -> None:
         half = {"type": "http.request", "body": b'{"messages":[]', "more_body": True}
@@ -505,6 +527,22 @@ class TestDeadlines:
         assert server.sent[-1] == {"type": "http.response.body"}
 
     @jumping
+    @pytest.mark.parametrize("written", [(b"half",), ()])
+    async def test_nobody_waits_for_a_reader_who_takes_no_last_words(self, written: tuple[bytes, ...]) -> None:
+        server = Server({"type": "http.request"})
+
+        async def send(message: Message) -> None:
+            await server.send(message)
+            if message.get("body") == b"end":
+                await asyncio.Event().wait()
+
+        with own_lifecycle():
+            application = AsgiApplication(Late(*written, last_words=b"end"), DOORS)  # type: ignore[arg-type]
+            with pytest.raises(ChatError):
+                await asyncio.wait_for(application(scope(), server.receive, send), DOORS.request_timeout + 1)
+        assert server.sent[-1]["more_body"]
+
+    @jumping
     async def test_without_last_words_the_connection_is_cut(self) -> None:
         server = Server({"type": "http.request"})
         with own_lifecycle(), pytest.raises(ChatError):
@@ -571,6 +609,18 @@ class TestOtherScopes:
         assert server.sent == [{"type": "websocket.close"}]
 
 
+class Lifespan:
+    """An application's lifespan, phase by phase."""
+
+    def __init__(self, application: AsgiApplication) -> None:
+        self.told, self.heard = asyncio.Queue[Message](), asyncio.Queue[Message]()
+        self.running = asyncio.create_task(application({"type": "lifespan"}, self.told.get, self.heard.put))
+
+    async def run(self, phase: str) -> None:
+        self.told.put_nowait({"type": f"lifespan.{phase}"})
+        assert await self.heard.get() == {"type": f"lifespan.{phase}.complete"}
+
+
 class TestTheLifespan:
     async def test_runs_the_hooks_once(self) -> None:
         calls: list[str] = []
@@ -583,6 +633,61 @@ class TestTheLifespan:
                     await client.get(f"{url}/healthz")
                 assert calls == ["startup"]
         assert calls == ["startup", "shutdown"]
+
+    async def test_of_two_applications_in_one_process_is_begun_by_the_first_and_ended_by_the_last(self) -> None:
+        calls: list[str] = []
+        with own_lifecycle():
+            first, second, third = (Lifespan(AsgiApplication(make_service())) for _ in range(3))
+            on_startup(lambda: calls.append("startup"))
+            on_shutdown(lambda: calls.append("shutdown"))
+            await first.run("startup")
+            await second.run("startup")
+            await first.run("shutdown")
+            assert calls == ["startup"]
+            await second.run("shutdown")
+            assert calls == ["startup", "shutdown"]
+            await third.run("startup")
+            await third.run("shutdown")
+        assert calls == ["startup", "shutdown"] * 2
+
+    async def test_leaves_the_hooks_to_lambdas_runtime_where_the_application_is_the_handler(self) -> None:
+        calls: list[str] = []
+        with own_lifecycle():
+            on_startup(lambda: calls.append("startup"))
+            on_shutdown(lambda: calls.append("shutdown"))
+            handler = adapt_handler(AsgiApplication(make_service()))
+            await asyncio.wait_for(lifecycle.run_startup(), WAIT_S)
+            response: Any = RecordedResponse()
+            await handler(event("GET", "/healthz"), response, FakeLambdaContext())
+            assert json.loads(response.body) == {"status": "ok"}
+            await asyncio.wait_for(lifecycle.run_shutdown(), WAIT_S)
+        assert calls == ["startup", "shutdown"]
+
+    @jumping
+    @pytest.mark.parametrize(("saving_s", "calls"), [(1, ["saved", "shutdown"]), (3600, ["shutdown"])])
+    async def test_ends_after_requests_that_the_server_has_cancelled(self, saving_s: float, calls: list[str]) -> None:
+        """They save what they have: uvicorn tells of the shutdown without waiting for them."""
+        called, begun = list[str](), asyncio.Event()
+
+        async def save_at_the_end(*_: object) -> None:
+            try:
+                begun.set()
+                await asyncio.sleep(7200)
+            finally:
+                await asyncio.sleep(saving_s)
+                called.append("saved")
+
+        with own_lifecycle():
+            on_shutdown(lambda: called.append("shutdown"))
+            application, server = AsgiApplication(_Handling(save_at_the_end)), Server()  # type: ignore[arg-type]
+            lifespan = Lifespan(application)
+            await lifespan.run("startup")
+            serving = asyncio.create_task(application(scope("GET"), server.receive, server.send))
+            await begun.wait()
+            serving.cancel()
+            await lifespan.run("shutdown")
+            assert called == calls
+            await asyncio.wait((serving,))
 
     async def test_ends_the_server_if_the_start_fails(self) -> None:
         server = Server({"type": "lifespan.startup"})

@@ -127,6 +127,9 @@ class TestARestApi:
         request = read(REST_EVENT | nulls | {"resource": "/", "path": "/", "requestContext": {"path": "/v1/"}})
         assert (request.raw_path, request.root_path, request.raw_query, request.headers) == ("/", "/v1", "", {})
 
+    async def test_may_have_half_a_character_in_its_query(self) -> None:
+        assert read(REST_EVENT | {"multiValueQueryStringParameters": {"a": ["\ud83d"]}}).query == {"a": "?"}
+
     async def test_under_a_base_path_has_it_before_its_path(self) -> None:
         mapped = {"path": "/tiler/chat", "pathParameters": {"proxy": "chat"}, "requestContext": {"path": "/tiler/chat"}}
         request = read(REST_EVENT | mapped)
@@ -141,6 +144,10 @@ class TestARestApi:
             ),
             ({"authorizer": {"claims": {"sub": "ada"}}}, {"sub": "ada", "kind": "jwt"}),
             ({"authorizer": {"principalId": "ada", "kind": "iam"}}, {"principalId": "ada", "kind": "authorizer"}),
+            (
+                {"authorizer": {"claims": '{"sub": "ada"}', "iam": "AIDA"}},
+                {"claims": '{"sub": "ada"}', "iam": "AIDA", "kind": "authorizer"},
+            ),
             ({"authorizer": None, "identity": None}, {}),
         ],
     )

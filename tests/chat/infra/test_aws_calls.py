@@ -19,7 +19,7 @@ from tests.chat.stores import TABLE, TEST_ACCOUNT, aws
 from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, saying, upstream
 from winterbourne.chat.errors import AwsCallFailed, SettingsError
-from winterbourne.chat.infra import aws_calls, http_pool
+from winterbourne.chat.infra import aws_calls, http_pool, redaction
 from winterbourne.chat.infra.aws_calls import (
     CALL_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
@@ -153,6 +153,14 @@ class TestErrors:
             with pytest.raises(AwsCallFailed) as failure:
                 await get()
         assert len(str(failure.value)) < 600
+
+    async def test_words_that_quote_a_session_token_do_not_tell_its_beginning(self) -> None:
+        token = "".join(f"IQoJb3JpZ2luX2VjE{number}" for number in range(50))
+        redaction.register(token)
+        async with dynamodb(refusing(400, "InvalidSignatureException", f"should have been 'POST {token}'")):
+            with pytest.raises(AwsCallFailed) as failure:
+                await get()
+        assert "IQoJ" not in str(failure.value)
 
     async def test_a_response_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(aws_calls, "MAX_RESPONSE_BYTES", 100)

@@ -7,14 +7,17 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from tests.chat.stores import Clock
+from tests.clock import jumping
 from tests.upstream import Exchange, Upstream, upstream
 from winterbourne.chat.errors import CredentialsMissing, SettingsError
-from winterbourne.chat.infra import aws_credentials, redaction
+from winterbourne.chat.infra import aws_credentials, http_pool, redaction
 from winterbourne.chat.infra.aws_credentials import (
+    PATIENCE_S,
     REFRESH_BEFORE_S,
     RETRY_S,
     ContainerCredentials,
@@ -179,6 +182,28 @@ class TestTheContainerEndpoint:
             await find_credentials()
         assert endpoint.number == 1
 
+    @jumping
+    async def test_one_that_hangs_keeps_nobody_waiting_whose_credentials_are_valid(self) -> None:
+        async def silent(exchange: Exchange) -> None:
+            await exchange.gone()
+
+        clock = Clock()
+        container = ContainerCredentials(clock)
+        async with upstream(Endpoint(clock).answer, silent) as server:
+            with mock.patch.dict("os.environ", {"AWS_CONTAINER_CREDENTIALS_FULL_URI": server.url}):
+                await container.read()
+                clock.time_s += 3600 - REFRESH_BEFORE_S
+                began = asyncio.get_running_loop().time()
+                assert (await container.read()).key_id == "key-1"
+                assert asyncio.get_running_loop().time() - began <= PATIENCE_S
+
+    async def test_no_proxy_is_told_its_token(
+        self, endpoint: Endpoint, server: Upstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        await http_pool.close()
+        assert (await find_credentials()).key_id == "key-1"
+
     async def test_what_it_refuses_is_missing(self, endpoint: Endpoint, server: Upstream) -> None:
         endpoint.status = 403
         with pytest.raises(CredentialsMissing, match="answered 403"):
@@ -189,7 +214,10 @@ class TestTheContainerEndpoint:
         with pytest.raises(CredentialsMissing, match="cannot be read: ConnectError"):
             await find_credentials()
 
-    @pytest.mark.parametrize("url", ["http://example.com/x", "http://169.254.170.2.example.com/x", "ftp:/x"])
+    @pytest.mark.parametrize(
+        "url",
+        ["http://example.com/x", "http://127.example.com/x", "http://169.254.170.2.example.com/x", "ftp:/x"],
+    )
     async def test_a_token_is_sent_to_no_other_machine_without_tls(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -653,6 +653,42 @@ async def test_a_connection_is_idle_as_soon_as_all_has_arrived() -> None:
 # Failures and timeouts
 
 
+async def test_a_body_is_not_complete_because_the_client_is_closed() -> None:
+    async with (
+        serving(answering(HEAD + b"\r\nok")) as server,
+        client() as (asking, transport),
+        asking.stream("GET", server.url) as response,
+    ):
+        await transport.aclose()
+        with pytest.raises(httpx.ReadError):
+            await response.aread()
+
+
+async def test_no_request_is_sent_that_failed_while_its_connection_was_opened() -> None:
+    got: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            await got.put(await reader.read(1))
+        await got.put(b"")
+        del writer
+
+    async with serving(serve) as server, client() as (asking, transport), asyncio.timeout(30):
+        request = asyncio.create_task(asking.post(server.url))
+        await until(lambda: transport.stats().open)
+        await asyncio.sleep(0)
+        await transport.aclose()
+        with pytest.raises(httpx.ReadError):
+            await request
+        assert await got.get() == b""
+
+
+async def test_a_port_that_is_none() -> None:
+    async with client() as (asking, _):
+        with pytest.raises(httpx.LocalProtocolError):
+            await asking.get("http://localhost:65616/")  # not port 80
+
+
 async def test_a_server_that_refuses_connections() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -778,6 +814,65 @@ async def test_tls_is_http_1_1_to_a_server_whose_name_is_checked(certificate: Pa
             await asking.get(server.url.replace("127.0.0.1", "localhost"))
 
 
+LENGTH = 500_000  # at the end asyncio still holds more than it hands over at once
+
+
+@pytest.mark.parametrize(
+    ("head", "is_closed", "is_whole"),
+    [
+        (b"connection: close\r\ncontent-length: %d\r\n" % LENGTH, False, True),
+        (b"connection: close\r\ncontent-length: %d\r\n" % LENGTH, True, True),
+        (b"", True, True),
+        (b"", False, False),
+    ],
+)
+async def test_a_body_over_tls_is_whole_or_an_error(
+    head: bytes,
+    is_closed: bool,  # noqa: FBT001 - set by parametrize
+    is_whole: bool,  # noqa: FBT001 - set by parametrize
+    certificate: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """GIVEN a slow reader WHEN the server has sent all, and ends the connection with TLS's close or without it."""
+    ended = asyncio.Event()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        read, written = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(read, written, server_side=True)
+
+        async def run(step: Callable[[], Any]) -> Any:
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    writer.write(written.read())
+                    read.write(await reader.read(65536))
+
+        await run(tls.do_handshake)
+        await run(lambda: tls.read(65536))
+        tls.write(HEAD + head + b"\r\n" + bytes(LENGTH))
+        if is_closed:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                tls.unwrap()
+        writer.write(written.read())
+        writer.close()
+        await writer.wait_closed()
+        ended.set()
+
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    async with serving(serve) as server, client(verify=trusting) as (asking, _):
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        async with asking.stream("GET", url) as response:
+            await ended.wait()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            with contextlib.nullcontext() if is_whole else pytest.raises(httpx.ReadError):
+                assert len(await response.aread()) == LENGTH
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_a_proxy_of_the_environment_is_used_but_where_no_proxy_says_so(
     kind: str, monkeypatch: pytest.MonkeyPatch
@@ -789,10 +884,24 @@ async def test_a_proxy_of_the_environment_is_used_but_where_no_proxy_says_so(
 
     async with serving(answering(OK)) as proxy, serving(answering(OK.replace(b"ok", b"no"))) as direct:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("NO_PROXY", "127.1")
         try:
             assert await get("http://pier.example/") == b"ok"
-            assert await get(direct.url) == b"no"
-            assert (proxy.connections, direct.connections) == (1, 1)
+            assert await get(direct.url.replace("127.0.0.1", "127.1")) == b"no"
+            assert await get(direct.url) == b"no"  # this machine
+            assert proxy.connections == 1
         finally:
             await http_pool.close()
+
+
+@pytest.mark.parametrize("host", http_pool.NEVER_PROXIED)
+async def test_no_proxy_is_told_what_is_for_this_machine_or_a_containers_credentials(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
+    try:
+        for client in (http_pool.client(), http_pool.sync_client()):
+            assert client._transport_for_url(httpx.URL(f"http://{host}:8080/")) is client._transport
+            assert client._transport_for_url(httpx.URL("http://pier.example/")) is not client._transport
+    finally:
+        await http_pool.close()

@@ -1,5 +1,7 @@
 """Provider configuration: keys, base URLs and extra fields are validated at init; keys are refreshed after a 401."""
 
+import asyncio
+
 import pytest
 
 from tests.chat.providers.provider_helpers import TEXT, collect_events, failure, openai_provider, text
@@ -32,7 +34,7 @@ class TestKeysFromSecrets:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         keys = ["sk-old", "sk-new"]
-        monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
+        monkeypatch.setattr(secrets, "_fetch", lambda _: asyncio.sleep(0, keys.pop(0)))
         async with upstream(failing(401), saying(TEXT)) as server:
             arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
             assert (
@@ -42,7 +44,7 @@ class TestKeysFromSecrets:
         assert used == ["Bearer sk-old", "Bearer sk-new"]
 
     async def test_a_key_that_stays_the_same_is_not_tried_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(secrets, "_fetch", lambda _: "sk-old")
+        monkeypatch.setattr(secrets, "_fetch", lambda _: asyncio.sleep(0, "sk-old"))
         async with upstream(failing(401)) as server:
             arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key"
             _, error = await failure(openai_provider(server, model_api_key_secret_arn=arn))
@@ -53,7 +55,7 @@ class TestKeysFromSecrets:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         keys = ["sk-old", "sk-new"]
-        monkeypatch.setattr(secrets, "_fetch", lambda _: keys.pop(0))
+        monkeypatch.setattr(secrets, "_fetch", lambda _: asyncio.sleep(0, keys.pop(0)))
         key = ApiKey("", "OPENAI_API_KEY", "arn:aws:ssm:eu-west-1:1:parameter/key")
         assert await key.read() == "sk-old"
         assert await key.refresh("sk-old") == "sk-new"

@@ -14,6 +14,7 @@ from typing import Any
 from unittest import mock
 
 import boto3
+import httpx
 import msgspec
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ from tests.chat.stores import KINDS, TABLE, TEST_ACCOUNT, Clock, open_store, tem
 from tests.doc_pages import load_block
 from tests.upstream import saying, upstream
 from winterbourne.chat.errors import SettingsError, StorageUnavailable
+from winterbourne.chat.infra import aws_calls
 from winterbourne.chat.storage import base as store_module
 from winterbourne.chat.storage.base import Item, Store, encode_key
 from winterbourne.chat.storage.dynamodb import MAX_BATCH_ATTEMPTS, MAX_CALLS, DynamoBackend
@@ -275,6 +277,21 @@ class TestAnAsyncBackend:
         assert "no route" in caplog.text
 
 
+class TestThreads:
+    async def test_a_write_goes_on_though_its_caller_is_cancelled_before_a_thread_is_free(self, tmp_path: Path) -> None:
+        store, busy = make_store(f"file:{tmp_path}/chat.db"), threading.Event()
+        await store.put([item("a")])
+        assert store._thread_pool
+        store._thread_pool.submit(busy.wait, 5)
+        writing = asyncio.create_task(store.put([item("b")]))
+        await asyncio.sleep(0)
+        writing.cancel()
+        await asyncio.wait([writing])
+        busy.set()
+        assert await store.get("p", "b") == item("b")
+        await store.close()
+
+
 class TestUnavailable:
     async def test_a_store_that_cannot_be_opened_fails_each_call(self, tmp_path: Path) -> None:
         store = make_store(f"file:{tmp_path}/missing/chat.db")
@@ -364,7 +381,7 @@ class ThrottledTable:
         (writes,) = json.loads(msgspec.json.encode(fields))["RequestItems"].values()
         is_throttled, self.times = self.times > 0, self.times - 1
         self.written += writes[:1] if is_throttled else writes
-        left = {TABLE: writes[1:]} if is_throttled and writes[1:] else {}
+        left = {f"arn:{TABLE}": writes[1:]} if is_throttled and writes[1:] else {}  # by its name or its ARN
         return msgspec.convert({"UnprocessedItems": left}, answer)
 
 
@@ -427,6 +444,39 @@ async def test_a_crowd_leaves_connections_of_the_pool_to_others(monkeypatch: pyt
     backend = DynamoBackend(TABLE)
     await asyncio.gather(*(backend.get("p", str(number)) for number in range(100)))
     assert most == MAX_CALLS
+
+
+class TestLostResponses:
+    """DynamoDB has done a write, and its response is lost: repeated, it is no conflict and counts once."""
+
+    @pytest.fixture(autouse=True)
+    async def dynamodb(self, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+        attempt, self.is_lost = aws_calls._attempt, False
+
+        async def lose_first(service: str, operation: str, content: bytes, region: str) -> bytes:
+            body = await attempt(service, operation, content, region)
+            if self.is_lost:
+                self.is_lost = False
+                raise httpx.ReadError("lost")
+            return body
+
+        monkeypatch.setattr(aws_calls, "_attempt", lose_first)
+        monkeypatch.setattr(aws_calls, "backoff_s", lambda _: 0)
+        async with open_store("dynamodb", tmp_path, clock) as self.store:
+            yield
+
+    async def test_a_version_that_was_written_is_no_conflict(self) -> None:
+        for number in (1, 2):
+            self.is_lost = True
+            assert await self.store.compare_and_set(item("a", number=number))
+            assert not await self.store.compare_and_set(item("a", number=number)), "another's, of the same content"
+        assert await self.store.get("p", "a") == item("a", number=2)
+
+    async def test_an_addition_counts_once(self) -> None:
+        for total in (3, 6):
+            self.is_lost = True
+            assert await self.store.increment("p", "n", 3, 0) == total
+        assert await self.store.increment("p", "n", 1, 0) == 7
 
 
 class TestForeignTypes:

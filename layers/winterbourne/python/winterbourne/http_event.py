@@ -55,11 +55,11 @@ def read_identity(request_context: Event) -> Event:
     what a Lambda authorizer says.
     """
     authorizer, identity = request_context.get("authorizer") or {}, request_context.get("identity") or {}
-    if iam := authorizer.get("iam"):
+    if isinstance(iam := authorizer.get("iam"), dict):  # text is a Lambda authorizer's, which names things as it likes
         return {**iam, "kind": "iam"}
     if arn := identity.get("userArn"):
         return {"userArn": arn, "userId": identity.get("caller"), "accountId": identity.get("accountId"), "kind": "iam"}
-    if claims := authorizer.get("claims"):
+    if isinstance(claims := authorizer.get("claims"), dict):
         return {**claims, "kind": "jwt"}
     return {**authorizer, "kind": "authorizer"} if authorizer else {}
 
@@ -96,7 +96,7 @@ def _read_payload_1(event: Event, *, is_encoded: bool) -> HttpEvent:
         method=event["httpMethod"].upper(),
         raw_path=path,
         root_path=root_path,
-        raw_query="&".join(f"{name}={value}" for name, value in query) if is_encoded else urlencode(query),
+        raw_query="&".join(map("=".join, query)) if is_encoded else urlencode(query, errors="replace"),
         headers=headers,
         client=(request.get("identity") or {}).get("sourceIp") or forwarded_for.rpartition(",")[2].strip(),
     )

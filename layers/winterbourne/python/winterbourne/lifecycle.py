@@ -8,7 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 __all__ = ["after_restore", "before_snapshot", "on_shutdown", "on_stall", "on_startup", "on_stream_error", "retire"]
 
@@ -21,6 +21,10 @@ _shutdown_hooks: list[Callable[[], Any]] = []
 _retire_hooks: list[Callable[[], None]] = []
 _stream_error_hooks: list[Callable[[BaseException], bytes | str]] = []
 _stall_hooks: list[Callable[[str, bool], Any]] = []
+
+
+class _Startup:
+    has_begun: ClassVar = False
 
 
 def on_startup(hook: Hook) -> Hook:
@@ -114,10 +118,20 @@ def on_retire(hook: Callable[[], None]) -> None:
     _retire_hooks.append(hook)
 
 
+def startup_has_begun() -> bool:
+    """Whether the startup hooks have been run, or are; not after they have failed, nor after those for shutdown."""
+    return _Startup.has_begun
+
+
 async def run_startup() -> None:
     """Run the startup hooks."""
-    for hook in _startup_hooks:
-        await _run_hook(hook)
+    _Startup.has_begun = True
+    try:
+        for hook in _startup_hooks:
+            await _run_hook(hook)
+    except BaseException:
+        _Startup.has_begun = False
+        raise
 
 
 async def run_shutdown() -> None:
@@ -132,6 +146,7 @@ async def run_shutdown() -> None:
             await _run_hook(hook)
         except Exception as error:  # noqa: BLE001 - raised below, once every hook has run
             failures.append(error)
+    _Startup.has_begun = False
     if failures:
         raise ExceptionGroup("shutdown hooks failed", failures)
 

@@ -143,8 +143,10 @@ class HttpDoor:
 
 
 def _encode_request(http: h11.Connection, method: str, target: str, headers: Pairs, body: bytes) -> bytes:
+    names = dict(headers).keys()
     kept = [(name.encode(), value.encode()) for name, value in headers if name not in HOP_BY_HOP]
-    has_length = body or {"content-length", "transfer-encoding"} & dict(headers).keys()
+    kept += [] if "host" in names else [(b"host", b"")]  # HTTP/1.0 may have none
+    has_length = body or {"content-length", "transfer-encoding"} & names
     length = [(b"content-length", str(len(body)).encode())] if has_length else []
     request = h11.Request(method=method, target=target, headers=[*kept, *length])
     return b"".join([http.send(event) or b"" for event in (request, h11.Data(data=body), h11.EndOfMessage())])

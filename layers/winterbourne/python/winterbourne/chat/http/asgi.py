@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import json
 import logging
+from functools import partial
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -22,7 +23,7 @@ from winterbourne.chat.infra.exception_text import format_exception
 from winterbourne.chat.settings import DoorSettings
 from winterbourne.invocation import FrontEnd
 from winterbourne.large_body import LargeBody
-from winterbourne.lifecycle import run_shutdown, run_startup
+from winterbourne.lifecycle import run_shutdown, run_startup, startup_has_begun
 from winterbourne.prelude import SEPARATOR
 from winterbourne.stream import open_stream
 
@@ -31,16 +32,24 @@ __all__ = ["AsgiApplication"]
 CUT_MARGIN_S: Final = 0.25
 """How long before its deadline a request is cancelled that goes on although it had to end DEADLINE_MARGIN before."""
 
+SHUTDOWN_WAIT_S: Final = 5.0
+"""How long the shutdown waits for requests that the server has cancelled: they save what they have, and need the store
+for that."""
+
+SMALL_PIECE_BYTES: Final = 1024
+"""Pieces of a body are joined up to this size: each by itself takes many times what is in it."""
+
 AGENTCORE: Final = "x-amzn-bedrock-agentcore-runtime-"
 REQUEST_ID_HEADERS: Final = {"web": "lambda-web-request-id", "agentcore": f"{AGENTCORE}request-id"}
 
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class AsgiApplication(msgspec.Struct):
+class AsgiApplication(msgspec.Struct, frozen=True):
     """Serves a chat: HTTP, and the lifespan, which runs the hooks for start-up and shutdown.
 
-    Under a server without a lifespan the first request runs those for start-up.
+    Under a server without a lifespan the first request runs those for start-up. Of several applications in one process,
+    the first to start and the last to shut down run them.
 
     Attributes:
         service: Answers the requests.
@@ -49,8 +58,6 @@ class AsgiApplication(msgspec.Struct):
 
     service: Service
     settings: DoorSettings = DoorSettings()
-    _has_started: bool = False
-    _start_lock: asyncio.Lock = msgspec.field(default_factory=asyncio.Lock)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one connection; what is neither HTTP nor the lifespan is not accepted.
@@ -71,31 +78,28 @@ class AsgiApplication(msgspec.Struct):
             await send({"type": "websocket.close"})  # before it is accepted: the server answers 403
 
     async def _start(self) -> None:
-        async with self._start_lock:
-            if self._has_started:
-                return
-            try:
-                await run_startup()
-            except Exception:
-                _LOGGER.exception("the start-up failed; the next request tries again")
-                raise ChatError("the start-up failed") from None
-            self._has_started = True
+        try:
+            await _process.start()
+        except Exception:
+            _LOGGER.exception("the start-up failed; the next request tries again")
+            raise ChatError("the start-up failed") from None
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
-        for phase, run in (("startup", run_startup), ("shutdown", run_shutdown)):
+        for phase, run in (("startup", partial(_process.start, lifespans=1)), ("shutdown", _process.shutdown)):
             await receive()
             try:
                 await run()
             except Exception as error:  # noqa: BLE001 - told to the server, which ends
                 await send({"type": f"lifespan.{phase}.failed", "message": format_exception(error)})
                 break
-            self._has_started = True
             await send({"type": f"lifespan.{phase}.complete"})
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         inbox = _Inbox(receive)
         stream, _ = open_stream(_Sink(send, inbox), FrontEnd.FUNCTION_URL, is_head=scope["method"] == "HEAD")
         handling = asyncio.create_task(self._handle(self._read(scope, inbox), stream))
+        _process.requests.add(handling)
+        handling.add_done_callback(_process.requests.discard)
         hanging_up = asyncio.create_task(inbox.wait_for_disconnect())
         try:
             await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
@@ -140,19 +144,54 @@ class AsgiApplication(msgspec.Struct):
                 await stream.end()
         except TimeoutError:
             has_started, last_words = stream.started, stream.last_words
-            if last_words:
-                await stream.write(last_words(True))  # noqa: FBT003 - as the runtime's watchdog calls it
-            if has_started or not last_words:
-                raise ChatError("the request was cancelled at its deadline") from None
-            await stream.end()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CUT_MARGIN_S):  # a reader may be slow, or read no more
+                    if last_words:
+                        await stream.write(last_words(True))  # noqa: FBT003 - as the runtime's watchdog calls it
+                        if not has_started:
+                            await stream.end()
+                            return
+            raise ChatError("the request was cancelled at its deadline") from None
+
+
+class _Process:
+    """Runs the hooks, which all applications of the process have in common; those for shutdown after the requests.
+
+    Under Lambda's runtime, which runs them itself, an application may be a handler, or part of one.
+    """
+
+    def __init__(self) -> None:
+        self.requests = set[asyncio.Task[None]]()
+        self._lock = asyncio.Lock()
+        self._runs_hooks, self._lifespans = False, 0
+
+    async def start(self, lifespans: int = 0) -> None:
+        async with self._lock:
+            if not startup_has_begun():
+                await run_startup()
+                self._runs_hooks = True
+        self._lifespans += lifespans
+
+    async def shutdown(self) -> None:
+        self._lifespans -= 1
+        if self._lifespans or not self._runs_hooks:
+            return
+        if self.requests:
+            await asyncio.wait(self.requests, timeout=SHUTDOWN_WAIT_S)
+        await run_shutdown()
+
+
+_process = _Process()
 
 
 def _split_path(scope: Message) -> tuple[str, str]:
-    """Where the chat is mounted, and the path below that, both percent-encoded."""
-    root_path = quote(scope.get("root_path", "").rstrip("/"))
+    """Where the chat is mounted, and the path below that, both percent-encoded; some servers name the latter alone."""
+    root_path = scope.get("root_path", "").rstrip("/")
     raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1")
-    below = raw_path.removeprefix(root_path)
-    return root_path, below if below[:1] == "/" else raw_path if below else "/"
+    mount = "/".join(raw_path.split("/")[: root_path.count("/") + 1])
+    if unquote(mount) != root_path:
+        return quote(root_path), raw_path or "/"
+    return mount, raw_path[len(mount) :] or "/"
 
 
 class _Inbox:
@@ -168,14 +207,17 @@ class _Inbox:
         Raises:
             RequestRejected: The client has gone before its end.
         """
-        pieces, size = list[bytes](), 0
+        pieces, size = [bytearray()], 0
         message: Message = {"more_body": True}
         while message.get("more_body") and size <= max_bytes:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise RequestRejected(400, "invalid_body", "the body was not sent to its end")
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
+            piece = message.get("body", b"")
+            if len(pieces[-1]) + len(piece) > SMALL_PIECE_BYTES:
+                pieces.append(bytearray())
+            pieces[-1] += piece
+            size += len(piece)
         if size <= max_bytes:
             self.may_watch.set()
         return LargeBody.take_out(pieces)

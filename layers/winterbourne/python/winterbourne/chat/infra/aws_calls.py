@@ -16,6 +16,7 @@ from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.aws_credentials import find_region
 from winterbourne.chat.infra.backoff import backoff_s
+from winterbourne.chat.infra.redaction import redact_prefix
 from winterbourne.chat.infra.sigv4 import sign
 
 __all__ = ["call", "configured_endpoint", "public_endpoint"]
@@ -148,6 +149,6 @@ def _error(response: httpx.Response, body: bytes) -> AwsCallFailed:
     code = named.rpartition("#")[2].partition(":")[0]
     return AwsCallFailed(
         code[:MAX_ERROR_CHARS],
-        str(error.message)[:MAX_ERROR_CHARS],
+        redact_prefix(str(error.message), MAX_ERROR_CHARS),  # it may quote what was signed, a session token with it
         is_repeatable=response.status_code >= 500 or code in THROTTLED,
     )

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import math
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -37,6 +38,9 @@ PLAIN_HTTP_HOSTS: Final = frozenset({"169.254.170.2", "169.254.170.23", "fd00:ec
 
 MAX_RESPONSE_BYTES: Final = 64 * 1024
 TIMEOUT_S: Final = 2.0
+
+PATIENCE_S: Final = 0.25
+"""How long a request waits for a refresh while the credentials at hand are valid, in seconds."""
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -79,7 +83,12 @@ class ContainerCredentials(RefreshingCache[Credentials]):
             CredentialsMissing: None could be fetched so far.
         """
         left_s = self._cached[0].expires_at_s - self._now() if self._cached else 0
-        return await self.get(math.inf if left_s > REFRESH_BEFORE_S else RETRY_S if left_s > 0 else 0)
+        if self._cached and 0 < left_s <= REFRESH_BEFORE_S:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_S):
+                    await self.get(RETRY_S)
+            return self._cached[0]
+        return await self.get(math.inf if left_s > 0 else 0)
 
 
 async def find_credentials() -> Credentials:
@@ -131,7 +140,7 @@ async def _fetch() -> Credentials:
     if token := await _authorization():
         redaction.register(token)
         headers["authorization"] = token
-    client = http_pool.client()
+    client = http_pool.direct_client()
     request = client.build_request("GET", _checked(_container_url()), headers=headers, timeout=TIMEOUT_S)
     response = await client.send(request, stream=True)
     body = await http_pool.read_body(response, MAX_RESPONSE_BYTES)
@@ -145,7 +154,7 @@ async def _fetch() -> Credentials:
 def _checked(url: str) -> str:
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme != "https" and host not in PLAIN_HTTP_HOSTS and not host.startswith("127."):
+    if parts.scheme != "https" and host not in PLAIN_HTTP_HOSTS and not re.fullmatch(r"127(\.\d+){3}", host):
         raise CredentialsMissing("AWS_CONTAINER_CREDENTIALS_FULL_URI: without TLS only of this machine")
     return url
 

@@ -45,8 +45,10 @@ _MAX_JOINED_BYTES: Final = 64 * 1024  # what is larger is not copied to be sent 
 _MAX_INTERIM_RESPONSES: Final = 100  # with a status of 1xx, before the response
 _HAPPY_EYEBALLS_DELAY_S: Final = 0.25  # RFC 8305, section 5
 _PORTS: Final = {"http": 80, "https": 443}
+_MAX_PORT: Final = 65535
 
 _BUFFER: Final = memoryview(bytearray(64 * 1024))
+_MAX_RECORD_BYTES: Final = 16 * 1024  # of TLS, decrypted
 
 SocketOptions = Iterable[tuple[int, int, int]]
 
@@ -122,8 +124,9 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close all connections, including those in use."""
         for connection in [*self._open]:
-            connection.abort()
-        await asyncio.sleep(0)  # sockets are closed in the loop's next turn
+            connection.abort(ConnectionAbortedError("the client was closed"))
+        for _ in range(2):  # turns of the loop, until the sockets are closed
+            await asyncio.sleep(0)
 
     async def _acquire(self, origin: _Origin, timeout_s: float | None) -> "_Connection":
         """A connection for one request, idle until now or not yet open."""
@@ -195,7 +198,8 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
 class _Connection(asyncio.BufferedProtocol):
     """One connection: hands what arrives to the exchange that it carries.
 
-    All read into one buffer. Else asyncio makes one of 256 KiB for each read, and cuts it down to what was read.
+    All read into one buffer. Else asyncio makes one of 256 KiB for each read, and cuts it down to what was read. Of TLS
+    all that has arrived is to fit: asyncio reads no more once the peer has closed its side.
     """
 
     transport: asyncio.Transport  # once it is connected
@@ -221,13 +225,13 @@ class _Connection(asyncio.BufferedProtocol):
         try:
             async with asyncio.timeout(timeout_s):
                 await asyncio.get_running_loop().create_connection(lambda: self, host, port, **options)
+            opened = self.transport.get_extra_info("socket")
+            for option in socket_options:
+                opened.setsockopt(*option)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(str(error)) from error
         except (OSError, UnicodeError) as error:
             raise httpx.ConnectError(str(error)) from error
-        opened = self.transport.get_extra_info("socket")
-        for option in socket_options:
-            opened.setsockopt(*option)
 
     def has_news(self) -> bool:
         """Whether something has arrived that the loop has not seen yet: on an idle connection, its end."""
@@ -237,12 +241,15 @@ class _Connection(asyncio.BufferedProtocol):
         poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
         return bool(poll.poll(0))
 
-    def abort(self) -> None:
-        """Close the connection at once."""
+    def abort(self, reason: Exception | None = None) -> None:
+        """Close the connection; with a reason, a response that it carries is broken.
+
+        The socket is closed in the loop's next turn: asyncio's TLS may be in the middle of a read.
+        """
         if self.is_connected:
             self.is_connected = False
-            self.transport.abort()
-        self._end()
+            asyncio.get_running_loop().call_soon(self.transport.abort)
+        self._end(reason)
 
     def finish(self, *, can_be_reused: bool) -> None:
         """End the exchange, whose response is complete."""
@@ -257,22 +264,25 @@ class _Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.is_connected = True
+        if not self.exchange:  # it was closed while it was opened
+            self.abort()
 
     @override
     def get_buffer(self, sizehint: int) -> memoryview:
-        del sizehint
-        return _BUFFER
+        needed = sizehint + _MAX_RECORD_BYTES  # what has arrived, or -1; and the rest of a record that is read in part
+        self._buffer = _BUFFER if needed <= len(_BUFFER) else memoryview(bytearray(needed))
+        return self._buffer
 
     @override
     def buffer_updated(self, nbytes: int) -> None:
         if self.exchange:
-            self.exchange.receive(bytes(_BUFFER[:nbytes]))
+            self.exchange.receive(bytes(self._buffer[:nbytes]))
         else:
             self.abort()
 
     @override
     def eof_received(self) -> None:
-        self.abort()
+        self.abort(None if self._is_closed_by_peer() else ConnectionAbortedError("TLS ended without being closed"))
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -289,7 +299,15 @@ class _Connection(asyncio.BufferedProtocol):
         if self.exchange:
             self.exchange.wake()
 
-    def _end(self, reason: Exception | None = None) -> None:
+    def _is_closed_by_peer(self) -> bool:
+        """Whether the end that came is the peer's, not one that anybody on the way can make: RFC 9112, section 9.8."""
+        tls: ssl.SSLObject | None = self.transport.get_extra_info("ssl_object")
+        try:
+            return not tls or not tls.read(1)
+        except ssl.SSLError:
+            return False
+
+    def _end(self, reason: Exception | None) -> None:
         exchange, self.exchange = self.exchange, None
         if exchange:
             exchange.receive_end(reason)
@@ -324,6 +342,8 @@ class _Exchange(httpx.AsyncByteStream):
             httpx.LocalProtocolError: The request is no valid HTTP.
             httpx.WriteTimeout: The server takes no more.
         """
+        if self._is_over:  # before it began
+            return
         request = self._request
         transport = self._connection.transport
         target, headers = request.url.raw_path, request.headers.raw
@@ -350,7 +370,8 @@ class _Exchange(httpx.AsyncByteStream):
 
     def _is_refused(self) -> bool:
         """Whether the rest of the request is of no use: the server has answered so, or is gone."""
-        return self._is_over or bool(self._head and self._head.status_code >= 300)
+        is_gone = self._is_over or self._connection.transport.is_closing()
+        return is_gone or bool(self._head and self._head.status_code >= 300)
 
     async def receive_head(self) -> h11.Response:
         """Wait for the response's head.
@@ -590,5 +611,7 @@ def _origin_of(request: httpx.Request) -> _Origin:
     if url.scheme not in _PORTS:
         raise httpx.UnsupportedProtocol(f"the URL has to begin with http:// or https://, not with {url.scheme!r}")
     host = url.raw_host.decode("ascii")
-    server_name = request.extensions.get("sni_hostname") or host
-    return _Origin(url.scheme == "https", host, url.port or _PORTS[url.scheme], server_name)
+    port = url.port or _PORTS[url.scheme]
+    if port > _MAX_PORT:  # or the resolver takes its lower 16 bits
+        raise httpx.LocalProtocolError(f"there is no port {port}")
+    return _Origin(url.scheme == "https", host, port, request.extensions.get("sni_hostname") or host)

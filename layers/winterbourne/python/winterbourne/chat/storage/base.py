@@ -187,11 +187,9 @@ class Store:
 
     async def _call_backend(self, operation: Callable[[Backend], Result[T]]) -> T:
         try:
-            if self._thread_pool is None:
-                result = operation(self._get_backend())
-            else:
-                loop = asyncio.get_running_loop()
-                result = await loop.run_in_executor(self._thread_pool, lambda: operation(self._get_backend()))
+            call: Callable[[], Any] = lambda: operation(self._get_backend())  # noqa: E731 - for its type
+            loop, threads = asyncio.get_running_loop(), self._thread_pool
+            result: Result[T] = await self._finish(loop.run_in_executor(threads, call)) if threads else call()
             return await self._finish(result) if isinstance(result, Awaitable) else result
         except Exception as error:
             measure("StoreErrors")
@@ -199,7 +197,7 @@ class Store:
             raise StorageUnavailable from error
 
     async def _finish(self, result: Awaitable[T]) -> T:
-        """Wait for an operation, which goes on if nobody waits any more, as it does in a thread."""
+        """Wait for an operation, which goes on if nobody waits any more, and begins even if no thread is free yet."""
         running = asyncio.ensure_future(result)
         self._running.add(running)
         running.add_done_callback(self._running.discard)

@@ -8,6 +8,7 @@ Limits: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Service
 
 import asyncio
 import random
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -30,6 +31,12 @@ NUMBERS: Final = ("number", "updated_ms", "expires_at_s")
 # Optimistic locking. DynamoDB may keep an expired item for days, so it counts as missing.
 IS_NEXT_VERSION: Final = "#n = :before"
 IS_FIRST_VERSION: Final = "attribute_not_exists(pk) or expires_at_s <= :now"
+
+# A write whose response is lost is repeated. Each that depends on what is stored leaves a mark of its own, so that the
+# repetition neither conflicts with its first attempt nor counts twice.
+IS_REPEATED: Final = " or write_id = :write"
+ADD: Final = "add #n :amount set expires_at_s = if_not_exists(expires_at_s, :expires), write_id = :write"
+IS_NEW: Final = "attribute_not_exists(write_id) or write_id <> :write"
 
 
 class _Attribute(msgspec.Struct):
@@ -90,34 +97,33 @@ class DynamoBackend:
 
     async def compare_and_set(self, item: Item, now_s: float) -> bool:
         """PutItem with a condition on the stored version."""
-        arguments: dict[str, Any] = {"TableName": self._table, "Item": _to_attributes(item)}
+        mark = _mark()
+        arguments: dict[str, Any] = {"TableName": self._table, "Item": {**_to_attributes(item), "write_id": mark}}
         if item.number == 1:
-            arguments["ConditionExpression"] = IS_FIRST_VERSION
-            arguments["ExpressionAttributeValues"] = {":now": _number_attribute(int(now_s))}
+            arguments["ConditionExpression"] = IS_FIRST_VERSION + IS_REPEATED
+            arguments["ExpressionAttributeValues"] = {":now": _number_attribute(int(now_s)), ":write": mark}
         else:
-            arguments["ConditionExpression"] = IS_NEXT_VERSION
-            arguments["ExpressionAttributeValues"] = {":before": _number_attribute(item.number - 1)}
+            arguments["ConditionExpression"] = IS_NEXT_VERSION + IS_REPEATED
+            arguments["ExpressionAttributeValues"] = {":before": _number_attribute(item.number - 1), ":write": mark}
             arguments["ExpressionAttributeNames"] = {"#n": "number"}
-        try:
-            await self._call("PutItem", **arguments)
-        except AwsCallFailed as error:
-            if error.reason == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
+        return await self._call_if("PutItem", **arguments) is not None
 
     async def increment(self, pk: str, sk: str, amount: int, expires_at_s: int) -> int:
         """One atomic UpdateItem with ADD."""
-        values = {":amount": _number_attribute(amount), ":expires": _number_attribute(expires_at_s)}
-        answer = await self._call(
+        values = {":amount": _number_attribute(amount), ":expires": _number_attribute(expires_at_s), ":write": _mark()}
+        answer = await self._call_if(
             "UpdateItem",
             TableName=self._table,
             Key=_primary_key(pk, sk),
-            UpdateExpression="add #n :amount set expires_at_s = if_not_exists(expires_at_s, :expires)",
+            UpdateExpression=ADD,
+            ConditionExpression=IS_NEW,
             ExpressionAttributeNames={"#n": "number"},
             ExpressionAttributeValues=values,
             ReturnValues="UPDATED_NEW",
         )
+        if answer is None:  # an attempt before has done it, and its response was lost
+            item = await self.get(pk, sk)
+            return item.number if item else amount
         return int(answer.attributes["number"].N)
 
     async def delete(self, keys: Sequence[tuple[str, str]]) -> None:
@@ -133,6 +139,15 @@ class DynamoBackend:
     async def _call(self, operation: str, **fields: Any) -> _Answer:
         async with self._calls:
             return await call("dynamodb", operation, fields, _Answer, self._region)
+
+    async def _call_if(self, operation: str, **fields: Any) -> _Answer | None:
+        """The same, with a condition; None if that is not met."""
+        try:
+            return await self._call(operation, **fields)
+        except AwsCallFailed as error:
+            if error.reason == "ConditionalCheckFailedException":
+                return None
+            raise
 
     async def _query(self, pk: str, limit: int | None = None, **arguments: Any) -> list[Item]:
         """The items of all result pages, or of as many as have `limit` items."""
@@ -159,7 +174,7 @@ class DynamoBackend:
         """Write a batch; retry unprocessed writes (throttling) with exponential backoff and full jitter."""
         for attempt in range(MAX_BATCH_ATTEMPTS):
             answer = await self._call("BatchWriteItem", RequestItems={self._table: writes})
-            writes = answer.unprocessed_items.get(self._table, [])
+            writes = [write for writes in answer.unprocessed_items.values() for write in writes]
             if not writes:
                 return
             await self._sleep(random.uniform(0, BACKOFF_S * 2**attempt))
@@ -168,6 +183,10 @@ class DynamoBackend:
 
 def _primary_key(pk: str, sk: str) -> dict[str, Any]:
     return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+
+def _mark() -> dict[str, str]:
+    return {"S": uuid.uuid4().hex}
 
 
 def _number_attribute(value: int) -> dict[str, str]:
