@@ -391,7 +391,7 @@ class TestPermissions:
 
 def dynamodb_actions_used() -> list[str]:
     """The calls in the source of the DynamoDB backend, as IAM spells them."""
-    calls = set(re.findall(r"_call\(\s*\"(\w+)\"", inspect.getsource(dynamodb)))
+    calls = set(re.findall(r"_call(?:_if)?\(\s*\"(\w+)\"", inspect.getsource(dynamodb)))
     return sorted(f"dynamodb:{call}" for call in calls)
 
 
