@@ -884,10 +884,24 @@ async def test_a_proxy_of_the_environment_is_used_but_where_no_proxy_says_so(
 
     async with serving(answering(OK)) as proxy, serving(answering(OK.replace(b"ok", b"no"))) as direct:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("NO_PROXY", "127.1")
         try:
             assert await get("http://pier.example/") == b"ok"
-            assert await get(direct.url) == b"no"
-            assert (proxy.connections, direct.connections) == (1, 1)
+            assert await get(direct.url.replace("127.0.0.1", "127.1")) == b"no"
+            assert await get(direct.url) == b"no"  # this machine
+            assert proxy.connections == 1
         finally:
             await http_pool.close()
+
+
+@pytest.mark.parametrize("host", http_pool.NEVER_PROXIED)
+async def test_no_proxy_is_told_what_is_for_this_machine_or_a_containers_credentials(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.example:3128")
+    try:
+        for client in (http_pool.client(), http_pool.sync_client()):
+            assert client._transport_for_url(httpx.URL(f"http://{host}:8080/")) is client._transport
+            assert client._transport_for_url(httpx.URL("http://pier.example/")) is not client._transport
+    finally:
+        await http_pool.close()

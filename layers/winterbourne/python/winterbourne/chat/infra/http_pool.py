@@ -14,7 +14,7 @@ the httpx extension `repeatable`. Requests that a server could not take are repe
 `http_retry`, around these transports.
 
 The async client sends over `http_transport`, or by httpx's own transport through a proxy that the environment names for
-a URL (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY), as the sync client always does.
+a URL (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY; none for NEVER_PROXIED), as the sync client always does.
 """
 
 import contextlib
@@ -69,6 +69,9 @@ UNACKNOWLEDGED_MS: Final = 5000
 
 ROOTS: Final = os.path.join(os.path.dirname(__file__), "roots")
 """Certifi's root certificates as `winterbourne.local.root_certificates` lays them out, in layers only."""
+
+# This machine, and where containers get credentials: nothing of these is told to a proxy, as in the AWS SDKs.
+NEVER_PROXIED: Final = ("localhost", "127.0.0.1", "[::1]", "169.254.170.2", "169.254.170.23", "[fd00:ec2::23]")
 
 STALE_CONNECTION_ERRORS: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
@@ -333,8 +336,10 @@ def _pooled_sync(proxy: str | None = None) -> RetryTransport:
 
 
 def _through_proxies(make: Callable[..., Retrying]) -> dict[str, Retrying | None]:
-    """The transports to the proxies in the environment, by patterns of URLs; None for those that NO_PROXY excepts."""
+    """The transports to the proxies in the environment, by patterns of URLs; None for what goes past them."""
     proxies = httpx._utils.get_environment_proxies()  # noqa: SLF001 - mounted as httpx does where no transport is given
+    if proxies:
+        proxies |= dict.fromkeys(f"all://{host}" for host in NEVER_PROXIED)
     return {pattern: make(proxy=proxy) if proxy else None for pattern, proxy in proxies.items()}
 
 
