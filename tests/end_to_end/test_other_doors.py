@@ -71,7 +71,7 @@ def serve(image: Path) -> Callable[..., contextlib.AbstractContextManager[httpx.
             port = str(listener.getsockname()[1])
         words = [port if word == "8080" else word for word in command]
         environ = {"PATH": os.environ["PATH"], **variables(), "PORT_OF_THE_TEST": port}
-        process = subprocess.Popen([requirements.python("3.13"), *words], cwd=image, env=environ)
+        process = subprocess.Popen([requirements.python("3.14"), *words], cwd=image, env=environ)
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
                 _await(client, process)
