@@ -119,9 +119,10 @@ async def open_store(kind: str, folder: Path, clock: Clock) -> AsyncIterator[Sto
 def aws() -> Iterator[Callable[[str], Any]]:
     """AWS of a test account on loopback, for the environment of this process; gives boto3's client of a service."""
     with mock.patch.dict(os.environ, {**TEST_ACCOUNT, "AWS_ENDPOINT_URL": _moto_url()}):
+        moto_api_backend.reset()  # all that is moto's in a process shares its state
         try:
             yield _client
-        finally:  # all moto servers of a process share their state
+        finally:
             moto_api_backend.reset()
 
 
