@@ -191,10 +191,13 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
         connection.abort()
 
     def _serve_waiting(self) -> None:
-        for waiter, origin in [*self._waiting.items()]:
-            if not waiter.done() and (connection := self._grant(origin)):
-                del self._waiting[waiter]
+        while self._waiting:
+            waiter, origin = next(iter(self._waiting.items()))
+            if not waiter.done():
+                if not (connection := self._grant(origin)):
+                    return  # none is idle and there is no room, so it is the same for all who wait
                 waiter.set_result(connection)
+            del self._waiting[waiter]
 
 
 class _Connection(asyncio.BufferedProtocol):
