@@ -234,9 +234,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, context.request.received_ms)
         interval_s, run = settings.heartbeat_interval, conversation.run()
         try:
-            context.record.is_answered = await supervise(
-                run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s
-            )
+            watched = supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
+            context.record.is_answered = await watched
         finally:
             if compactor and compactor.cache_info().currsize:  # one was needed
                 compactor().learn_scale()
