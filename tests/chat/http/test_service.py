@@ -408,5 +408,5 @@ async def test_a_format_that_cannot_encode_an_error_tells_nobody_why(monkeypatch
 
     monkeypatch.setitem(globals(), "encode_other_error", fail)
     response = await serve(refuse)
-    assert (response.status, response.body) == (400, b"a question is needed")
+    assert (response.status, response.body) == (400, b"a question is needed (request r-1)")
     assert response.headers["x-error-code"] == "invalid_request"

@@ -16,6 +16,7 @@ from aws_lambda_powertools import Logger
 from winterbourne import Response, ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
 from winterbourne.chat.errors import ChatError, DeadlineReached, InvalidHistory, RequestRejected, StorageError
+from winterbourne.chat.formats.base import encode_text_error
 from winterbourne.chat.http.cors import cors_headers, is_preflight
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
@@ -191,7 +192,7 @@ def _error_response(error: ChatError, encode: ErrorEncoder, request_id: str) -> 
         content_type, body = encode(error.status, error.code, message, request_id)
     except Exception:  # boundary: a format may be anybody's, and the text of its exception must not leave
         _LOGGER.exception("the format cannot encode an error")
-        content_type, body = "text/plain; charset=utf-8", message.encode(errors="replace")
+        content_type, body = encode_text_error(error.status, error.code, message, request_id)
     headers = JSON_HEADERS | {"content-type": content_type, "x-error-code": error.code, "x-request-id": request_id}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(error.retry_after_s)
