@@ -202,6 +202,7 @@ CHOICES = {
     "COMPACTION": "off",
     "KEEP": "always",
     "LOG_MESSAGES": "true",
+    "LOG_CLIENTS": "false",
     "MCP_ENDPOINT": "off",
     "MODEL_CACHE": "1h",
     "MODEL_REASONING": "low",

@@ -25,6 +25,7 @@ from winterbourne.chat.errors import (
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import (
     JSON_HEADERS,
+    MAX_CLAIM_CHARS,
     Endpoint,
     Handler,
     RequestContext,
@@ -79,6 +80,7 @@ async def serve(
     remaining_ms: int = 60_000,
     cors_origins: str = "",
     through_rest: bool = False,
+    logs_clients: bool = True,
     **fields: Any,
 ) -> RecordedResponse:
     endpoint = Endpoint(
@@ -93,6 +95,7 @@ async def serve(
         "winterbourne-dev",
         after_request,
         frozenset(cors_origins.split()),
+        logs_clients,
     )
     response = RecordedResponse()
     request = {"method": "GET", "path": "/thing/7"} | fields
@@ -363,6 +366,22 @@ class TestEveryRequest:
         await serve(ok, path="/nowhere")
         line = request_log_line(caplog)
         assert (line["method"], line["path"], line["status"]) == ("GET", "/nowhere", 404)
+
+    @pytest.mark.parametrize("is_public", [True, False])
+    async def test_says_where_it_came_from_even_if_it_is_refused(
+        self, caplog: pytest.LogCaptureFixture, *, is_public: bool
+    ) -> None:
+        headers = {"user-agent": "scraper/7 " + "x" * 900, "x-forwarded-for": "spoofed, " * 90 + "203.0.113.9"}
+        response = await serve(ok, is_public=is_public, headers=headers)
+        assert response.status == (200 if is_public else 401)
+        line = request_log_line(caplog)
+        assert (line["client_address"], line["user_agent"][:10]) == ("127.0.0.1", "scraper/7 ")
+        assert line["forwarded_for"].endswith(", 203.0.113.9")
+        assert {len(line["user_agent"]), len(line["forwarded_for"])} == {MAX_CLAIM_CHARS}
+
+    async def test_says_nothing_of_it_where_that_may_not_be_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        await serve(ok, headers={"user-agent": "a", "x-forwarded-for": "b"}, logs_clients=False)
+        assert not {"client_address", "user_agent", "forwarded_for"} & request_log_line(caplog).keys()
 
     async def test_emits_metrics_under_its_service_name(self, capsys: pytest.CaptureFixture[str]) -> None:
         await serve(ok)

@@ -404,6 +404,10 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the deployment, in the field `service` of each log line and the dimension `service` of each metric."""
     log_messages: bool = False
     """Whether the log may contain what users and models say, and the arguments of tools."""
+    log_clients: bool = True
+    """Whether the log may say from which address and by which program (`user-agent`) a request came, by which abuse is
+    told from use: personal data, where the law counts them so.
+    """
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

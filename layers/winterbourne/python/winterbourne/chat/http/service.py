@@ -24,7 +24,16 @@ from winterbourne.chat.infra import http_pool, redaction, telemetry
 from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.rate_limits import RateLimiter
 
-__all__ = ["JSON_HEADERS", "Endpoint", "ErrorEncoder", "RequestContext", "Service", "reply", "reply_json"]
+__all__ = [
+    "JSON_HEADERS",
+    "MAX_CLAIM_CHARS",
+    "Endpoint",
+    "ErrorEncoder",
+    "RequestContext",
+    "Service",
+    "reply",
+    "reply_json",
+]
 
 JSON_HEADERS: Final = {
     "content-type": "application/json",
@@ -48,6 +57,9 @@ TIDY_RESERVE_S: Final = 0.5
 MIN_TIDY_S: Final = 0.1
 """How long an invocation may go on that the runtime has cancelled, in seconds: a lease that is not released keeps its
 conversation busy."""
+
+MAX_CLAIM_CHARS: Final = 256
+"""How much of what a client says of itself is in the log."""
 
 AfterResponse = Callable[[float], Awaitable[None]]
 """What is done after the end of the response, until the given time of the event loop's clock."""
@@ -107,6 +119,7 @@ class Service(msgspec.Struct, frozen=True):
         service_name: SERVICE_NAME, for the metrics.
         after_request: Called after each request, for example to retire an environment that is no longer healthy.
         cors_origins: Whose pages may call through doors that leave CORS to the chat.
+        logs_clients: Whether the log line of a request says where it came from.
     """
 
     router: Router[Endpoint]
@@ -117,6 +130,7 @@ class Service(msgspec.Struct, frozen=True):
     service_name: str
     after_request: Callable[[], None]
     cors_origins: frozenset[str] = frozenset()
+    logs_clients: bool = True
 
     async def handle(self, request: Request, response_stream: ResponseStream) -> None:
         """Answer one request. An error before the stream is opened is answered with an error response.
@@ -131,6 +145,8 @@ class Service(msgspec.Struct, frozen=True):
         after_response, background = list[AfterResponse](), list[AfterResponse]()
         with telemetry.request_scope(request_id, self.logger, self.service_name) as record:
             record.fields.update(method=request.method, path=request.raw_path, **request.door_fields)
+            if self.logs_clients:
+                record.fields.update(_client_fields(request))
             http_pool.outgoing_headers.set(request.trace)
             if request.is_bare:
                 response_stream.own_headers = {"x-request-id": request_id, **cors_headers(self.cors_origins, request)}
@@ -168,6 +184,17 @@ class Service(msgspec.Struct, frozen=True):
                 record.measurements += [("PoolConnectionsOpen", pool.open, ""), ("PoolConnectionsIdle", pool.idle, "")]
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
                 await _tidy(after_response, background, response_stream, request.deadline)
+
+
+def _client_fields(request: Request) -> dict[str, str]:
+    """Where a request came from: the address that the door vouches for, and what the request claims itself.
+
+    Proxies append to `x-forwarded-for`, so its end is worth most: behind one, the address is the proxy's.
+    """
+    headers = request.headers
+    claims = headers.get("user-agent", "")[:MAX_CLAIM_CHARS], headers.get("x-forwarded-for", "")[-MAX_CLAIM_CHARS:]
+    fields = zip(("client_address", "user_agent", "forwarded_for"), (request.client, *claims), strict=True)
+    return {name: value for name, value in fields if value}
 
 
 def _late_words(stream: ResponseStream, encode: ErrorEncoder, request_id: str, is_last: bool, /) -> bytes:  # noqa: FBT001 - as the runtime's watchdog calls it
