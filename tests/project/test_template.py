@@ -203,6 +203,7 @@ CHOICES = {
     "KEEP": "always",
     "LOG_MESSAGES": "true",
     "LOG_CLIENTS": "false",
+    "ERROR_TRAILERS": "true",
     "MCP_ENDPOINT": "off",
     "MODEL_CACHE": "1h",
     "MODEL_REASONING": "low",

@@ -20,7 +20,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/chat": {"messages": HELLO},
     "/api/chat": {"id": "c", "messages": HELLO},
     "/agui": {"threadId": "t", "runId": "r", "state": {}, "messages": HELLO, "tools": [], "context": []},
-    "/v1/chat/completions": {"model": "scripted", "messages": HELLO, "stream": True},
+    "/v1/chat/completions": {"model": "m", "messages": HELLO, "stream": True},
     "/mcp": {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "none"}},
 }
 REQUEST_ID = "r-1"
@@ -49,9 +49,10 @@ def test_every_answer_that_fails_has_it(path: str, streams: bool) -> None:  # no
     @jumping
     async def run() -> None:
         body = {**BODIES[path], **({} if streams else {"stream": False})}
-        address = {"model_provider": "openai", "openai_base_url": "http://127.0.0.1:9/v1", "http_retries": 0}
+        address = {"model_provider": "openai", "openai_base_url": "http://127.0.0.1:9/v1", "model_id": "m"}
         response = await answer(path, body, **address)
         assert REQUEST_ID in response.body.decode()
+        assert path == "/mcp" or "The model cannot be reached" in response.body.decode()
 
     run()
 

@@ -61,6 +61,7 @@ class SettingArguments(TypedDict, total=False):
     max_turns: int
     heartbeat_interval: float
     on_disconnect: Literal["durable", "run", "cancel"]
+    error_trailers: bool
     deadline_margin: float
     request_timeout: float
     cors_origins: str
