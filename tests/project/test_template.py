@@ -207,6 +207,8 @@ CHOICES = {
     "COMPACTION": "off",
     "KEEP": "always",
     "LOG_MESSAGES": "true",
+    "LOG_CLIENTS": "false",
+    "ERROR_TRAILERS": "true",
     "MCP_ENDPOINT": "off",
     "MODEL_CACHE": "1h",
     "MODEL_REASONING": "low",
