@@ -60,8 +60,10 @@ class Watching:
         """Of a month, less what is free."""
         paid = {name: max(0, count - getattr(free, name, 0)) for name, count in vars(self).items()}
         alarms = (paid["alarms"] + paid["queried"]) * _dollars("alarm")
-        return alarms + sum(paid[f"{name}s"] * _dollars(name) for name in ("dashboard", "metric")) + (
-            paid["log_gb"] * _dollars("log_gb")
+        return (
+            alarms
+            + sum(paid[f"{name}s"] * _dollars(name) for name in ("dashboard", "metric"))
+            + (paid["log_gb"] * _dollars("log_gb"))
         )
 
 

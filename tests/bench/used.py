@@ -55,12 +55,14 @@ class Used:
     Attributes:
         log_bytes: Of the lines of the function and of Lambda.
         metrics: Custom metrics that have a value after it: names with their dimensions.
+        request: The fields of its line.
         written: Write request units.
         read: Read request units.
     """
 
     log_bytes: int
     metrics: frozenset[tuple[str, str]]
+    request: dict[str, Any]
     written: int
     read: int
 
@@ -78,14 +80,16 @@ def used(kind: str, metrics: str) -> Used:
     done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=100)
     *lines, units = done.stdout.splitlines(keepends=True)
     own = [line for line in lines if "request_id" in line or "_aws" in line]  # others are of the start
-    documents = emf.checked(map(json.loads, own))
+    parsed = [json.loads(line) for line in own]
+    (request,) = [line for line in parsed if line.get("message") == "request"]
+    documents = emf.checked(parsed)
     names = {
         (metric["Name"], "/".join(document[name] for name in directive["Dimensions"][0]))
         for document in documents
         for directive in document["_aws"]["CloudWatchMetrics"]
         for metric in directive["Metrics"]
     }
-    return Used(sum(map(len, [*own, *PLATFORM_LINES])), frozenset(names), *json.loads(units))
+    return Used(sum(map(len, [*own, *PLATFORM_LINES])), frozenset(names), request, *json.loads(units))
 
 
 class _Meter:

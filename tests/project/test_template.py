@@ -542,7 +542,8 @@ class TestDashboardAndAlarms:
                 if namespace == telemetry.NAMESPACE:
                     assert metric in telemetry.METRICS
                     assert dimensions == ({"service": variables(stack)["SERVICE_NAME"]})
-                    assert (metric in telemetry.TOOL_METRICS) == ("SELECT" in json.dumps(alarm))
+                    of_some = {*telemetry.TOOL_METRICS, *telemetry.MODEL_METRICS}
+                    assert (metric in of_some) == ("SELECT" in json.dumps(alarm))
 
     def test_every_alarm_links_to_its_runbook(self, stack: Stack) -> None:
         page = (ROOT / "docs/how-to/operate.md").read_text()
@@ -581,7 +582,7 @@ def watched_metrics(alarm: dict[str, Any]) -> list[tuple[str, str, dict[str, str
     found = [alarm] if "MetricName" in alarm else []
     found += [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m]
     plain = [(m["Namespace"], m["MetricName"], {d["Name"]: d["Value"] for d in m["Dimensions"]}) for m in found]
-    pattern = r"SELECT SUM\((\w+)\) FROM SCHEMA\(\"(\w+)\", service, tool\) WHERE service = '([\w-]+)'"
+    pattern = r"SELECT SUM\((\w+)\) FROM SCHEMA\(\"(\w+)\", service, (?:tool|model)\) WHERE service = '([\w-]+)'"
     queries = [
         re.fullmatch(pattern, m["Expression"]) for m in alarm.get("Metrics", []) if "SELECT" in m.get("Expression", "")
     ]
