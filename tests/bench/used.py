@@ -35,17 +35,10 @@ QUESTIONS: Final = {
 }
 """What is asked, by the kind of request; a stranger has no key."""
 
-PLATFORM_LINES: Final = (
-    '{"time":"2026-11-27T12:00:00.000Z","type":"platform.start","record":{"requestId":"6f747a63-0b3c-4a4b-9d1e-4d8e2c1a7b90",'
-    '"version":"$LATEST"}}',
-    '{"time":"2026-11-27T12:00:00.000Z","type":"platform.runtimeDone","record":{"requestId":"6f747a63-0b3c-4a4b-9d1e-'
-    '4d8e2c1a7b90","status":"success","spans":[{"name":"responseLatency","start":"2026-11-27T12:00:00.000Z","durationMs":'
-    '100.000},{"name":"responseDuration","start":"2026-11-27T12:00:00.000Z","durationMs":4000.000},{"name":"runtimeOverhead"'
-    ',"start":"2026-11-27T12:00:00.000Z","durationMs":0.100}],"metrics":{"durationMs":4200.000,"producedBytes":5629}}}',
-    '{"time":"2026-11-27T12:00:00.000Z","type":"platform.report","record":{"requestId":"6f747a63-0b3c-4a4b-9d1e-4d8e2c1a7b90'
-    '","metrics":{"durationMs":4200.000,"billedDurationMs":4200,"memorySizeMB":512,"maxMemoryUsedMB":80},"status":"success"}}',
-)
-"""Of each invocation, as large as Lambda writes them. https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html"""
+PLATFORM_BYTES: Final = 450
+"""Lambda's own lines about an invocation, `platform.start` and `platform.report`: the others are of level DEBUG.
+https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ def used(kind: str, metrics: str) -> Used:
         for directive in document["_aws"]["CloudWatchMetrics"]
         for metric in directive["Metrics"]
     }
-    return Used(sum(map(len, [*own, *PLATFORM_LINES])), frozenset(names), request, *json.loads(units))
+    return Used(PLATFORM_BYTES + sum(map(len, own)), frozenset(names), request, *json.loads(units))
 
 
 class _Meter:

@@ -95,6 +95,11 @@ class TestDashboard:
             in self.queries()["Dollars of the chats in which a tool was called"]
         )
 
+    @pytest.mark.parametrize(("metrics", "is_there"), [("full", True), ("lean", True), ("off", False)])
+    def test_is_there_where_there_are_metrics(self, metrics: str, *, is_there: bool) -> None:
+        stack = Stack(Metrics=metrics)
+        assert ("Dashboard" in stack.resources) is ("DashboardLink" in stack.outputs) is is_there
+
     @pytest.mark.parametrize("door", ["url", "rest"])
     def test_has_no_widget_that_lies_over_another(self, door: str) -> None:
         boxes = [
