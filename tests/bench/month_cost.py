@@ -58,13 +58,16 @@ class Watching:
 
     def dollars(self, free: "Watching | None" = None) -> float:
         """Of a month, less what is free."""
-        paid = {name: max(0, count - getattr(free, name, 0)) for name, count in vars(self).items()}
-        alarms = (paid["alarms"] + paid["queried"]) * _dollars("alarm")
-        return (
-            alarms
-            + sum(paid[f"{name}s"] * _dollars(name) for name in ("dashboard", "metric"))
-            + (paid["log_gb"] * _dollars("log_gb"))
-        )
+        free = free or Watching()
+        dashboards, metrics = max(0, self.dashboards - free.dashboards), max(0, self.metrics - free.metrics)
+        alarms = max(0, self.alarms - free.alarms) + self.queried
+        counts = {
+            "dashboard": dashboards,
+            "alarm": alarms,
+            "metric": metrics,
+            "log_gb": max(0, self.log_gb - free.log_gb),
+        }
+        return sum(count * _dollars(name) for name, count in counts.items())
 
 
 FREE: Final = Watching(dashboards=3, alarms=10, metrics=10, log_gb=5)

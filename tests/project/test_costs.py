@@ -1,10 +1,9 @@
-"""`docs/reference/costs.md`: every figure follows from the formula, from what the template has, and what a chat uses."""
+"""`docs/reference/costs.md`: every figure follows from the formula, the template, and what a chat uses."""
 
 import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 

@@ -738,10 +738,9 @@ class TestStages:
         *command, parameters = protect
         unasked = ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
         assert command == ["deploy", "--config-env", "live", *unasked, "--parameter-overrides"]
-        assert CfnParameterOverridesType().convert((parameters,), None, None) == {
-            **{"Stage": "prod", "Architecture": "arm64", "DeletionProtection": "true"},
-            **({"ModelId": "a"} if given else {}),
-        }
+        protected = {"Stage": "prod", "Architecture": "arm64", "DeletionProtection": "true"}
+        wanted = {**protected, "ModelId": "a"} if given else protected
+        assert CfnParameterOverridesType().convert((parameters,), None, None) == wanted
 
     @pytest.mark.parametrize(
         "arguments", [("STAGE=guarded",), ("STAGE=live", "PARAMETERS=DeletionProtection=false"), ("STAGE=try",)]
