@@ -25,6 +25,7 @@ class Claim:
         page: The page of AWS's documentation that it rests on.
         lasts_s: About how many seconds its measurement takes on AWS.
         needs_aws: Whether it is measured only where `Deployment.aws` is set.
+        tries: How often it is measured until it counts as failed: the network of who measures has its own hiccups.
         doors: The doors that it holds for.
     """
 
@@ -34,6 +35,7 @@ class Claim:
     measure: Callable[[Deployment], Verdict]
     lasts_s: int
     needs_aws: bool = False
+    tries: int = 1
     doors: tuple[str, ...] = ("url", "cloudfront", "rest")
 
     def check(self, deployment: Deployment) -> Verdict:
@@ -46,6 +48,12 @@ class Claim:
             return not_measured(f"it does not concern the door {deployment.door}")
         if self.needs_aws and deployment.aws is None:
             return not_measured("only AWS can tell")
+        for _ in range(self.tries - 1):
+            if (verdict := self._measure(deployment)).state != "failed":
+                return verdict
+        return self._measure(deployment)
+
+    def _measure(self, deployment: Deployment) -> Verdict:
         try:
             return self.measure(deployment)
         except OSError as error:
@@ -59,6 +67,7 @@ def _claims() -> Iterator[Claim]:
         title="The first byte arrives within a second of being written, while the function still works",
         page=f"{LAMBDA}configuration-response-streaming.html",
         measure=streams.first_byte,
+        tries=3,
         lasts_s=5,
     )
     yield Claim(
@@ -66,6 +75,7 @@ def _claims() -> Iterator[Claim]:
         title="What is written 20 times a second arrives at that pace, nothing more than 250 ms late",
         page=f"{LAMBDA}configuration-response-streaming.html",
         measure=streams.pace,
+        tries=3,
         lasts_s=10,
     )
     yield Claim(
@@ -73,6 +83,7 @@ def _claims() -> Iterator[Claim]:
         title="Chunks of two bytes are passed on one by one: nine of ten arrive by themselves",
         page=f"{LAMBDA}configuration-response-streaming.html",
         measure=streams.small_chunks,
+        tries=3,
         lasts_s=5,
     )
     yield Claim(
@@ -80,11 +91,12 @@ def _claims() -> Iterator[Claim]:
         title="The first 6 MB of a response are faster than 2 MB/s, the rest is not slower than 1.6 MB/s",
         page=f"{LAMBDA}configuration-response-streaming.html#config-rs-bandwidth",
         measure=streams.bandwidth,
+        tries=3,
         lasts_s=15,
     )
     yield Claim(
         id="terminal-frame",
-        title="An answer ends with exactly one terminal frame, `done`, or `error` where it failed, and the body is whole",
+        title="An answer ends with exactly one terminal frame, `done`, or `error` where it failed",
         page=f"{LAMBDA}configuration-response-streaming.html",
         measure=streams.terminal_frame,
         lasts_s=10,
@@ -98,7 +110,7 @@ def _claims() -> Iterator[Claim]:
     )
     yield Claim(
         id="empty-bodies",
-        title="Responses to HEAD, and with status 204 and 304, come at once, without a body, and keep the connection usable",
+        title="Responses to HEAD, and with status 204 and 304, come at once, empty, and keep the connection usable",
         page=f"{LAMBDA}urls-invocation.html",
         measure=streams.empty_bodies,
         lasts_s=5,
@@ -127,7 +139,7 @@ def _claims() -> Iterator[Claim]:
     for minutes in (1, 5, 15):
         yield Claim(
             id=f"thaw-{minutes}",
-            title=f"After {minutes} min frozen, pooled connections cost the next chat no error and less than two seconds",
+            title=f"After {minutes} min frozen no stale connection fails the next chat, or makes it 2 s slower",
             page=f"{LAMBDA}lambda-runtime-environment.html",
             measure=partial(starts.thaw, idle_s=60.0 * minutes),
             lasts_s=60 * minutes + 10,
@@ -135,8 +147,7 @@ def _claims() -> Iterator[Claim]:
     for name, snap_start, words in (("cold-starts", False, "without"), ("cold-starts-snapstart", True, "with")):
         yield Claim(
             id=name,
-            title=f"Of 20 cold starts {words} SnapStart the REPORT lines tell median, 90th percentile and longest; half take "
-            "less than a second",
+            title=f"Of 20 cold starts {words} SnapStart, by their REPORT lines, half take less than a second",
             page=f"{LAMBDA}snapstart-monitoring.html" if snap_start else f"{LAMBDA}lambda-runtime-environment.html",
             measure=partial(starts.cold_starts, snap_start=snap_start),
             lasts_s=600 if snap_start else 120,
@@ -177,6 +188,14 @@ def _claims() -> Iterator[Claim]:
         title="Metrics arrive: of five chats CloudWatch counts five, and the tokens that their answers name",
         page=f"{CLOUDWATCH}CloudWatch_Embedded_Metric_Format_Specification.html",
         measure=incidents.metrics,
+        lasts_s=240,
+        needs_aws=True,
+    )
+    yield Claim(
+        id="lambda-errors",
+        title="A response that fails under way is an error in Lambda's own count",
+        page=f"{LAMBDA}monitoring-metrics-types.html",
+        measure=incidents.lambda_errors,
         lasts_s=240,
         needs_aws=True,
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
+from winterbourne.local.verify.client import Socket, connect
+
 __all__ = ["Aws", "Deployment", "Figure", "Report", "Rollback", "Verdict", "failed", "judge", "not_measured"]
 
 Figure = float | int | str
@@ -94,11 +96,11 @@ class Aws(Protocol):
         In the namespace `AWS/Lambda` it is the function's.
         """
 
-    def alarms(self) -> Sequence[str]:
-        """The alarms that the stack has, without the stack's name: `AlarmName` is `STACK-errors`, this is `errors`."""
+    def alarm_states(self) -> Mapping[str, str]:
+        """The state of each alarm of the stack, by its name without the stack's: `STACK-errors` is `errors` here."""
 
     def alarms_fired(self, since: datetime) -> Sequence[str]:
-        """Those of them that have gone into ALARM since then, by their history."""
+        """The names of those that have gone into ALARM since then, by their history; likewise."""
 
     def without_url_permission(self, action: str) -> AbstractContextManager[None]:
         """Take one of the URL's two permissions away, `lambda:InvokeFunctionUrl` or `lambda:InvokeFunction`."""
@@ -126,6 +128,7 @@ class Deployment:
         door: What requests come through: `url`, `cloudfront` or `rest`.
         origin: An origin whose pages may call (AllowedOrigins).
         aws: None where there is no AWS, such as at a local server: then what needs it is not measured.
+        connect: Connects to this host and port, with TLS if the last argument says so.
         clock: Monotonic time in seconds.
         now: The wall clock, in UTC.
         sleep: Waits this many seconds.
@@ -139,6 +142,16 @@ class Deployment:
     door: str = "url"
     origin: str = ""
     aws: Aws | None = None
+    connect: Callable[[str, int, bool], Socket] = connect
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     sleep: Callable[[float], None] = time.sleep
+
+    def wait(self, condition: Callable[[], bool], every_s: float, at_most_s: float) -> float | None:
+        """Ask every so often whether a condition holds; seconds until it did, or None if it has not."""
+        started_s = self.clock()
+        while not condition():
+            if self.clock() - started_s >= at_most_s:
+                return None
+            self.sleep(every_s)
+        return self.clock() - started_s

@@ -1,0 +1,1 @@
+"""What `winterbourne verify` deploys in the place of the chat."""
