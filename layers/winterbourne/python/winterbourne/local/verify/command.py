@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -32,8 +32,8 @@ from winterbourne.local.verify.interrupt import Interrupted, Interrupts
 from winterbourne.local.verify.on_aws import Account
 from winterbourne.local.verify.report import Report, Result, exit_status
 from winterbourne.local.verify.sam import Sam, SamFailed
-from winterbourne.local.verify.stack import Stacks, delete_stack, find_leftovers
-from winterbourne.local.verify.template import ORIGIN, TIMEOUT_S, own_parameters, own_template
+from winterbourne.local.verify.stack import LASTS, Stacks, delete_stack, find_leftovers
+from winterbourne.local.verify.template import ORIGIN, TIMEOUT_S, own_parameters, read_template
 
 __all__ = ["main"]
 
@@ -120,8 +120,7 @@ def _run(args: argparse.Namespace) -> int:
     sam.log.write_text("", encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
         parameters = {**plan.parameters, "Settings": f"VERIFY_TOKEN={secrets.token_urlsafe(24)}"}
-        lasts = timedelta(seconds=2 * plan.seconds)
-        stacks = Stacks(sam, client, session.region_name, Path(scratch), parameters, lasts, _say)
+        stacks = Stacks(sam, client, session.region_name, Path(scratch), plan.template, parameters, _say)
         return _Verification(args, plan, stacks).run()
 
 
@@ -134,7 +133,7 @@ def _region(stage: str) -> str | None:
 
 
 def _plan(args: argparse.Namespace, project: Path) -> Plan:
-    template = own_template(project, project)
+    template = read_template(project / "template.yaml")
     door = str(template.get("Metadata", {}).get("Winterbourne", {}).get("Door", "url"))
     wanted = args.only.split(",") if args.only else [claim.id for claim in CLAIMS]
     if unknown := set(wanted) - {claim.id for claim in CLAIMS}:
@@ -182,7 +181,8 @@ class _Verification:
                 "stack": stacks.name,
                 "parameters": dict(plan.parameters),
                 "started": _now(),
-            }
+            },
+            left=[stacks.name],
         )
 
     def run(self) -> int:
@@ -216,7 +216,10 @@ class _Verification:
             return "the stack could not be deployed"
         aws = Account(self._stack, self._stacks.deploy, self._stacks.fail_first_deployment)
         deployment = self._deployment(aws)
+        until = time.monotonic() + LASTS.total_seconds()
         for claim in self._plan.claims:
+            if time.monotonic() > until:
+                return "the run took too long"
             self._check(claim, deployment)
         return ""
 

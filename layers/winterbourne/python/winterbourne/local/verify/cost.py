@@ -1,4 +1,4 @@
-"""What a run costs at most: what it uses, times AWS's list prices in US East (N. Virginia), without free tiers. Pure."""
+"""What a run costs at most: what it uses, times AWS's list prices in US East (N. Virginia), no free tiers. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ _CLOUDWATCH: Final = "https://aws.amazon.com/cloudwatch/pricing/"
 _METRICS: Final = 60
 """More than the chat and a few tools emit."""
 
-_SNAPSHOTS: Final = 21
+_SNAPSHOTS: Final = 13
 _SNAPSHOT_S: Final = 3 * 3600
 """Each is charged for three hours at least."""
 

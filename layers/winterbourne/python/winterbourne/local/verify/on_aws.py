@@ -65,12 +65,9 @@ class Account:
         return [found[name] for name in request_ids if name in found]
 
     def _all_reports(self) -> Iterator[Report]:
-        pages = (
-            self._client("logs")
-            .get_paginator("filter_log_events")
-            .paginate(logGroupName=self._id("ChatLog"), filterPattern='"platform.report"')
-        )
-        for event in (event for page in pages for event in page["events"]):
+        log = self._client("logs").get_paginator("filter_log_events")
+        pages = log.paginate(logGroupName=self._id("ChatLog"), filterPattern='"platform.report"')
+        for event in pages.search("events"):
             line = json.loads(event["message"])
             if line.get("type") == "platform.report":
                 yield _report(line["record"])
@@ -118,30 +115,26 @@ class Account:
         )["Datapoints"]
         return sum(point["Sum"] for point in found) if found else None
 
-    def alarms(self) -> Sequence[str]:
-        """The alarms of the stack; see `Aws`."""
-        pages = (
-            self._client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=self._stack.name)
-        )
-        resources = [each for page in pages for each in page["StackResourceSummaries"]]
-        names = [each["PhysicalResourceId"] for each in resources if each["ResourceType"] == "AWS::CloudWatch::Alarm"]
-        return [name.removeprefix(f"{self._stack.name}-") for name in names]
+    def alarm_states(self) -> Mapping[str, str]:
+        """The state of each alarm of the stack; see `Aws`."""
+        resources = self._client("cloudformation").get_paginator("list_stack_resources")
+        summaries = resources.paginate(StackName=self._stack.name).search("StackResourceSummaries")
+        names = [each["PhysicalResourceId"] for each in summaries if each["ResourceType"] == "AWS::CloudWatch::Alarm"]
+        found = self._client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"] if names else []
+        return {each["AlarmName"].removeprefix(f"{self._stack.name}-"): each["StateValue"] for each in found}
 
     def alarms_fired(self, since: datetime) -> Sequence[str]:
         """The alarms that went into ALARM; see `Aws`.
 
         https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_AlarmHistoryItem.html
         """
-        return [name for name in self.alarms() if "ALARM" in self._states(f"{self._stack.name}-{name}", since)]
+        return [name for name in self.alarm_states() if "ALARM" in self._states(f"{self._stack.name}-{name}", since)]
 
     def _states(self, alarm: str, since: datetime) -> Iterator[str]:
         """The states that an alarm has come into."""
-        pages = (
-            self._client("cloudwatch")
-            .get_paginator("describe_alarm_history")
-            .paginate(AlarmName=alarm, HistoryItemType="StateUpdate", StartDate=since)
-        )
-        for item in (item for page in pages for item in page["AlarmHistoryItems"]):
+        history = self._client("cloudwatch").get_paginator("describe_alarm_history")
+        pages = history.paginate(AlarmName=alarm, HistoryItemType="StateUpdate", StartDate=since)
+        for item in pages.search("AlarmHistoryItems"):
             yield json.loads(item["HistoryData"])["newState"]["stateValue"]
 
     @contextmanager

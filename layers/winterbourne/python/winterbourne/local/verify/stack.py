@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
-
 from winterbourne.local.verify.deployment import Rollback
 from winterbourne.local.verify.on_aws import DENIAL
-from winterbourne.local.verify.sam import LIMITS_S, Sam, SamFailed
-from winterbourne.local.verify.template import failing_template, own_template
+from winterbourne.local.verify.sam import Sam, SamFailed
+from winterbourne.local.verify.template import failing_template, read_template, with_function
 
-__all__ = ["PREFIX", "TAG", "Leftover", "Stacks", "delete_stack", "find_leftovers"]
+__all__ = ["LASTS", "PREFIX", "TAG", "Leftover", "Stacks", "delete_stack", "find_leftovers"]
 
 PREFIX: Final = "winterbourne-verify-"
 """How the name of every stack of ours begins."""
@@ -27,10 +25,14 @@ PREFIX: Final = "winterbourne-verify-"
 TAG: Final = "winterbourne:verify-until"
 """The tag of every stack of ours; its value is when the run is over at the latest."""
 
+LASTS: Final = timedelta(hours=6)
+"""How long a run may take."""
+
 FUNCTION: Final = Path(__file__).parents[1] / "files" / "verify"
 """What is deployed in the place of the chat."""
 
 _POLL_S: Final = 5
+_POLLS: Final = 720
 _DELETIONS: Final = 3
 """How often CloudFormation is asked to delete a stack."""
 
@@ -50,8 +52,8 @@ class Leftover:
 
 def find_leftovers(client: Any) -> list[Leftover]:
     """The stacks of ours in an account and region, those of runs under way included. Exceptions of boto3 propagate."""
-    pages = client("cloudformation").get_paginator("describe_stacks").paginate()
-    stacks = [each for page in pages for each in page["Stacks"] if each["StackName"].startswith(PREFIX)]
+    stacks = client("cloudformation").get_paginator("describe_stacks").paginate().search("Stacks")
+    stacks = [each for each in stacks if each["StackName"].startswith(PREFIX)]
     tagged = [(each["StackName"], {tag["Key"]: tag["Value"] for tag in each["Tags"]}) for each in stacks]
     return [Leftover(name, datetime.fromisoformat(tags[TAG])) for name, tags in tagged if TAG in tags]
 
@@ -65,8 +67,8 @@ class Stacks:
         client: Creates a boto3 client for a service name.
         region: Where they are.
         folder: A scratch folder for what is built.
+        template: The project's template.
         parameters: Of the template, by name.
-        lasts: How long the run may take.
         say: Is told what goes on.
     """
 
@@ -74,11 +76,10 @@ class Stacks:
     client: Callable[[str], Any]
     region: str
     folder: Path
+    template: Mapping[str, Any]
     parameters: Mapping[str, str]
-    lasts: timedelta
     say: Callable[[str], None]
     name: str = field(default_factory=lambda: PREFIX + secrets.token_hex(3))
-    sleep: Callable[[float], None] = time.sleep
 
     @property
     def names(self) -> tuple[str, str]:
@@ -89,7 +90,7 @@ class Stacks:
         """Build the template and the layers, apart from what the project has built. Raises what `Sam.run` does."""
         function, template = self.folder / "function", self.folder / "template.yaml"
         shutil.copytree(FUNCTION, function, ignore=shutil.ignore_patterns("__pycache__"))
-        template.write_text(json.dumps(own_template(self.sam.cwd, function)), encoding="utf-8")
+        template.write_text(json.dumps(with_function(self.template, function)), encoding="utf-8")
         where = {"template-file": template, "base-dir": self.sam.cwd, "build-dir": self._built.parent}
         flags = [word for name, path in where.items() for word in (f"--{name}", str(path))]
         self.sam.run("build", *flags, *_overrides({"Architecture": self.parameters["Architecture"]}))
@@ -103,7 +104,7 @@ class Stacks:
         self._deploy(self.name, self._built, {**self.parameters, **(changed or {})})
 
     def _deploy(self, name: str, template: Path, parameters: Mapping[str, str]) -> None:
-        until = datetime.now(UTC).replace(microsecond=0) + self.lasts
+        until = datetime.now(UTC).replace(microsecond=0) + LASTS
         where = ("--template-file", str(template), "--stack-name", name, "--region", self.region)
         uploads = ("--resolve-s3", "--s3-prefix", name, "--capabilities", "CAPABILITY_IAM", "--no-progressbar")
         asks = ("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--on-failure", "ROLLBACK")
@@ -113,14 +114,14 @@ class Stacks:
     def fail_first_deployment(self) -> Rollback:
         """Deploy a stack of Stage prod that cannot be made, and wait for its end; see `deployment.Aws`."""
         name, template = self.names[1], self._built.with_name("fails.yaml")
-        built = yaml_parse(self._built.read_text("utf-8"))
+        built = read_template(self._built)
         template.write_text(json.dumps(failing_template(built)), encoding="utf-8")
         with suppress(SamFailed):
             self._deploy(name, template, {**self.parameters, "Stage": "prod"})
         while (status := _status(self.client, name)).endswith("_IN_PROGRESS"):
-            self.sleep(_POLL_S)
+            time.sleep(_POLL_S)
         pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
-        resources = [each for page in pages for each in page["StackResourceSummaries"]]
+        resources = pages.search("StackResourceSummaries")
         return Rollback(status, [r["LogicalResourceId"] for r in resources if r["ResourceStatus"] != "DELETE_COMPLETE"])
 
     def delete(self) -> list[str]:
@@ -132,16 +133,14 @@ class Stacks:
             if not _status(self.client, name):
                 return True
             self.say(f"deleting the stack {name}")
-            delete_stack(self.sam, self.client, name, self.region, self.sleep)
-        except (BotoCoreError, ClientError, SamFailed, OSError) as error:
+            delete_stack(self.sam, self.client, name, self.region)
+        except Exception as error:  # noqa: BLE001 - the other stack has to be deleted too, and both told of
             self.say(f"the stack {name} is not deleted: {error}")
             return False
         return True
 
 
-def delete_stack(
-    sam: Sam, client: Callable[[str], Any], name: str, region: str, sleep: Callable[[float], None] = time.sleep
-) -> None:
+def delete_stack(sam: Sam, client: Callable[[str], Any], name: str, region: str) -> None:
     """Delete a stack of ours and its uploads by `sam delete`, and where that does not, by CloudFormation alone.
 
     Raises:
@@ -149,27 +148,28 @@ def delete_stack(
         OSError: `sam` cannot be started.
         BotoCoreError, ClientError: AWS cannot be asked.
     """
-    _release(client, name)
+    with suppress(BotoCoreError, ClientError):  # what is not released keeps it perhaps from being deleted, or not
+        _release(client, name)
     with suppress(SamFailed):  # it has said why
         sam.run("delete", "--stack-name", name, "--region", region, "--no-prompts")
     asked = 0
-    for _ in range(LIMITS_S["delete"] // _POLL_S):
+    for _ in range(_POLLS):
         if not (status := _status(client, name)):
             return
         if not status.endswith("_IN_PROGRESS"):
             if (asked := asked + 1) > _DELETIONS:
                 break
             client("cloudformation").delete_stack(StackName=name)
-        sleep(_POLL_S)
+        time.sleep(_POLL_S)
     raise SamFailed(f"its status is {_status(client, name)}")
 
 
 def _release(client: Callable[[str], Any], name: str) -> None:
     """Take away what would keep it from being deleted: protection of a table, a policy that is not CloudFormation's."""
     resources = client("cloudformation").describe_stack_resources(StackName=name)["StackResources"]
-    ids = [(each["ResourceType"], each.get("PhysicalResourceId", "")) for each in resources]
-    for kind, id_ in ids:
-        with suppress(ClientError):  # it is not there, or not any more
+    for resource in resources:
+        with suppress(ClientError, KeyError):  # it is not there, or not any more
+            kind, id_ = resource["ResourceType"], resource["PhysicalResourceId"]
             if kind == "AWS::DynamoDB::Table":
                 client("dynamodb").update_table(TableName=id_, DeletionProtectionEnabled=False)
             elif kind == "AWS::IAM::Role":

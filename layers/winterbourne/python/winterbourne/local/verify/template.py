@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
 
-__all__ = ["ORIGIN", "TIMEOUT_S", "failing_template", "own_parameters", "own_template"]
+__all__ = ["ORIGIN", "TIMEOUT_S", "failing_template", "own_parameters", "read_template", "with_function"]
 
 ORIGIN: Final = "https://verify.example"
 """Whose pages may call, where the stage names none."""
@@ -34,22 +34,26 @@ def own_parameters(template: Mapping[str, Any], stage: Mapping[str, str]) -> dic
     return {name: value for name, value in {**_OWN, **taken_over}.items() if name in template["Parameters"]}
 
 
-def own_template(project: Path, function: Path) -> dict[str, Any]:
-    """The project's template, its intrinsic functions written out, with another function in the place of the chat.
+def read_template(path: Path) -> dict[str, Any]:
+    """A template, with its intrinsic functions in their long form, as JSON has them.
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is no template, or none with a `ChatFunction`.
+        ValueError: It is no template of a chat.
     """
-    template = yaml_parse((project / "template.yaml").read_text("utf-8"))
-    try:
-        chat = template["Resources"]["ChatFunction"]
-    except (TypeError, KeyError):
-        raise ValueError(f"{project / 'template.yaml'} has no ChatFunction") from None
-    # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/building-custom-runtimes.html
-    chat["Metadata"] = {"SkipBuild": True}
-    chat["Properties"] |= {"CodeUri": str(function), "Handler": "app.handler"}
+    template = yaml_parse(path.read_text("utf-8"))
+    if not isinstance(template, dict) or "ChatFunction" not in template.get("Resources", {}):
+        raise ValueError(f"{path} has no ChatFunction")
     return dict(template)
+
+
+def with_function(template: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A template with the function in this folder in the place of the chat; `sam build` copies it as it is."""
+    resources = template["Resources"]
+    properties = {**resources["ChatFunction"]["Properties"], "CodeUri": str(folder), "Handler": "app.handler"}
+    # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html
+    chat = {**resources["ChatFunction"], "Metadata": {"SkipBuild": True}, "Properties": properties}
+    return {**template, "Resources": {**resources, "ChatFunction": chat}}
 
 
 def failing_template(template: Mapping[str, Any]) -> dict[str, Any]:

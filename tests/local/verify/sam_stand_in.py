@@ -1,0 +1,185 @@
+"""A stand-in for `sam`: reads its command line with sam's own parser, and does in moto what CloudFormation would.
+
+It refuses what the two refuse: unknown options, a template that is not there, parameters that the template does not
+declare, or not with that value, its rules. As a process it has its orders as JSON in the variable STAND_IN.
+"""
+
+import atexit
+import functools
+import hashlib
+import importlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+import boto3
+import httpx
+
+from tests import stack
+
+__all__ = ["KEYS", "Refused", "StandIn"]
+
+KEYS: Final = "keys-of-callers"
+"""The secret that the test has made."""
+MADE: Final = {"AWS::DynamoDB::Table", "AWS::IAM::Role", "AWS::Lambda::Function", "AWS::Logs::LogGroup"}
+"""The types of resources that moto's CloudFormation makes."""
+
+
+class Refused(Exception):
+    """The command failed."""
+
+
+@dataclass
+class StandIn:
+    """The stand-in.
+
+    Attributes:
+        url: Becomes the stack's.
+        roll_back: Does it to the stack of this name.
+        goes_wrong: Called at the end of each command; may raise.
+        calls: The command lines so far.
+    """
+
+    url: str
+    roll_back: Callable[[str], None]
+    goes_wrong: Callable[[str], None] = lambda _: None
+    calls: list[tuple[str, ...]] = field(default_factory=list)
+
+    def run(self, command: str, *options: str) -> None:
+        """Run a command."""
+        parser = importlib.import_module(f"samcli.commands.{command}.command").cli
+        given = parser.make_context(command, [*options]).params
+        given["region"] = options[options.index("--region") + 1] if "--region" in options else ""
+        self.calls.append((command, *options))
+        getattr(self, command)(given)
+        self.goes_wrong(command)
+
+    def build(self, given: Mapping[str, Any]) -> None:
+        template = json.loads(Path(given["template_file"]).read_text())
+        chat = template["Resources"]["ChatFunction"]
+        assert chat["Metadata"] == {"SkipBuild": True}, "the stand-in builds nothing"
+        module, _, handler = chat["Properties"]["Handler"].rpartition(".")
+        code = Path(chat["Properties"]["CodeUri"], *module.split(".")).with_suffix(".py").read_text()
+        assert re.search(rf"^{handler} = ", code, re.MULTILINE)
+        for layer in ("layers/winterbourne", "layers/dependencies"):
+            assert Path(given["base_dir"], layer, "Makefile").exists()
+        target = Path(given["build_dir"])
+        target.mkdir(parents=True)
+        (target / "template.yaml").write_text(json.dumps(template))
+
+    def deploy(self, given: Mapping[str, Any]) -> None:
+        name, parameters = given["stack_name"], given["parameter_overrides"]
+        path = _same_file_for_same_text(Path(given["template_file"]))
+        declared = stack.source(path)["Parameters"]
+        _check(declared, parameters)
+        with patch.dict(stack.PSEUDO, {"AWS::StackName": name, "AWS::Region": given["region"]}):
+            ours = stack.Stack(path, **parameters)
+        assert ours.refusals == []
+        assert given["capabilities"] == ("CAPABILITY_IAM",)
+        assert given["confirm_changeset"] is False, "nobody can confirm it"
+        client = boto3.Session(region_name=given["region"]).client
+        _upload(client("s3"), given["region"])
+        outputs = {"Url": {"Value": self.url}}
+        body = {"Parameters": declared, "Resources": _resources(ours), "Outputs": outputs}
+        cloudformation = client("cloudformation")
+        is_there = name in {each["StackName"] for each in cloudformation.describe_stacks()["Stacks"]}
+        (cloudformation.update_stack if is_there else cloudformation.create_stack)(
+            StackName=name,
+            TemplateBody=json.dumps(body),
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
+            Tags=[{"Key": name, "Value": value} for name, value in given["tags"].items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        if "Fails" in ours.resources:
+            self.roll_back(name)
+            raise Refused("the stack was rolled back")
+
+    def delete(self, given: Mapping[str, Any]) -> None:
+        assert given["no_prompts"], "nobody can answer"
+        boto3.Session(region_name=given["region"]).client("cloudformation").delete_stack(StackName=given["stack_name"])
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
+def _same_file_for_same_text(path: Path) -> Path:
+    """What is known of a template is kept by its path, and the next run has another one."""
+    template = json.loads(path.read_text())
+    assert Path(template["Resources"]["ChatFunction"]["Properties"].pop("CodeUri")).is_dir()
+    template["Resources"]["ChatFunction"]["Properties"]["CodeUri"] = "function"
+    text = json.dumps(template)
+    (same := _folder() / hashlib.sha256(text.encode()).hexdigest()).write_text(text)
+    return same
+
+
+def _check(declared: Mapping[str, Any], given: Mapping[str, str]) -> None:
+    assert given.keys() <= declared.keys(), f"not declared: {given.keys() - declared.keys()}"
+    for name, value in given.items():
+        assert value in map(str, declared[name].get("AllowedValues", [value])), name
+        assert re.fullmatch(declared[name].get("AllowedPattern", ".*"), value), name
+        if "MinValue" in declared[name]:
+            assert declared[name]["MinValue"] <= float(value), name
+
+
+def _upload(s3: Any, region: str) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("app.py", "")
+    if "bucket" not in {each["Name"] for each in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket="bucket", CreateBucketConfiguration={"LocationConstraint": region})
+    s3.put_object(Bucket="bucket", Key="key", Body=packed.getvalue())
+
+
+def _resources(ours: stack.Stack) -> dict[str, Any]:
+    made = {name: each for name, each in ours.resources.items() if each["Type"] in MADE}
+    for name, each in made.items():
+        properties = each["Properties"]
+        if each["Type"] == "AWS::Lambda::Function":
+            for removed in ("Layers", "SnapStart", "LoggingConfig"):
+                properties.pop(removed, None)
+            properties["Role"] = {"Fn::GetAtt": [f"{name.removesuffix('Function')}Role", "Arn"]}
+            properties["Environment"]["Variables"]["API_KEYS_SECRET_ARN"] = KEYS
+        if each["Type"] == "AWS::IAM::Role":
+            properties.pop("Policies", None)
+    return made
+
+
+class Process:
+    """The orders of a stand-in that is a process."""
+
+    def __init__(self, orders: Mapping[str, str]) -> None:
+        self._orders = orders
+
+    def roll_back(self, name: str) -> None:
+        httpx.post(f"{os.environ['AWS_ENDPOINT_URL']}/stand-in/roll-back/{name}").raise_for_status()
+
+    def goes_wrong(self, command: str) -> None:
+        """Write into the file `at` that the command is done, and wait until it is gone."""
+        if at := self._orders.get(command):
+            Path(at).write_text(command)
+            while Path(at).exists():
+                time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    orders = json.loads(os.environ["STAND_IN"])
+    process = Process(orders)
+    try:
+        StandIn(orders["url"], process.roll_back, process.goes_wrong).run(*sys.argv[1:])
+    except Refused as error:
+        sys.exit(str(error))
