@@ -195,7 +195,7 @@ class TestFunction:
 
 
 # What the stack and Lambda give the function themselves.
-GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
+GIVEN = {"STORE", "SERVICE_NAME", "METRICS", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
 # A value other than the default, for those settings for which neither a number nor any text will do.
 CHOICES = {
     "ASGI_DOOR": "agentcore",
@@ -260,7 +260,14 @@ class TestSettings:
         assert read.log.service_name == "winterbourne-dev"
 
     def test_of_the_chat_are_as_its_code_says_where_no_parameter_is_named(self, stack: Stack) -> None:
-        own = {"SERVICE_NAME", "STORE", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_LAMBDA_EXEC_WRAPPER"}
+        own = {
+            "SERVICE_NAME",
+            "METRICS",
+            "STORE",
+            "API_KEYS_SECRET_ARN",
+            "SIGNING_KEY_SECRET_ARN",
+            "AWS_LAMBDA_EXEC_WRAPPER",
+        }
         assert {name for name, value in variables(stack).items() if value} == own
 
     def test_take_providers_and_auth_schemes_of_your_own(self) -> None:

@@ -86,7 +86,7 @@ class TestRequest:
     def test_of_a_loop_that_stands_still_are_written_at_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Outside a request: the process may end before that does."""
         for names in ("tool dredge", "Task-7"):
-            telemetry.record_stall("desk", telemetry.make_logger(), names, False)  # noqa: FBT003 - as the runtime does
+            telemetry.record_stall("desk", "full", telemetry.make_logger(), names, False)  # noqa: FBT003 - as the runtime does
         told = [{k: v for k, v in blob.items() if k[0] != "_"} for blob in metrics(output_lines(capsys))]
         plain = {"service": "desk", "request_id": "", "LoopStalls": [1.0]}
         assert told == [plain, {"service": "desk", "tool": "dredge", "ToolStalls": [1.0]}, plain]
@@ -96,7 +96,7 @@ class TestRequest:
         logger = telemetry.make_logger()
         with telemetry.request_scope("r-1", logger, telemetry.SERVICE) as record:
             record.fields["caller"] = "ada"
-            ending = threading.Thread(target=telemetry.record_stall, args=("desk", logger, "tool dredge", True))
+            ending = threading.Thread(target=telemetry.record_stall, args=("desk", "full", logger, "tool dredge", True))
             ending.start()
             ending.join()
         lines = output_lines(capsys)

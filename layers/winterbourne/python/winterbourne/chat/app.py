@@ -241,11 +241,11 @@ def build(
     if is_agentcore:
         _add_ping(routes)
     _register(parts)
-    encode_error, service_name = native.FORMAT.encode_error, settings.log.service_name
+    encode_error, log = native.FORMAT.encode_error, settings.log
     after_request = partial(parts.executor.retire_if_stuck, retire)
     origins = frozenset(filter(None, map(str.strip, settings.doors.cors_origins.split(","))))
     checks = parts.authenticator, parts.rate_limiter
-    return Service(Router(routes), *checks, encode_error, logger, service_name, after_request, origins)
+    return Service(Router(routes), *checks, encode_error, logger, log.service_name, after_request, origins, log.metrics)
 
 
 def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Parts:

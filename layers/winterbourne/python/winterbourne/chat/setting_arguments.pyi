@@ -91,3 +91,4 @@ class SettingArguments(TypedDict, total=False):
     stop_poll_interval: float
     service_name: str
     log_messages: bool
+    metrics: Literal["full", "lean", "off"]

@@ -404,6 +404,11 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the deployment, in the field `service` of each log line and the dimension `service` of each metric."""
     log_messages: bool = False
     """Whether the log may contain what users and models say, and the arguments of tools."""
+    metrics: Literal["full", "lean", "off"] = "full"
+    """Which metrics are emitted, which CloudWatch charges for: full, lean (Chats, FailedChats, TimeToFirstToken,
+    InputTokens, OutputTokens and MemoryUsed, none by tool or model), or off. The log has the rest in its fields. The
+    template has a parameter for it, since alarms need some.
+    """
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

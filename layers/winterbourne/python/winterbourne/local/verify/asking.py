@@ -25,7 +25,7 @@ def connection(deployment: Deployment) -> Connection:
     url = urlsplit(deployment.url)
     tls = url.scheme == "https"
     socket = deployment.connect(url.hostname or "", url.port or (443 if tls else 80), tls)
-    return Connection(socket, url.netloc, deployment.clock)
+    return Connection(socket, url.netloc, deployment.clock, url.path)
 
 
 def ask(
@@ -33,7 +33,7 @@ def ask(
 ) -> Answer:
     """Ask for a path on a connection of its own. OSError if no response comes."""
     with connection(deployment) as connected:
-        return connected.ask(method, urlsplit(deployment.url).path + path, (headers or {}).items(), body)
+        return connected.ask(method, path, (headers or {}).items(), body)
 
 
 def probe(deployment: Deployment, name: str, **query: object) -> Answer:

@@ -97,13 +97,14 @@ class Connection:
         connected: The socket.
         host: Value of the `Host` header.
         clock: Monotonic time in seconds.
+        base: What each path begins with, such as a stage of a REST API.
     """
 
-    def __init__(self, connected: Socket, host: str, clock: Callable[[], float]) -> None:
-        self._socket, self._host, self._clock = connected, host, clock
+    def __init__(self, connected: Socket, host: str, clock: Callable[[], float], base: str = "") -> None:
+        self._socket, self._host, self._clock, self._base = connected, host, clock, base
         self._http = h11.Connection(h11.CLIENT)
 
-    def ask(self, method: str, target: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> Answer:
+    def ask(self, method: str, path: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b"") -> Answer:
         """Send a request and read the response to its end.
 
         Raises:
@@ -113,7 +114,7 @@ class Connection:
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
         answer, started_s = Answer(), self._clock()
-        self._send(h11.Request(method=method, target=target, headers=[("host", self._host), *headers]))
+        self._send(h11.Request(method=method, target=self._base + path, headers=[("host", self._host), *headers]))
         self._send(h11.Data(data=body))
         self._send(h11.EndOfMessage())
         try:

@@ -37,12 +37,12 @@ def judge(figures: Mapping[str, Figure], *conditions: tuple[bool, str]) -> Verdi
     return Verdict("failed" if unmet else "proved", "; ".join(unmet), figures)
 
 
-def failed(words: str, **figures: Figure) -> Verdict:
+def failed(words: str, /, **figures: Figure) -> Verdict:
     """The claim does not hold."""
     return Verdict("failed", words, figures)
 
 
-def not_measured(words: str, **figures: Figure) -> Verdict:
+def not_measured(words: str, /, **figures: Figure) -> Verdict:
     """It cannot be told whether the claim holds."""
     return Verdict("not measured", words, figures)
 

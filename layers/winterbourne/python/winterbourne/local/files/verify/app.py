@@ -31,7 +31,6 @@ Probe: TypeAlias = Callable[[Query, ResponseStream, LambdaContext], Awaitable[No
 BLOCK: Final = b"." * (1 << 16)
 FOREIGN: Final = (("dynamodb", "ListTables"), ("secretsmanager", "ListSecrets"), ("ssm", "DescribeParameters"))
 """What the role of a chat has no right to."""
-UPSTREAM: Final = "https://dynamodb.{AWS_REGION}.amazonaws.com/"
 MEMORY_SHARE: Final = 0.94
 
 
@@ -45,7 +44,7 @@ def environment() -> str:
 async def reach(context: ToolContext) -> dict[str, object]:
     """Ask a server over the HTTP pool."""
     started = time.monotonic()
-    url = os.environ.get("VERIFY_UPSTREAM") or UPSTREAM.format_map(os.environ)
+    url = os.environ.get("VERIFY_UPSTREAM") or aws_calls.public_endpoint("dynamodb", os.environ["AWS_REGION"])
     status = (await context.http.get(url)).status_code
     return {"environment": environment(), "status": status, "ms": round((time.monotonic() - started) * 1000)}
 

@@ -1,1 +1,0 @@
-"""What `winterbourne verify` deploys in the place of the chat."""
