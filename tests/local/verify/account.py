@@ -1,6 +1,7 @@
 """An AWS account on this machine, moto's, with what moto's CloudFormation cannot do: roll back."""
 
 import contextlib
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -9,14 +10,14 @@ from typing import Any, Final
 
 import boto3
 from moto.backends import get_backend
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.exceptions import DeletionProtectedException
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from winterbourne.override import override
 
-__all__ = ["REGION", "VARIABLES", "put_sam", "roll_back", "serve"]
+__all__ = ["REGION", "SESSION", "VARIABLES", "client", "client_of", "put_sam", "roll_back", "serve"]
 
 ROOT: Final = Path(__file__).parents[3]
 REGION: Final = "eu-central-1"
@@ -27,6 +28,15 @@ VARIABLES: Final = {
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 """What a process has that is in the account."""
+
+SESSION: Final = functools.cache(lambda: boto3.session.Session("made-up", "made-up", region_name=REGION))
+"""One for all tests: each new one reads the models of all services again."""
+
+
+@functools.cache
+def client(service: str) -> Any:
+    """A client for the account as it is in this process."""
+    return SESSION().client(service)  # type: ignore[call-overload]
 
 
 def roll_back(name: str) -> None:
@@ -82,7 +92,8 @@ def serve() -> Iterator[Mapping[str, str]]:
 def client_of(variables: Mapping[str, str]) -> Callable[[str], Any]:
     """Creates clients for the account that is served."""
     keys = {"aws_access_key_id": "made-up", "aws_secret_access_key": "made-up"}
-    return lambda service: boto3.client(service, REGION, endpoint_url=variables["AWS_ENDPOINT_URL"], **keys)
+    make: Any = boto3.client
+    return lambda service: make(service, REGION, endpoint_url=variables["AWS_ENDPOINT_URL"], **keys)
 
 
 def put_sam(folder: Path) -> None:

@@ -45,12 +45,14 @@ class StandIn:
     """The stand-in.
 
     Attributes:
+        client: Creates a boto3 client for a service name, in the region that is meant.
         url: Becomes the stack's.
         roll_back: Does it to the stack of this name.
         goes_wrong: Called at the end of each command; may raise.
         calls: The command lines so far.
     """
 
+    client: Callable[[str], Any]
     url: str
     roll_back: Callable[[str], None]
     goes_wrong: Callable[[str], None] = lambda _: None
@@ -88,11 +90,10 @@ class StandIn:
         assert ours.refusals == []
         assert given["capabilities"] == ("CAPABILITY_IAM",)
         assert given["confirm_changeset"] is False, "nobody can confirm it"
-        client = boto3.Session(region_name=given["region"]).client
-        _upload(client("s3"), given["region"])
+        _upload(self.client("s3"), given["region"])
         outputs = {"Url": {"Value": self.url}}
         body = {"Parameters": declared, "Resources": _resources(ours), "Outputs": outputs}
-        cloudformation = client("cloudformation")
+        cloudformation = self.client("cloudformation")
         is_there = name in {each["StackName"] for each in cloudformation.describe_stacks()["Stacks"]}
         (cloudformation.update_stack if is_there else cloudformation.create_stack)(
             StackName=name,
@@ -107,7 +108,7 @@ class StandIn:
 
     def delete(self, given: Mapping[str, Any]) -> None:
         assert given["no_prompts"], "nobody can answer"
-        boto3.Session(region_name=given["region"]).client("cloudformation").delete_stack(StackName=given["stack_name"])
+        self.client("cloudformation").delete_stack(StackName=given["stack_name"])
 
 
 @functools.cache
@@ -180,6 +181,7 @@ if __name__ == "__main__":
     orders = json.loads(os.environ["STAND_IN"])
     process = Process(orders)
     try:
-        StandIn(orders["url"], process.roll_back, process.goes_wrong).run(*sys.argv[1:])
+        make: Any = boto3.client
+        StandIn(make, orders["url"], process.roll_back, process.goes_wrong).run(*sys.argv[1:])
     except Refused as error:
         sys.exit(str(error))

@@ -1,11 +1,8 @@
-"""`winterbourne verify` as a whole, with a stand-in for sam and moto for AWS: whatever happens, nothing is left behind."""
+"""`winterbourne verify` as a whole, with a stand-in for sam and moto for AWS: whatever happens, nothing is left."""
 
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,13 +12,13 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from tests.local.verify.account import REGION, ROOT, VARIABLES, client_of, put_sam, roll_back, serve
+from tests.local.verify.account import REGION, ROOT, SESSION, VARIABLES, client, roll_back
 from tests.local.verify.sam_stand_in import KEYS, Refused, StandIn
 from winterbourne.local.verify import command
-from winterbourne.local.verify.claims import Claim
+from winterbourne.local.verify.claims import CLAIMS, Claim
 from winterbourne.local.verify.deployment import Deployment, Verdict, judge
 from winterbourne.local.verify.sam import Sam, SamFailed
-from winterbourne.local.verify.stack import PREFIX, TAG, Stacks
+from winterbourne.local.verify.stack import PREFIX, TAG
 
 URL = "https://made-up.lambda-url.eu-central-1.on.aws/"
 
@@ -72,7 +69,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(ROOT)
-    sam = StandIn(URL, roll_back)
+    sam = StandIn(client, URL, roll_back)
+    monkeypatch.setattr(boto3, "Session", lambda **_: SESSION())
 
     def stand_in(_: Sam, *words: str) -> None:
         try:
@@ -84,13 +82,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     monkeypatch.setattr("winterbourne.local.verify.stack._POLL_S", 0)
     with mock_aws():
         client("secretsmanager").create_secret(Name=KEYS, SecretString='{"first": "k-1"}')
-        yield (made := Run(sam, tmp_path, monkeypatch))
+        yield Run(sam, tmp_path, monkeypatch)
         assert stacks() == [], "nothing is left behind"
-    assert made
-
-
-def client(service: str) -> Any:
-    return boto3.client(service, REGION)
 
 
 def stacks() -> list[str]:
@@ -105,6 +98,11 @@ def on(name: str, action: Callable[[], object]) -> Callable[[str], None]:
             action()
 
     return goes_wrong
+
+
+def impatient() -> None:
+    for _ in range(3):
+        signal.raise_signal(signal.SIGINT)
 
 
 def fail() -> None:
@@ -190,7 +188,7 @@ class TestNothingIsMade:
         [
             (("--stage", "nope"), "there is no stage nope in samconfig.toml; there are: default dev prod"),
             (("--only", "good,worse"), "there is no claim worse; --list names them"),
-            (("--parameters", "nonsense"), "nonsense is not in valid format"),
+            (("--parameters", "nonsense"), "nonsense is not a valid format"),
         ],
     )
     def test_if_what_is_wanted_does_not_exist(
@@ -207,6 +205,7 @@ class TestNothingIsMade:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+        monkeypatch.setattr(boto3, "Session", boto3.session.Session)
         assert run.verify("--yes") == 2
         assert "no AWS credentials found" in capsys.readouterr().err
 
@@ -231,13 +230,13 @@ class TestTheStackIsDeleted:
         assert run.commands == ["build", "deploy", "delete"]
 
     def test_whatever_signals_come_while_it_is_deleted(self, run: Run, capfd: pytest.CaptureFixture[str]) -> None:
-        run.sam.goes_wrong = on("delete", lambda: [signal.raise_signal(signal.SIGINT) for _ in range(3)])
+        run.sam.goes_wrong = on("delete", impatient)
         run.claims(good=run.holds)
         assert run.verify("--yes") == 0
         assert capfd.readouterr().out.count("The stack is being deleted") == 3
 
     def test_by_cloudformation_if_sam_cannot(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-        run.sam.delete = lambda _: fail()  # type: ignore[method-assign]
+        monkeypatch.setattr(run.sam, "delete", lambda _: fail())
         run.claims(good=run.holds)
         assert run.verify("--yes") == 0
 
@@ -316,4 +315,4 @@ class TestLeftovers:
 
 def test_every_claim_is_listed(capfd: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--list"]) == 0
-    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == [claim.id for claim in command.CLAIMS]
+    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == [claim.id for claim in CLAIMS]

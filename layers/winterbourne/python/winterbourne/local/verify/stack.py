@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
+
 from winterbourne.local.verify.deployment import Rollback
 from winterbourne.local.verify.on_aws import DENIAL
 from winterbourne.local.verify.sam import Sam, SamFailed
