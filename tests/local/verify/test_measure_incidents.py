@@ -40,39 +40,39 @@ class TestMetrics:
         assert CLAIM["metrics"].check(on_aws(arrive_after_s=1200.0)[0]).state == "failed"
 
 
-@pytest.mark.parametrize("incident", INCIDENTS, ids=lambda incident: incident.name)
+@pytest.mark.parametrize(("name", "incident"), INCIDENTS.items(), ids=INCIDENTS)
 class TestAlarm:
-    def test_fires_while_the_incident_lasts(self, incident: Incident) -> None:
+    def test_fires_while_the_incident_lasts(self, name: str, incident: Incident) -> None:
         deployment, aws = on_aws(states={incident.alarm: "OK"}, others=("crashes", "errors"))
-        verdict = CLAIM[f"alarm-{incident.name}"].check(deployment)
+        verdict = CLAIM[f"alarm-{name}"].check(deployment)
         assert verdict.state == "proved"
         assert 120 <= float(verdict.figures["fired_after_s"]) < 125
         assert set(str(verdict.figures["others"]).split(",")) == {"crashes", "errors"} - {incident.alarm}
         assert aws.surrounding == []
 
-    def test_is_provoked_until_it_fires(self, incident: Incident) -> None:
+    def test_is_provoked_until_it_fires(self, name: str, incident: Incident) -> None:
         deployment, aws = on_aws(states={incident.alarm: "OK"})
-        CLAIM[f"alarm-{incident.name}"].check(deployment)
+        CLAIM[f"alarm-{name}"].check(deployment)
         assert len(aws.door.asked) % 3 == 0
         assert len(aws.door.asked) >= 3
 
-    def test_fails_if_it_stays_quiet(self, incident: Incident) -> None:
-        verdict = CLAIM[f"alarm-{incident.name}"].check(on_aws(states={incident.alarm: "OK"}, fires_after_s=1e6)[0])
+    def test_fails_if_it_stays_quiet(self, name: str, incident: Incident) -> None:
+        verdict = CLAIM[f"alarm-{name}"].check(on_aws(states={incident.alarm: "OK"}, fires_after_s=1e6)[0])
         assert (verdict.state, verdict.words) == ("failed", "it did not fire in 1200 s")
 
-    def test_is_waited_for_while_an_earlier_incident_rings(self, incident: Incident) -> None:
+    def test_is_waited_for_while_an_earlier_incident_rings(self, name: str, incident: Incident) -> None:
         deployment, aws = on_aws(states={incident.alarm: "ALARM"}, calms_after_s=600.0)
-        assert float(CLAIM[f"alarm-{incident.name}"].check(deployment).figures["fired_after_s"]) < 125
+        assert float(CLAIM[f"alarm-{name}"].check(deployment).figures["fired_after_s"]) < 125
         assert aws.door.now_s >= 720
 
     @pytest.mark.parametrize("recorded", [{}, {"states": {"errors": "ALARM"}, "calms_after_s": 1e6}])
     def test_that_is_not_there_or_rings_for_ever_is_not_measured(
-        self, incident: Incident, recorded: dict[str, Any]
+        self, name: str, incident: Incident, recorded: dict[str, Any]
     ) -> None:
         if recorded:
             recorded = {**recorded, "states": {incident.alarm: "ALARM"}}
         deployment, aws = on_aws(**recorded)
-        assert CLAIM[f"alarm-{incident.name}"].check(deployment).state == "not measured"
+        assert CLAIM[f"alarm-{name}"].check(deployment).state == "not measured"
         assert aws.door.asked == []
 
 

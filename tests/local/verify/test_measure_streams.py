@@ -178,7 +178,7 @@ class TestTrailers:
         told = (("lambda-runtime-function-error-type", "RuntimeError"),)
         verdict = _check("trailers", lambda response: changed(response, is_whole=True, trailers=told))
         assert verdict.state == "proved"
-        assert verdict.figures["trailers"] == "lambda-runtime-function-error-type"
+        assert verdict.figures["body"] == "whole lambda-runtime-function-error-type"
 
 
 class TestTries:

@@ -1,18 +1,21 @@
 """The claims that only AWS can settle: what each says, on which page AWS says so, and what measures it."""
 
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
-from winterbourne.local.verify import measure_callers, measure_incidents, measure_starts, measure_streams
+from winterbourne.local.verify import measure_callers as callers
+from winterbourne.local.verify import measure_incidents as incidents
+from winterbourne.local.verify import measure_starts as starts
+from winterbourne.local.verify import measure_streams as streams
 from winterbourne.local.verify.deployment import Deployment, Verdict, failed, not_measured
 
 __all__ = ["CLAIMS", "Claim", "Verdict"]
 
-LAMBDA: Final = "https://docs.aws.amazon.com/lambda/latest/dg/"
-CLOUDWATCH: Final = "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/"
-CLOUDFORMATION: Final = "https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/"
+Measure = Callable[[Deployment], Verdict]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Claim:
     id: str
     title: str
     page: str
-    measure: Callable[[Deployment], Verdict]
+    measure: Measure
     lasts_s: int
     needs_aws: bool = False
     tries: int = 1
@@ -60,163 +63,38 @@ class Claim:
             return failed(f"the connection broke: {error}")
 
 
-def _claims() -> Iterator[Claim]:
-    streams, starts, callers, incidents = measure_streams, measure_starts, measure_callers, measure_incidents
-    yield Claim(
-        id="first-byte",
-        title="The first byte arrives within a second of being written, while the function still works",
-        page=f"{LAMBDA}configuration-response-streaming.html",
-        measure=streams.first_byte,
-        tries=3,
-        lasts_s=5,
-    )
-    yield Claim(
-        id="pace",
-        title="What is written 20 times a second arrives at that pace, nothing more than 250 ms late",
-        page=f"{LAMBDA}configuration-response-streaming.html",
-        measure=streams.pace,
-        tries=3,
-        lasts_s=10,
-    )
-    yield Claim(
-        id="small-chunks",
-        title="Chunks of two bytes are passed on one by one: nine of ten arrive by themselves",
-        page=f"{LAMBDA}configuration-response-streaming.html",
-        measure=streams.small_chunks,
-        tries=3,
-        lasts_s=5,
-    )
-    yield Claim(
-        id="bandwidth",
-        title="The first 6 MB of a response are faster than 2 MB/s, the rest is not slower than 1.6 MB/s",
-        page=f"{LAMBDA}configuration-response-streaming.html#config-rs-bandwidth",
-        measure=streams.bandwidth,
-        tries=3,
-        lasts_s=15,
-    )
-    yield Claim(
-        id="terminal-frame",
-        title="An answer ends with exactly one terminal frame, `done`, or `error` where it failed",
-        page=f"{LAMBDA}configuration-response-streaming.html",
-        measure=streams.terminal_frame,
-        lasts_s=10,
-    )
-    yield Claim(
-        id="trailers",
-        title="A response whose handler fails after the first byte does not look whole to its client",
-        page=f"{LAMBDA}runtimes-custom.html#runtimes-custom-response-streaming",
-        measure=streams.trailers,
-        lasts_s=5,
-    )
-    yield Claim(
-        id="empty-bodies",
-        title="Responses to HEAD, and with status 204 and 304, come at once, empty, and keep the connection usable",
-        page=f"{LAMBDA}urls-invocation.html",
-        measure=streams.empty_bodies,
-        lasts_s=5,
-    )
-    yield Claim(
-        id="deadline",
-        title="An answer that takes too long ends with the chat's own terminal frame before Lambda's timeout",
-        page=f"{LAMBDA}configuration-timeout.html",
-        measure=streams.deadline,
-        lasts_s=20,
-    )
-    yield Claim(
-        id="timeout-before-first-byte",
-        title="A function that says nothing until its timeout gives its client a 5xx, at most five seconds later",
-        page=f"{LAMBDA}configuration-timeout.html",
-        measure=streams.timeout_before,
-        lasts_s=20,
-    )
-    yield Claim(
-        id="timeout-after-first-byte",
-        title="A response cut by the timeout arrives as far as it was written, and does not look whole to its client",
-        page=f"{LAMBDA}configuration-timeout.html",
-        measure=streams.timeout_after,
-        lasts_s=20,
-    )
-    for minutes in (1, 5, 15):
-        yield Claim(
-            id=f"thaw-{minutes}",
-            title=f"After {minutes} min frozen no stale connection fails the next chat, or makes it 2 s slower",
-            page=f"{LAMBDA}lambda-runtime-environment.html",
-            measure=partial(starts.thaw, idle_s=60.0 * minutes),
-            lasts_s=60 * minutes + 10,
-        )
-    for name, snap_start, words in (("cold-starts", False, "without"), ("cold-starts-snapstart", True, "with")):
-        yield Claim(
-            id=name,
-            title=f"Of 20 cold starts {words} SnapStart, by their REPORT lines, half take less than a second",
-            page=f"{LAMBDA}snapstart-monitoring.html" if snap_start else f"{LAMBDA}lambda-runtime-environment.html",
-            measure=partial(starts.cold_starts, snap_start=snap_start),
-            lasts_s=600 if snap_start else 120,
-            needs_aws=True,
-        )
-    yield Claim(
-        id="cors",
-        title="Pages of an allowed origin may call and read the request id, others may not, and no header comes twice",
-        page=f"{LAMBDA}urls-configuration.html#urls-cors",
-        measure=callers.cors,
-        lasts_s=5,
-    )
-    yield Claim(
-        id="keys",
-        title="Without a key, and with a wrong one, a chat is refused with 401; with the right one it is answered",
-        page="https://docs.aws.amazon.com/secretsmanager/latest/userguide/retrieving-secrets.html",
-        measure=callers.keys,
-        lasts_s=5,
-    )
-    yield Claim(
-        id="url-permissions",
-        title="The public URL needs both permissions: without either of them callers get a 403",
-        page=f"{LAMBDA}urls-auth.html",
-        measure=callers.url_permissions,
-        lasts_s=240,
-        needs_aws=True,
-        doors=("url",),
-    )
-    yield Claim(
-        id="role",
-        title="The function's role is refused what the chat does not need",
-        page=f"{LAMBDA}lambda-intro-execution-role.html",
-        measure=callers.role,
-        lasts_s=5,
-    )
-    yield Claim(
-        id="metrics",
-        title="Metrics arrive: of five chats CloudWatch counts five, and the tokens that their answers name",
-        page=f"{CLOUDWATCH}CloudWatch_Embedded_Metric_Format_Specification.html",
-        measure=incidents.metrics,
-        lasts_s=240,
-        needs_aws=True,
-    )
-    yield Claim(
-        id="lambda-errors",
-        title="A response that fails under way is an error in Lambda's own count",
-        page=f"{LAMBDA}monitoring-metrics-types.html",
-        measure=incidents.lambda_errors,
-        lasts_s=240,
-        needs_aws=True,
-    )
-    for incident in incidents.INCIDENTS:
-        yield Claim(
-            id=f"alarm-{incident.name}",
-            title=f"The alarm `{incident.alarm}` fires when {incident.what}",
-            page=f"{CLOUDWATCH}alarm-evaluation.html",
-            measure=partial(incidents.alarm, incident),
-            lasts_s=300,
-            needs_aws=True,
-        )
-    yield Claim(
-        id="rollback",
-        title="A first deployment of prod that fails is rolled back, and leaves nothing",
-        page=f"{CLOUDFORMATION}stack-failure-options.html",
-        measure=incidents.rollback,
-        lasts_s=300,
-        needs_aws=True,
-    )
+_MEASURES: Final[Mapping[str, Measure]] = {
+    "first-byte": streams.first_byte,
+    "pace": streams.pace,
+    "small-chunks": streams.small_chunks,
+    "bandwidth": streams.bandwidth,
+    "terminal-frame": streams.terminal_frame,
+    "empty-bodies": streams.empty_bodies,
+    "cors": callers.cors,
+    "keys": callers.keys,
+    "role": callers.role,
+    "metrics": incidents.metrics,
+    **{f"alarm-{name}": partial(incidents.alarm, incident) for name, incident in incidents.INCIDENTS.items()},
+    "lambda-errors": incidents.lambda_errors,
+    "trailers": streams.trailers,
+    "deadline": streams.deadline,
+    "timeout-before-first-byte": streams.timeout_before,
+    "timeout-after-first-byte": streams.timeout_after,
+    "thaw-1": partial(starts.thaw, idle_s=60),
+    "thaw-5": partial(starts.thaw, idle_s=300),
+    "thaw-15": partial(starts.thaw, idle_s=900),
+    "url-permissions": callers.url_permissions,
+    "rollback": incidents.rollback,
+    "cold-starts": partial(starts.cold_starts, snap_start=False),
+    "cold-starts-snapstart": partial(starts.cold_starts, snap_start=True),
+}
+"""What measures each claim, in this order: alarms before what else sets them off, what changes the stack at last."""
 
 
-CLAIMS: Final = tuple(_claims())
+def _read() -> tuple[Claim, ...]:
+    table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    return tuple(Claim(id=name, measure=measure, **table[name]) for name, measure in _MEASURES.items())
+
+
+CLAIMS: Final = _read()
 """In the order in which they are measured."""

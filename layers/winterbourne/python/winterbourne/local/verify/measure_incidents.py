@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, cast
 
@@ -27,16 +27,12 @@ class Incident:
     """An incident that is provoked.
 
     Attributes:
-        name: What the claim is called by.
         alarm: The alarm that it must set off, as `Aws.alarm_states` names it.
-        what: What happens, as the end of a sentence.
         provoke: Makes it happen once; called every minute.
         surrounding: What holds meanwhile.
     """
 
-    name: str
     alarm: str
-    what: str
     provoke: Callable[[Deployment], object]
     surrounding: Callable[[Aws], AbstractContextManager[None]] = lambda _: contextlib.nullcontext()
 
@@ -45,14 +41,22 @@ def _ask(content: str, times: int = 1) -> Callable[[Deployment], object]:
     return lambda deployment: [question(deployment, content) for _ in range(times)]
 
 
-INCIDENTS: Final = (
-    Incident("failed-chats", "errors", "chats fail", _ask("Please fail halfway", 5)),
-    Incident("crashes", "crashes", "the process dies", lambda deployment: probe(deployment, "crash")),
-    Incident("throttles", "throttles", "callers are turned away", _ask("Hello"), lambda aws: aws.concurrency(0)),
-    Incident("store", "store", "the role may not reach its table", _ask("Hello"), lambda aws: aws.denied("dynamodb:*")),
-    Incident("tool-timeouts", "tool-timeouts", "a tool is slow", _ask("Call dawdle", 6)),
-    Incident("memory", "memory", "nearly all memory is in use", _ask("Call fill")),
-)
+def _start_and_ask(deployment: Deployment) -> None:
+    """Ask an environment that has read no keys yet: one that has them goes on with them."""
+    url = _aws(deployment).renew(snap_start=False)
+    question(replace(deployment, url=url))
+
+
+INCIDENTS: Final[Mapping[str, Incident]] = {
+    "failed-chats": Incident("failing", _ask("Please fail halfway", 5)),
+    "crashes": Incident("crashes", lambda deployment: probe(deployment, "crash")),
+    "throttles": Incident("throttles", _ask("Hello"), lambda aws: aws.concurrency(0)),
+    "store": Incident("store", _ask("Hello"), lambda aws: aws.denied("dynamodb:*")),
+    "keys": Incident("auth", _start_and_ask, lambda aws: aws.denied("secretsmanager:GetSecretValue")),
+    "tool-timeouts": Incident("tool-timeouts", _ask("Call dawdle", 6)),
+    "memory": Incident("memory", _ask("Call fill")),
+}
+"""By what the claim `alarm-NAME` is called."""
 
 
 def metrics(deployment: Deployment) -> Verdict:
@@ -72,7 +76,7 @@ def lambda_errors(deployment: Deployment) -> Verdict:
 
 def alarm(incident: Incident, deployment: Deployment) -> Verdict:
     """How long it takes the alarm to fire while the incident is provoked every minute, and which others fire too."""
-    aws = cast("Aws", deployment.aws)
+    aws = _aws(deployment)
     if incident.alarm not in aws.alarm_states():
         return not_measured(f"the stack has no alarm {incident.alarm}")
     if deployment.wait(lambda: aws.alarm_states()[incident.alarm] != "ALARM", MINUTE_S, CALMS_IN_S) is None:
@@ -94,12 +98,16 @@ def alarm(incident: Incident, deployment: Deployment) -> Verdict:
 
 def rollback(deployment: Deployment) -> Verdict:
     """What is left of a stack whose first deployment failed."""
-    outcome = cast("Aws", deployment.aws).fail_first_deployment()
+    outcome = _aws(deployment).fail_first_deployment()
     return judge(
         {"status": outcome.status, "left_over": ",".join(outcome.left_over)},
         (outcome.status == "ROLLBACK_COMPLETE", f"the stack is in {outcome.status}"),
         (not outcome.left_over, f"still there: {', '.join(outcome.left_over)}"),
     )
+
+
+def _aws(deployment: Deployment) -> Aws:
+    return cast("Aws", deployment.aws)
 
 
 def _next_minute(deployment: Deployment) -> datetime:
@@ -112,7 +120,7 @@ def _next_minute(deployment: Deployment) -> datetime:
 
 def _counted(deployment: Deployment, start: datetime, expected: Mapping[str, float], namespace: str) -> Verdict:
     """Whether the sums from then to the end of this minute become what they have to be."""
-    aws, sums = cast("Aws", deployment.aws), dict[str, float | None]()
+    aws, sums = _aws(deployment), dict[str, float | None]()
     end = _next_minute(deployment)
 
     def have_arrived() -> bool:
