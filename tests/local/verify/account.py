@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import boto3
+import httpx
 from moto.backends import get_backend
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.exceptions import DeletionProtectedException
@@ -81,6 +82,7 @@ def serve() -> Iterator[Mapping[str, str]]:
     server = make_server("127.0.0.1", 0, _application(), threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
+    httpx.post(f"http://127.0.0.1:{server.server_port}/moto-api/reset").raise_for_status()
     try:
         yield {**VARIABLES, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}"}
     finally:

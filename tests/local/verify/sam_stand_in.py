@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -46,14 +47,14 @@ class StandIn:
 
     Attributes:
         client: Creates a boto3 client for a service name, in the region that is meant.
-        url: Becomes the stack's.
+        serve: Serves the function of a stack, whose code is in this folder, and returns its URL.
         roll_back: Does it to the stack of this name.
         goes_wrong: Called at the end of each command; may raise.
         calls: The command lines so far.
     """
 
     client: Callable[[str], Any]
-    url: str
+    serve: Callable[[stack.Stack, Path], str]
     roll_back: Callable[[str], None]
     goes_wrong: Callable[[str], None] = lambda _: None
     calls: list[tuple[str, ...]] = field(default_factory=list)
@@ -82,7 +83,7 @@ class StandIn:
 
     def deploy(self, given: Mapping[str, Any]) -> None:
         name, parameters = given["stack_name"], given["parameter_overrides"]
-        path = _same_file_for_same_text(Path(given["template_file"]))
+        path, code = _same_file_for_same_text(Path(given["template_file"]))
         declared = stack.source(path)["Parameters"]
         _check(declared, parameters)
         with patch.dict(stack.PSEUDO, {"AWS::StackName": name, "AWS::Region": given["region"]}):
@@ -91,7 +92,7 @@ class StandIn:
         assert given["capabilities"] == ("CAPABILITY_IAM",)
         assert given["confirm_changeset"] is False, "nobody can confirm it"
         _upload(self.client("s3"), given["region"])
-        outputs = {"Url": {"Value": self.url}}
+        outputs = {"Url": {"Value": self.serve(ours, code)}}
         body = {"Parameters": declared, "Resources": _resources(ours), "Outputs": outputs}
         cloudformation = self.client("cloudformation")
         is_there = name in {each["StackName"] for each in cloudformation.describe_stacks()["Stacks"]}
@@ -118,14 +119,15 @@ def _folder() -> Path:
     return folder
 
 
-def _same_file_for_same_text(path: Path) -> Path:
-    """What is known of a template is kept by its path, and the next run has another one."""
+def _same_file_for_same_text(path: Path) -> tuple[Path, Path]:
+    """A copy of a template, since what is known of one is kept by its path; and where the function's code is."""
     template = json.loads(path.read_text())
-    assert Path(template["Resources"]["ChatFunction"]["Properties"].pop("CodeUri")).is_dir()
+    code = Path(template["Resources"]["ChatFunction"]["Properties"]["CodeUri"])
+    assert code.is_dir()
     template["Resources"]["ChatFunction"]["Properties"]["CodeUri"] = "function"
     text = json.dumps(template)
     (same := _folder() / hashlib.sha256(text.encode()).hexdigest()).write_text(text)
-    return same
+    return same, code
 
 
 def _check(declared: Mapping[str, Any], given: Mapping[str, str]) -> None:
@@ -161,20 +163,46 @@ def _resources(ours: stack.Stack) -> dict[str, Any]:
 
 
 class Process:
-    """The orders of a stand-in that is a process."""
+    """What a stand-in does that is a process.
+
+    Args:
+        orders: The variable STAND_IN: `folder`, where the server of the function has its files; `key`, which opens it;
+            and `wait`, a command that writes its name into the file `done` there, and waits until that is gone.
+    """
 
     def __init__(self, orders: Mapping[str, str]) -> None:
-        self._orders = orders
+        self._orders, self._folder = orders, Path(orders["folder"])
+
+    def serve(self, ours: stack.Stack, code: Path) -> str:
+        """Serve the function at the local URL, with the very variables that the template gives it."""
+        variables = ours.properties("ChatFunction")["Environment"]["Variables"]
+        kept = {n: v for n, v in variables.items() if v and not n.endswith(("_ARN", "_WRAPPER")) and n != "STORE"}
+        shutil.copytree(code, self._folder / "function", dirs_exist_ok=True)
+        where = ("--task-root", str(self._folder / "function"), "--handler", "app.handler", "--port", "0")
+        files = ("--ready-file", str(ready := self._folder / "ready"), "--log", str(self._folder / "log"))
+        cors = ("--cors-template", str(stack.TEMPLATE), "--cors-allow-origin", ours.parameters["AllowedOrigins"])
+        env = [f"{name}={value}" for name, value in {**kept, "API_KEYS": self._orders["key"]}.items()]
+        flags = [*where, *files, *cors, *(word for each in env for word in ("--env", each))]
+        server = subprocess.Popen(
+            [sys.executable, "-m", "winterbourne.local", "run", *flags],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        (self._folder / "pid").write_text(str(server.pid))
+        while not ready.exists():
+            assert server.poll() is None
+            time.sleep(0.02)
+        return str(json.loads(ready.read_text())["url"])
 
     def roll_back(self, name: str) -> None:
         httpx.post(f"{os.environ['AWS_ENDPOINT_URL']}/stand-in/roll-back/{name}").raise_for_status()
 
     def goes_wrong(self, command: str) -> None:
-        """Write into the file `at` that the command is done, and wait until it is gone."""
-        if at := self._orders.get(command):
-            Path(at).write_text(command)
-            while Path(at).exists():
-                time.sleep(0.05)
+        if command == self._orders.get("wait"):
+            (done := self._folder / "done").write_text(command)
+            while done.exists():
+                time.sleep(0.02)
 
 
 if __name__ == "__main__":
@@ -182,6 +210,6 @@ if __name__ == "__main__":
     process = Process(orders)
     try:
         make: Any = boto3.client
-        StandIn(make, orders["url"], process.roll_back, process.goes_wrong).run(*sys.argv[1:])
+        StandIn(make, process.serve, process.roll_back, process.goes_wrong).run(*sys.argv[1:])
     except Refused as error:
         sys.exit(str(error))

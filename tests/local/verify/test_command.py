@@ -69,7 +69,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(ROOT)
-    sam = StandIn(client, URL, roll_back)
+    sam = StandIn(client, lambda *_: URL, roll_back)
     monkeypatch.setattr(boto3, "Session", lambda **_: SESSION())
 
     def stand_in(_: Sam, *words: str) -> None:
