@@ -93,7 +93,7 @@ class TestThaw:
 
     def test_a_chat_that_fails_fails_it(self) -> None:
         verdict = CLAIM["thaw-5"].check(_answers(WARM, WARM, "error").deployment())
-        assert (verdict.state, verdict.words) == ("failed", "the chat after it failed: error")
+        assert (verdict.state, verdict.words) == ("failed", "the chat or its tool failed after it: error")
 
     def test_a_tool_that_fails_fails_it(self) -> None:
         assert CLAIM["thaw-5"].check(_answers(WARM, WARM, "done").deployment()).state == "failed"

@@ -151,7 +151,7 @@ WRONG: list[tuple[str, Distortion, str]] = [
     ("empty-bodies", waits_for_a_body, "GET_204"),
     ("empty-bodies", hangs_up, "of no use"),
     ("deadline", cut, "no terminal frame"),
-    ("deadline", endless, "after Lambda's timeout"),
+    ("deadline", endless, "long after Lambda's timeout"),
     ("deadline", hangs_up, "connection broke"),
     ("timeout-before-first-byte", ends_well, "not told of an error"),
     ("timeout-before-first-byte", endless, "when Lambda's timeout was over"),

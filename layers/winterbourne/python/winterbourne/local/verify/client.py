@@ -16,8 +16,8 @@ from winterbourne.chat.http_library import httpx
 __all__ = ["Answer", "Connection", "Socket", "connect"]
 
 CONNECT_TIMEOUT_S: Final = 10.0
-SILENCE_S: Final = 930.0
-"""How long nothing may arrive: Lambda's longest timeout, and time to say so."""
+SILENCE_S: Final = 90.0
+"""How long nothing may arrive; the function's Timeout is shorter."""
 READ_SIZE: Final = 1 << 16
 
 Pairs = Sequence[tuple[str, str]]

@@ -72,9 +72,9 @@ def thaw(deployment: Deployment, *, idle_s: float) -> Verdict:
         "tool_after_ms": after.result.get("ms", 0),
     }
     if before.last != "done" or "status" not in before.result:
-        return not_measured(f"the chat was not answered before it was left alone: {before.last}", **figures)
+        return not_measured(f"the chat or its tool failed before it was left alone: {before.last}", **figures)
     if after.last != "done" or "status" not in after.result:
-        return failed(f"the chat after it failed: {after.last}", **figures)
+        return failed(f"the chat or its tool failed after it: {after.last}", **figures)
     if after.result["environment"] != before.result["environment"]:
         return not_measured("Lambda has ended the environment meanwhile, and another one answered", **figures)
     return judge(figures, (after.total_s - before.total_s < THAW_S, "the chat after it was slow"))
