@@ -43,8 +43,7 @@ DESCRIPTION: Final = """\
 Deploy a stack of its own with the stage's processor, memory and origins, a scripted model and none of its secrets,
 measure on it every claim that only AWS can settle, write a report with a verdict for each, and delete the stack, also
 after Ctrl-C. What it costs is said, and asked for, before anything is made. It needs AWS credentials, which may create
-what template.yaml has, and `sam`. The exit status is 0 if every claim is proved, 1 if one failed or a stack is left
-behind, 2 if it cannot run, 3 if claims could not be measured, 128 and the signal's number if it was interrupted."""
+what template.yaml has, and `sam`."""
 
 _DEPLOYS_S: Final = 1500
 """About how long it takes to build, to deploy and to delete."""
@@ -55,7 +54,13 @@ class CannotRun(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify; the exit status is described in DESCRIPTION."""
+    """Verify, and print what goes on.
+
+    Returns:
+        0 if every claim is proved; 1 if one failed, or if a stack could not be deleted; 2 if it cannot run or deploy,
+        with the reason; 3 if none failed and some could not be measured; 128 and the signal's number if it was
+        interrupted.
+    """
     args = _parse(arguments)
     if args.list:
         _say("\n".join(f"{claim.id:<26} {claim.title}" for claim in CLAIMS))

@@ -45,7 +45,7 @@ class Sam:
             OSError: It cannot be started.
         """
         environ = {**os.environ, "SAM_CLI_TELEMETRY": "0", "PYTHONUNBUFFERED": "1"}
-        environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ.get('PATH', '')}"
+        environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
         process = subprocess.Popen(  # noqa: S603 - with options of our own
             [self.program, command, *options],
             cwd=self.cwd,
