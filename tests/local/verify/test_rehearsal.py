@@ -83,6 +83,7 @@ def test_measures_what_was_deployed_and_deletes_it(rehearsal: Rehearsal) -> None
     assert "Nothing is left behind." in page
 
 
+@pytest.mark.doors
 def test_ctrl_c_ends_sam_and_deletes_what_it_has_begun(rehearsal: Rehearsal) -> None:
     process = rehearsal.start("--only", "keys", wait="deploy")
     rehearsal.wait_for("deploy", "done")
@@ -93,6 +94,7 @@ def test_ctrl_c_ends_sam_and_deletes_what_it_has_begun(rehearsal: Rehearsal) -> 
     assert rehearsal.claims["keys"]["words"] == "the run was interrupted"
 
 
+@pytest.mark.doors
 def test_a_run_that_was_killed_leaves_a_stack_that_the_next_one_finds(rehearsal: Rehearsal) -> None:
     process = rehearsal.start("--only", "keys", wait="deploy")
     rehearsal.wait_for("deploy", "done")

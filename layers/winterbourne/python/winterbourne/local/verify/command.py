@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import secrets
 import shutil
 import sys
 import tempfile
@@ -124,8 +123,7 @@ def _run(args: argparse.Namespace) -> int:
         raise CannotRun("nothing was made, since nobody agreed; --yes agrees")
     sam.log.write_text("", encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
-        parameters = {**plan.parameters, "Settings": f"VERIFY_TOKEN={secrets.token_urlsafe(24)}"}
-        stacks = Stacks(sam, client, session.region_name, Path(scratch), plan.template, parameters, _say)
+        stacks = Stacks(sam, client, session.region_name, Path(scratch), plan.template, plan.parameters, _say)
         return _Verification(args, plan, stacks).run()
 
 
@@ -234,7 +232,7 @@ class _Verification:
         return Deployment(
             url="",
             api_key=api_key(self._stack),
-            token=parameters["Settings"].partition("=")[2],
+            token=self._stacks.token,
             timeout_s=TIMEOUT_S,
             memory_mb=int(parameters["MemorySize"]),
             door=self._plan.door,

@@ -49,10 +49,15 @@ def read_template(path: Path) -> dict[str, Any]:
     return dict(template)
 
 
-def with_function(template: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A template with the function in this folder in the place of the chat; `sam build` copies it as it is."""
+def with_function(template: Mapping[str, Any], folder: Path, token: str) -> dict[str, Any]:
+    """A template with the function in this folder in the place of the chat; `sam build` copies it as it is.
+
+    The token opens its probes. Among the parameters `sam` would print it.
+    """
     resources = template["Resources"]
     properties = {**resources["ChatFunction"]["Properties"], "CodeUri": str(folder), "Handler": "app.handler"}
+    variables = {**properties["Environment"]["Variables"], "VERIFY_TOKEN": token}
+    properties["Environment"] = {"Variables": variables}
     # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html
     chat = {**resources["ChatFunction"], "Metadata": {"SkipBuild": True}, "Properties": properties}
     return {**template, "Resources": {**resources, "ChatFunction": chat}}
