@@ -34,7 +34,7 @@ wheels = $(or $(WINTERBOURNE_WHEELS),$(error WINTERBOURNE_WHEELS names no folder
 -include local.mk development.mk
 
 .DEFAULT_GOAL := help
-.PHONY: help run test install build invoke deploy doctor lock upgrade clean
+.PHONY: help run test install build invoke deploy doctor verify lock upgrade clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,10 @@ deploy: build ## Build and deploy (STAGE=dev or prod, as in samconfig.toml; PARA
 
 doctor: .venv/dev ## Say what is wrong and how to fix it (URL=..., or STACK=... REGION=...; ORIGIN=...; KEY=...)
 	@$(bin)/python -m winterbourne.local doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
+
+verify: stage .venv/dev ## Prove on your AWS account, for some cents, what only AWS can settle, and leave nothing (STAGE=dev; REGION=..., ARGS="--help")
+	@PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/python -m winterbourne.local verify --stage $(STAGE) --region "$(REGION)" \
+		--parameters "$$PARAMETERS" $(ARGS)
 
 # One .venv holds what tools import and what builds and tests need, so that both keep to one set of versions.
 lock: .venv/uv ## Lock what your tools import, after a change of layers/dependencies/requirements.in (UPGRADE= keeps versions)

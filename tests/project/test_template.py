@@ -24,9 +24,14 @@ from samcli.lib.config.samconfig import SamConfig
 
 from chat.tools import worker
 from tests.artifact import BIN
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
+from tests.chat.test_app import make_service
+from tests.chat.test_way import ANSWER, CALL, add
 from tests.stack import ROOT, Stack, source, template_of
+from tests.upstream import saying, upstream
+from winterbourne import lifecycle
 from winterbourne.chat.http import cors
-from winterbourne.chat.infra import telemetry
+from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.providers.provider_config import parse_guardrail
 from winterbourne.chat.settings import VARIABLES, Settings
@@ -202,6 +207,8 @@ CHOICES = {
     "COMPACTION": "off",
     "KEEP": "always",
     "LOG_MESSAGES": "true",
+    "LOG_CLIENTS": "false",
+    "ERROR_TRAILERS": "true",
     "MCP_ENDPOINT": "off",
     "MODEL_CACHE": "1h",
     "MODEL_REASONING": "low",
@@ -560,6 +567,59 @@ class TestDashboardAndAlarms:
         ]
         for alarm in notified.of_type("AWS::CloudWatch::Alarm").values():
             assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"]
+
+
+class TestMetrics:
+    """What the function emits is charged for; what it does not emit is in its log."""
+
+    @pytest.mark.parametrize(
+        ("parameters", "mode"),
+        [
+            ({}, "lean"),
+            ({"Stage": "prod"}, "full"),
+            ({"Metrics": "full"}, "full"),
+            ({"Metrics": "off"}, "off"),
+            ({"Stage": "prod", "Metrics": "lean"}, "lean"),
+        ],
+    )
+    def test_are_those_of_the_stage_unless_the_parameter_says_which(
+        self, parameters: dict[str, str], mode: str
+    ) -> None:
+        stack = Stack(ToolWorkerMemorySize="1024", **parameters)
+        assert {settings_of(stack, name).log.metrics for name in ("ChatFunction", "ToolWorkerFunction")} == {mode}
+
+    def test_are_all_in_the_saved_queries(self, stack: Stack) -> None:
+        """By the fields that a line has whatever METRICS is."""
+        of_durations = {
+            "InitDuration": "init_duration_ms",
+            "MemoryUsed": "memory_used_mb",
+            "ModelTimeToFirstToken": "model_time_to_first_token_ms",
+            "StreamDuration": "duration_ms",
+            "TimeToFirstToken": "time_to_first_token_ms",
+            "ToolDuration": "tool_duration_ms",
+        }
+        of_stalls = {"LoopStalls": "the event loop st", "ToolStalls": "the event loop st"}  # of no request's line
+        queries = " ".join(query["QueryString"] for query in stack.of_type("AWS::Logs::QueryDefinition").values())
+        for metric, field in {**telemetry.FIELDS, **of_durations, **of_stalls}.items():
+            assert re.search(rf"\b{field}", queries), metric
+
+    async def test_queries_ask_for_fields_that_lines_have(
+        self, stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for hooks in ("_startup_hooks", "_shutdown_hooks"):
+            monkeypatch.setattr(lifecycle, hooks, [])
+        async with upstream(*map(saying, (CALL, ANSWER))) as provider:
+            service = make_service(add, model_provider="openai", openai_base_url=f"{provider.url}/v1", metrics="off")
+            telemetry.mark_ready()
+            body = {"messages": [{"role": "user", "content": "1+1"}]}
+            await handle(service, event("POST", "/chat", body), RecordedResponse(), FakeLambdaContext())
+            await http_pool.close()
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        fields = {name for line in lines for name in line} | set(telemetry.FIELDS.values())
+        for name, query in stack.of_type("AWS::Logs::QueryDefinition").items():
+            asked = re.sub(r'"[^"]*"|\bas \w+|sort dollars desc|\w+\(|@\w+|\d\w*', " ", query["QueryString"])
+            syntax = {*["and", "by", "desc", "fields", "filter", "like", "or", "sort", "stats"]}
+            assert set(re.findall(r"\w+", asked)) - syntax <= fields, name
 
 
 def widgets(stack: Stack) -> list[dict[str, Any]]:

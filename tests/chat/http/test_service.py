@@ -26,6 +26,7 @@ from winterbourne.chat.errors import (
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import (
     JSON_HEADERS,
+    MAX_CLAIM_CHARS,
     Endpoint,
     Handler,
     RequestContext,
@@ -81,6 +82,7 @@ async def serve(
     remaining_ms: int = 60_000,
     cors_origins: str = "",
     through_rest: bool = False,
+    logs_clients: bool = True,
     **fields: Any,
 ) -> RecordedResponse:
     endpoint = Endpoint(
@@ -95,6 +97,7 @@ async def serve(
         "winterbourne-dev",
         after_request,
         frozenset(cors_origins.split()),
+        logs_clients,
     )
     response = RecordedResponse()
     request = {"method": "GET", "path": "/thing/7"} | fields
@@ -366,6 +369,22 @@ class TestEveryRequest:
         line = request_log_line(caplog)
         assert (line["method"], line["path"], line["status"]) == ("GET", "/nowhere", 404)
 
+    @pytest.mark.parametrize("is_public", [True, False])
+    async def test_says_where_it_came_from_even_if_it_is_refused(
+        self, caplog: pytest.LogCaptureFixture, *, is_public: bool
+    ) -> None:
+        headers = {"user-agent": "scraper/7 " + "x" * 900, "x-forwarded-for": "spoofed, " * 90 + "203.0.113.9"}
+        response = await serve(ok, is_public=is_public, headers=headers)
+        assert response.status == (200 if is_public else 401)
+        line = request_log_line(caplog)
+        assert (line["client_address"], line["user_agent"][:10]) == ("127.0.0.1", "scraper/7 ")
+        assert line["forwarded_for"].endswith(", 203.0.113.9")
+        assert {len(line["user_agent"]), len(line["forwarded_for"])} == {MAX_CLAIM_CHARS}
+
+    async def test_says_nothing_of_it_where_that_may_not_be_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        await serve(ok, headers={"user-agent": "a", "x-forwarded-for": "b"}, logs_clients=False)
+        assert not {"client_address", "user_agent", "forwarded_for"} & request_log_line(caplog).keys()
+
     async def test_emits_metrics_under_its_service_name(self, capsys: pytest.CaptureFixture[str]) -> None:
         await serve(ok)
         assert '"service":"winterbourne-dev"' in capsys.readouterr().out.replace(" ", "")
@@ -485,5 +504,5 @@ async def test_a_format_that_cannot_encode_an_error_tells_nobody_why(monkeypatch
 
     monkeypatch.setitem(globals(), "encode_other_error", fail)
     response = await serve(refuse)
-    assert (response.status, response.body) == (400, b"a question is needed")
+    assert (response.status, response.body) == (400, b"a question is needed (request r-1)")
     assert response.headers["x-error-code"] == "invalid_request"

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from math import inf
+from types import SimpleNamespace
 from typing import Any, TypeAlias, cast
 
 import pytest
@@ -786,6 +787,33 @@ class TestLogLine:
         texts: list[Step] = [pause(2), [TextDelta("a")], pause(1), [TextDelta("b")], [TurnEnded("pause")]]
         await ServiceFixture(calls_tools(("a", "sleep", "1")), texts, answer("done")).chat("hi")
         assert noted == [pytest.approx(began + 3, abs=0.1)]
+
+    @pytest.mark.parametrize(
+        ("turns", "tools_s", "first_token_s"),
+        [
+            ([[pause(2), *answer("hello")]], 0, 2),
+            ([[pause(2), *calls_tools(("a", "sleep", "20"))], [pause(1), *answer("hello")]], 20, 23),
+            # While the model goes on to talk, it is the model that is waited for.
+            ([[*calls_tools(("a", "sleep", "20"))[:-1], pause(15), [TurnEnded("tool_calls")]], answer("hello")], 5, 20),
+            # Whoever reads the first word waits no more.
+            ([[[TextDelta("I look it up.")], *calls_tools(("a", "sleep", "20"))], answer("hello")], 0, 0),
+        ],
+    )
+    @jumping
+    async def test_has_the_time_to_the_first_token_without_that_of_the_tools(
+        self,
+        turns: list[list[Step]],
+        tools_s: int,
+        first_token_s: int,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        clock = SimpleNamespace(monotonic=asyncio.get_running_loop().time)
+        monkeypatch.setattr("winterbourne.chat.infra.telemetry.time", clock)
+        await ServiceFixture(*turns).chat("hi")
+        line = next(vars(record) for record in caplog.records if record.name == "winterbourne.chat.request")
+        whole_ms, of_model_ms = line["time_to_first_token_ms"], line["model_time_to_first_token_ms"]
+        assert (whole_ms, whole_ms - of_model_ms) == (first_token_s * 1000, tools_s * 1000)
 
     @jumping
     async def test_names_the_tools_that_were_called(self, caplog: pytest.LogCaptureFixture) -> None:

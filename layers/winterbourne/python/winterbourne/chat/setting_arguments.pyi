@@ -61,6 +61,7 @@ class SettingArguments(TypedDict, total=False):
     max_turns: int
     heartbeat_interval: float
     on_disconnect: Literal["durable", "run", "cancel"]
+    error_trailers: bool
     deadline_margin: float
     request_timeout: float
     cors_origins: str
@@ -92,3 +93,4 @@ class SettingArguments(TypedDict, total=False):
     service_name: str
     log_messages: bool
     metrics: Literal["full", "lean", "off"]
+    log_clients: bool

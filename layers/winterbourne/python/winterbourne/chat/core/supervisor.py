@@ -51,6 +51,7 @@ class EventWriter(msgspec.Struct):
         heartbeat_interval_s: Seconds of silence before a heartbeat.
         last_write_at: When bytes were written last, on the event loop's clock.
         closed: Whether the terminal event has been emitted.
+        failure: The terminal event, if it is a failure.
     """
 
     encode: Callable[[EventBatch], bytes]
@@ -62,6 +63,7 @@ class EventWriter(msgspec.Struct):
     heartbeat_interval_s: float = math.inf
     last_write_at: float = 0.0
     closed: bool = False
+    failure: ConversationFailed | None = None
 
     async def emit(self, batch: EventBatch) -> None:
         """Send a batch; does nothing after the terminal event."""
@@ -161,6 +163,7 @@ async def _supervise(conversation: _Task, heartbeat: _Task, stop: _Task, writer:
     finally:
         await _cancel_and_wait(heartbeat, stop)
     if terminal_event:
+        writer.failure = terminal_event if isinstance(terminal_event, ConversationFailed) else None
         await writer.emit((terminal_event,))
     return not isinstance(terminal_event, ConversationFailed)
 

@@ -21,6 +21,7 @@ from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra import tracing
 from winterbourne.chat.infra.exception_text import format_exception
 from winterbourne.chat.settings import DoorSettings
+from winterbourne.errors import ErrorReport
 from winterbourne.invocation import FrontEnd
 from winterbourne.large_body import LargeBody
 from winterbourne.lifecycle import run_shutdown, run_startup, startup_has_begun
@@ -254,7 +255,7 @@ class _Sink:
     async def drain(self) -> None:
         await self._tell({"type": "http.response.body", "body": self._data, "more_body": True})
 
-    async def end_response(self) -> None:
+    async def end_response(self, failure: ErrorReport | None) -> None:  # noqa: ARG002 - ASGI has no word for one
         await self._tell({"type": "http.response.body"})
 
     async def _tell(self, message: Message) -> None:

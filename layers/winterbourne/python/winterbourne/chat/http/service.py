@@ -16,6 +16,7 @@ from aws_lambda_powertools import Logger
 from winterbourne import Response, ResponseStream
 from winterbourne.chat.auth.base import ANONYMOUS, Authenticator, Caller
 from winterbourne.chat.errors import ChatError, DeadlineReached, InvalidHistory, RequestRejected, StorageError
+from winterbourne.chat.formats.base import encode_text_error
 from winterbourne.chat.http.cors import cors_headers, is_preflight
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
@@ -23,7 +24,16 @@ from winterbourne.chat.infra import http_pool, redaction, telemetry
 from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.rate_limits import RateLimiter
 
-__all__ = ["JSON_HEADERS", "Endpoint", "ErrorEncoder", "RequestContext", "Service", "reply", "reply_json"]
+__all__ = [
+    "JSON_HEADERS",
+    "MAX_CLAIM_CHARS",
+    "Endpoint",
+    "ErrorEncoder",
+    "RequestContext",
+    "Service",
+    "reply",
+    "reply_json",
+]
 
 JSON_HEADERS: Final = {
     "content-type": "application/json",
@@ -47,6 +57,9 @@ TIDY_RESERVE_S: Final = 0.5
 MIN_TIDY_S: Final = 0.1
 """How long an invocation may go on that the runtime has cancelled, in seconds: a lease that is not released keeps its
 conversation busy."""
+
+MAX_CLAIM_CHARS: Final = 256
+"""How much of what a client says of itself is in the log."""
 
 AfterResponse = Callable[[float], Awaitable[None]]
 """What is done after the end of the response, until the given time of the event loop's clock."""
@@ -106,6 +119,7 @@ class Service(msgspec.Struct, frozen=True):
         service_name: SERVICE_NAME, for the metrics.
         after_request: Called after each request, for example to retire an environment that is no longer healthy.
         cors_origins: Whose pages may call through doors that leave CORS to the chat.
+        logs_clients: Whether the log line of a request says where it came from.
         metrics: METRICS.
     """
 
@@ -117,6 +131,7 @@ class Service(msgspec.Struct, frozen=True):
     service_name: str
     after_request: Callable[[], None]
     cors_origins: frozenset[str] = frozenset()
+    logs_clients: bool = True
     metrics: telemetry.MetricsMode = "full"
 
     async def handle(self, request: Request, response_stream: ResponseStream) -> None:
@@ -132,6 +147,8 @@ class Service(msgspec.Struct, frozen=True):
         after_response, background = list[AfterResponse](), list[AfterResponse]()
         with telemetry.request_scope(request_id, self.logger, self.service_name, self.metrics) as record:
             record.fields.update(method=request.method, path=request.raw_path, **request.door_fields)
+            if self.logs_clients:
+                record.fields.update(_client_fields(request))
             http_pool.outgoing_headers.set(request.trace)
             http_pool.marks.set((http_pool.PoolMarks(), http_pool.PoolMarks()))
             if request.is_bare:
@@ -183,6 +200,17 @@ def _count_error(record: telemetry.RequestRecord, error_type: str, status: int) 
     record.fields.update(error_type=error_type, status=status)
 
 
+def _client_fields(request: Request) -> dict[str, str]:
+    """Where a request came from: the address that the door vouches for, and what the request claims itself.
+
+    Proxies append to `x-forwarded-for`, so its end is worth most: behind one, the address is the proxy's.
+    """
+    headers = request.headers
+    claims = headers.get("user-agent", "")[:MAX_CLAIM_CHARS], headers.get("x-forwarded-for", "")[-MAX_CLAIM_CHARS:]
+    fields = zip(("client_address", "user_agent", "forwarded_for"), (request.client, *claims), strict=True)
+    return {name: value for name, value in fields if value}
+
+
 def _late_words(stream: ResponseStream, encode: ErrorEncoder, request_id: str, is_last: bool, /) -> bytes:  # noqa: FBT001 - as the runtime's watchdog calls it
     """The response to a request whose endpoint has not begun it when the event loop stands still at the deadline."""
     if not is_last:
@@ -205,7 +233,7 @@ def _error_response(error: ChatError, encode: ErrorEncoder, request_id: str) -> 
         content_type, body = encode(error.status, error.code, message, request_id)
     except Exception:  # boundary: a format may be anybody's, and the text of its exception must not leave
         _LOGGER.exception("the format cannot encode an error")
-        content_type, body = "text/plain; charset=utf-8", message.encode(errors="replace")
+        content_type, body = encode_text_error(error.status, error.code, message, request_id)
     headers = JSON_HEADERS | {"content-type": content_type, "x-error-code": error.code, "x-request-id": request_id}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(error.retry_after_s)

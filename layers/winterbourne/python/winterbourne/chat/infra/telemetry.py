@@ -14,7 +14,7 @@ import re
 import resource
 import time
 import traceback
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -91,7 +91,7 @@ LEAN_METRICS: Final = frozenset(
 dimension, so it is six metrics however many tools and models there are.
 """
 
-EMITTED: Final[Mapping[MetricsMode, Container[str]]] = {"full": METRICS, "lean": LEAN_METRICS, "off": ()}
+EMITTED: Final[Mapping[MetricsMode, Collection[str]]] = {"full": METRICS, "lean": LEAN_METRICS, "off": ()}
 """The metrics of each METRICS."""
 
 TOOL_TASK: Final = "tool "
@@ -316,6 +316,8 @@ def _record_end(record: RequestRecord) -> None:
     if init_ms is not None:
         record.fields["init_duration_ms"] = round(init_ms)
         record.measurements += [("ColdStarts", 1, ""), ("InitDuration", init_ms, "")]
+    if record.metrics != "full":
+        record.fields["metrics"] = record.metrics  # where what is missed there has to be looked for here
     record.fields["duration_ms"] = duration_ms
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     record.fields["memory_used_mb"] = round(memory_mb)

@@ -43,6 +43,7 @@ from winterbourne.chat.storage.conversations import ConversationStore, OpenConve
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.storage.stream_log import LoggedAnswer
+from winterbourne.errors import ErrorReport, RuntimeFault
 
 if TYPE_CHECKING:
     from winterbourne.chat.http.compaction import Compaction
@@ -237,6 +238,10 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             context.record.is_answered = await supervise(
                 run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s
             )
+            if settings.error_trailers and (failure := writer.failure):
+                # Of it no more than the client is told: Lambda tells whoever invokes.
+                fault = RuntimeFault(f"Function.{failure.code}", failure.message)
+                context.stream.failure = ErrorReport(fault, request_id)
         finally:
             if compactor and compactor.cache_info().currsize:  # one was needed
                 compactor().learn_scale()
