@@ -14,7 +14,7 @@ from tests.stack import Stack
 pytestmark = pytest.mark.slow
 
 UNANSWERED = {"errors", "failing"}
-THRESHOLDS = {"FirstTokenMsAlarm": "300", "TokensPerHourAlarm": "2000000", "MemorySize": "256"}
+THRESHOLDS = {"FirstTokenMsAlarm": "300", "DollarsPerHourAlarm": "5", "MemorySize": "256"}
 FULL = Stack(Stage="prod", **THRESHOLDS)
 LEAN = Stack(Stage="dev", **THRESHOLDS)
 
@@ -34,6 +34,7 @@ def mended(deployment: Deployment) -> None:
     deployment.write(FUNCTION)
 
 
+PRICES = {"MODEL_PRICES": '{"*":{"input":3,"output":15}}'}
 MODEL = {
     "the provider is overloaded": Incident(UNANSWERED, {0: ["overloaded"], 3: ["overloaded"]}),
     "the provider throttles": Incident(UNANSWERED, {0: ["throttled"], 3: ["throttled"]}),
@@ -47,16 +48,19 @@ MODEL = {
     "two fail in a row after one that did not, hours apart": Incident(
         {"failing"}, {0: ["hello"], 60: ["unpaid"], 5 * 60: ["unpaid"]}
     ),
-    "a tool's host is down": Incident({"breakers"}, {0: ['call ask_host {"path":"/down"} 6 times']}),
-    "a tool hangs": Incident({"tool-timeouts"}, {0: ["call hang {} 3 times"], 2: ["call hang {} 3 times"]}),
-    "a tool is slow": Incident({"first-token"}, three_windows("call be_slow {}")),
-    "a tool is stuck in threads": Incident({"abandoned-threads"}, {0: ["call hang_in_thread {} 4 times"]}),
-    "a caller is dear": Incident({"spending"}, {0: ["cost 1500000"], 30: ["cost 600000"]}),
+    "a caller asks for much": Incident({"spending", "dollars"}, {0: ["cost 1500000"], 30: ["cost 600000"]}),
+    "a model is dear": Incident({"dollars"}, {0: ["cost 900000"], 30: ["cost 900000"]}),
     "callers make mistakes": Incident(set(), {0: ["", "GET /nothing"], 1: [""], 2: [""]}),
     "one chat fails": Incident(set(), {0: ["hello"], 1: ["unpaid"], 2: ["hello"]}),
     "failures have answers between them": Incident(
         set(), {0: ["unpaid"], 20: ["hello"], 40: ["unpaid"], 60: ["hello"], 80: ["unpaid"]}
     ),
+}
+TOOLS = {
+    "a tool's host is down": Incident({"breakers"}, {0: ['call ask_host {"path":"/down"} 6 times']}),
+    "a tool hangs": Incident({"tool-timeouts"}, {0: ["call hang {} 3 times"], 2: ["call hang {} 3 times"]}),
+    "a tool is slow": Incident({"first-token"}, three_windows("call be_slow {}")),
+    "a tool is stuck in threads": Incident({"abandoned-threads"}, {0: ["call hang_in_thread {} 4 times"]}),
 }
 PROCESS = {
     "the process is killed for its memory": Incident(
@@ -97,7 +101,8 @@ KEYS_SECRET = {
     "API_KEYS_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:k-AbCdEf",
 }
 DEPLOYMENTS = {
-    "model": (FULL, MODEL, ("--concurrency", "8"), {}),
+    "model": (FULL, MODEL, ("--concurrency", "5"), PRICES),
+    "tools": (FULL, TOOLS, (), {}),
     "process": (FULL, PROCESS, ("--memory", "256", "--concurrency", "1"), {}),
     "deadline": (FULL, DEADLINE, FUNCTION_ENDS, {}),
     "few at once": (

@@ -8,17 +8,21 @@ import inspect
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import boto3
 import openai
 import pytest
+from botocore import xform_name
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from moto import mock_aws
 from samcli.cli.types import CfnParameterOverridesType
 from samcli.lib.config.samconfig import SamConfig
 
@@ -51,6 +55,7 @@ def door(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
+EVERY_ALARM = {"Stage": "prod", "ToolWorkerMemorySize": "512"}
 URLS = {
     "url": "<ChatUrl.FunctionUrl>",
     "rest": "https://<ChatApi>.execute-api.eu-central-1.amazonaws.com/<ChatApiv1Stage>/",
@@ -541,7 +546,8 @@ class TestDashboardAndAlarms:
         measured = re.findall(r'\("(\w+)"[,)]', sources)  # an argument or a tuple; mypy knows that no other name is one
         assert set(telemetry.METRICS) <= set(measured)
 
-    def test_every_alarm_watches_a_metric_that_is_emitted(self, stack: Stack) -> None:
+    def test_every_alarm_watches_metrics_of_this_stack(self) -> None:
+        stack = Stack(**EVERY_ALARM)
         for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
             metrics = list(watched_metrics(alarm))
             assert metrics, name
@@ -552,12 +558,40 @@ class TestDashboardAndAlarms:
                     of_some = {*telemetry.TOOL_METRICS, *telemetry.MODEL_METRICS}
                     assert (metric in of_some) == ("SELECT" in json.dumps(alarm))
 
-    def test_every_alarm_links_to_its_runbook(self, stack: Stack) -> None:
+    @pytest.mark.parametrize("mode", telemetry.EMITTED)
+    def test_there_are_exactly_the_alarms_whose_metrics_are_emitted(self, mode: str) -> None:
+        emitted = telemetry.EMITTED[mode]  # type: ignore[index]  # a key of it
+        possible = {
+            name
+            for name, alarm in Stack(**EVERY_ALARM).of_type("AWS::CloudWatch::Alarm").items()
+            if all(metric in emitted for space, metric, _ in watched_metrics(alarm) if space == telemetry.NAMESPACE)
+        }
+        there = Stack(**EVERY_ALARM | {"Metrics": mode})
+        assert set(there.of_type("AWS::CloudWatch::Alarm")) == possible
+        assert variables(there)["METRICS"] == mode
+
+    def test_failed_starts_are_counted_apart_from_those_of_other_stacks(self, stack: Stack) -> None:
+        (made,) = stack.properties("InitErrors")["MetricTransformations"]
+        alarm = stack.properties("InitErrorsAlarm")
+        assert made["MetricNamespace"] == alarm["Namespace"] == f"Winterbourne/{variables(stack)['SERVICE_NAME']}"
+        assert made["MetricName"] == alarm["MetricName"]
+        assert stack.properties("InitErrors")["LogGroupName"] == "<ChatLog>"
+
+    def test_every_alarm_links_to_its_runbook(self) -> None:
         page = (ROOT / "docs/how-to/operate.md").read_text()
-        for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
+        for alarm in Stack(**EVERY_ALARM).of_type("AWS::CloudWatch::Alarm").values():
             (anchor,) = re.findall(r"docs/how-to/operate\.md#([a-z-]+)$", alarm["AlarmDescription"])
             assert alarm["AlarmName"] == f"winterbourne-dev-{anchor}"
             assert f"### {anchor}\n" in page
+
+    @pytest.mark.parametrize(
+        ("parameter", "alarm"),
+        [("FailedChatsAlarm", "Errors"), ("FirstTokenMsAlarm", "FirstToken"), ("MemoryPercentAlarm", "Memory")],
+    )
+    def test_thresholds_are_parameters(self, parameter: str, alarm: str) -> None:
+        changed = Stack(**{parameter: "77"}).properties(f"{alarm}Alarm")
+        assert changed["Threshold"] == "77"
+        assert "77" in changed["AlarmDescription"]
 
     def test_alarms_are_sent_to_the_configured_address(self, stack: Stack) -> None:
         assert "AlarmTopic" not in stack.resources
@@ -641,7 +675,7 @@ def watched_metrics(alarm: dict[str, Any]) -> list[tuple[str, str, dict[str, str
     """Namespace, metric and dimensions of everything an alarm watches."""
     found = [alarm] if "MetricName" in alarm else []
     found += [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m]
-    plain = [(m["Namespace"], m["MetricName"], {d["Name"]: d["Value"] for d in m["Dimensions"]}) for m in found]
+    plain = [(m["Namespace"], m["MetricName"], {d["Name"]: d["Value"] for d in m.get("Dimensions", ())}) for m in found]
     pattern = r"SELECT SUM\((\w+)\) FROM SCHEMA\(\"(\w+)\", service, (?:tool|model)\) WHERE service = '([\w-]+)'"
     queries = [
         re.fullmatch(pattern, m["Expression"]) for m in alarm.get("Metrics", []) if "SELECT" in m.get("Expression", "")
@@ -651,7 +685,9 @@ def watched_metrics(alarm: dict[str, Any]) -> list[tuple[str, str, dict[str, str
 
 class TestOutputs:
     def test_are_exactly_these(self, stack: Stack) -> None:
-        assert list(stack.outputs) == ["Url", "FetchKey", "Try", "DashboardLink", "FollowLog", "Doctor"]
+        assert list(stack.outputs) == [
+            *("Url", "FetchKey", "Try", "DashboardLink", "FollowLog", "SwitchOff", "SwitchOn", "Doctor")
+        ]
 
     def test_can_be_pasted(self, stack: Stack, door: str) -> None:
         assert stack.outputs["Url"] == URLS[door]
@@ -659,8 +695,38 @@ class TestOutputs:
         assert "--secret-id <ApiKeys>" in stack.outputs["FetchKey"]
         assert stack.outputs["DashboardLink"].endswith("region=eu-central-1#dashboards/dashboard/<Dashboard>")
 
+    @pytest.mark.parametrize(("reserved", "after"), [("-1", None), ("20", 20)])
+    def test_switch_the_chat_off_at_once_and_on_again(self, reserved: str, after: int | None) -> None:
+        """Run in moto by AWS's own client, under the name that the function has there."""
+        outputs = Stack(ReservedConcurrency=reserved).outputs
+        with mock_aws():
+            client = boto3.Session("k", "s", region_name="eu-central-1").client("lambda")
+            role = boto3.Session("k", "s").client("iam").create_role(RoleName="chat", AssumeRolePolicyDocument="{}")
+            code = {"ZipFile": b"PK\x05\x06" + bytes(18)}
+            client.create_function(FunctionName="<ChatFunction>", Role=role["Role"]["Arn"], Code=code)
+            run_as_aws_would(client, outputs["SwitchOff"])
+            assert client.get_function_concurrency(FunctionName="<ChatFunction>")["ReservedConcurrentExecutions"] == 0
+            run_as_aws_would(client, outputs["SwitchOn"])
+            on = client.get_function_concurrency(FunctionName="<ChatFunction>")
+        assert on.get("ReservedConcurrentExecutions") == after
+
     def test_name_no_key_if_there_is_none(self) -> None:
         assert "FetchKey" not in Stack(Auth="jwt", JwtIssuer="https://i.example", JwtAudience="us").outputs
+
+
+def run_as_aws_would(client: Any, command: str) -> None:
+    """A command of the AWS CLI, whose words are those of the API."""
+    aws, service, operation, *flags = shlex.split(command)
+    assert (aws, service) == ("aws", client.meta.service_model.service_name)
+    given = dict(zip(flags[::2], flags[1::2], strict=True))
+    assert given.pop("--region") == client.meta.region_name
+    method = operation.replace("-", "_")
+    members = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method]).input_shape.members
+    of_flags = {f"--{xform_name(name, '-')}": (name, shape.type_name) for name, shape in members.items()}
+    typed = {
+        of_flags[flag][0]: int(value) if of_flags[flag][1] == "integer" else value for flag, value in given.items()
+    }
+    getattr(client, method)(**typed)
 
 
 class TestTemplateText:
