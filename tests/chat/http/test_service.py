@@ -9,9 +9,10 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from tests import emf
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.clock import jumping
-from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials
+from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials, auth_unavailable
 from winterbourne.chat.errors import (
     ChatError,
     ConversationBusy,
@@ -39,6 +40,7 @@ from winterbourne.chat.storage.base import Store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.invocation import TRACE_ID
+from winterbourne.override import override
 
 
 def make_limiter(requests_per_minute: int) -> RateLimiter:
@@ -420,6 +422,81 @@ class TestEveryRequest:
             "x-amzn-trace-id": own,
             "traceparent": "00-5759e988bd862e3fe1be46a994272793-53995c3f42cd8ad8-01",
         }
+
+
+class BrokenAuthenticator(FakeAuthenticator):
+    """Cannot check anybody: its keys cannot be read, or it has a bug."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    @override
+    async def authenticate(self, request: Credentials) -> Caller:
+        raise self.error
+
+
+class TestCounts:
+    """What the metrics say of a request: each error once, by whose mistake it was."""
+
+    @pytest.mark.parametrize(
+        ("error", "counted"),
+        [
+            (RequestRejected(400, "invalid_request", "no"), {"Rejections": 1}),
+            (RateLimitExceeded("1 request per minute", 60), {"Rejections": 1}),
+            (ConversationBusy(), {"Rejections": 1}),
+            (StorageUnavailable(), {"Errors": 1, "Chats": 1, "FailedChats": 1}),
+            (RequestRejected(503, "away", "no"), {"Errors": 1, "Chats": 1, "FailedChats": 1}),
+            (ZeroDivisionError(), {"Errors": 1, "Chats": 1, "FailedChats": 1}),
+        ],
+    )
+    async def test_a_chat_that_is_refused_as_failed_unless_its_caller_has_to_mend_it(
+        self, error: Exception, counted: dict[str, int], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async def refuse(_: RequestContext) -> None:
+            raise error
+
+        await serve(refuse, is_chat=True)
+        assert told(capsys) == counted
+
+    async def test_no_other_request_as_a_chat(self, capsys: pytest.CaptureFixture[str]) -> None:
+        async def refuse(_: RequestContext) -> None:
+            raise StorageUnavailable
+
+        for handler in (ok, refuse):
+            await serve(handler)
+        await serve(ok, path="/nowhere")
+        await serve(ok, is_chat=True, method="OPTIONS", headers={"origin": "https://a.example"})
+        assert told(capsys) == {"Errors": 1, "Rejections": 2}
+
+    @pytest.mark.parametrize("error", [auth_unavailable("no keys"), ZeroDivisionError()])
+    async def test_callers_whom_nobody_can_check(
+        self, error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(globals(), "FakeAuthenticator", partial(BrokenAuthenticator, error))
+        await serve(ok, is_public=False, is_chat=True)
+        assert told(capsys) == {"AuthErrors": 1, "Errors": 1, "Chats": 1, "FailedChats": 1}
+
+    async def test_a_stranger_as_rejected(self, capsys: pytest.CaptureFixture[str]) -> None:
+        await serve(ok, is_public=False, is_chat=True)
+        assert told(capsys) == {"Rejections": 1}
+
+    @pytest.mark.parametrize(("has_left", "failed"), [(False, 1), (True, 0)])
+    async def test_a_chat_that_is_cut_short_as_failed_unless_its_reader_has_left(
+        self, *, has_left: bool, failed: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async def cancelled(context: RequestContext) -> None:
+            context.stream.reader_left = has_left
+            raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await serve(cancelled, is_chat=True)
+        assert told(capsys) == {"Chats": 1, "FailedChats": failed}
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+    counts = "AuthErrors", "Chats", "Errors", "FailedChats", "Rejections"
+    totals = emf.totals(emf.read(capsys.readouterr().out))
+    return {name: totals[name, ""] for name in counts if (name, "") in totals}
 
 
 async def test_a_format_that_cannot_encode_an_error_tells_nobody_why(monkeypatch: pytest.MonkeyPatch) -> None:

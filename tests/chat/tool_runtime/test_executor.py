@@ -484,6 +484,15 @@ class TestReporting:
         assert record.__dict__["tool_status"] == "failed"
         assert "secret" not in str(record.__dict__)
 
+    async def test_the_log_tells_what_was_run_from_what_was_known_or_refused(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, "winterbourne.chat"):
+            await run_turn(REPORTED, tool_call("succeeds"), tool_call("made_up"))
+        told = {line["tool"]: line["tool_ran"] for line in map(vars, caplog.records) if "tool_ran" in line}
+        assert told == {"succeeds": True, "unknown": False}
+        assert all(line["tool_duration_ms"] >= 0 for line in map(vars, caplog.records) if "tool_ran" in line)
+
 
 class TestRun:
     @pytest.mark.parametrize(

@@ -68,6 +68,7 @@ class ResponseStream:
         ended: Whether nothing more can be written.
         outlives_reader: Whether what writes it goes on when its reader has gone, for a server that is told of that;
             Lambda tells nobody.
+        reader_left: Whether the reader has gone, as far as a server has told so, before the end.
         failure: What Lambda is told at the end of the response, in error trailers, so that it counts an error, though
             the reader has all that was written. None if the response is a success.
         own_headers: Headers that it has beside those of any `Response`, by names in lower case.
@@ -81,7 +82,7 @@ class ResponseStream:
 
     def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
         self.response: Response | None = None
-        self.started = self.ended = self.outlives_reader = self._is_open = False
+        self.started = self.ended = self.outlives_reader = self.reader_left = self._is_open = False
         self._head: ResponseHead | None = Response() if http else None
         self.failure: ErrorReport | None = None
         self.own_headers: Mapping[str, str] = {}

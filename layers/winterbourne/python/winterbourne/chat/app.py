@@ -245,7 +245,7 @@ def build(
     origins = frozenset(filter(None, map(str.strip, settings.doors.cors_origins.split(","))))
     first = Router(routes), parts.authenticator, parts.rate_limiter, native.FORMAT.encode_error
     log = settings.log
-    return Service(*first, logger, log.service_name, after_request, origins, log.log_clients)
+    return Service(*first, logger, log.service_name, after_request, origins, log.log_clients, log.metrics)
 
 
 def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Parts:

@@ -92,4 +92,5 @@ class SettingArguments(TypedDict, total=False):
     stop_poll_interval: float
     service_name: str
     log_messages: bool
+    metrics: Literal["full", "lean", "off"]
     log_clients: bool

@@ -408,6 +408,11 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the deployment, in the field `service` of each log line and the dimension `service` of each metric."""
     log_messages: bool = False
     """Whether the log may contain what users and models say, and the arguments of tools."""
+    metrics: Literal["full", "lean", "off"] = "full"
+    """Which metrics are emitted, which CloudWatch charges for: full, lean (Chats, FailedChats, TimeToFirstToken,
+    InputTokens, OutputTokens and MemoryUsed, none by tool or model), or off. The log has the rest in its fields. The
+    template has a parameter for it, since alarms need some.
+    """
     log_clients: bool = True
     """Whether the log may say from which address and by which program (`user-agent`) a request came, by which abuse is
     told from use: personal data, where the law counts them so.

@@ -95,7 +95,8 @@ class ToolWorker:
             await cancel_and_wait((answering,))
 
     async def _answer(self, call: RemoteCall, request_id: str, report: Callable[[bytes], None]) -> RemoteAnswer:
-        with telemetry.request_scope(request_id, self._logger, self.settings.log.service_name):
+        log = self.settings.log
+        with telemetry.request_scope(request_id, self._logger, log.service_name, log.metrics):
             http_pool.outgoing_headers.set(tracing.propagated_headers({}, current_trace_id() or ""))
             telemetry.note(tool=call.tool, caller_request_id=call.request_id)
             answer = await self._run(call, request_id, report)

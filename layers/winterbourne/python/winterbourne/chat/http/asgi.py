@@ -103,7 +103,8 @@ class AsgiApplication(msgspec.Struct, frozen=True):
         handling.add_done_callback(_process.requests.discard)
         hanging_up = asyncio.create_task(inbox.wait_for_disconnect())
         try:
-            await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
+            stream.reader_left = handling not in done
             if stream.outlives_reader or stream.ended:  # after the end of a response, servers tell so too
                 await asyncio.wait((handling,))
         finally:

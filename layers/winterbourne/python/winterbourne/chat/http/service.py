@@ -120,6 +120,7 @@ class Service(msgspec.Struct, frozen=True):
         after_request: Called after each request, for example to retire an environment that is no longer healthy.
         cors_origins: Whose pages may call through doors that leave CORS to the chat.
         logs_clients: Whether the log line of a request says where it came from.
+        metrics: METRICS.
     """
 
     router: Router[Endpoint]
@@ -131,6 +132,7 @@ class Service(msgspec.Struct, frozen=True):
     after_request: Callable[[], None]
     cors_origins: frozenset[str] = frozenset()
     logs_clients: bool = True
+    metrics: telemetry.MetricsMode = "full"
 
     async def handle(self, request: Request, response_stream: ResponseStream) -> None:
         """Answer one request. An error before the stream is opened is answered with an error response.
@@ -143,11 +145,12 @@ class Service(msgspec.Struct, frozen=True):
         """
         encode_error, request_id = self.encode_error, request.request_id
         after_response, background = list[AfterResponse](), list[AfterResponse]()
-        with telemetry.request_scope(request_id, self.logger, self.service_name) as record:
+        with telemetry.request_scope(request_id, self.logger, self.service_name, self.metrics) as record:
             record.fields.update(method=request.method, path=request.raw_path, **request.door_fields)
             if self.logs_clients:
                 record.fields.update(_client_fields(request))
             http_pool.outgoing_headers.set(request.trace)
+            http_pool.marks.set((http_pool.PoolMarks(), http_pool.PoolMarks()))
             if request.is_bare:
                 response_stream.own_headers = {"x-request-id": request_id, **cors_headers(self.cors_origins, request)}
             try:
@@ -155,7 +158,7 @@ class Service(msgspec.Struct, frozen=True):
                     await reply(response_stream, 204, b"", {})
                     return
                 endpoint, path_params = self.router.match(request.method, request.raw_path)
-                encode_error = endpoint.encode_error
+                encode_error, record.is_chat = endpoint.encode_error, endpoint.is_chat
                 response_stream.last_words = partial(_late_words, response_stream, encode_error, request_id)
                 caller = ANONYMOUS if endpoint.is_public else await self.authenticator.authenticate(request)
                 record.fields["caller"] = caller.name
@@ -167,23 +170,34 @@ class Service(msgspec.Struct, frozen=True):
                 more = record, after_response, background
                 await endpoint.handler(RequestContext(request, caller, path_params, response_stream, *more))
             except (RequestRejected, StorageError, InvalidHistory) as error:
-                record.measurements.append(("Rejections", 1, ""))
-                record.fields.update(error_type=error.code, status=error.status)
+                _count_error(record, error.code, error.status)
                 await _reply_error(response_stream, error, encode_error, request_id)
             except Exception as error:
                 _LOGGER.exception("the request failed with an unexpected error")
-                record.measurements.append(("Errors", 1, ""))
-                record.fields.update(error_type=type(error).__name__, status=500)
+                _count_error(record, type(error).__name__, 500)
                 if response_stream.started:
                     # No details and no cause, because Lambda's Invoke API returns the error text to its caller.
                     raise ChatError(ChatError.public_message) from None
                 await _reply_error(response_stream, ChatError(), encode_error, request_id)
+            except asyncio.CancelledError:
+                record.is_answered = response_stream.reader_left
+                raise
             finally:
                 self.after_request()
                 pool = http_pool.stats()
                 record.measurements += [("PoolConnectionsOpen", pool.open, ""), ("PoolConnectionsIdle", pool.idle, "")]
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
                 await _tidy(after_response, background, response_stream, request.deadline)
+
+
+def _count_error(record: telemetry.RequestRecord, error_type: str, status: int) -> None:
+    """Count what is answered with an error: the caller's mistake, or ours, of whoever checks the caller included."""
+    is_ours = status >= 500
+    record.measurements.append(("Errors", 1, "") if is_ours else ("Rejections", 1, ""))
+    if is_ours and "caller" not in record.fields:
+        record.measurements.append(("AuthErrors", 1, ""))
+    record.is_chat = record.is_chat and is_ours
+    record.fields.update(error_type=error_type, status=status)
 
 
 def _client_fields(request: Request) -> dict[str, str]:

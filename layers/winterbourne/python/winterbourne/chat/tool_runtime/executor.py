@@ -414,7 +414,8 @@ class ToolExecutor:
     def _log_and_measure(self, call: ActiveCall, outcome: Outcome, duration_s: float) -> None:
         # A model may make up any name, and labels must stay few.
         label = call.tool_call.name if call.tool_call.name in self._tools else "unknown"
-        extra = {"tool": label, "tool_call_id": call.tool_call.id[:128], "tool_status": outcome.status}
+        ids = {"tool": label, "tool_call_id": call.tool_call.id[:128], "tool_status": outcome.status}
+        extra = {**ids, "tool_duration_ms": round(duration_s * 1000), "tool_ran": call.started_at is not None}
         _LOGGER.info("tool %s %s %.3fs", label, _HOW_IT_ENDED[outcome.status], duration_s, extra=extra)
         measure("ToolCalls", tool=label)
         measure("ToolDuration", duration_s * 1000, tool=label)

@@ -108,6 +108,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         """
         request, encoder = await self._read(wire_format, context)
         if request.reconnects:
+            context.record.is_chat = False
             async with time_limit():
                 await self.rate_limiter.count_request(context.caller.id, is_chat=False)
             await self.streams.reconnect(wire_format, encoder, request.conversation_id, context)
@@ -234,7 +235,9 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, context.request.received_ms)
         interval_s, run = settings.heartbeat_interval, conversation.run()
         try:
-            await supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
+            context.record.is_answered = await supervise(
+                run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s
+            )
             if settings.error_trailers and (failure := writer.failure):
                 # Of it no more than the client is told: Lambda tells whoever invokes.
                 fault = RuntimeFault(f"Function.{failure.code}", failure.message)
