@@ -208,7 +208,7 @@ def _client_fields(request: Request) -> dict[str, str]:
     headers = request.headers
     claims = headers.get("user-agent", "")[:MAX_CLAIM_CHARS], headers.get("x-forwarded-for", "")[-MAX_CLAIM_CHARS:]
     fields = zip(("client_address", "user_agent", "forwarded_for"), (request.client, *claims), strict=True)
-    return {name: value for name, value in fields if value}
+    return {name: value for name, value in fields if value and (name != "forwarded_for" or value != request.client)}
 
 
 def _late_words(stream: ResponseStream, encode: ErrorEncoder, request_id: str, is_last: bool, /) -> bytes:  # noqa: FBT001 - as the runtime's watchdog calls it
