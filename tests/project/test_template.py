@@ -702,8 +702,9 @@ class TestOutputs:
         with mock_aws():
             client = boto3.Session("k", "s", region_name="eu-central-1").client("lambda")
             role = boto3.Session("k", "s").client("iam").create_role(RoleName="chat", AssumeRolePolicyDocument="{}")
-            code = {"ZipFile": b"PK\x05\x06" + bytes(18)}
-            client.create_function(FunctionName="<ChatFunction>", Role=role["Role"]["Arn"], Code=code)
+            empty = b"PK\x05\x06" + bytes(18)
+            arn = role["Role"]["Arn"]
+            client.create_function(FunctionName="<ChatFunction>", Role=arn, Code={"ZipFile": empty})
             run_as_aws_would(client, outputs["SwitchOff"])
             assert client.get_function_concurrency(FunctionName="<ChatFunction>")["ReservedConcurrentExecutions"] == 0
             run_as_aws_would(client, outputs["SwitchOn"])
