@@ -6,6 +6,7 @@ import gzip
 import re
 import ssl
 import sys
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -238,6 +239,39 @@ class TestMarks:
         assert await asyncio.create_task(invoke(3)) == 2
         assert await asyncio.create_task(invoke(1)) == 0
         assert await asyncio.create_task(invoke(0)) == 0
+
+    async def test_of_sync_requests_that_arrive_at_once_are_those_of_one_that_waits(
+        self, server: tuple[Server, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        http_server, url = server
+        http_pool.configure(HttpSettings(http_pool_maxsize=1))
+        marks.set((PoolMarks(), PoolMarks()))
+        both_are_there, send = threading.Barrier(2), httpx.HTTPTransport.handle_request
+
+        def send_with_the_other(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+            both_are_there.wait()
+            return send(transport, request)
+
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", send_with_the_other)
+        http_server.may_respond.clear()
+        sent = [asyncio.create_task(asyncio.to_thread(http_pool.sync_client().get, url)) for _ in range(2)]
+        await wait_until(lambda: requests_under_way() == 2)
+        http_server.may_respond.set()
+        await asyncio.gather(*sent)
+        assert http_pool.stats() == PoolStats(open=1, idle=0, waiting=1)
+
+    async def test_of_a_sync_request_that_waits_for_the_end_of_a_response_are_its_own(
+        self, server: tuple[Server, str]
+    ) -> None:
+        http_pool.configure(HttpSettings(http_pool_maxsize=1))
+        marks.set((PoolMarks(), PoolMarks()))
+        client = http_pool.sync_client()
+        being_read = await asyncio.to_thread(lambda: client.send(client.build_request("GET", server[1]), stream=True))
+        waiting = asyncio.create_task(asyncio.to_thread(client.get, server[1]))
+        await wait_until(lambda: requests_under_way() == 2)
+        await asyncio.to_thread(being_read.close)
+        await waiting
+        assert http_pool.stats() == PoolStats(open=1, idle=0, waiting=1)
 
     async def test_count_a_sync_request_as_long_as_its_response_is_read(self, server: tuple[Server, str]) -> None:
         http_pool.configure(HttpSettings(http_pool_maxsize=2))

@@ -54,15 +54,7 @@ SERVICE: Final = "chat"
 
 MetricsMode = Literal["full", "lean", "off"]
 OutcomeMetric = Literal[
-    "AuthErrors",
-    "Chats",
-    "ConversationsCut",
-    "Errors",
-    "FailedChats",
-    "Rejections",
-    "Requests",
-    "Stops",
-    "StoreErrors",
+    "AuthErrors", "Chats", "ConversationsCut", "Errors", "FailedChats", "Rejections", "Requests", "Stops", "StoreErrors"
 ]
 FailureMetric = Literal["GuardrailInterventions", "ModelFailovers"]
 StreamMetric = Literal["Heartbeats", "ModelTimeToFirstToken", "StreamDuration", "TimeToFirstToken"]
@@ -84,9 +76,7 @@ METRICS: Final[tuple[str, ...]] = get_args(Metric)
 `model`.
 """
 
-LEAN_METRICS: Final = frozenset(
-    {"Chats", "FailedChats", "InputTokens", "MemoryUsed", "OutputTokens", "TimeToFirstToken"}
-)
+LEAN_METRICS: Final = {"Chats", "FailedChats", "InputTokens", "MemoryUsed", "OutputTokens", "TimeToFirstToken"}
 """What METRICS=lean emits: enough to tell whether chats are answered, how soon, and what they take. None has a further
 dimension, so it is six metrics however many tools and models there are.
 """
@@ -237,19 +227,12 @@ def note_end() -> None:
         record.ended_at = time.monotonic()
 
 
-def record_stall(
-    service: str,
-    metrics: MetricsMode,
-    logger: Logger,
-    task_names: str,
-    has_ended: bool,  # noqa: FBT001 - a stall hook
-    /,
-) -> None:
+def record_stall(service: str, mode: MetricsMode, logger: Logger, task_names: str, has_ended: bool, /) -> None:  # noqa: FBT001 - a stall hook
     """Write at once that the event loop stands still, and in which tool: no request may live to write it.
 
     Args:
         service: The metric dimension, see `RequestRecord`.
-        metrics: METRICS.
+        mode: METRICS.
         logger: See `request_scope`.
         task_names: The names of the asyncio tasks or threads that may block the loop.
         has_ended: Whether the process ends for that; then what is to be written of its requests is.
@@ -260,25 +243,23 @@ def record_stall(
             record.fields["error_type"] = "DeadlineReached"
             _write_end(record, request_id, logger)
         return
-    record = RequestRecord(time.monotonic(), service, measurements=[("LoopStalls", 1, "")], metrics=metrics)
+    record = RequestRecord(time.monotonic(), service, measurements=[("LoopStalls", 1, "")], metrics=mode)
     tools = [name.removeprefix(TOOL_TASK) for name in task_names.split(", ") if name.startswith(TOOL_TASK)]
     record.measurements += [("ToolStalls", 1, tool) for tool in tools]
     _write_metrics(record, "")
 
 
 @contextlib.contextmanager
-def request_scope(
-    request_id: str, logger: Logger, service: str, metrics: MetricsMode = "full"
-) -> Iterator[RequestRecord]:
+def request_scope(request_id: str, logger: Logger, service: str, mode: MetricsMode = "full") -> Iterator[RequestRecord]:
     """Record everything inside as one request; at the end, write its log line and metrics, even after an exception.
 
     Args:
         request_id: The invocation's id.
         logger: The logger whose lines carry the id.
         service: The metric dimension, see `RequestRecord`.
-        metrics: METRICS.
+        mode: METRICS.
     """
-    record = RequestRecord(time.monotonic(), service, metrics=metrics)
+    record = RequestRecord(time.monotonic(), service, metrics=mode)
     _running[id(record)] = record, request_id
     token = _current_record.set(record)
     logger.thread_safe_append_keys(request_id=request_id, service=service)

@@ -235,9 +235,8 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, context.request.received_ms)
         interval_s, run = settings.heartbeat_interval, conversation.run()
         try:
-            context.record.is_answered = await supervise(
-                run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s
-            )
+            watched = supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
+            context.record.is_answered = await watched
             if settings.error_trailers and (failure := writer.failure):
                 # Of it no more than the client is told: Lambda tells whoever invokes.
                 fault = RuntimeFault(f"Function.{failure.code}", failure.message)
