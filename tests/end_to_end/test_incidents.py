@@ -4,6 +4,7 @@ Each incident finds exactly its alarms, by whichever reading of what CloudWatch'
 ordinary traffic finds none.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 UNANSWERED = {"errors", "failing"}
 THRESHOLDS = {"FirstTokenMsAlarm": "300", "DollarsPerHourAlarm": "5", "MemorySize": "256"}
-FULL = Stack(Stage="prod", **THRESHOLDS)
+FULL = Stack(Stage="prod", ToolWorkerMemorySize="512", **THRESHOLDS)
 LEAN = Stack(Stage="dev", **THRESHOLDS)
 
 WELL = {0: ["hello"]}
@@ -24,6 +25,11 @@ WELL = {0: ["hello"]}
 def three_windows(event: str) -> dict[int, list[str]]:
     """The same every five minutes of a quarter of an hour."""
     return {minute: [event] for minute in (0, 5, 10)}
+
+
+def invoke(tool: str, **arguments: int) -> str:
+    """A call of a tool as the chat makes it."""
+    return "invoke " + json.dumps({"tool": tool, "arguments": arguments, "timeout_s": 5})
 
 
 def broken(deployment: Deployment) -> None:
@@ -95,6 +101,12 @@ UNREACHABLE = {
     "the provider is unreachable": Incident(UNANSWERED, {0: ["hello"], 1: ["hello"]}),
 }
 
+WORKER = {
+    "the tool worker crashes": Incident({"worker-crashes"}, {0: [invoke("die", status=0)], 1: [invoke("be_quick")]}),
+    "tools fill the account's quota": Incident({"worker-throttles"}, {m: [invoke("be_slow")] * 3 for m in range(2)}),
+    "a tool of the worker hangs": Incident(set(), {0: [invoke("hang")], 1: [invoke("be_quick")]}),
+}
+
 FUNCTION_ENDS = ("--timeout", "3", "--concurrency", "2")
 KEYS_SECRET = {
     "AUTH": "api_key",
@@ -129,6 +141,7 @@ DEPLOYMENTS = {
         (),
         {"STORE": "dynamodb:T", "LIMIT_REQUESTS_PER_MINUTE": "60", "AWS_ENDPOINT_URL": "OUTSIDE"},
     ),
+    "worker": (FULL, WORKER, ("--concurrency", "1", "--invoke-port", "0"), {"name": "ToolWorkerFunction"}),
     "lean": (LEAN, UNREACHABLE, ("--timeout", "3"), {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}),
 }
 

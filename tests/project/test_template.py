@@ -31,6 +31,7 @@ from tests.artifact import BIN
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.chat.test_app import make_service
 from tests.chat.test_way import ANSWER, CALL, add
+from tests.cloudwatch import Metrics, Rules, episodes
 from tests.stack import ROOT, Stack, source, template_of
 from tests.upstream import saying, upstream
 from winterbourne import lifecycle
@@ -43,6 +44,7 @@ from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.chat.storage import dynamodb, stop_signals
 from winterbourne.chat.tool_runtime.approvals import MIN_KEY_CHARS
 from winterbourne.chat.tool_runtime.discovery import discover
+from winterbourne.log_formats import error_as_json
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCdEf"
 OTHER_SECRET = "arn:aws:ssm:eu-central-1:123456789012:parameter/shop/key"
@@ -535,6 +537,13 @@ class TestDashboardAndAlarms:
         of_tools = {(name, "tool", service) for name in telemetry.TOOL_METRICS}
         assert set(searched_metrics(stack)) == of_tools | {(name, "model", service) for name in telemetry.MODEL_METRICS}
 
+    def test_the_last_errors_are_those_of_requests_and_of_starts(self, stack: Stack) -> None:
+        (query,) = [w["query"] for w in widgets(stack) if w["title"] == "Last errors"]
+        start = json.loads(error_as_json({"errorType": "E", "errorMessage": "m", "requestId": ""}))
+        for names in (("request_id", "requestId"), ("error_type", "errorType"), ("errorMessage", "message")):
+            assert f"coalesce({', '.join(names)}" in query
+            assert set(names) & set(start)
+
     def test_every_metric_that_is_emitted_is_shown(self, stack: Stack) -> None:
         names = {m[1] for m in shown_metrics(stack)} | {name for name, *_ in searched_metrics(stack)}
         assert set(telemetry.METRICS) <= names
@@ -569,6 +578,27 @@ class TestDashboardAndAlarms:
         there = Stack(**EVERY_ALARM | {"Metrics": mode})
         assert set(there.of_type("AWS::CloudWatch::Alarm")) == possible
         assert variables(there)["METRICS"] == mode
+
+    @pytest.mark.parametrize(
+        ("alarm", "bad", "good", "minutes"),
+        [
+            ("ErrorsAlarm", {"Chats": 2, "FailedChats": 2}, {"Chats": 1, "FailedChats": 0}, 5),
+            ("MemoryAlarm", {"MemoryUsed": 500}, {"MemoryUsed": 100}, 3),
+            ("SpendingAlarm", {"InputTokens": 3_000_000}, {"InputTokens": 1}, 30),
+            ("FailingAlarm", {"Chats": 2, "FailedChats": 2}, {"Chats": 1, "FailedChats": 0}, 5),
+        ],
+    )
+    def test_an_alarm_that_is_over_does_not_ring_again_because_traffic_ends(
+        self, stack: Stack, alarm: str, bad: dict[str, float], good: dict[str, float], minutes: int
+    ) -> None:
+        metrics, start = Metrics(), 1_800_000_000
+        for values, at_s in ((bad, start), (good, start + minutes * 60)):
+            for name, value in values.items():
+                metrics.add(telemetry.NAMESPACE, name, {"service": "winterbourne-dev"}, at_s, value)
+        watched = {alarm: stack.properties(alarm)}
+        for rules in (Rules(extra=0), Rules(extra=4)):
+            rang = episodes(watched, metrics, start, start + 3 * 3600, rules)
+            assert [len(times) for times in rang.values()] == [1]
 
     def test_failed_starts_are_counted_apart_from_those_of_other_stacks(self, stack: Stack) -> None:
         (made,) = stack.properties("InitErrors")["MetricTransformations"]
@@ -702,8 +732,9 @@ class TestOutputs:
         with mock_aws():
             client = boto3.Session("k", "s", region_name="eu-central-1").client("lambda")
             role = boto3.Session("k", "s").client("iam").create_role(RoleName="chat", AssumeRolePolicyDocument="{}")
-            code = {"ZipFile": b"PK\x05\x06" + bytes(18)}
-            client.create_function(FunctionName="<ChatFunction>", Role=role["Role"]["Arn"], Code=code)
+            empty = b"PK\x05\x06" + bytes(18)
+            arn = role["Role"]["Arn"]
+            client.create_function(FunctionName="<ChatFunction>", Role=arn, Code={"ZipFile": empty})
             run_as_aws_would(client, outputs["SwitchOff"])
             assert client.get_function_concurrency(FunctionName="<ChatFunction>")["ReservedConcurrentExecutions"] == 0
             run_as_aws_would(client, outputs["SwitchOn"])
