@@ -54,6 +54,7 @@ class Request(msgspec.Struct, kw_only=True):
         trace: The trace headers of outgoing requests.
         door_fields: What else the door knows it by, for the log line.
         is_bare: Whether the door leaves CORS and the id of the request in its response to the chat.
+        refusal: Why it is refused, if what came through the door was no request.
     """
 
     method: str
@@ -71,6 +72,7 @@ class Request(msgspec.Struct, kw_only=True):
     trace: dict[str, str] = {}
     door_fields: Mapping[str, str] = {}
     is_bare: bool = False
+    refusal: RequestRejected | None = None
 
     @property
     def query(self) -> dict[str, str]:
