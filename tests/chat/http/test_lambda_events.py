@@ -244,6 +244,26 @@ async def test_a_post_through_a_rest_api_is_a_post() -> None:
     assert response.frames[-1]["type"] == "done"
 
 
+@pytest.mark.parametrize(
+    ("asked", "query", "location"),
+    [("/v1", "", "./v1/"), ("/v1", "a=1", "./v1/?a=1"), ("//elsewhere.example", "", "./elsewhere.example/")],
+)
+async def test_the_page_of_a_stage_without_a_slash_is_at_the_one_with_it(asked: str, query: str, location: str) -> None:
+    """Its links would lead out of the stage."""
+    context = {"path": asked, "identity": {}}
+    asks = {"queryStringParameters": None, "multiValueQueryStringParameters": {"a": ["1"]} if query else None}
+    root = asks | {"resource": "/", "path": "/", "httpMethod": "GET", "pathParameters": None, "requestContext": context}
+    response = RecordedResponse()
+    await handle(make_service(), REST_EVENT | root, response)
+    assert response.response
+    assert (response.response.status, dict(response.response.headers)["location"]) == (308, location)
+    response = RecordedResponse()
+    context["path"] = f"{asked}/"
+    await handle(make_service(), REST_EVENT | root, response)
+    assert response.response
+    assert response.response.status == 200
+
+
 class TestManagedInstances:
     """Several invocations at once in one process; Lambda tells their callers of a timeout, and ends nothing."""
 

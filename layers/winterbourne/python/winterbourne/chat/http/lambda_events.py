@@ -103,7 +103,7 @@ class LambdaDoor(msgspec.Struct, frozen=True):
         if isinstance(body, LargeBody) or len(body) > LARGE_CHARS:
             event["body"] = None
         http, identity = read_http_event(event, front_end), read_identity(request)
-        headers = join_headers(http.headers)
+        headers, asked = join_headers(http.headers), request.get("path") or "/"
         return Request(
             method=http.method,
             raw_path=http.raw_path,
@@ -120,6 +120,7 @@ class LambdaDoor(msgspec.Struct, frozen=True):
             trace=tracing.propagated_headers(headers, segment),
             door_fields={"gateway_request_id": request.get("requestId") or ""} if is_rest else {},
             is_bare=front_end is not FrontEnd.FUNCTION_URL,
+            page=f"./{http.root_path.rpartition('/')[2]}/" if is_rest and asked == http.root_path else "",
         )
 
 
