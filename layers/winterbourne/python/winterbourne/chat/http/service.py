@@ -154,6 +154,7 @@ class Service(msgspec.Struct, frozen=True):
             if request.is_bare:
                 response_stream.own_headers = {"x-request-id": request_id, **cors_headers(self.cors_origins, request)}
             try:
+                _check(request)
                 if self.cors_origins and request.is_bare and is_preflight(request):
                     await reply(response_stream, 204, b"", {})
                     return
@@ -188,6 +189,11 @@ class Service(msgspec.Struct, frozen=True):
                 record.measurements += [("PoolConnectionsOpen", pool.open, ""), ("PoolConnectionsIdle", pool.idle, "")]
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
                 await _tidy(after_response, background, response_stream, request.deadline)
+
+
+def _check(request: Request) -> None:
+    if request.refusal:
+        raise request.refusal
 
 
 def _count_error(record: telemetry.RequestRecord, error_type: str, status: int) -> None:
