@@ -134,6 +134,8 @@ class TestInvocation:
             "stream": True,
             "stop_key": "",
             "idempotency_key": "",
+            "traceparent": "",
+            "wants_spans": False,
         }
 
     async def test_carries_the_key_of_a_call_that_runs_once(self) -> None:

@@ -91,3 +91,9 @@ class SettingArguments(TypedDict, total=False):
     stop_poll_interval: float
     service_name: str
     log_messages: bool
+    otel_exporter_otlp_endpoint: str
+    otel_exporter_otlp_headers: str
+    otel_service_name: str
+    otel_resource_attributes: str
+    otel_traces_sampler: Literal["always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"]
+    otel_traces_sampler_arg: float

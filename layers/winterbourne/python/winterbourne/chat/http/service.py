@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from aws_lambda_powertools import Logger
@@ -20,8 +20,13 @@ from winterbourne.chat.http.cors import cors_headers, is_preflight
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.infra import http_pool, redaction, telemetry
+from winterbourne.chat.infra.tracing import NO_SPAN
 from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.rate_limits import RateLimiter
+
+if TYPE_CHECKING:
+    from winterbourne.chat.infra.otlp import Tracer
+    from winterbourne.chat.infra.spans import Span
 
 __all__ = ["JSON_HEADERS", "Endpoint", "ErrorEncoder", "RequestContext", "Service", "reply", "reply_json"]
 
@@ -40,6 +45,9 @@ TIDY_TIMEOUT_S: Final = 3.0
 
 BACKGROUND_TIMEOUT_S: Final = 10.0
 """How long after that what is done in the background may take, in seconds: it may ask a model."""
+
+EXPORT_TIMEOUT_S: Final = 1.0
+"""How long after that spans are sent, in seconds: X-Ray needs some hundredths. Others go with the next request."""
 
 TIDY_RESERVE_S: Final = 0.5
 """How long before the request's deadline both end at the latest; the door cancels what goes on."""
@@ -106,6 +114,7 @@ class Service(msgspec.Struct, frozen=True):
         service_name: SERVICE_NAME, for the metrics.
         after_request: Called after each request, for example to retire an environment that is no longer healthy.
         cors_origins: Whose pages may call through doors that leave CORS to the chat.
+        tracer: Traces the requests; None if nobody collects their traces.
     """
 
     router: Router[Endpoint]
@@ -116,6 +125,7 @@ class Service(msgspec.Struct, frozen=True):
     service_name: str
     after_request: Callable[[], None]
     cors_origins: frozenset[str] = frozenset()
+    tracer: "Tracer | None" = None
 
     async def handle(self, request: Request, response_stream: ResponseStream) -> None:
         """Answer one request. An error before the stream is opened is answered with an error response.
@@ -128,9 +138,13 @@ class Service(msgspec.Struct, frozen=True):
         """
         encode_error, request_id = self.encode_error, request.request_id
         after_response, background = list[AfterResponse](), list[AfterResponse]()
-        with telemetry.request_scope(request_id, self.logger, self.service_name) as record:
+        span = self._begin_trace(request) if self.tracer else None
+        with telemetry.request_scope(request_id, self.logger, self.service_name) as record, span or NO_SPAN:
             record.fields.update(method=request.method, path=request.raw_path, **request.door_fields)
-            http_pool.outgoing_headers.set(request.trace)
+            if span:
+                record.fields["trace_id"] = span.trace.trace_id
+            else:
+                http_pool.outgoing_headers.set(request.trace)
             if request.is_bare:
                 response_stream.own_headers = {"x-request-id": request_id, **cors_headers(self.cors_origins, request)}
             try:
@@ -166,7 +180,23 @@ class Service(msgspec.Struct, frozen=True):
                 pool = http_pool.stats()
                 record.measurements += [("PoolConnectionsOpen", pool.open, ""), ("PoolConnectionsIdle", pool.idle, "")]
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
-                await _tidy(after_response, background, response_stream, request.deadline)
+                export = (
+                    self.tracer.end(span, record.fields, response_stream.response) if self.tracer and span else None
+                )
+                await _tidy(after_response, background, export, response_stream, request.deadline)
+
+    def _begin_trace(self, request: Request) -> "Span | None":
+        """The span of a request: with its path in the name only if that is a route, and so one of a few."""
+        assert self.tracer  # noqa: S101 - for the type checker: see `handle`
+        is_route = self.router.is_fixed(request.raw_path)
+        return self.tracer.begin(
+            request.trace,
+            f"{request.method} {request.raw_path}" if is_route else request.method,
+            request.request_id,
+            http__request__method=request.method,
+            http__route=request.raw_path if is_route else None,
+            url__path=request.raw_path,
+        )
 
 
 def _late_words(stream: ResponseStream, encode: ErrorEncoder, request_id: str, is_last: bool, /) -> bytes:  # noqa: FBT001 - as the runtime's watchdog calls it
@@ -199,10 +229,17 @@ def _error_response(error: ChatError, encode: ErrorEncoder, request_id: str) -> 
 
 
 async def _tidy(
-    tasks: list[AfterResponse], background: Sequence[AfterResponse], stream: ResponseStream, deadline: float
+    tasks: list[AfterResponse],
+    background: Sequence[AfterResponse],
+    export: AfterResponse | None,
+    stream: ResponseStream,
+    deadline: float,
 ) -> None:
-    """Do what the response need not wait for, and end the response, unless it has failed, after END_GRACE_S at most."""
-    if not tasks:
+    """Do what the response need not wait for, and end the response, unless it has failed, after END_GRACE_S at most.
+
+    Spans are exported last; those of a response that has failed wait for the next request: nobody can end it here.
+    """
+    if not (tasks or export):
         return
     has_failed = sys.exception() is not None
     tidying = asyncio.create_task(_run(tasks, TIDY_TIMEOUT_S, deadline))
@@ -216,6 +253,10 @@ async def _tidy(
         tasks.clear()  # they have the request, with its documents
     if not has_failed:
         await _run(background, BACKGROUND_TIMEOUT_S, deadline)
+    if export and has_failed:
+        await export(0.0)
+    elif export:
+        await _run([export], EXPORT_TIMEOUT_S, deadline)
 
 
 async def _run(tasks: Sequence[AfterResponse], timeout_s: float, deadline: float) -> None:
