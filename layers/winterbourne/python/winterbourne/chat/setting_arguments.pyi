@@ -95,5 +95,5 @@ class SettingArguments(TypedDict, total=False):
     otel_exporter_otlp_headers: str
     otel_service_name: str
     otel_resource_attributes: str
-    otel_traces_sampler: Literal["always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio"]
+    otel_traces_sampler: str
     otel_traces_sampler_arg: float

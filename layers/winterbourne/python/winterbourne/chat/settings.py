@@ -420,16 +420,9 @@ class TraceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The service that traces are of. Unset: SERVICE_NAME."""
     otel_resource_attributes: str = ""
     """Further attributes of the service: name=value,name=value, percent-encoded."""
-    otel_traces_sampler: Literal[
-        "always_on",
-        "always_off",
-        "traceidratio",
-        "parentbased_always_on",
-        "parentbased_always_off",
-        "parentbased_traceidratio",
-    ] = "parentbased_always_on"
-    """Which requests are traced: all, none, or the share in OTEL_TRACES_SAMPLER_ARG; with parentbased_, a request whose
-    caller has decided is traced as that says.
+    otel_traces_sampler: str = "parentbased_always_on"
+    """Which requests are traced: always_on, always_off, or traceidratio, the share in OTEL_TRACES_SAMPLER_ARG. With
+    `parentbased_` before it, it decides only where the caller has not.
     """
     otel_traces_sampler_arg: Annotated[float, Meta(ge=0, le=1)] = 1.0
     """The share of requests that are traced, for traceidratio, from 0 to 1."""

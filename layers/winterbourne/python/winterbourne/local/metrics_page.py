@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Final
 
-from winterbourne.local.http_server import Exchange
+from winterbourne.local.live_page import LivePage
 from winterbourne.local.metrics import Metrics
 
 __all__ = ["MetricsPage"]
 
-NOT_STORED: Final = ("cache-control", "no-store")
 # The script inserts metrics and request lines as text, never as markup.
 PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -65,7 +64,7 @@ refresh();
 """
 
 
-class MetricsPage:
+class MetricsPage(LivePage):
     """Serves the page.
 
     Args:
@@ -74,14 +73,6 @@ class MetricsPage:
     """
 
     def __init__(self, metrics: Metrics, requests: Iterable[str]) -> None:
-        self._metrics, self._requests = metrics, requests
-
-    async def handle_request(self, exchange: Exchange) -> None:
-        """Serve the page, or its data as JSON."""
-        if exchange.method not in {"GET", "HEAD"}:
-            await exchange.respond(405, [("allow", "GET, HEAD"), ("connection", "close")])
-        elif "application/json" in exchange.header("accept"):
-            document = {"metrics": [asdict(one) for one in self._metrics.series()], "requests": list(self._requests)}
-            await exchange.respond_json(200, document, [NOT_STORED])
-        else:
-            await exchange.respond(200, [("content-type", "text/html; charset=utf-8"), NOT_STORED], PAGE.encode())
+        super().__init__(
+            PAGE, lambda: {"metrics": [asdict(one) for one in metrics.series()], "requests": list(requests)}
+        )

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-OTLPEn
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -30,7 +31,7 @@ from winterbourne.chat.infra.http_retry import NO_RETRIES
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.infra.spans import MAX_TEXT_CHARS, Attribute, Span, Trace
 from winterbourne.chat.infra.tracing import TRACEPARENT, XRAY_HEADER, XRAY_ROOT
-from winterbourne.chat.settings import LogSettings, TraceSettings
+from winterbourne.chat.settings import LogSettings, TraceSettings, choose
 
 __all__ = ["Tracer"]
 
@@ -50,6 +51,13 @@ MAX_ANSWER_BYTES: Final = 64 * 1024
 RETRYABLE: Final = frozenset({429, 502, 503, 504})
 """Statuses with which a collector asks for the same once more."""
 
+SAMPLERS: Final = {
+    f"{parent}{name}": (bool(parent), share)
+    for parent in ("", "parentbased_")
+    for name, share in {"always_on": 1.0, "always_off": 0.0, "traceidratio": None}.items()
+}
+"""Whether a caller's decision holds; the share of other requests that is traced, None for OTEL_TRACES_SAMPLER_ARG."""
+
 KINDS: Final = {"internal": 1, "server": 2, "client": 3}
 ERROR: Final = 2
 
@@ -66,35 +74,6 @@ RESOURCE_VARIABLES: Final = {
 _LOGGER: Final = logging.getLogger(__name__)
 
 
-class _KeyValue(msgspec.Struct):
-    key: str
-    value: dict[str, Any]
-
-
-class _Status(msgspec.Struct):
-    code: int
-
-
-class _OtlpSpan(msgspec.Struct, rename="camel", omit_defaults=True):
-    trace_id: str
-    span_id: str
-    name: str
-    kind: int
-    start_time_unix_nano: str
-    end_time_unix_nano: str
-    attributes: list[_KeyValue]
-    parent_span_id: str = ""
-    status: _Status | None = None
-
-
-class _Rejected(msgspec.Struct, rename="camel"):
-    rejected_spans: int = 0
-
-
-class _Answer(msgspec.Struct, rename="camel"):
-    partial_success: _Rejected = msgspec.field(default_factory=_Rejected)
-
-
 class Tracer:
     """Begins the traces of a process's requests, and exports them.
 
@@ -109,7 +88,8 @@ class Tracer:
     def __init__(self, settings: TraceSettings, log: LogSettings) -> None:
         self.service_name = settings.otel_service_name or log.service_name
         self._has_content = log.log_messages
-        self._sampler, self._ratio = settings.otel_traces_sampler, settings.otel_traces_sampler_arg
+        self._has_parent, share = choose("OTEL_TRACES_SAMPLER", settings.otel_traces_sampler, SAMPLERS, None)
+        self._share = settings.otel_traces_sampler_arg if share is None else share
         self._url = _traces_url(settings.otel_exporter_otlp_endpoint) if settings.otel_exporter_otlp_endpoint else ""
         self._headers = _pairs("OTEL_EXPORTER_OTLP_HEADERS", settings.otel_exporter_otlp_headers)
         redaction.register(*self._headers.values())
@@ -131,12 +111,13 @@ class Tracer:
         """
         trace_id, parent_id, decision = _parent(incoming)
         trace_id = trace_id or f"{int(time.time()):08x}{os.urandom(12).hex()}"  # as X-Ray makes them
-        if not self._samples(trace_id, decision):
+        if decision is None or not self._has_parent:
+            decision = int(trace_id[16:], 16) < self._share * 2**64
+        if not decision:
             return None
         named = {"faas.invocation_id": request_id, **{key.replace("__", "."): attributes[key] for key in attributes}}
-        return Span(
-            Trace(trace_id, incoming, self.service_name, self._has_content), name, "server", None, parent_id, named
-        )
+        trace = Trace(trace_id, incoming, self.service_name, self._has_content)
+        return Span(trace, name, "server", None, parent_id, named)
 
     def end(
         self, span: Span, fields: Mapping[str, object], response: Response | None
@@ -177,13 +158,6 @@ class Tracer:
     async def close(self) -> None:
         """Send what waits, at shutdown."""
         await self._send(asyncio.get_running_loop().time() + SHUTDOWN_TIMEOUT_S)
-
-    def _samples(self, trace_id: str, decision: bool | None) -> bool:  # noqa: FBT001 - of the parent
-        """Whether a request is traced: as its parent was, if the sampler asks for that and there is one."""
-        sampler = self._sampler.removeprefix("parentbased_")
-        if decision is not None and sampler != self._sampler:
-            return decision
-        return sampler == "always_on" or (sampler == "traceidratio" and int(trace_id[16:], 16) < self._ratio * 2**64)
 
     def _keep(self, spans: bytes) -> None:
         self._waiting.append(spans)
@@ -248,10 +222,9 @@ def _count(spans: bytes) -> int:
 
 def _rejected(answer: bytes) -> int:
     """How many spans a collector has not taken, of those that it was sent."""
-    try:
-        return msgspec.json.decode(answer or b"{}", type=_Answer, strict=False).partial_success.rejected_spans
-    except ValueError:
-        return 0
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        return int(msgspec.json.decode(answer or b"{}").get("partialSuccess", {}).get("rejectedSpans", 0))
+    return 0
 
 
 def _parent(incoming: Mapping[str, str]) -> tuple[str, str, bool | None]:
@@ -304,22 +277,22 @@ def _resource(service_name: str, settings: TraceSettings) -> bytes:
     return b'%b,"scopeSpans":[{"scope":%b,"spans":' % (head, scope)
 
 
-def _as_otlp(span: Span) -> _OtlpSpan:
-    return _OtlpSpan(
-        span.trace.trace_id,
-        span.span_id,
-        span.name,
-        KINDS[span.kind],
-        str(span.started_ns),
-        str(span.ended_ns or time.time_ns()),
-        _attributes({**span.attributes, "error.type": span.error or None}),
-        span.parent_id,
-        _Status(ERROR) if span.error else None,
-    )
+def _as_otlp(span: Span) -> dict[str, Any]:
+    return {
+        "traceId": span.trace.trace_id,
+        "spanId": span.span_id,
+        "parentSpanId": span.parent_id,
+        "name": span.name,
+        "kind": KINDS[span.kind],
+        "startTimeUnixNano": str(span.started_ns),
+        "endTimeUnixNano": str(span.ended_ns or time.time_ns()),
+        "attributes": _attributes({**span.attributes, "error.type": span.error or None}),
+        "status": {"code": ERROR} if span.error else {},
+    }
 
 
-def _attributes(values: Mapping[str, Attribute]) -> list[_KeyValue]:
-    return [_KeyValue(name, _value(value)) for name, value in values.items() if value is not None]
+def _attributes(values: Mapping[str, Attribute]) -> list[dict[str, Any]]:
+    return [{"key": name, "value": _value(value)} for name, value in values.items() if value is not None]
 
 
 def _value(value: Attribute) -> dict[str, Any]:
