@@ -176,8 +176,8 @@ class Tracer:
         return batch
 
     async def _send(self, until: float) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting and loop.time() < until and not self._breaker.remaining_open_s(time.time()):
+        loop, is_done = asyncio.get_running_loop(), True
+        while is_done and self._waiting and loop.time() < until and not self._breaker.remaining_open_s(time.time()):
             batch, is_done = self._take(), False
             generation = self._breaker.begin(time.time())
             try:
