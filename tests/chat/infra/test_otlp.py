@@ -11,10 +11,10 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.collector import parse
+from tests.collector import collector, parse
 from winterbourne import Response
 from winterbourne.chat.errors import SettingsError
-from winterbourne.chat.infra import http_pool
+from winterbourne.chat.infra import http_pool, redaction
 from winterbourne.chat.infra.otlp import Tracer
 from winterbourne.chat.infra.spans import MAX_TEXT_CHARS, Span
 from winterbourne.chat.infra.tracing import propagated_headers
@@ -178,6 +178,22 @@ class TestEndpoint:
         signature = auth.signature(auth.string_to_sign(expected, canonical), expected)
         assert request.headers["authorization"].endswith(f"Signature={signature}")
         assert "/eu-central-1/xray/aws4_request" in request.headers["authorization"]
+
+    async def test_headers_of_a_secret_are_sent_and_redacted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def read(*_: object) -> str:
+            return "x-team-key=a-key-of%2Dmany-letters"
+
+        monkeypatch.setattr("winterbourne.chat.infra.secrets._fetch", read)
+        made = tracer(otel_exporter_otlp_headers_secret_arn="arn:aws:ssm:eu-central-1:1:parameter/key")
+        async with collector() as found:
+            made._url = f"{found.url}/v1/traces"
+            span = made.begin({}, "POST /chat", "r-1")
+            assert span
+            with span:
+                pass
+            await made.export(span.trace, float("inf"))
+        assert found.requests[0].headers["x-team-key"] == "a-key-of-many-letters"
+        assert redaction.redact("a-key-of-many-letters") != "a-key-of-many-letters"
 
     @pytest.mark.parametrize(
         ("host", "region"),

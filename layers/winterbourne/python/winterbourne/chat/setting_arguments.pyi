@@ -93,6 +93,7 @@ class SettingArguments(TypedDict, total=False):
     log_messages: bool
     otel_exporter_otlp_endpoint: str
     otel_exporter_otlp_headers: str
+    otel_exporter_otlp_headers_secret_arn: str
     otel_service_name: str
     otel_resource_attributes: str
     otel_traces_sampler: str

@@ -415,7 +415,13 @@ class TraceSettings(msgspec.Struct, frozen=True, kw_only=True):
     X-Ray's, `https://xray.eu-central-1.amazonaws.com`, requests are signed. Unset: no traces.
     """
     otel_exporter_otlp_headers: str = ""
-    """Headers of requests to the collector, such as its key: name=value,name=value, percent-encoded."""
+    """Headers of requests to the collector: name=value,name=value, percent-encoded. A deployment names a secret for its
+    key in OTEL_EXPORTER_OTLP_HEADERS_SECRET_ARN.
+    """
+    otel_exporter_otlp_headers_secret_arn: str = ""
+    """ARN of the Secrets Manager secret or SSM parameter that holds more of these headers, such as the collector's key,
+    in the same form.
+    """
     otel_service_name: str = ""
     """The service that traces are of. Unset: SERVICE_NAME."""
     otel_resource_attributes: str = ""

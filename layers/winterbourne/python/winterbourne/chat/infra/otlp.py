@@ -28,6 +28,7 @@ from winterbourne.chat.infra import http_pool, redaction, telemetry
 from winterbourne.chat.infra.circuit_breaker import CircuitBreaker
 from winterbourne.chat.infra.exception_text import exception_class_name
 from winterbourne.chat.infra.http_retry import NO_RETRIES
+from winterbourne.chat.infra.secrets import Secret
 from winterbourne.chat.infra.sigv4 import sign
 from winterbourne.chat.infra.spans import MAX_TEXT_CHARS, Attribute, Span, Trace
 from winterbourne.chat.infra.tracing import TRACEPARENT, XRAY_HEADER, XRAY_ROOT
@@ -61,6 +62,8 @@ SAMPLERS: Final = {
 KINDS: Final = {"internal": 1, "server": 2, "client": 3}
 ERROR: Final = 2
 
+ARN_SETTING: Final = "OTEL_EXPORTER_OTLP_HEADERS_SECRET_ARN"
+
 XRAY_HOST: Final = re.compile(r"xray(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|api\.aws)")
 
 RESOURCE_VARIABLES: Final = {
@@ -91,8 +94,9 @@ class Tracer:
         self._has_parent, share = choose("OTEL_TRACES_SAMPLER", settings.otel_traces_sampler, SAMPLERS, None)
         self._share = settings.otel_traces_sampler_arg if share is None else share
         self._url = _traces_url(settings.otel_exporter_otlp_endpoint) if settings.otel_exporter_otlp_endpoint else ""
-        self._headers = _pairs("OTEL_EXPORTER_OTLP_HEADERS", settings.otel_exporter_otlp_headers)
-        redaction.register(*self._headers.values())
+        self._headers = _headers("OTEL_EXPORTER_OTLP_HEADERS", settings.otel_exporter_otlp_headers)
+        self._secret_arn = settings.otel_exporter_otlp_headers_secret_arn
+        self._secret = Secret(self._secret_arn, ARN_SETTING)
         xray = XRAY_HOST.fullmatch(urlsplit(self._url).hostname or "")
         self._xray_region = xray[1] if xray else ""
         self._resource = _resource(self.service_name, settings)
@@ -193,7 +197,8 @@ class Tracer:
 
     async def _post(self, batch: list[bytes]) -> bool:
         """Send spans; whether that is all that can be done for them."""
-        headers = {**self._headers, "content-type": "application/json", "accept-encoding": "identity"}
+        secret = _headers(ARN_SETTING, await self._secret.read()) if self._secret_arn else {}
+        headers = {**self._headers, **secret, "content-type": "application/json", "accept-encoding": "identity"}
         content = b'{"resourceSpans":[%b]}' % b",".join(batch)
         client = http_pool.client()
         extensions = {**NO_RETRIES, "repeatable": True}  # twice the same span is one
@@ -246,6 +251,13 @@ def _traces_url(endpoint: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise SettingsError("OTEL_EXPORTER_OTLP_ENDPOINT: expected a URL such as https://collector.example:4318")
     return f"{endpoint.rstrip('/').removesuffix('/v1/traces')}/v1/traces"
+
+
+def _headers(setting: str, text: str) -> dict[str, str]:
+    """Those of a setting, whose values are redacted from now on."""
+    headers = _pairs(setting, text)
+    redaction.register(*headers.values())
+    return headers
 
 
 def _pairs(setting: str, text: str) -> dict[str, str]:
