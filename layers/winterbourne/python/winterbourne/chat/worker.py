@@ -63,12 +63,13 @@ class ToolWorker:
 
         Args:
             event: The call as the chat sends it: `tool`, `arguments`, `timeout_s`, and optionally `request_id`,
-                `caller`, `stream`, `stop_key` and `idempotency_key`.
+                `caller`, `stream`, `stop_key`, `idempotency_key`, `traceparent` and `wants_spans`.
             context: Lambda's context object.
 
         Returns:
             `content`, the result as JSON text or an error's message, and `is_error`. With `stream`, which is for
-            the runtime, an async generator of a response's lines: `{"progress":…}` for each progress, then those two.
+            the runtime, an async generator of a response's lines: `{"progress":…}` for each progress, then those two,
+            and `spans` if the chat wants them.
 
         Raises:
             msgspec.ValidationError: The event is no such call; Lambda reports it as a function error.

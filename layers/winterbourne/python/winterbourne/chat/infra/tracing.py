@@ -11,15 +11,12 @@ import contextlib
 import contextvars
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from winterbourne.chat.infra.spans import Span
+from typing import Any, Final
 
 __all__ = ["NO_SPAN", "SPAN", "TRACEPARENT", "W3C_HEADERS", "XRAY_HEADER", "XRAY_ROOT", "propagated_headers"]
 
-SPAN: "Final[contextvars.ContextVar[Span | None]]" = contextvars.ContextVar("span", default=None)
-"""The span of what runs now; None where nothing is traced."""
+SPAN: Final[contextvars.ContextVar[Any]] = contextvars.ContextVar("span", default=None)
+"""The `spans.Span` of what runs now; None where nothing is traced."""
 
 NO_SPAN: Final = contextlib.nullcontext()
 """What is entered in place of a span then."""
