@@ -14,9 +14,8 @@ from typing import Any, Final, Literal, Self, TypeAlias
 
 import msgspec
 
-from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.exception_text import exception_class_name
-from winterbourne.chat.infra.tracing import SPAN, XRAY_HEADER, XRAY_ROOT
+from winterbourne.chat.infra.tracing import SPAN, XRAY_HEADER, XRAY_ROOT, outgoing_headers
 
 __all__ = ["MAX_TEXT_CHARS", "Attribute", "Kind", "Span", "Trace"]
 
@@ -172,7 +171,7 @@ class Span(msgspec.Struct, eq=False):
 
     def __enter__(self) -> Self:
         self.trace.spans.append(self)
-        self._tokens = SPAN.set(self), http_pool.outgoing_headers.set(self._headers())
+        self._tokens = SPAN.set(self), outgoing_headers.set(self._headers())
         return self
 
     def __exit__(
@@ -183,7 +182,7 @@ class Span(msgspec.Struct, eq=False):
         self.ended_ns = self.ended_ns or time.time_ns()
         if self._tokens:
             SPAN.reset(self._tokens[0])
-            http_pool.outgoing_headers.reset(self._tokens[1])
+            outgoing_headers.reset(self._tokens[1])
 
     def _of_model(self, operation: str, subject: str, model: str, kind: Kind = "internal") -> "Span":
         span = self.child(f"{operation} {subject}".strip(), kind, operation__name=operation)

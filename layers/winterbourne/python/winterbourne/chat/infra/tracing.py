@@ -13,10 +13,22 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["NO_SPAN", "SPAN", "TRACEPARENT", "W3C_HEADERS", "XRAY_HEADER", "XRAY_ROOT", "propagated_headers"]
+__all__ = [
+    "NO_SPAN",
+    "SPAN",
+    "TRACEPARENT",
+    "W3C_HEADERS",
+    "XRAY_HEADER",
+    "XRAY_ROOT",
+    "outgoing_headers",
+    "propagated_headers",
+]
 
 SPAN: Final[contextvars.ContextVar[Any]] = contextvars.ContextVar("span", default=None)
 """The `spans.Span` of what runs now; None where nothing is traced."""
+
+outgoing_headers: Final[contextvars.ContextVar[dict[str, str]]] = contextvars.ContextVar("outgoing_headers")
+"""Headers added to every request sent on behalf of the current invocation: its trace ids."""
 
 NO_SPAN: Final = contextlib.nullcontext()
 """What is entered in place of a span then."""
