@@ -65,6 +65,10 @@ ELSEWHERE: Final = {
     ),
     r"make lock( UPGRADE=)?": ("tests/end_to_end/test_locks.py::test_make_lock_makes_these_very_files", '"lock"'),
     r"make invoke( EVENT=tests/events/\w+\.json)?": (_INVOKE, '"invoke", "EVENT=tests/events/'),
+    r"checkov --framework cloudformation .*": (
+        "tests/project/test_checkov.py::test_the_command_of_the_page_leaves_nothing_of_a_projects_template",
+        '"--skip-check"',
+    ),
     r"make prices": ("tests/contract/clients/test_prices.py::test_the_table_is_what_the_script_makes", "read_list"),
     r"make (run|install|test) PYTHON=\S+": (_PYTHON, "PYTHON="),
     r"\.venv/bin/python -m tests\.release (date|next 0\.2\.0)": (_RELEASE, "COMMANDS"),
@@ -79,7 +83,7 @@ ELSEWHERE: Final = {
 }
 """Patterns of commands that another test runs, each with that test and what is to be found in its file."""
 
-UNTESTED: Final = {"docker run -p 8080:8080", "docker build --platform linux/arm64"}
+UNTESTED: Final = {"docker run -p 8080:8080", "docker build --platform linux/arm64", "docker build --tag chat"}
 """How the commands begin that need Docker and images from the internet, and that nobody runs here."""
 
 PLACEHOLDERS: Final = {
@@ -103,7 +107,7 @@ ARNS: Final = {
 # Of the AWS command line's own, which botocore's models do not have.
 _AWS_GLOBAL: Final = {"query", "output", "region", "profile"}
 _AWS_OWN: Final = {
-    ("cloudformation", "deploy"): {"stack_name", "template_file", "parameter_overrides"},
+    ("cloudformation", "deploy"): {"stack_name", "template_file", "parameter_overrides", "capabilities"},
     ("lambda", "publish-layer-version"): {"layer_name", "zip_file"},
 }
 

@@ -288,6 +288,7 @@ def test_there_is_a_page_for_each_kind() -> None:
     assert {Path(page).parts[1] for page in PAGES if page.startswith("docs/")} == {
         "README.md",
         "tutorial.md",
+        "examples",
         "how-to",
         "reference",
         "architecture.md",

@@ -122,7 +122,8 @@ class TestRestApi:
 
     def test_leaves_cors_to_the_chat_and_lets_pages_read_what_the_gateway_refuses(self) -> None:
         body = rest(AllowedOrigins="https://a.example,https://b.example").properties("ChatApi")["Body"]
-        header = {"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"}
+        prefix = "gatewayresponse.header.Access-Control-"
+        header = {f"{prefix}Allow-Origin": "'*'", f"{prefix}Expose-Headers": "'x-amzn-requestid,x-amzn-errortype'"}
         assert body["x-amazon-apigateway-gateway-responses"] == {
             kind: {"responseParameters": header} for kind in ("DEFAULT_4XX", "DEFAULT_5XX")
         }

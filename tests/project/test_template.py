@@ -24,9 +24,14 @@ from samcli.lib.config.samconfig import SamConfig
 
 from chat.tools import worker
 from tests.artifact import BIN
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
+from tests.chat.test_app import make_service
+from tests.chat.test_way import ANSWER, CALL, add
 from tests.stack import ROOT, Stack, source, template_of
+from tests.upstream import saying, upstream
+from winterbourne import lifecycle
 from winterbourne.chat.http import cors
-from winterbourne.chat.infra import telemetry
+from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.providers.provider_config import parse_guardrail
 from winterbourne.chat.settings import VARIABLES, Settings
@@ -195,13 +200,15 @@ class TestFunction:
 
 
 # What the stack and Lambda give the function themselves.
-GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
+GIVEN = {"STORE", "SERVICE_NAME", "METRICS", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
 # A value other than the default, for those settings for which neither a number nor any text will do.
 CHOICES = {
     "ASGI_DOOR": "agentcore",
     "COMPACTION": "off",
     "KEEP": "always",
     "LOG_MESSAGES": "true",
+    "LOG_CLIENTS": "false",
+    "ERROR_TRAILERS": "true",
     "MCP_ENDPOINT": "off",
     "MODEL_CACHE": "1h",
     "MODEL_REASONING": "low",
@@ -277,7 +284,14 @@ class TestSettings:
         assert read.log.service_name == "winterbourne-dev"
 
     def test_of_the_chat_are_as_its_code_says_where_no_parameter_is_named(self, stack: Stack) -> None:
-        own = {"SERVICE_NAME", "STORE", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_LAMBDA_EXEC_WRAPPER"}
+        own = {
+            "SERVICE_NAME",
+            "METRICS",
+            "STORE",
+            "API_KEYS_SECRET_ARN",
+            "SIGNING_KEY_SECRET_ARN",
+            "AWS_LAMBDA_EXEC_WRAPPER",
+        }
         assert {name for name, value in variables(stack).items() if value} == own
 
     def test_take_providers_and_auth_schemes_of_your_own(self) -> None:
@@ -468,9 +482,15 @@ class TestStoredData:
         assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
         assert table["SSESpecification"] == {"SSEEnabled": True}
 
-    @pytest.mark.parametrize(("stage", "protected"), [("dev", False), ("prod", True)])
-    def test_the_table_is_not_deleted_by_mistake_in_prod(self, stage: str, *, protected: bool) -> None:
-        assert Stack(Stage=stage).properties("Conversations")["DeletionProtectionEnabled"] is protected
+    @pytest.mark.parametrize("stage", ["dev", "prod"])
+    def test_a_first_deployment_that_fails_can_be_rolled_back(self, stage: str) -> None:
+        kept = [n for n, r in Stack(Stage=stage).resources.items() if r.get("DeletionPolicy", "Delete") != "Delete"]
+        assert kept == []
+        assert Stack(Stage=stage).properties("Conversations")["DeletionProtectionEnabled"] is False
+
+    def test_the_table_is_not_deleted_by_mistake_once_it_is_protected(self) -> None:
+        protected = Stack(Stage="prod", DeletionProtection="true")
+        assert protected.properties("Conversations")["DeletionProtectionEnabled"] is True
 
     def test_the_first_api_key_is_generated(self, stack: Stack) -> None:
         generated = stack.properties("ApiKeys")["GenerateSecretString"]
@@ -546,7 +566,8 @@ class TestDashboardAndAlarms:
                 if namespace == telemetry.NAMESPACE:
                     assert metric in telemetry.METRICS
                     assert dimensions == ({"service": variables(stack)["SERVICE_NAME"]})
-                    assert (metric in telemetry.TOOL_METRICS) == ("SELECT" in json.dumps(alarm))
+                    of_some = {*telemetry.TOOL_METRICS, *telemetry.MODEL_METRICS}
+                    assert (metric in of_some) == ("SELECT" in json.dumps(alarm))
 
     def test_every_alarm_links_to_its_runbook(self, stack: Stack) -> None:
         page = (ROOT / "docs/how-to/operate.md").read_text()
@@ -563,6 +584,59 @@ class TestDashboardAndAlarms:
         ]
         for alarm in notified.of_type("AWS::CloudWatch::Alarm").values():
             assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"]
+
+
+class TestMetrics:
+    """What the function emits is charged for; what it does not emit is in its log."""
+
+    @pytest.mark.parametrize(
+        ("parameters", "mode"),
+        [
+            ({}, "lean"),
+            ({"Stage": "prod"}, "full"),
+            ({"Metrics": "full"}, "full"),
+            ({"Metrics": "off"}, "off"),
+            ({"Stage": "prod", "Metrics": "lean"}, "lean"),
+        ],
+    )
+    def test_are_those_of_the_stage_unless_the_parameter_says_which(
+        self, parameters: dict[str, str], mode: str
+    ) -> None:
+        stack = Stack(ToolWorkerMemorySize="1024", **parameters)
+        assert {settings_of(stack, name).log.metrics for name in ("ChatFunction", "ToolWorkerFunction")} == {mode}
+
+    def test_are_all_in_the_saved_queries(self, stack: Stack) -> None:
+        """By the fields that a line has whatever METRICS is."""
+        of_durations = {
+            "InitDuration": "init_duration_ms",
+            "MemoryUsed": "memory_used_mb",
+            "ModelTimeToFirstToken": "model_time_to_first_token_ms",
+            "StreamDuration": "duration_ms",
+            "TimeToFirstToken": "time_to_first_token_ms",
+            "ToolDuration": "tool_duration_ms",
+        }
+        of_stalls = {"LoopStalls": "the event loop st", "ToolStalls": "the event loop st"}  # of no request's line
+        queries = " ".join(query["QueryString"] for query in stack.of_type("AWS::Logs::QueryDefinition").values())
+        for metric, field in {**telemetry.FIELDS, **of_durations, **of_stalls}.items():
+            assert re.search(rf"\b{field}", queries), metric
+
+    async def test_queries_ask_for_fields_that_lines_have(
+        self, stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for hooks in ("_startup_hooks", "_shutdown_hooks"):
+            monkeypatch.setattr(lifecycle, hooks, [])
+        async with upstream(*map(saying, (CALL, ANSWER))) as provider:
+            service = make_service(add, model_provider="openai", openai_base_url=f"{provider.url}/v1", metrics="off")
+            telemetry.mark_ready()
+            body = {"messages": [{"role": "user", "content": "1+1"}]}
+            await handle(service, event("POST", "/chat", body), RecordedResponse(), FakeLambdaContext())
+            await http_pool.close()
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        fields = {name for line in lines for name in line} | set(telemetry.FIELDS.values())
+        for name, query in stack.of_type("AWS::Logs::QueryDefinition").items():
+            asked = re.sub(r'"[^"]*"|\bas \w+|sort dollars desc|\w+\(|@\w+|\d\w*', " ", query["QueryString"])
+            syntax = {*["and", "by", "desc", "fields", "filter", "like", "or", "sort", "stats"]}
+            assert set(re.findall(r"\w+", asked)) - syntax <= fields, name
 
 
 def widgets(stack: Stack) -> list[dict[str, Any]]:
@@ -585,7 +659,7 @@ def watched_metrics(alarm: dict[str, Any]) -> list[tuple[str, str, dict[str, str
     found = [alarm] if "MetricName" in alarm else []
     found += [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m]
     plain = [(m["Namespace"], m["MetricName"], {d["Name"]: d["Value"] for d in m["Dimensions"]}) for m in found]
-    pattern = r"SELECT SUM\((\w+)\) FROM SCHEMA\(\"(\w+)\", service, tool\) WHERE service = '([\w-]+)'"
+    pattern = r"SELECT SUM\((\w+)\) FROM SCHEMA\(\"(\w+)\", service, (?:tool|model)\) WHERE service = '([\w-]+)'"
     queries = [
         re.fullmatch(pattern, m["Expression"]) for m in alarm.get("Metrics", []) if "SELECT" in m.get("Expression", "")
     ]
@@ -665,7 +739,8 @@ def make_deploy(folder: Path, *arguments: str) -> list[list[str]]:
     (folder / "samconfig.toml").write_text(STAGES)
     overridden = [f"bin={BIN}", "sam=printf '%s\\n' +"]
     command = ["make", "--silent", "--old-file=.venv/dev", "deploy", *overridden, *arguments]
-    environ = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "STAGE", "PARAMETERS"}}
+    ours = {"MAKEFLAGS", "STAGE", "PARAMETERS", "CI"}
+    environ = {name: value for name, value in os.environ.items() if name not in ours}
     completed = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True)
     return [call.split("\n")[1:-1] for call in completed.stdout.split("+")[1:]]
 
@@ -676,6 +751,10 @@ version = 0.1
 stack_name = "winterbourne-dev"
 [try.deploy.parameters]
 parameter_overrides = ["Stage=dev", "Architecture=arm64", "Settings='SYSTEM_PROMPT=Be brief;A=1'"]
+[live.deploy.parameters]
+parameter_overrides = ["Stage=prod", "Architecture=arm64"]
+[guarded.deploy.parameters]
+parameter_overrides = ["Stage=prod", "DeletionProtection=true"]
 """
 
 
@@ -726,6 +805,31 @@ class TestStages:
 
     def test_are_dev_unless_another_is_named(self, tmp_path: Path) -> None:
         assert make_deploy(tmp_path) == make_deploy(tmp_path, "STAGE=dev")
+
+    @pytest.mark.parametrize("given", ["", "ModelId=a"])
+    def test_of_users_have_their_conversations_protected_once_the_stack_is_there(
+        self, tmp_path: Path, given: str
+    ) -> None:
+        _, deploy, protect = make_deploy(tmp_path, "STAGE=live", f"PARAMETERS={given}")
+        assert "DeletionProtection" not in str(deploy)
+        *command, parameters = protect
+        unasked = ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
+        assert command == ["deploy", "--config-env", "live", *unasked, "--parameter-overrides"]
+        protected = {"Stage": "prod", "Architecture": "arm64", "DeletionProtection": "true"}
+        wanted = {**protected, "ModelId": "a"} if given else protected
+        assert CfnParameterOverridesType().convert((parameters,), None, None) == wanted
+
+    @pytest.mark.parametrize(
+        "arguments", [("STAGE=guarded",), ("STAGE=live", "PARAMETERS=DeletionProtection=false"), ("STAGE=try",)]
+    )
+    def test_are_deployed_once_where_that_is_said_already_or_nobody_uses_them(
+        self, tmp_path: Path, arguments: tuple[str, ...]
+    ) -> None:
+        assert [command[0] for command in make_deploy(tmp_path, *arguments)] == ["build", "deploy"]
+
+    def test_ask_nothing_where_nobody_could_answer(self, tmp_path: Path) -> None:
+        unasked = ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
+        assert make_deploy(tmp_path, "CI=true")[1] == ["deploy", "--config-env", "dev", *unasked]
 
     def test_keep_their_parameters_where_others_are_given(self, tmp_path: Path) -> None:
         """sam alone would drop the stage's parameters, including its stage name, as soon as any other is given."""

@@ -2,10 +2,14 @@
 
 `/burst/...` sends as fast as the socket accepts it, `/paced/...` one token a millisecond, as providers do but faster,
 `/real/...` a few at the pace of a real model, `/stamped/...` as many, each the time in nanoseconds of the monotonic
-clock, and `/first/...` waits and then sends one such token.
+clock, `/in-step/...` likewise but to all at once, and `/first/...` waits and then sends one such token.
+
+What is stamped keeps to its times, which differ evenly between streams. With a plain sleep after each token, streams
+that were late together once would be sent together ever after: within seconds most of them were in step.
 """
 
 import asyncio
+import itertools
 import sys
 import time
 
@@ -16,9 +20,13 @@ RHYTHMS = {
     "paced": (TOKENS, 0.001),
     "real": (REAL_TOKENS, 0.02),
     "stamped": (REAL_TOKENS, 0.02),
+    "in-step": (REAL_TOKENS, 0.02),
     "first": (0, 0.0),
 }
 """How many tokens each path sends, and the seconds between two of them."""
+
+PHASES = (number * 0.6180339887 % 1 for number in itertools.count())
+"""When in such a pause each stream has its tokens: as evenly as can be, however many there are."""
 
 HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\n"
@@ -57,12 +65,28 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(token(str(time.monotonic_ns())))
             await asyncio.sleep(0.005)
         rhythm = head.split(b"/", 2)[1].decode()
-        tokens, pause_s = RHYTHMS[rhythm]
-        for piece in STREAM[:tokens]:
-            writer.write(token(f"{time.monotonic_ns()} ") if rhythm == "stamped" else piece)
-            await (asyncio.sleep(pause_s) if pause_s else writer.drain())
+        await (stamped(writer, rhythm) if rhythm in {"stamped", "in-step"} else plain(writer, rhythm))
         writer.write(END)
         await writer.drain()
+
+
+async def plain(writer: asyncio.StreamWriter, rhythm: str) -> None:
+    """Send the tokens of a rhythm, with a pause after each."""
+    tokens, pause_s = RHYTHMS[rhythm]
+    for piece in STREAM[:tokens]:
+        writer.write(piece)
+        await (asyncio.sleep(pause_s) if pause_s else writer.drain())
+
+
+async def stamped(writer: asyncio.StreamWriter, rhythm: str) -> None:
+    """Send tokens that say when they were sent, each at its time."""
+    tokens, pause_s = RHYTHMS[rhythm]
+    began_s, phase = time.monotonic(), 0.0 if rhythm == "in-step" else next(PHASES)
+    due_s = began_s - began_s % pause_s + phase * pause_s
+    for _ in range(tokens):
+        writer.write(token(f"{time.monotonic_ns()} "))
+        due_s += pause_s
+        await asyncio.sleep(due_s - time.monotonic())
 
 
 async def head_of(reader: asyncio.StreamReader) -> bytes:

@@ -112,6 +112,12 @@ def test_a_frequent_frame_is_what_orjson_makes_of_its_object(name: str, frame: b
 
 
 def test_every_event_is_frequent_or_rare() -> None:
-    frequent, rare = set(sse.QUICK), set(get_args(sse.RareEvent))
-    assert frequent | rare == set(get_args(ChatEvent))
+    frequent, rare = set(get_args(sse.FrequentEvent)), set(get_args(sse.RareEvent))
+    assert frequent | rare == set(get_args(ChatEvent)) == set(sse.QUICK)
     assert not frequent & rare
+
+
+def test_names_that_a_model_invents_are_not_kept_for_ever() -> None:
+    pieces = sse.PerTool(b'{"name":%b}')
+    assert all(pieces[f"tool{number}"] == b'{"name":"tool%d"}' % number for number in range(2 * sse.MAX_NAMES))
+    assert len(pieces) <= sse.MAX_NAMES

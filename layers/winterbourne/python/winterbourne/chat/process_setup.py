@@ -47,7 +47,7 @@ def set_up_process(
     on_startup(lambda: log_unhandled(asyncio.get_running_loop(), log_messages=settings.log.log_messages))
     http_pool.configure(settings.http)
     logger = telemetry.make_logger(service=settings.log.service_name)
-    on_stall(partial(telemetry.record_stall, settings.log.service_name, logger))
+    on_stall(partial(telemetry.record_stall, settings.log.service_name, settings.log.metrics, logger))
     if overridden := sorted(name.upper() for name in arguments.keys() & variables.keys()):
         _LOGGER.info("variables win over arguments: %s", ", ".join(overridden), extra={"variables_win": overridden})
     return settings, logger

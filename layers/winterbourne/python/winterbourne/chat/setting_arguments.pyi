@@ -61,6 +61,7 @@ class SettingArguments(TypedDict, total=False):
     max_turns: int
     heartbeat_interval: float
     on_disconnect: Literal["durable", "run", "cancel"]
+    error_trailers: bool
     deadline_margin: float
     request_timeout: float
     cors_origins: str
@@ -91,6 +92,8 @@ class SettingArguments(TypedDict, total=False):
     stop_poll_interval: float
     service_name: str
     log_messages: bool
+    metrics: Literal["full", "lean", "off"]
+    log_clients: bool
     otel_exporter_otlp_endpoint: str
     otel_exporter_otlp_headers: str
     otel_exporter_otlp_headers_secret_arn: str

@@ -270,6 +270,10 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of an answer whose client has gone, where a server tells (ASGI does, Lambda never): durable (it runs
     on if its conversation is kept, or if other processes can send it again; another is cancelled), run, cancel.
     """
+    error_trailers: bool = False
+    """Whether an answer that fails also ends with Lambda's error trailers, after the error frame, so that Lambda counts
+    an error and callers of InvokeWithResponseStream are told; a front end may then break the connection off.
+    """
     deadline_margin: Seconds = 2.0
     """Seconds before Lambda's timeout, or REQUEST_TIMEOUT, at which an answer that still runs is ended with an error
     event; more for slow clients or a slow store.
@@ -405,6 +409,15 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the deployment, in the field `service` of each log line and the dimension `service` of each metric."""
     log_messages: bool = False
     """Whether the log may contain what users and models say, and the arguments of tools."""
+    metrics: Literal["full", "lean", "off"] = "full"
+    """Which metrics are emitted, which CloudWatch charges for: full, lean (Chats, FailedChats, TimeToFirstToken,
+    InputTokens, OutputTokens and MemoryUsed, none by tool or model), or off. The log has the rest in its fields. The
+    template has a parameter for it, since alarms need some.
+    """
+    log_clients: bool = True
+    """Whether the log may say from which address and by which program (`user-agent`) a request came, by which abuse is
+    told from use: personal data, where the law counts them so.
+    """
 
 
 class TraceSettings(msgspec.Struct, frozen=True, kw_only=True):

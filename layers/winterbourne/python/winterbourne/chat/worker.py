@@ -99,9 +99,10 @@ class ToolWorker:
             await cancel_and_wait((answering,))
 
     async def _answer(self, call: RemoteCall, request_id: str, report: Callable[[bytes], None]) -> RemoteAnswer:
+        log = self.settings.log
         trace = tracing.propagated_headers({"traceparent": call.traceparent}, current_trace_id() or "")
         span = self._tracer.begin(trace, self._tracer.service_name, request_id) if call.wants_spans else None
-        with telemetry.request_scope(request_id, self._logger, self.settings.log.service_name):
+        with telemetry.request_scope(request_id, self._logger, log.service_name, log.metrics):
             http_pool.outgoing_headers.set(trace)
             telemetry.note(tool=call.tool, caller_request_id=call.request_id)
             with span or tracing.NO_SPAN:

@@ -9,6 +9,10 @@ from winterbourne.local.metrics import Metrics
 
 __all__ = ["MetricsPage"]
 
+LEFT_OUT: Final = {
+    "lean": "METRICS=lean: six metrics, and none by tool or model. The log has the rest.",
+    "off": "METRICS=off: none is emitted. The log has what they would say.",
+}
 # The script inserts metrics and request lines as text, never as markup.
 PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -48,11 +52,12 @@ const refresh = async () => {
   const state = document.getElementById("state");
   try {
     const response = await fetch("", { headers: { accept: "application/json" } });
-    const { metrics, requests } = await response.json();
+    const { metrics, requests, left_out } = await response.json();
     document.querySelector("tbody").replaceChildren(...metrics.map(row));
     document.querySelector("table").hidden = !metrics.length;
     document.getElementById("requests").textContent = requests.join("\\n");
-    if (metrics.length) state.textContent = "Since the local server started; refreshed every second.";
+    const since = metrics.length && "Since the local server started; refreshed every second.";
+    if (since || left_out) state.textContent = [since, left_out].filter(Boolean).join(" ");
   } catch {
     state.textContent = "The local server does not respond.";
   }
@@ -73,6 +78,9 @@ class MetricsPage(LivePage):
     """
 
     def __init__(self, metrics: Metrics, requests: Iterable[str]) -> None:
-        super().__init__(
-            PAGE, lambda: {"metrics": [asdict(one) for one in metrics.series()], "requests": list(requests)}
-        )
+        super().__init__(PAGE, self._shown)
+        self._metrics, self._requests = metrics, requests
+
+    def _shown(self) -> dict[str, object]:
+        left_out, series = LEFT_OUT.get(self._metrics.mode, ""), self._metrics.series()
+        return {"metrics": list(map(asdict, series)), "requests": list(self._requests), "left_out": left_out}

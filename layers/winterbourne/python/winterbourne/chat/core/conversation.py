@@ -4,6 +4,7 @@ Events are pushed: `emit` puts them on the wire in the event loop iteration in w
 as its call is complete, while the model is still streaming. Independent of wire formats, vendors and storage.
 """
 
+import asyncio
 import functools
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -112,6 +113,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         log_fields: Receives `turns`, `answered_by` and `stop_reason`, for the request's log line.
         called_tools: Receives the name of each tool that the model calls, for the request's log line.
         has_text: Whether the answer has begun.
+        tools_s: For how many seconds tools alone were waited for: the model had said all that it had to say before.
     """
 
     request: ChatRequest
@@ -131,6 +133,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     log_fields: dict[str, object] = {}
     called_tools: list[str] = []
     has_text: bool = False
+    tools_s: float = 0.0
     _failed: set[str] = set()
 
     async def run(self) -> None:
@@ -207,7 +210,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             async with group:
                 for call in calls:
                     group.start(call, self.request.decisions)
-                await group.results()
+                await self.results_of(group)
         finally:  # also of calls that were cancelled
             asked_anew = ((call, group.pending[call.id]) for call in calls if call.id in group.pending)
             results = [*await group.results(), *(undecided_result(*each) for each in asked_anew)]
@@ -229,6 +232,15 @@ class Conversation(msgspec.Struct, kw_only=True):
             question=f"{len(questions)} {newest}",
             approvals=self.request.approvals,
         )
+
+    async def results_of(self, calls: TurnToolCalls) -> Sequence[ToolMessage]:
+        """Wait for tool calls while the model says nothing."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            return await calls.results()
+        finally:
+            self.tools_s += clock() - began
 
     def _model_request(
         self, history: list[Message], tools: tuple[ToolSchema, ...], number: int, *, mends: bool
@@ -373,7 +385,7 @@ class _ModelTurn(msgspec.Struct):
                 with turn:
                     ended = await self._consume_stream(stack)
                 if self._calls:
-                    await self._calls.results()
+                    await self._conversation.results_of(self._calls)
                 if self.request.output:
                     self._check_output(self.request.output)
         finally:  # also of calls that were cancelled, because the turn failed
@@ -425,7 +437,7 @@ class _ModelTurn(msgspec.Struct):
         conversation = self._conversation
         if not conversation.has_text and any(isinstance(event, TextDelta) for event in batch):
             conversation.has_text = True
-            telemetry.note_first_token()
+            telemetry.note_first_token(conversation.tools_s)
         if self._ended:  # emitted once the turn's tools have finished
             batch = batch[:-1]
         if self.request.output:

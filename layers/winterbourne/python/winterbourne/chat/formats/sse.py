@@ -12,7 +12,19 @@ import msgspec
 from winterbourne.chat.core import events as e
 from winterbourne.chat.formats.json_text import dumps, quote
 
-__all__ = ["DONE", "HEADERS", "HEARTBEAT", "QUICK", "Quick", "RareEvent", "SseEncoder", "SseResponse", "Text"]
+__all__ = [
+    "DONE",
+    "HEADERS",
+    "HEARTBEAT",
+    "QUICK",
+    "FrequentEvent",
+    "PerTool",
+    "Quick",
+    "RareEvent",
+    "SseEncoder",
+    "SseResponse",
+    "Text",
+]
 
 HEADERS: Final[Mapping[str, str]] = {
     "content-type": "text/event-stream",
@@ -45,7 +57,7 @@ FrequentEvent: TypeAlias = (
     | e.ToolProgressed
     | e.ToolFinished
 )
-"""What is in `SseEncoder.quick`."""
+"""What has a method of its own in `SseEncoder.quick`."""
 
 RareEvent: TypeAlias = (
     e.ConversationStarted
@@ -61,8 +73,29 @@ RareEvent: TypeAlias = (
 )
 """All others."""
 
-QUICK: Final[dict[type, Quick]] = dict.fromkeys(get_args(FrequentEvent), lambda _encoder, _event, _text: b"")
-"""For a format that shows none of them."""
+QUICK: Final[dict[type, Quick]] = {
+    **dict.fromkeys(get_args(FrequentEvent), lambda _encoder, _event, _text: b""),
+    **dict.fromkeys(get_args(RareEvent), lambda encoder, event, _text: encoder._frames(event)),  # noqa: SLF001
+}
+"""For a format that shows no frequent one."""
+
+ARGUMENTS: Final = e.ToolArgumentsDelta
+
+MAX_NAMES: Final = 512
+
+
+class PerTool(dict[str, bytes]):
+    """A piece of a frame for each tool: the template with its name. Bounded, for a model may invent names."""
+
+    __slots__ = ("_template",)
+
+    def __init__(self, template: bytes) -> None:
+        self._template = template
+
+    def __missing__(self, name: str) -> bytes:
+        if len(self) >= MAX_NAMES:
+            self.clear()
+        return self.setdefault(name, self._template % dumps(name))
 
 
 class SseResponse(msgspec.Struct):
@@ -80,8 +113,8 @@ class SseEncoder(SseResponse, kw_only=True):
     of its own, found by its type: one `match` for all of them takes a microsecond and more.
 
     Attributes:
-        quick: For each type of a frequent event what encodes it. Is given `quote`, and once more `dumps` if that
-            raises: until it has serialized all texts, it changes nothing.
+        quick: For each type of an event what encodes it. Is given `quote`, and once more `dumps` if that raises: until
+            it has serialized all texts, it changes nothing.
     """
 
     quick: ClassVar[Mapping[type, Quick]] = QUICK
@@ -100,13 +133,11 @@ class SseEncoder(SseResponse, kw_only=True):
         try:
             if kind is self._open:
                 return quote(event.text).join(self._around)  # type: ignore[union-attr]
-            if kind is e.ToolArgumentsDelta and event.id == self._call_id:  # type: ignore[union-attr]
+            if kind is ARGUMENTS and event.id == self._call_id:  # type: ignore[union-attr]
                 return quote(event.json).join(self._around_arguments)  # type: ignore[union-attr]
-            if encode := self.quick.get(kind):
-                return encode(self, event, quote)
+            return self.quick[kind](self, event, quote)
         except UnicodeEncodeError:  # a lone surrogate
             return self.quick[kind](self, event, dumps)
-        return self._frames(event)  # type: ignore[arg-type]
 
     def _held_back(self) -> bytes:
         """The frames to send before a heartbeat; a format that holds none back has nothing to do here."""

@@ -8,6 +8,7 @@ it understands stays out of the others' requests: see `opaque`.
 Which models fail is remembered by circuit breakers for as long as the process lives.
 """
 
+import asyncio
 import functools
 import logging
 import time
@@ -67,6 +68,9 @@ FAILURES: Final = 2
 OPEN_S: Final = 30.0
 """Seconds for which it is; then one request tries it."""
 
+CHECK_TIMEOUT_S: Final = 1.5
+"""How long one provider may take to say that it is ready, in seconds."""
+
 _VISIBLE: Final = frozenset({TextDelta, ReasoningDelta, SourceCited})
 
 _LOGGER: Final = logging.getLogger(__name__)
@@ -96,6 +100,12 @@ class _Model(msgspec.Struct, frozen=True):
             refusal.is_fallbacks = True
             refusal.window = refusal.window or capabilities_of(self.provider())(self.fallback_id).window
         return bool(self.fallback_id) and not isinstance(refusal, ModelInputTooLong | ModelContentRefused)
+
+
+async def _check_ready(provider: Provider) -> None:
+    if check := getattr(provider, "check_ready", None):
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check()
 
 
 def _can_be_undone(said: Sequence[ModelEvent], request: ModelRequest, hidden: frozenset[type]) -> bool:
@@ -144,6 +154,14 @@ class FailoverProvider:
         self._make = make
         self._now = now
         self._breakers: dict[str, CircuitBreaker] = defaultdict(partial(CircuitBreaker, FAILURES, OPEN_S))
+
+    async def check_ready(self) -> None:
+        """Raise what the chosen provider raises if none of all is ready."""
+        names = dict.fromkeys(name for models in self._fallbacks.values() for name, _ in models)
+        providers = self._chosen, *map(self._make, names)
+        failures = await asyncio.gather(*map(_check_ready, providers), return_exceptions=True)
+        if failures[0] and all(failures):
+            raise failures[0]
 
     def capabilities(self, model_id: str) -> Capabilities:
         """Those of the chosen model: what others lack is left out for them."""

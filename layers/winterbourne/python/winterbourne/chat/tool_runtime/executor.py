@@ -21,7 +21,7 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import ApprovalKind, ToolMessage, ToolSchema
 from winterbourne.chat.core.tool_schemas import portable_tools
-from winterbourne.chat.errors import InputRequired, InvalidToolDeclaration, ToolError
+from winterbourne.chat.errors import InputRequired, InvalidToolDeclaration, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_retry
 from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
 from winterbourne.chat.infra.telemetry import TOOL_TASK, measure
@@ -168,6 +168,11 @@ class ToolExecutor:
     def abandoned_count(self) -> int:
         """Threads and tasks of tools that ignored their cancellation and are still running."""
         return self.threads.abandoned_count + len(self._stuck_tasks)
+
+    async def check_ready(self) -> None:
+        """Raise if so many tools are stuck that this environment should end."""
+        if self.abandoned_count >= self._settings.tool_abandoned_limit:
+            raise ToolUnavailable(f"{self.abandoned_count} tool threads and tasks are stuck")
 
     def retire_if_stuck(self, retire: Callable[[], None]) -> None:
         """Call `retire` if so many tools are stuck that this environment should end; a new one has none."""
@@ -417,7 +422,8 @@ class ToolExecutor:
         label = self._label(call)
         if span := SPAN.get():
             span.note_call(outcome.status, call.tool_call.arguments, outcome.error or outcome.result.decode())
-        extra = {"tool": label, "tool_call_id": call.tool_call.id[:128], "tool_status": outcome.status}
+        ids = {"tool": label, "tool_call_id": call.tool_call.id[:128], "tool_status": outcome.status}
+        extra = {**ids, "tool_duration_ms": round(duration_s * 1000), "tool_ran": call.started_at is not None}
         _LOGGER.info("tool %s %s %.3fs", label, _HOW_IT_ENDED[outcome.status], duration_s, extra=extra)
         measure("ToolCalls", tool=label)
         measure("ToolDuration", duration_s * 1000, tool=label)

@@ -34,12 +34,14 @@ from winterbourne.override import override
 __all__ = ["AgUiEncoder"]
 
 END: Final = b"}\n\n"
+ARGUMENTS: Final = e.ToolArgumentsDelta
 TEXT_MESSAGE_CONTENT: Final = b'data: {"type":"TEXT_MESSAGE_CONTENT","messageId":%b,"delta":'
 REASONING_CONTENT: Final = b'data: {"type":"REASONING_MESSAGE_CONTENT","messageId":%b,"delta":'
 TOOL_CALL_START: Final = b'data: {"type":"TOOL_CALL_START","toolCallId":'
 TOOL_CALL_ARGS: Final = b'data: {"type":"TOOL_CALL_ARGS","toolCallId":%b,"delta":'
-AROUND_END: Final = b'data: {"type":"TOOL_CALL_END","toolCallId":', END
-TOOL_NAME: Final = b',"toolCallName":'
+TOOL_CALL_END: Final = b'data: {"type":"TOOL_CALL_END","toolCallId":', END
+STARTED_TOOL: Final = sse.PerTool(b',"toolCallName":%b,"parentMessageId":')
+RUNNING_TOOL: Final = sse.PerTool(b',"toolCallName":%b,"data":')
 TOOL_PROGRESS: Final = b'data: {"type":"CUSTOM","name":"tool_progress","value":{"toolCallId":'
 TOOL_CALL_RESULT: Final = b'data: {"type":"TOOL_CALL_RESULT","messageId":"result-'
 CALL_ID: Final = b',"toolCallId":'
@@ -77,8 +79,8 @@ class AgUiEncoder(sse.SseEncoder):
     _beside: EncryptedValue = EncryptedValue()
     _reasoning_id: str = ""
     _reasoning_count: int = 0
-    _open_calls: list[str] = msgspec.field(default_factory=list)
-    _pending_calls: list[str] = msgspec.field(default_factory=list)
+    _open_calls: dict[str, bytes] = msgspec.field(default_factory=dict)  # ids, and as JSON
+    _pending_calls: dict[str, None] = msgspec.field(default_factory=dict)
     _asked: dict[str, e.ToolApprovalRequested] = msgspec.field(default_factory=dict)
     _events: list[e.ChatEvent] = msgspec.field(default_factory=list)
 
@@ -94,14 +96,12 @@ class AgUiEncoder(sse.SseEncoder):
             if kind is self._open:
                 self._events.append(event)
                 return quote(event.text).join(self._around)  # type: ignore[union-attr]
-            if kind is e.ToolArgumentsDelta and event.id == self._call_id:  # type: ignore[union-attr]
+            if kind is ARGUMENTS and event.id == self._call_id:  # type: ignore[union-attr]
                 return quote(event.json).join(self._around_arguments)  # type: ignore[union-attr]
             self._events.append(event)
-            if encode := self.quick.get(kind):
-                return encode(self, event, quote)
+            return self.quick[kind](self, event, quote)
         except UnicodeEncodeError:
             return self.quick[kind](self, event, dumps)
-        return self._frames(event)  # type: ignore[arg-type]
 
     @override
     def _frames(self, event: sse.RareEvent) -> bytes:  # noqa: C901, PLR0911 - one case for each event
@@ -155,31 +155,29 @@ class AgUiEncoder(sse.SseEncoder):
         return text(event.json).join(self._around_arguments)
 
     def _call_started(self, event: e.ToolCallStarted, text: sse.Text) -> bytes:
-        call_id, name = text(event.id), text(event.name)
-        self._open_calls.append(event.id)
-        self._pending_calls.append(event.id)
+        call_id = self._open_calls[event.id] = text(event.id)
+        self._pending_calls[event.id] = None
         self._has_message = True
-        end = self._end_parts() if self._is_text_open or self._reasoning_id else b""
-        parent = self._quoted_turn_id
-        return b"".join((end, TOOL_CALL_START, call_id, TOOL_NAME, name, b',"parentMessageId":', parent, END))
+        begin = self._end_parts() + TOOL_CALL_START if self._is_text_open or self._reasoning_id else TOOL_CALL_START
+        return b"".join((begin, call_id, STARTED_TOOL[event.name], self._quoted_turn_id, END))
 
-    def _call_ready(self, event: e.ToolCallReady, text: sse.Text) -> bytes:
-        end = self._end_call(event.id, text)
+    def _call_ready(self, event: e.ToolCallReady, _: sse.Text) -> bytes:
+        end = self._end_call(event.id)
         if not event.opaque:
             return end
         return end + _encrypted_value("tool-call", event.id, EncryptedValue(opaque=event.opaque))
 
     def _tool_progressed(self, event: e.ToolProgressed, text: sse.Text) -> bytes:
-        call_id, name, data = text(event.id), text(event.name), single_line(event.data)
-        return b"".join((TOOL_PROGRESS, call_id, TOOL_NAME, name, b',"data":', data, b"}}\n\n"))
+        call_id, name, data = text(event.id), RUNNING_TOOL[event.name], single_line(event.data)
+        return b"".join((TOOL_PROGRESS, call_id, name, data, b"}}\n\n"))
 
     def _tool_finished(self, event: e.ToolFinished, text: sse.Text) -> bytes:
         call_id, status, duration_ms = text(event.id), event.status, text(event.duration_ms)
-        result = event.result if status == "completed" else dumps({"error": event.error or status})
-        content = dumps(single_line(result).decode() or "null")
-        if event.id in self._pending_calls:
-            self._pending_calls.remove(event.id)
-        self._asked.pop(event.id, None)
+        result = single_line(event.result) if status == "completed" else b'{"error":%b}' % dumps(event.error or status)
+        content = dumps(result.decode() or "null")
+        self._pending_calls.pop(event.id, None)
+        if self._asked:
+            self._asked.pop(event.id, None)
         name, told, end = call_id[1:], RESULT_STATUS[status], b"}}}\n\n"
         return b"".join((TOOL_CALL_RESULT, name, CALL_ID, call_id, CONTENT, content, told, duration_ms, end))
 
@@ -212,7 +210,7 @@ class AgUiEncoder(sse.SseEncoder):
     def _conversation_ended(self, event: e.ConversationEnded) -> bytes:
         outcome: dict[str, Any] = {"type": "success"}
         if event.stop_reason == "tool_calls" and self.knows_1_0:
-            outcome["pendingToolCallIds"] = self._pending_calls
+            outcome["pendingToolCallIds"] = [*self._pending_calls]
         if self._asked:
             outcome = {"type": "interrupt", "interrupts": [*map(encode_interrupt, self._asked.values())]}
         usage, result = encode_usage(event.usage), {"stopReason": event.stop_reason}
@@ -223,7 +221,7 @@ class AgUiEncoder(sse.SseEncoder):
         """All that the client is to have: without what was taken back, or a call that was dropped."""
         if self.shown is None:
             raise AnswerLost("it is not known what this client has shown")
-        self._pending_calls = [call for call in self._pending_calls if call not in self._open_calls]
+        self._pending_calls = {call: None for call in self._pending_calls if call not in self._open_calls}
         end, self._has_message = self._end_open(), False
         messages = [*self.shown, *encode_history(messages_of(without_retracted(self._events)))]
         thought = reasoning_id(self._message_id, 0)[:-1]
@@ -249,12 +247,9 @@ class AgUiEncoder(sse.SseEncoder):
         was_open, self._is_text_open, self._open = self._is_text_open, False, None
         return _event("TEXT_MESSAGE_END", {"messageId": self._turn_message_id}) if was_open else b""
 
-    def _end_call(self, call_id: str, text: sse.Text = dumps) -> bytes:
-        if call_id not in self._open_calls:
-            return b""
-        end = text(call_id).join(AROUND_END)
-        self._open_calls.remove(call_id)
-        return end
+    def _end_call(self, call_id: str) -> bytes:
+        quoted = self._open_calls.pop(call_id, b"")
+        return quoted and quoted.join(TOOL_CALL_END)
 
     def _end_parts(self) -> bytes:
         return self._end_reasoning() + self._end_text()

@@ -17,7 +17,6 @@ from winterbourne.chat.formats.ai_sdk.history import (
     CallMetadata,
     PartMetadata,
     encode_source,
-    parse_json,
     provider_metadata,
 )
 from winterbourne.chat.formats.base import encode_usage, explain_failure
@@ -45,11 +44,16 @@ DYNAMIC: Final = b',"dynamic":true'
 """Of tools whose types the client does not know."""
 
 
+TOOL_START: Final = b'data: {"type":"tool-input-start","toolCallId":'
 TOOL_INPUT: Final = b'data: {"type":"tool-input-available","toolCallId":'
 TOOL_OUTPUT: Final = b'data: {"type":"tool-output-available","toolCallId":'
 OUTPUT: Final = b',"output":'
 PROGRESS: Final = DYNAMIC + OUTPUT
+PRELIMINARY: Final = b',"preliminary":true}\n\n'
 TOOL_OUTPUT_ERROR: Final = b'data: {"type":"tool-output-error","toolCallId":'
+
+decode_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+"""In half the time of `orjson.loads`, for the arguments of a call."""
 
 DROPPED_MESSAGE: Final = "The model broke off before this call was complete."
 
@@ -139,8 +143,8 @@ class AiSdkEncoder(sse.SseEncoder):
     def _call_started(self, event: e.ToolCallStarted, text: sse.Text) -> bytes:
         call_id, name = text(event.id), self._tools.get(event.name) or self._tool_fields(event.name)
         self._begun_calls.add(event.id)
-        begin = self._end_parts() if self._text_id or self._reasoning_id else b""
-        return b"".join((begin, b'data: {"type":"tool-input-start","toolCallId":', call_id, name, END))
+        begin = self._end_parts() + TOOL_START if self._text_id or self._reasoning_id else TOOL_START
+        return b"".join((begin, call_id, name, END))
 
     def _call_ready(self, event: e.ToolCallReady, text: sse.Text) -> bytes:
         metadata = _metadata(PartMetadata(opaque=event.opaque)) if event.opaque else b""
@@ -148,12 +152,13 @@ class AiSdkEncoder(sse.SseEncoder):
         return b"".join((TOOL_INPUT, call_id, name, b',"input":', _tool_input(event.arguments), metadata, END))
 
     def _tool_progressed(self, event: e.ToolProgressed, text: sse.Text) -> bytes:
-        return b"".join((TOOL_OUTPUT, text(event.id), PROGRESS, single_line(event.data), b',"preliminary":true', END))
+        return b"".join((TOOL_OUTPUT, text(event.id), PROGRESS, single_line(event.data), PRELIMINARY))
 
     def _tool_finished(self, event: e.ToolFinished, text: sse.Text) -> bytes:
         dynamic = b"" if event.name in self.client_tools else DYNAMIC
         if event.status == "completed":
-            return b"".join((TOOL_OUTPUT, text(event.id), dynamic, OUTPUT, single_line(event.result) or b"null", END))
+            result = single_line(event.result) or b"null"
+            return b"".join((TOOL_OUTPUT, text(event.id), dynamic, OUTPUT, result, END))
         if event.status == "denied" and self.can_ask and event.id not in self._begun_calls:  # else nothing says by whom
             return _chunk("tool-output-denied", {"toolCallId": event.id})
         error = text(event.error or event.status)
@@ -229,5 +234,8 @@ def _metadata(part: PartMetadata) -> bytes:
 
 def _tool_input(arguments: str) -> bytes:
     """The arguments as they are if they are a JSON object, otherwise as a JSON string."""
-    is_object = isinstance(parse_json(arguments or "{}"), dict)
-    return single_line(arguments.encode() or b"{}") if is_object else dumps(arguments)
+    try:
+        decode_object(arguments or "{}")
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return dumps(arguments)
+    return single_line(arguments.encode() or b"{}")

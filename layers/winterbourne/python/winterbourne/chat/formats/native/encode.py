@@ -39,28 +39,30 @@ END: Final = b"}\n\n"
 CONTENT: Final = b'data: {"type":"content","delta":', END
 REASONING: Final = b'data: {"type":"reasoning","delta":', END
 
-MAX_NAMES: Final = 512
+TEXT, REASON = e.TextDelta, e.ReasoningDelta
 
 
-class _Starts(dict[str, bytes]):
-    """The frames of one status, by the tool's name, up to the call's id. Bounded: a model may invent tool names."""
+class _Calls(dict[str, tuple[bytes, bytes, bytes]]):
+    """For each call its id, the end of a frame after it, and that with the arguments, which only this answer's have."""
 
-    def __init__(self, status: str) -> None:
-        self._status = status.encode()
+    __slots__ = ()
 
-    def __missing__(self, name: str) -> bytes:
-        if len(self) >= MAX_NAMES:
-            self.clear()
-        text = b'data: {"type":"tool_call","name":%b,"status":"%b","id":' % (dumps(name), self._status)
-        return self.setdefault(name, text)
+    def __missing__(self, call_id: str) -> tuple[bytes, bytes, bytes]:
+        end = dumps(call_id) + END
+        return self.setdefault(call_id, (end[: -len(END)], end, end))
 
 
-QUEUED, STARTED, PROGRESS, ASKED = map(_Starts, ("queued", "started", "progress", "approval_requested"))
-FINISHED: Final = {status: _Starts(status) for status in get_args(e.ToolStatus)}
+def _starts(status: str) -> sse.PerTool:
+    """The frames of one status, by the tool's name, up to the call's id."""
+    return sse.PerTool(b'data: {"type":"tool_call","name":%%b,"status":"%b","id":' % status.encode())
+
+
+QUEUED, STARTED, PROGRESS, ASKED = map(_starts, ("queued", "started", "progress", "approval_requested"))
+FINISHED: Final = {status: _starts(status) for status in get_args(e.ToolStatus)}
 
 
 class NativeEncoder(sse.SseResponse):
-    """Encodes events as native frames. Keeps the id and the arguments of each call for its `started` frame.
+    """Encodes events as native frames. Keeps the id and the arguments of each call for the frames after it is ready.
 
     Attributes:
         can_retract: Whether the client drops what a turn has shown when it is told to.
@@ -69,7 +71,7 @@ class NativeEncoder(sse.SseResponse):
 
     can_retract: bool = False
     is_lost_if_retracted: bool = False
-    _calls: dict[str, bytes] = msgspec.field(default_factory=dict)
+    _calls: _Calls = msgspec.field(default_factory=_Calls)
 
     def encode(self, batch: e.EventBatch) -> bytes:
         """The frames of a batch, joined."""
@@ -79,32 +81,35 @@ class NativeEncoder(sse.SseResponse):
             return b"".join([NativeEncoder.encode(self, (event,)) for event in batch])
         kind = type(event)
         try:
-            if kind is e.TextDelta:
+            if kind is TEXT:
                 return quote(event.text).join(CONTENT)  # type: ignore[union-attr]
-            if kind is e.ReasoningDelta:
+            if kind is REASON:
                 return quote(event.text).join(REASONING)  # type: ignore[union-attr]
-            return self.quick.get(kind, NativeEncoder._frames)(self, event, quote)
+            return self.quick[kind](self, event, quote)
         except UnicodeEncodeError:  # a lone surrogate
-            return self.quick.get(kind, NativeEncoder._frames)(self, event, dumps)
+            return self.quick[kind](self, event, dumps)
 
     def _delta(self, event: e.TextDelta | e.ReasoningDelta, text: sse.Text) -> bytes:
         return text(event.text).join(CONTENT if isinstance(event, e.TextDelta) else REASONING)
 
     def _ready(self, event: e.ToolCallReady, text: sse.Text) -> bytes:
-        self._calls[event.id] = b'%b,"arguments":%b' % (text(event.id), text(event.arguments))
+        id_, arguments = text(event.id), text(event.arguments)
+        self._calls[event.id] = id_, id_ + END, b'%b,"arguments":%b}\n\n' % (id_, arguments)
         return b""
 
-    def _queued(self, event: e.ToolQueued, text: sse.Text) -> bytes:
-        return b"".join((QUEUED[event.name], text(event.id), END))
+    def _queued(self, event: e.ToolQueued, _: sse.Text) -> bytes:
+        return QUEUED[event.name] + self._calls[event.id][1]
 
-    def _started(self, event: e.ToolStarted, text: sse.Text) -> bytes:
-        return b"".join((STARTED[event.name], self._calls.get(event.id) or text(event.id), END))
+    def _started(self, event: e.ToolStarted, _: sse.Text) -> bytes:
+        return STARTED[event.name] + self._calls[event.id][2]
 
-    def _progressed(self, event: e.ToolProgressed, text: sse.Text) -> bytes:
-        return b"".join((PROGRESS[event.name], text(event.id), b',"data":', single_line(event.data), END))
+    def _progressed(self, event: e.ToolProgressed, _: sse.Text) -> bytes:
+        id_ = self._calls[event.id][0]
+        return b"".join((PROGRESS[event.name], id_, b',"data":', single_line(event.data), END))
 
     def _finished(self, event: e.ToolFinished, text: sse.Text) -> bytes:
-        start, id_, duration_ms = FINISHED[event.status][event.name], text(event.id), text(event.duration_ms)
+        start, id_ = FINISHED[event.status][event.name], self._calls[event.id][0]
+        duration_ms = text(event.duration_ms)
         if result := event.result:
             if 10 in result or 13 in result:
                 result = single_line(result)
@@ -114,19 +119,19 @@ class NativeEncoder(sse.SseResponse):
         return b"".join((start, id_, DURATION, duration_ms, END))
 
     # One case for each event.
-    def _frames(self, event: sse.RareEvent, text: sse.Text) -> bytes:  # noqa: C901, PLR0911
+    def _frames(self, event: sse.RareEvent) -> bytes:  # noqa: C901, PLR0911
         match event:
             case e.ToolApprovalRequested(id_, name, approval):
-                call, told = self._calls.get(id_) or dumps(id_), dumps(msgspec.to_builtins(approval))
+                call, told = self._calls[id_][2][: -len(END)], dumps(msgspec.to_builtins(approval))
                 return b'%b%b,"approval":%b}\n\n' % (ASKED[name], call, told)
             case e.ConversationStarted(conversation_id, message_id, model):
-                ids = text(conversation_id), text(message_id), text(model)
+                ids = dumps(conversation_id), dumps(message_id), dumps(model)
                 return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % ids
             case e.ConversationEnded(stop_reason, usage, turns):
                 end = stop_reason.encode(), msgspec.json.encode(usage), turns
                 return b'data: {"type":"done","stop_reason":"%b","usage":%b,"turns":%d}\n\n' % end
             case e.ConversationFailed(code, message, request_id):
-                fields = text(code), text(message), text(request_id)
+                fields = dumps(code), dumps(message), dumps(request_id)
                 return b'data: {"type":"error","code":%b,"message":%b,"request_id":%b}\n\n' % fields
             case e.ConversationStopped(reason):
                 return b'data: {"type":"stopped","reason":"%b"}\n\n' % reason.encode()

@@ -30,7 +30,9 @@ FINISH_REASONS: Final[Mapping[e.StopReason, str]] = {
 """Every other reason is a limit: `length`."""
 
 CHUNK: Final = b'%b%b{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]%b}\n\n'
-TOOL_CALL: Final = b'{"tool_calls":[{"index":%d,"id":%b,"type":"function","function":{"name":%b,"arguments":""}}]}'
+TOOL_CALL: Final = b'{"index":0,"delta":{"tool_calls":[{"index":'
+TOOL_NAME: Final = sse.PerTool(b',"type":"function","function":{"name":%b,"arguments":""}}]}')
+REST: Final = b',"logprobs":null,"finish_reason":null}]}\n\n'
 
 TURN_SEPARATOR: Final = "\n\n"
 """Joins the texts of an answer's turns: the format has one text per answer, and server-side tools are not shown."""
@@ -74,20 +76,18 @@ class _TurnReasoning(msgspec.Struct):
 
 
 class _CitedText(msgspec.Struct):
-    """How much text of an answer there is, and which of it was cited for last: what came since the citation before.
+    """Which text of an answer was cited for last: what came since the citation before."""
 
-    Attributes:
-        length: In characters.
-    """
-
-    length: int = 0
     _start: int = 0
     _end: int = 0
 
-    def annotation(self, source: Source) -> dict[str, Any]:
-        """A source in the only form that clients of this API know, and check: a document is one without a URL."""
-        if self.length > self._end:
-            self._start, self._end = self._end, self.length
+    def annotation(self, source: Source, length: int) -> dict[str, Any]:
+        """A source in the only form that clients of this API know, and check: a document is one without a URL.
+
+        It is cited for an answer of so many characters.
+        """
+        if length > self._end:
+            self._start, self._end = self._end, length
         place = {"start_index": self._start, "end_index": self._end, "url": source.url, "title": source.title}
         return {"type": "url_citation", "url_citation": place}
 
@@ -122,6 +122,8 @@ class OpenAiChunkEncoder(sse.SseEncoder):
     _around_content: tuple[bytes, bytes] = (b"", b"")
     _around_reasoning: tuple[bytes, bytes] = (b"", b"")
     _separator: str = ""
+    _is_first: bool = True  # whether the next text is its turn's first
+    _length: int = 0  # of the text so far, in characters
     _reasoning: _TurnReasoning = msgspec.field(default_factory=_TurnReasoning)
     _citing: _CitedText = msgspec.field(default_factory=_CitedText)
 
@@ -135,7 +137,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
                 return self._call_fields(id_, opaque)
             case e.TurnStarted():
                 self._reasoning = _TurnReasoning()
-                self._separator = TURN_SEPARATOR if self._citing.length else ""
+                self._separator, self._is_first = TURN_SEPARATOR if self._length else "", True
                 return b""
             case e.ConversationStarted():
                 return self._conversation_started(event)
@@ -149,7 +151,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
             case e.TurnEnded():
                 return b""
             case e.SourceCited(source):
-                return self._chunk(b'{"annotations":[%b]}' % dumps(self._citing.annotation(source)))
+                return self._chunk(b'{"annotations":[%b]}' % dumps(self._citing.annotation(source, self._length)))
             case e.TurnRetracted():  # only of what is not shown here
                 self._reasoning = _TurnReasoning()
                 return b""
@@ -161,15 +163,15 @@ class OpenAiChunkEncoder(sse.SseEncoder):
                 assert_never(event)
 
     def _text_delta(self, event: e.TextDelta, text: sse.Text) -> bytes:
-        if self._separator or self._opening:
+        if self._is_first:
             return self._first_text(text(self._separator + event.text), event)
         content = text(event.text)
-        self._citing.length += len(event.text)
+        self._length += len(event.text)
         return content.join(self._around_content)
 
     def _first_text(self, content: bytes, event: e.TextDelta) -> bytes:
-        self._citing.length += len(self._separator) + len(event.text)
-        self._separator = ""
+        self._length += len(self._separator) + len(event.text)
+        self._separator, self._is_first = "", False
         return self._held_back() + content.join(self._around_content)
 
     def _reasoning_delta(self, event: e.ReasoningDelta, text: sse.Text) -> bytes:
@@ -201,9 +203,10 @@ class OpenAiChunkEncoder(sse.SseEncoder):
     def _call_started(self, event: e.ToolCallStarted, text: sse.Text) -> bytes:
         if event.name not in self.client_tools:
             return b""
-        call = len(self._call_indexes), text(event.id), text(event.name)
-        self._call_indexes[event.id] = call[0]
-        return self._chunk(TOOL_CALL % call)
+        index, call_id = len(self._call_indexes), text(event.id)
+        self._call_indexes[event.id] = index
+        begin = self._held_back() + self._chunk_prefix if self._opening else self._chunk_prefix
+        return b"".join((begin, TOOL_CALL, text(index), b',"id":', call_id, TOOL_NAME[event.name], REST))
 
     def _arguments_delta(self, event: e.ToolArgumentsDelta, text: sse.Text) -> bytes:
         return self._arguments(event.id, text(event.json))
@@ -245,7 +248,7 @@ class OpenAiChunkEncoder(sse.SseEncoder):
     def _around_value(self, begin: bytes, end: bytes = b"}") -> tuple[bytes, bytes]:
         """What a chunk has before and after the value of a field."""
         head = b'%b{"index":0,"delta":%b' % (self._chunk_prefix, begin)
-        return head, b'%b,"logprobs":null,"finish_reason":null}]}\n\n' % end
+        return head, end + REST
 
     quick: ClassVar[Mapping[type, sse.Quick]] = sse.QUICK | {
         e.TextDelta: _text_delta,
@@ -315,15 +318,15 @@ class OpenAiCompletionEncoder(msgspec.Struct):
 
 
 def _annotations(turns: Iterable[AssistantMessage]) -> list[dict[str, Any]]:
-    citing, annotations = _CitedText(), list[dict[str, Any]]()
+    citing, annotations, length = _CitedText(), list[dict[str, Any]](), 0
     for turn in turns:
-        if turn.text and citing.length:
-            citing.length += len(TURN_SEPARATOR)
+        if turn.text and length:
+            length += len(TURN_SEPARATOR)
         for part in turn.parts:
             if isinstance(part, Text):
-                citing.length += len(part.text)
+                length += len(part.text)
             elif isinstance(part, Source):
-                annotations.append(citing.annotation(part))
+                annotations.append(citing.annotation(part, length))
     return annotations
 
 

@@ -45,6 +45,7 @@ from winterbourne.chat.storage.conversations import ConversationStore, OpenConve
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.storage.stream_log import LoggedAnswer
+from winterbourne.errors import ErrorReport, RuntimeFault
 
 if TYPE_CHECKING:
     from winterbourne.chat.http.compaction import Compaction
@@ -109,6 +110,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         """
         request, encoder = await self._read(wire_format, context)
         if request.reconnects:
+            context.record.is_chat = False
             async with time_limit():
                 await self.rate_limiter.count_request(context.caller.id, is_chat=False)
             await self.streams.reconnect(wire_format, encoder, request.conversation_id, context)
@@ -240,7 +242,14 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         try:
             with agent or NO_SPAN:
                 run = conversation.run()
-                await supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
+                watched = supervise(
+                    run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s
+                )
+                context.record.is_answered = await watched
+            if settings.error_trailers and (failure := writer.failure):
+                # Of it no more than the client is told: Lambda tells whoever invokes.
+                fault = RuntimeFault(f"Function.{failure.code}", failure.message)
+                context.stream.failure = ErrorReport(fault, request_id)
         finally:
             if agent:
                 agent.note_answer(reduce(add_usage, meter.usages, Usage(cost=0.0)), context.record.fields)
