@@ -71,7 +71,7 @@ doctor: .venv/dev ## Say what is wrong and how to fix it (URL=..., or STACK=... 
 	@$(bin)/python -m winterbourne.local doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
 
 verify: stage .venv/dev ## Prove on your AWS account, for some cents, what only AWS can settle, and leave nothing (STAGE=dev; REGION=..., ARGS="--help")
-	@PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/python -m winterbourne.local verify --stage $(STAGE) --region "$(REGION)" \
+	@exec env PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/python -m winterbourne.local verify --stage $(STAGE) --region "$(REGION)" \
 		--parameters "$$PARAMETERS" $(ARGS)
 
 # One .venv holds what tools import and what builds and tests need, so that both keep to one set of versions.

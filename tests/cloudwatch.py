@@ -10,6 +10,7 @@ Limits: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Put
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html
 Metrics Insights:
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-metrics-insights-querylanguage.html
+Metric filters: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
 """
 
 import math
@@ -22,7 +23,7 @@ from typing import Any, Final, TypeAlias
 
 from tests.emf import checked
 
-__all__ = ["Metrics", "Rules", "Series", "episodes", "evaluate", "is_breached", "is_in_alarm"]
+__all__ = ["Metrics", "Rules", "Series", "episodes", "evaluate", "is_breached", "is_in_alarm", "matches"]
 
 MINUTE: Final = 60
 INSIGHTS_RANGE_S: Final = 3 * 3600  # "Only the latest 3 hours of data can be used"
@@ -80,7 +81,7 @@ class Metrics:
             for at_s, value, seen_s in self.points.get(key, ()):
                 if seen_s < now and now - count * period <= at_s < now:
                     values[now - period * math.ceil((now - at_s) / period)].append(value)
-        return {start: STATISTICS[statistic](found) for start, found in values.items()}
+        return {start: float(STATISTICS[statistic](found)) for start, found in values.items()}
 
 
 def _percentile(values: Sequence[float]) -> float:
@@ -184,6 +185,23 @@ def _select(query: str, metrics: Metrics, period: int, count: int, now: int) -> 
     return metrics.series(keys, "Sum", period, count, now)
 
 
+TERM: Final = re.compile(r"\$\.([\w.]+) (=|!=) \"([^\"]*)\"")
+
+
+def matches(pattern: str, event: Mapping[str, Any]) -> bool:
+    """Whether a metric filter's pattern of comparisons with strings, && and || takes a JSON event."""
+
+    def truth(term: re.Match[str]) -> str:
+        value: Any = event
+        for name in term[1].split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        return str(int(value is not None and (value == term[3]) == (term[2] == "=")))
+
+    assert pattern.startswith("{ ")
+    text = TERM.sub(truth, pattern.strip("{ }")).replace("&&", "*").replace("||", "+")  # && comes first, as * does
+    return bool(_Expression(text, {}, range(0), Rules()).value())
+
+
 TOKEN: Final = re.compile(r"\s*(?:(\d+(?:\.\d+)?)|([A-Za-z]\w*)|(<=|>=|==|!=|[-+*/<>(),]))")
 PRECEDENCE: Final = (("<", ">", "<=", ">=", "==", "!="), ("+", "-"), ("*", "/"))
 OPERATORS: Final[Mapping[str, Callable[[float, float], float]]] = {
@@ -259,7 +277,8 @@ class _Expression:
             (filler,) = others
             assert isinstance(filler, float)
             return dict.fromkeys(self._span, filler) | first if first or self._rules.fills_empty else {}
-        return {"SUM": sum, "MAX": max}[name](first.values()) if first else None  # type: ignore[operator,no-any-return]
+        values = first.values()
+        return float({"SUM": sum(values), "MAX": max(values, default=0.0)}[name]) if first else None
 
 
 def _combine(function: Callable[[float, float], float], left: Value, right: Value) -> Value:
@@ -268,8 +287,11 @@ def _combine(function: Callable[[float, float], float], left: Value, right: Valu
         return {} if isinstance(left, dict) or isinstance(right, dict) else None
     if isinstance(left, float) and isinstance(right, float):
         return float(function(left, right))
-    starts = {start for side in (left, right) if isinstance(side, dict) for start in side}
-    values = {start: (_at(left, start), _at(right, start)) for start in starts}
+    if isinstance(left, dict) and isinstance(right, float):  # the common case, and the quick one
+        values = {start: (value, right) for start, value in left.items()}
+    else:
+        starts = {start for side in (left, right) if isinstance(side, dict) for start in side}
+        values = {start: (_at(left, start), _at(right, start)) for start in starts}
     is_division = function is operator.truediv
     return {s: float(function(*pair)) for s, pair in values.items() if not (is_division and pair[1] == 0)}
 

@@ -1,14 +1,16 @@
 """Whether `tests.cloudwatch` evaluates as CloudWatch's documentation says: its own examples and tables."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from tests.cloudwatch import Metrics, Rules, episodes, evaluate, is_breached, is_in_alarm
+from tests.cloudwatch import Metrics, Rules, episodes, evaluate, is_breached, is_in_alarm, matches
 
 MINUTE = 60
 NOW = 100 * MINUTE
 SERVICE = {"service": "s"}
+OURS = Rules()
 
 
 def measured(**series: list[float | None]) -> Metrics:
@@ -21,7 +23,7 @@ def measured(**series: list[float | None]) -> Metrics:
     return metrics
 
 
-def math(expression: str, period: int = MINUTE, **series: list[float | None]) -> dict[str, Any]:
+def math(expression: str, series: Iterable[str], period: int = MINUTE) -> dict[str, Any]:
     return {
         "Metrics": [
             {"Id": "shown", "Expression": expression},
@@ -45,10 +47,10 @@ def math(expression: str, period: int = MINUTE, **series: list[float | None]) ->
     }
 
 
-def computed(expression: str, rules: Rules = Rules(), **series: list[float | None]) -> list[float | None]:
+def computed(expression: str, series: dict[str, list[float | None]], rules: Rules = OURS) -> list[float | None]:
     """The values of an expression, None where it has none."""
     count = max(len(values) for values in series.values())
-    _, values = evaluate(math(expression, **series), measured(**series), NOW, count, rules)
+    _, values = evaluate(math(expression, series), measured(**series), NOW, count, rules)
     return [values.get(NOW - back * MINUTE) for back in range(count, 0, -1)]
 
 
@@ -101,23 +103,23 @@ def test_missing_data_is_used_as_few_times_as_possible(points: str, needed: int,
 def test_expressions_are_computed_as_documented(
     expression: str, series: dict[str, list[float | None]], values: list[float | None]
 ) -> None:
-    assert computed(expression, **series) == values
+    assert computed(expression, series) == values
 
 
 def test_what_is_not_documented_is_refused() -> None:
     for expression in ("SUM(a)", "a a", "SUM(5)", "RATE(a)", "a ? 1"):
         with pytest.raises((AssertionError, KeyError)):
-            computed(expression, a=[1, 2])
+            computed(expression, {"a": [1, 2]})
 
 
 def test_whether_a_series_without_values_is_filled_is_open() -> None:
-    assert computed("FILL(a, 0)", Rules(fills_empty=True), a=[None]) == [0]
-    assert computed("FILL(a, 0)", Rules(fills_empty=False), a=[None]) == [None]
+    assert computed("FILL(a, 0)", {"a": [None]}, Rules(fills_empty=True)) == [0]
+    assert computed("FILL(a, 0)", {"a": [None]}, Rules(fills_empty=False)) == [None]
 
 
 def test_a_window_slides_by_a_minute() -> None:
     """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-evaluation-window.html"""
-    alarm = math("a", 5 * MINUTE, a=[])
+    alarm = math("a", "a", 5 * MINUTE)
     metrics = measured(a=[1] * 10)
     assert evaluate(alarm, metrics, NOW, 2, Rules())[1] == {NOW - 600: 5, NOW - 300: 5}
     assert evaluate(alarm, metrics, NOW + MINUTE, 2, Rules())[1] == {NOW - 540: 5, NOW - 240: 4}
@@ -175,3 +177,17 @@ def test_data_count_once_they_can_be_read() -> None:
 def test_an_alarm_may_not_look_back_further_than_cloudwatch_allows() -> None:
     with pytest.raises(AssertionError):
         is_in_alarm(alarm(EvaluationPeriods=1441), Metrics(), NOW, Rules())
+
+
+@pytest.mark.parametrize(
+    ("event", "is_counted"),
+    [
+        ({"type": "a", "record": {"status": "error"}}, True),
+        ({"type": "b", "record": {"status": "timeout"}}, True),
+        ({"type": "a", "record": {"status": "success"}}, False),
+        ({"type": "c", "record": {"status": "error"}}, False),
+        ({"type": "a"}, False),
+    ],
+)
+def test_a_metric_filter_counts_the_events_that_its_pattern_takes(event: dict[str, Any], is_counted: bool) -> None:  # noqa: FBT001 - a table
+    assert matches('{ (($.type = "a") || ($.type = "b")) && ($.record.status != "success") }', event) == is_counted

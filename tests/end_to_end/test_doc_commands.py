@@ -115,7 +115,7 @@ DOOR_PATHS: Final = {"rest": "/v1/", "agentcore": "/ping"}
 """What is asked where `/` is not the chat's page."""
 
 _SERVES: Final = re.compile(r"\bmake run\b|\bwinterbourne run\b|-m winterbourne\.local (run\b|--)")
-_AWS: Final = re.compile(r"aws |make deploy\b|make doctor STACK=")
+_AWS: Final = re.compile(r"aws |make (deploy|verify)\b|make doctor STACK=")
 _BENCH: Final = re.compile(r"make bench\b|\.venv/bin/python -m tests\.bench\b")
 _RECORDED: Final = ".venv/bin/python -m tests.recorded"
 
@@ -431,9 +431,9 @@ def test_a_block_says_what_needs_aws(page: str) -> None:
 
 def check_make(rest: list[str]) -> None:
     target, *variables = rest
-    assert target in {"deploy", "doctor"}
+    assert target in {"deploy", "doctor", "verify"}
     given = dict(word.split("=", 1) for word in variables)
-    assert set(given) <= {"STAGE", "PARAMETERS", "STACK", "REGION", "URL"}
+    assert set(given) <= {"STAGE", "PARAMETERS", "STACK", "REGION", "URL", "ARGS"}
     assert given.get("STAGE", "dev") in tomllib.loads(read("samconfig.toml"))
     if "PARAMETERS" in given:
         check_parameters(given["PARAMETERS"])

@@ -53,7 +53,7 @@ class RecordedAws:
     def reports(self, request_ids: Sequence[str]) -> Sequence[Report]:
         cold = {*request_ids[: self.cold]}
         times = [(name, *((self.init_ms, self.restore_ms) if name in cold else (None, None))) for name in request_ids]
-        return [Report(name, 12.0, init, restore) for name, init, restore in times]
+        return [Report(name, 12.0, init, restore, memory_mb=71) for name, init, restore in times]
 
     def renew(self, *, snap_start: bool) -> str:
         self.renewed.append(f"http://{'snapshot' if snap_start else 'plain'}-{len(self.renewed)}")

@@ -51,6 +51,7 @@ class StandIn:
         roll_back: Does it to the stack of this name.
         goes_wrong: Called at the end of each command; may raise.
         calls: The command lines so far.
+        tokens: What opened the probes of what was deployed.
     """
 
     client: Callable[[str], Any]
@@ -58,6 +59,7 @@ class StandIn:
     roll_back: Callable[[str], None]
     goes_wrong: Callable[[str], None] = lambda _: None
     calls: list[tuple[str, ...]] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
 
     def run(self, command: str, *options: str) -> None:
         """Run a command."""
@@ -83,11 +85,13 @@ class StandIn:
 
     def deploy(self, given: Mapping[str, Any]) -> None:
         name, parameters = given["stack_name"], given["parameter_overrides"]
-        path, code = _same_file_for_same_text(Path(given["template_file"]))
+        path, code, token = _same_file_for_same_text(Path(given["template_file"]))
+        self.tokens.append(token)
         declared = stack.source(path)["Parameters"]
         _check(declared, parameters)
         with patch.dict(stack.PSEUDO, {"AWS::StackName": name, "AWS::Region": given["region"]}):
             ours = stack.Stack(path, **parameters)
+        ours.properties("ChatFunction")["Environment"]["Variables"]["VERIFY_TOKEN"] = token
         assert ours.refusals == []
         assert given["capabilities"] == ("CAPABILITY_IAM",)
         assert given["confirm_changeset"] is False, "nobody can confirm it"
@@ -119,15 +123,16 @@ def _folder() -> Path:
     return folder
 
 
-def _same_file_for_same_text(path: Path) -> tuple[Path, Path]:
-    """A copy of a template, since what is known of one is kept by its path; and where the function's code is."""
+def _same_file_for_same_text(path: Path) -> tuple[Path, Path, str]:
+    """A copy of a template, since what is known of one is kept by its path; and what differs, code and token."""
     template = json.loads(path.read_text())
-    code = Path(template["Resources"]["ChatFunction"]["Properties"]["CodeUri"])
+    chat = template["Resources"]["ChatFunction"]["Properties"]
+    code, token = Path(chat["CodeUri"]), chat["Environment"]["Variables"].pop("VERIFY_TOKEN")
     assert code.is_dir()
-    template["Resources"]["ChatFunction"]["Properties"]["CodeUri"] = "function"
+    chat["CodeUri"] = "function"
     text = json.dumps(template)
     (same := _folder() / hashlib.sha256(text.encode()).hexdigest()).write_text(text)
-    return same, code
+    return same, code, token
 
 
 def _check(declared: Mapping[str, Any], given: Mapping[str, str]) -> None:

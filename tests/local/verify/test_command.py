@@ -16,7 +16,7 @@ from tests.local.verify.account import REGION, ROOT, SESSION, VARIABLES, client,
 from tests.local.verify.sam_stand_in import KEYS, Refused, StandIn
 from winterbourne.local.verify import command
 from winterbourne.local.verify.claims import CLAIMS, Claim
-from winterbourne.local.verify.deployment import Deployment, Verdict, judge
+from winterbourne.local.verify.deployment import Deployment, Rollback, Verdict, judge
 from winterbourne.local.verify.sam import Sam, SamFailed
 from winterbourne.local.verify.stack import PREFIX, TAG
 
@@ -124,9 +124,9 @@ class TestARunThatGoesWell:
         run.verify("--yes")
         (deployment,) = run.asked
         assert (deployment.url, deployment.api_key, deployment.door) == (URL.rstrip("/"), "k-1", "url")
-        settings = next(word for word in run.sam.calls[1] if word.startswith("Settings="))
-        assert settings == f'Settings="VERIFY_TOKEN={deployment.token}"'
+        assert run.sam.tokens == [deployment.token]
         assert len(deployment.token) > 20
+        assert deployment.token not in str(run.sam.calls), "which sam prints"
 
     def test_says_what_it_costs_and_names_no_other_parameters_of_the_stage_than_harmless_ones(
         self, run: Run, capfd: pytest.CaptureFixture[str]
@@ -260,7 +260,7 @@ class TestTheStackIsDeleted:
 
         run.claims(rollback=first_deployment_fails)
         assert run.verify("--yes") == 0
-        assert found[0].status.startswith("ROLLBACK_")
+        assert found == [Rollback("ROLLBACK_COMPLETE", [])], "of prod, whose table is not protected yet"
         assert run.commands == ["build", "deploy", "deploy", "delete", "delete"]
         assert 'Stage="prod"' in run.sam.calls[2]
 

@@ -14,12 +14,15 @@ from winterbourne.local.verify.claims import CLAIMS
 CLAIM = {claim.id: claim for claim in CLAIMS}
 
 
+MEMORY = {"memory_mb": 71, "of_mb": 512}
+
+
 class TestColdStarts:
     def test_twenty_are_told_by_their_percentiles(self) -> None:
         deployment, aws = on_aws()
         verdict = CLAIM["cold-starts"].check(deployment)
         assert verdict.state == "proved"
-        assert verdict.figures == {"starts": 20, "p50_ms": 640.0, "p90_ms": 640.0, "longest_ms": 640.0}
+        assert verdict.figures == {"starts": 20, "p50_ms": 640.0, "p90_ms": 640.0, "longest_ms": 640.0, **MEMORY}
         assert aws.renewed == [f"http://plain-{number}" for number in range(4)]
         assert {request.headers["host"] for request in aws.door.asked} == {f"plain-{number}" for number in range(4)}
 
@@ -35,7 +38,7 @@ class TestColdStarts:
         reports = aws.reports
         monkeypatch.setattr(aws, "reports", lambda ids: [_with_init(each, next(times)) for each in reports(ids)])
         figures = CLAIM["cold-starts"].check(deployment).figures
-        assert figures == {"starts": 20, "p50_ms": 195.0, "p90_ms": 271.0, "longest_ms": 290.0}
+        assert figures == {"starts": 20, "p50_ms": 195.0, "p90_ms": 271.0, "longest_ms": 290.0, **MEMORY}
 
     def test_starts_that_take_more_than_a_second_fail_it(self) -> None:
         verdict = CLAIM["cold-starts"].check(on_aws(init_ms=1600.0)[0])

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -213,19 +214,19 @@ class TestWhatIsTakenAway:
             functions.add_permission(**world.function, **statement)
         added = remember(functions.add_permission)
         monkeypatch.setattr(functions, "add_permission", added)
-        with pytest.raises(KeyboardInterrupt), world.account.without_url_permission(action):
+        with interrupted(), world.account.without_url_permission(action):
             assert action not in permissions(world)
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         assert permissions(world) == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
         statement = {"StatementId": f"anyone-{action[7:]}", "Action": action, "Principal": "*"}
         assert added.calls == [{**world.function, **statement, **condition}]
 
     def test_rights_of_the_role(self, world: World) -> None:
         role = {"RoleName": Stack(NAME, client).physical_ids()["ChatRole"]}
-        with pytest.raises(KeyboardInterrupt), world.account.denied("dynamodb:*"):
+        with interrupted(), world.account.denied("dynamodb:*"):
             document = client("iam").get_role_policy(**role, PolicyName=DENIAL)["PolicyDocument"]
             assert document["Statement"] == [{"Effect": "Deny", "Action": ["dynamodb:*"], "Resource": "*"}]
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         assert client("iam").list_role_policies(**role)["PolicyNames"] == []
 
     @pytest.mark.parametrize("before", [None, 40])
@@ -233,10 +234,14 @@ class TestWhatIsTakenAway:
         functions = client("lambda")
         if before:
             functions.put_function_concurrency(**world.function, ReservedConcurrentExecutions=before)
-        with pytest.raises(KeyboardInterrupt), world.account.concurrency(0):
+        with interrupted(), world.account.concurrency(0):
             assert functions.get_function_concurrency(**world.function)["ReservedConcurrentExecutions"] == 0
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         assert functions.get_function_concurrency(**world.function).get("ReservedConcurrentExecutions") == before
+
+
+def interrupted() -> Any:
+    return contextlib.suppress(KeyboardInterrupt)
 
 
 class remember:  # noqa: N801 - used as a function

@@ -10,18 +10,23 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import SHUT_RDWR, socket
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
+import httpx
 import pytest
 
 from tests import emf
+from tests.cloudwatch import Metrics, episodes
+from tests.end_to_end.incidents import BEGIN, RULES, alarms_of
+from tests.end_to_end.incidents import Deployment as Played
 from tests.local.verify.recorded_aws import RecordedAws
-from tests.local_server import ROOT, local_server
+from tests.local_server import ROOT, LocalServer, local_server
+from tests.stack import PSEUDO, Stack
 from winterbourne.local.verify import measure_streams
 from winterbourne.local.verify.asking import ask, probe
 from winterbourne.local.verify.claims import CLAIMS
 from winterbourne.local.verify.deployment import Deployment, Verdict
-from winterbourne.local.verify.measure_incidents import INCIDENTS
+from winterbourne.local.verify.measure_incidents import INCIDENTS, Incident
 from winterbourne.override import override
 
 pytestmark = pytest.mark.slow
@@ -36,15 +41,15 @@ TOGETHER: Final = {claim.id for claim in CLAIMS if not claim.needs_aws} - ALONE
 
 
 @contextlib.contextmanager
-def deployed(folder: Path, *flags: str, **variables: str) -> Iterator[tuple[Deployment, Path]]:
-    """The function at a local URL, as the measurements are given it, and its log."""
+def deployed(folder: Path, *flags: str, **variables: str) -> Iterator[tuple[Deployment, LocalServer]]:
+    """The function at a local URL, as the measurements are given it, and its server."""
     settings = {"VERIFY_TOKEN": TOKEN, "AUTH": "api_key", "API_KEYS": json.dumps({"verify": KEY}), **variables}
     env = [flag for name, value in settings.items() for flag in ("--env", f"{name}={value}")]
     cors = [flag for name, values in CORS.items() for value in values for flag in (f"--cors-allow-{name}", value)]
-    where = ("--task-root", str(FUNCTION), "--handler", "app.handler", "--timeout", str(TIMEOUT_S), "--memory", "128")
+    where = ("--task-root", str(FUNCTION), "--handler", "app.handler", "--timeout", str(TIMEOUT_S))
     with local_server(folder, *where, *cors, "--cors-expose-header", "x-amzn-requestid", *env, *flags) as server:
         url = server.url.rstrip("/")
-        yield Deployment(url=url, api_key=KEY, token=TOKEN, origin=ORIGIN, timeout_s=TIMEOUT_S), server.log
+        yield Deployment(url=url, api_key=KEY, token=TOKEN, origin=ORIGIN, timeout_s=TIMEOUT_S), server
 
 
 class Upstream(ThreadingHTTPServer):
@@ -161,49 +166,61 @@ class OfALog(RecordedAws):
         lines = self.log.read_text().splitlines()
         if namespace == "AWS/Lambda":
             return sum("Status: error" in line for line in lines if line.startswith("REPORT"))
-        return _sums(lines)[name, ""]
-
-
-def _sums(lines: list[str]) -> Mapping[tuple[str, str], float]:
-    return emf.totals(emf.checked(json.loads(line) for line in lines if line.startswith('{"_aws"')))
+        return emf.totals(json.loads(line) for line in lines if line.startswith('{"_aws"'))[name, ""]
 
 
 @pytest.mark.parametrize("claim", ["metrics", "lambda-errors"])
 def test_what_happens_is_what_is_counted(claim: str, tmp_path: Path) -> None:
-    with deployed(tmp_path, "--concurrency", "1", SCRIPTED_WORDS_PER_SECOND="0") as (deployment, log):
-        counted = replace(deployment, aws=OfALog(log=log, function=deployment), sleep=lambda _: None)
+    with deployed(tmp_path, "--concurrency", "1", SCRIPTED_WORDS_PER_SECOND="0") as (deployment, server):
+        counted = replace(deployment, aws=OfALog(log=server.log, function=deployment), sleep=lambda _: None)
         verdict = next(each for each in CLAIMS if each.id == claim).check(counted)
     assert (verdict.state, verdict.words) == ("proved", "")
 
 
-@pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    pace = {"SCRIPTED_WORDS_PER_SECOND": "0", "METRICS": "full"}
-    with deployed(tmp_path_factory.mktemp("incidents"), "--concurrency", "1", **pace) as (deployment, log):
-        for name, incident in INCIDENTS.items():
-            if name not in {"throttles", "store", "keys"}:  # nothing but AWS turns away, or denies
-                incident.provoke(deployment)
-        ask(deployment, "GET", "/healthz")  # when it is answered, all before it is in the log
-        return log.read_text().splitlines()
+STACK: Final = Stack(Stage="dev", Metrics="full", MemorySize="256")
+NO_TABLE: Final = {"STORE": "dynamodb:T"}
+NO_KEYS: Final = {"API_KEYS": "", "API_KEYS_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:k-1"}
+SERVERS: Final[list[tuple[list[str], dict[str, str]]]] = [
+    (["failed-chats", "crashes", "tool-timeouts", "memory"], {}),
+    (["store"], NO_TABLE),
+    (["keys"], NO_KEYS),
+]
 
 
-@pytest.fixture(scope="module")
-def sums(log: list[str]) -> Mapping[tuple[str, str], float]:
-    return _sums(log)
+@pytest.mark.parametrize(("names", "variables"), SERVERS, ids=["well", "no table", "no keys"])
+def test_each_incident_sets_off_its_alarm(
+    names: list[str], variables: dict[str, str], tmp_path: Path, upstream: Upstream
+) -> None:
+    """Provoked in two minutes running, by the template's own alarms over the log that came of it."""
+    at_aws = {**AT_AWS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{upstream.server_port}", **variables}
+    settings = {"SCRIPTED_WORDS_PER_SECOND": "0", "METRICS": "full", "SERVICE_NAME": PSEUDO["AWS::StackName"], **at_aws}
+    with deployed(tmp_path, "--concurrency", "1", "--memory", "256", **settings) as (deployment, server):
+        there = replace(deployment, aws=SameUrl(url=deployment.url))
+        played = Played(server, httpx.Client(), tmp_path, STACK)
+        heard = {name: _alarms(played, INCIDENTS[name], there) for name in names}
+    assert heard == {name: {INCIDENTS[name].alarm} for name in names}
 
 
-class TestIncidents:
-    """Each does to the function what its alarm watches."""
+def _alarms(played: Played, incident: Incident, deployment: Deployment) -> set[str]:
+    """The alarm of an incident, if it rings within a quarter of an hour."""
+    watched = {incident.alarm: alarms_of(STACK)[incident.alarm]}
+    played.metrics = Metrics()
+    for minute in (0, 1):
+        played.at(minute, [lambda _: cast("None", incident.provoke(deployment))])
+    return set(episodes(watched, played.metrics, BEGIN, BEGIN + 900, RULES[0]))
 
-    def test_failed_chats(self, sums: Mapping[tuple[str, str], float]) -> None:
-        assert (sums["FailedChats", ""], sums["Chats", ""]) == (5, 5 + 6 + 1)
 
-    def test_crashes(self, log: list[str]) -> None:
-        assert any("Runtime.ExitError" in line for line in log)
+def test_all_incidents_but_one_can_be_provoked_without_aws() -> None:
+    assert {name for names, _ in SERVERS for name in names} == INCIDENTS.keys() - {"throttles"}
+    assert {incident.alarm for incident in INCIDENTS.values()} <= alarms_of(STACK).keys()
 
-    def test_tool_timeouts(self, sums: Mapping[tuple[str, str], float]) -> None:
-        assert sums["ToolTimeouts", "dawdle"] == 6
 
-    def test_memory(self, log: list[str]) -> None:
-        used = [max(json.loads(line)["MemoryUsed"]) for line in log if '"MemoryUsed":' in line]
-        assert 0.9 * 128 < max(used) < 128
+@dataclass
+class SameUrl(RecordedAws):
+    """An account that makes no new environments."""
+
+    url: str = ""
+
+    @override
+    def renew(self, *, snap_start: bool) -> str:
+        return self.url

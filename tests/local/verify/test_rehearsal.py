@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,18 @@ class Rehearsal:
         put_sam(folder)
         self._environ = {**os.environ, **variables, "PATH": f"{folder}:{os.environ['PATH']}"}
 
-    def start(self, *arguments: str, wait: str = "") -> "subprocess.Popen[bytes]":
+    def start(self, *arguments: str, wait: str = "", by_make: bool = False) -> "subprocess.Popen[bytes]":
         orders = json.dumps({"folder": str(self.folder), "key": KEY, "wait": wait})
-        command = [sys.executable, "-m", "winterbourne.local", "verify", "--report", str(self.folder / "report")]
+        words = ["--yes", "--report", str(self.folder / "report"), *arguments]
+        command = [sys.executable, "-m", "winterbourne.local", "verify", *words]
+        if by_make:  # which finds in its folder of programs our Python, and the stand-in
+            (self.folder / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+            (self.folder / "python").chmod(0o755)
+            installed = [f"--old-file=.venv/{name}" for name in ("dev", "uv", "engine", "pyvenv.cfg")]
+            command = ["make", "verify", f"bin={self.folder}", f"ARGS={' '.join(words)}", *installed]
         with (self.folder / "screen").open("wb") as screen:
             return subprocess.Popen(
-                [*command, "--yes", *arguments],
+                command,
                 cwd=ROOT,
                 env={**self._environ, "STAND_IN": orders},
                 stdout=screen,
@@ -83,16 +89,28 @@ def test_measures_what_was_deployed_and_deletes_it(rehearsal: Rehearsal) -> None
     assert "Nothing is left behind." in page
 
 
-def test_ctrl_c_ends_sam_and_deletes_what_it_has_begun(rehearsal: Rehearsal) -> None:
-    process = rehearsal.start("--only", "keys", wait="deploy")
+def end_group(pid: int) -> None:
+    """As a terminal does at Ctrl-C."""
+    os.killpg(pid, signal.SIGINT)
+
+
+def end_one(pid: int) -> None:
+    os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.doors
+@pytest.mark.parametrize("end", [end_group, end_one])
+def test_make_verify_ends_sam_and_deletes_what_it_has_begun(rehearsal: Rehearsal, end: Callable[[int], None]) -> None:
+    process = rehearsal.start("--only", "keys", wait="deploy", by_make=True)
     rehearsal.wait_for("deploy", "done")
     assert len(rehearsal.stacks) == 1
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    assert process.wait() == 130, rehearsal.read("screen")
+    end(process.pid)
+    assert process.wait(), rehearsal.read("screen")
     assert rehearsal.stacks == []
     assert rehearsal.claims["keys"]["words"] == "the run was interrupted"
 
 
+@pytest.mark.doors
 def test_a_run_that_was_killed_leaves_a_stack_that_the_next_one_finds(rehearsal: Rehearsal) -> None:
     process = rehearsal.start("--only", "keys", wait="deploy")
     rehearsal.wait_for("deploy", "done")

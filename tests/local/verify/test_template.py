@@ -16,8 +16,10 @@ TEMPLATE = ROOT / "template.yaml"
 
 def test_the_function_is_in_the_place_of_the_chat_and_all_else_is_the_projects(tmp_path: Path) -> None:
     template = read_template(TEMPLATE)
-    changed = with_function(template, tmp_path)
+    changed = with_function(template, tmp_path, "sesame")
     chat = changed["Resources"].pop("ChatFunction")
+    variables = template["Resources"]["ChatFunction"]["Properties"]["Environment"]["Variables"]
+    assert chat["Properties"]["Environment"]["Variables"] == {**variables, "VERIFY_TOKEN": "sesame"}
     assert (chat["Properties"]["CodeUri"], chat["Metadata"]) == (str(tmp_path), {"SkipBuild": True})
     module, _, handler = chat["Properties"]["Handler"].rpartition(".")
     assert re.search(rf"^{handler} = ", (FUNCTION / f"{module}.py").read_text(), re.MULTILINE)

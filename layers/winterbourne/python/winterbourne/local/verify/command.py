@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import secrets
 import shutil
 import sys
 import tempfile
@@ -43,8 +42,7 @@ DESCRIPTION: Final = """\
 Deploy a stack of its own with the stage's processor, memory and origins, a scripted model and none of its secrets,
 measure on it every claim that only AWS can settle, write a report with a verdict for each, and delete the stack, also
 after Ctrl-C. What it costs is said, and asked for, before anything is made. It needs AWS credentials, which may create
-what template.yaml has, and `sam`. The exit status is 0 if every claim is proved, 1 if one failed or a stack is left
-behind, 2 if it cannot run, 3 if claims could not be measured, 128 and the signal's number if it was interrupted."""
+what template.yaml has, and `sam`."""
 
 _DEPLOYS_S: Final = 1500
 """About how long it takes to build, to deploy and to delete."""
@@ -55,7 +53,13 @@ class CannotRun(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify; the exit status is described in DESCRIPTION."""
+    """Verify, and print what goes on.
+
+    Returns:
+        0 if every claim is proved; 1 if one failed, or if a stack could not be deleted; 2 if it cannot run or deploy,
+        with the reason; 3 if none failed and some could not be measured; 128 and the signal's number if it was
+        interrupted.
+    """
     args = _parse(arguments)
     if args.list:
         _say("\n".join(f"{claim.id:<26} {claim.title}" for claim in CLAIMS))
@@ -119,8 +123,7 @@ def _run(args: argparse.Namespace) -> int:
         raise CannotRun("nothing was made, since nobody agreed; --yes agrees")
     sam.log.write_text("", encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="winterbourne-") as scratch:
-        parameters = {**plan.parameters, "Settings": f"VERIFY_TOKEN={secrets.token_urlsafe(24)}"}
-        stacks = Stacks(sam, client, session.region_name, Path(scratch), plan.template, parameters, _say)
+        stacks = Stacks(sam, client, session.region_name, Path(scratch), plan.template, plan.parameters, _say)
         return _Verification(args, plan, stacks).run()
 
 
@@ -229,7 +232,7 @@ class _Verification:
         return Deployment(
             url="",
             api_key=api_key(self._stack),
-            token=parameters["Settings"].partition("=")[2],
+            token=self._stacks.token,
             timeout_s=TIMEOUT_S,
             memory_mb=int(parameters["MemorySize"]),
             door=self._plan.door,

@@ -23,23 +23,20 @@ THAW_S: Final = 2.0
 
 def cold_starts(deployment: Deployment, *, snap_start: bool) -> Verdict:
     """Durations of starts, from the REPORT lines of requests that met new environments."""
-    aws, found = cast("Aws", deployment.aws), list[float]()
+    aws, found, memory_mb = cast("Aws", deployment.aws), list[float](), 0
     for _ in range(ROUNDS):
         if len(found) >= STARTS:
             break
         renewed = replace(deployment, url=aws.renew(snap_start=snap_start))
-        reports = aws.reports(_ask_at_once(renewed))
-        times = [report.restore_ms if snap_start else report.init_ms for report in reports]
-        found += [each for each in times if each is not None]
+        for report in aws.reports(_ask_at_once(renewed)):
+            took_ms = report.restore_ms if snap_start else report.init_ms
+            found += [] if took_ms is None else [took_ms]
+            memory_mb = max(memory_mb, report.memory_mb)
     if len(found) < STARTS:
         return not_measured(f"{len(found)} cold starts in {ROUNDS} rounds, {STARTS} are needed", starts=len(found))
     tenths = statistics.quantiles(found, n=10, method="inclusive")
-    figures: dict[str, Figure] = {
-        "starts": len(found),
-        "p50_ms": tenths[4],
-        "p90_ms": tenths[8],
-        "longest_ms": max(found),
-    }
+    figures: dict[str, Figure] = {"starts": len(found), "p50_ms": tenths[4], "p90_ms": tenths[8]}
+    figures |= {"longest_ms": max(found), "memory_mb": memory_mb, "of_mb": deployment.memory_mb}
     return judge(figures, (tenths[4] < MEDIAN_MS, f"half of them took more than {MEDIAN_MS} ms"))
 
 

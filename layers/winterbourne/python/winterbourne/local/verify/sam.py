@@ -44,12 +44,11 @@ class Sam:
             SamFailed: It ended with an error, or took longer than LIMITS_S.
             OSError: It cannot be started.
         """
-        environ = {**os.environ, "SAM_CLI_TELEMETRY": "0", "PYTHONUNBUFFERED": "1"}
-        environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ.get('PATH', '')}"
+        path = os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
         process = subprocess.Popen(  # noqa: S603 - with options of our own
             [self.program, command, *options],
             cwd=self.cwd,
-            env=environ,
+            env={**os.environ, "SAM_CLI_TELEMETRY": "0", "PYTHONUNBUFFERED": "1", "PATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -71,6 +71,8 @@ class Stacks:
         template: The project's template.
         parameters: Of the template, by name.
         say: Is told what goes on.
+        name: Of the stack under measurement.
+        token: Opens the probes of its function.
     """
 
     sam: Sam
@@ -81,6 +83,7 @@ class Stacks:
     parameters: Mapping[str, str]
     say: Callable[[str], None]
     name: str = field(default_factory=lambda: PREFIX + secrets.token_hex(3))
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(24))
 
     @property
     def names(self) -> tuple[str, str]:
@@ -91,7 +94,7 @@ class Stacks:
         """Build the template and the layers, apart from what the project has built. Raises what `Sam.run` does."""
         function, template = self.folder / "function", self.folder / "template.yaml"
         shutil.copytree(FUNCTION, function, ignore=shutil.ignore_patterns("__pycache__"))
-        template.write_text(json.dumps(with_function(self.template, function)), encoding="utf-8")
+        template.write_text(json.dumps(with_function(self.template, function, self.token)), encoding="utf-8")
         where = {"template-file": template, "base-dir": self.sam.cwd, "build-dir": self._built.parent}
         flags = [word for name, path in where.items() for word in (f"--{name}", str(path))]
         self.sam.run("build", *flags, *_overrides({"Architecture": self.parameters["Architecture"]}))

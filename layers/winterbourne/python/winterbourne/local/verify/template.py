@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
 
-__all__ = ["ORIGIN", "TIMEOUT_S", "failing_template", "own_parameters", "read_template", "with_function"]
+__all__ = ["ORIGIN", "TAKEN_OVER", "TIMEOUT_S", "failing_template", "own_parameters", "read_template", "with_function"]
 
 ORIGIN: Final = "https://verify.example"
 """Whose pages may call, where the stage names none."""
@@ -14,7 +14,9 @@ ORIGIN: Final = "https://verify.example"
 TIMEOUT_S: Final = 15
 """Of the function: the shortest that the template allows, since some claims wait for it."""
 
-_TAKEN_OVER: Final = ("Architecture", "MemorySize", "AllowedOrigins")
+TAKEN_OVER: Final = ("Architecture", "MemorySize", "AllowedOrigins")
+"""The parameters that our stack has from its stage."""
+
 _OWN: Final = {
     "Architecture": "arm64",
     "MemorySize": "512",
@@ -30,7 +32,7 @@ _OWN: Final = {
 
 def own_parameters(template: Mapping[str, Any], stage: Mapping[str, str]) -> dict[str, str]:
     """The parameters of our stack: of the stage's only those that name no secrets, people, callers or models."""
-    taken_over = {name: stage[name] for name in _TAKEN_OVER if stage.get(name)}
+    taken_over = {name: stage[name] for name in TAKEN_OVER if stage.get(name)}
     return {name: value for name, value in {**_OWN, **taken_over}.items() if name in template["Parameters"]}
 
 
@@ -47,10 +49,15 @@ def read_template(path: Path) -> dict[str, Any]:
     return dict(template)
 
 
-def with_function(template: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A template with the function in this folder in the place of the chat; `sam build` copies it as it is."""
+def with_function(template: Mapping[str, Any], folder: Path, token: str) -> dict[str, Any]:
+    """A template with the function in this folder in the place of the chat; `sam build` copies it as it is.
+
+    The token opens its probes. Among the parameters `sam` would print it.
+    """
     resources = template["Resources"]
     properties = {**resources["ChatFunction"]["Properties"], "CodeUri": str(folder), "Handler": "app.handler"}
+    variables = {**properties["Environment"]["Variables"], "VERIFY_TOKEN": token}
+    properties["Environment"] = {"Variables": variables}
     # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-resource-function.html
     chat = {**resources["ChatFunction"], "Metadata": {"SkipBuild": True}, "Properties": properties}
     return {**template, "Resources": {**resources, "ChatFunction": chat}}
