@@ -153,8 +153,8 @@ class TestARunThatGoesWell:
             (tmp_path / name).write_bytes(content)
         monkeypatch.chdir(tmp_path)
         run.claims(good=run.holds)
-        url_alone = replace(command.CLAIMS[0], id="permissions", doors=("url",))
-        monkeypatch.setattr(command, "CLAIMS", [*command.CLAIMS, url_alone])
+        (claim,) = vars(command)["CLAIMS"]
+        monkeypatch.setattr(command, "CLAIMS", [claim, replace(claim, id="permissions", doors=("url",))])
         assert run.verify("--yes") == 0
         assert run.verdicts == {"good": "proved"}
         assert run.asked[0].door == "rest"
