@@ -285,7 +285,7 @@ class Deployment:
     client: httpx.Client
     folder: Path
     stack: Stack
-    function: str
+    function: str = "ChatFunction"
     metrics: Metrics = field(default_factory=Metrics)
     _read: int = 0
 
