@@ -221,6 +221,7 @@ CHOICES = {
     "MODEL_REASONING": "low",
     "ON_DISCONNECT": "run",
     "OPENAI_API": "chat",
+    "OTEL_TRACES_SAMPLER_ARG": "0.5",
     "SHOW_REASONING": "false",
     "SYSTEM_PROMPT_FROM_REQUEST": "false",
 }
@@ -235,6 +236,22 @@ def another_value(name: str) -> str:
 def test_conversations_are_kept_in_the_stacks_table_or_where_the_parameter_says(stack: Stack) -> None:
     assert variables(stack)["STORE"] == "dynamodb:<Conversations>"
     assert variables(Stack(Store="ledger:/mnt/chats"))["STORE"] == "ledger:/mnt/chats"
+
+
+class TestTracing:
+    def test_is_off_by_default(self, stack: Stack) -> None:
+        assert settings_of(stack).traces.otel_exporter_otlp_endpoint == ""
+        assert not [each for each in statements(stack) if "xray:PutTraceSegments" in each["Action"]]
+
+    def test_to_xray_goes_to_its_endpoint_in_this_region_with_the_rights_that_aws_names(self) -> None:
+        stack = Stack(Tracing="xray")
+        assert settings_of(stack).traces.otel_exporter_otlp_endpoint == "https://xray.eu-central-1.amazonaws.com"
+        assert [each["Resource"] for each in statements(stack) if each["Action"] == "xray:PutTraceSegments"] == ["*"]
+
+    def test_to_another_collector_needs_no_rights(self) -> None:
+        stack = Stack(Tracing="https://otlp.example:4318")
+        assert settings_of(stack).traces.otel_exporter_otlp_endpoint == "https://otlp.example:4318"
+        assert not [each for each in statements(stack) if "xray:PutTraceSegments" in each["Action"]]
 
 
 class TestSettings:

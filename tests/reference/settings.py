@@ -32,6 +32,7 @@ GROUPS: Final = {
     "limits": "Limits",
     "storage": "Storage",
     "log": "Log",
+    "traces": "Traces",
 }
 
 VALUES: Final[Mapping[str, Mapping[str, Any]]] = {"model_provider": PROVIDERS, "auth": SCHEMES}

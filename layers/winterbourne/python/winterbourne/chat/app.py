@@ -37,7 +37,7 @@ from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.http.titles import Titles
 from winterbourne.chat.infra import http_pool, telemetry
-from winterbourne.chat.process_setup import set_up_process
+from winterbourne.chat.process_setup import make_tracer, set_up_process
 from winterbourne.chat.providers.factory import PROVIDERS, ProviderFactory, make_provider
 from winterbourne.chat.settings import ModelSettings, Settings, ToolSettings, choose
 from winterbourne.chat.storage.base import Store
@@ -244,8 +244,8 @@ def build(
     after_request = partial(parts.executor.retire_if_stuck, retire)
     origins = frozenset(filter(None, map(str.strip, settings.doors.cors_origins.split(","))))
     first = Router(routes), parts.authenticator, parts.rate_limiter, native.FORMAT.encode_error
-    log = settings.log
-    return Service(*first, logger, log.service_name, after_request, origins, log.log_clients, log.metrics)
+    log, rest = settings.log, (after_request, origins)
+    return Service(*first, logger, log.service_name, *rest, log.log_clients, log.metrics, make_tracer(settings))
 
 
 def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Parts:

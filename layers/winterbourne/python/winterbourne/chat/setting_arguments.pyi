@@ -94,3 +94,10 @@ class SettingArguments(TypedDict, total=False):
     log_messages: bool
     metrics: Literal["full", "lean", "off"]
     log_clients: bool
+    otel_exporter_otlp_endpoint: str
+    otel_exporter_otlp_headers: str
+    otel_exporter_otlp_headers_secret_arn: str
+    otel_service_name: str
+    otel_resource_attributes: str
+    otel_traces_sampler: str
+    otel_traces_sampler_arg: float

@@ -28,6 +28,7 @@ __all__ = [
     "StorageSettings",
     "StreamSettings",
     "ToolSettings",
+    "TraceSettings",
     "by_patterns",
     "choose",
     "expect_made",
@@ -43,7 +44,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 PLATFORM_PREFIXES: Final = ("AWS_", "LAMBDA_", "_", "PYTHON", "LD_", "LC_", "XDG_")
 # How the names of variables with secret values end.
-SECRET_SUFFIXES: Final = ("_KEY", "_KEYS", "AWS_BEARER_TOKEN_BEDROCK", "MCP_TOKENS")
+SECRET_SUFFIXES: Final = ("_KEY", "_KEYS", "AWS_BEARER_TOKEN_BEDROCK", "MCP_TOKENS", "_OTLP_HEADERS")
 Limit = Annotated[int, Meta(ge=0)]
 
 
@@ -419,6 +420,33 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
 
+class TraceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The export of traces; the names and the meaning are OpenTelemetry's."""
+
+    otel_exporter_otlp_endpoint: str = ""
+    """Base URL of the collector that gets the traces of requests as OTLP over HTTP, in JSON: `/v1/traces` is added. To
+    X-Ray's, `https://xray.eu-central-1.amazonaws.com`, requests are signed. Unset: no traces.
+    """
+    otel_exporter_otlp_headers: str = ""
+    """Headers of requests to the collector: name=value,name=value, percent-encoded. A deployment names a secret for its
+    key in OTEL_EXPORTER_OTLP_HEADERS_SECRET_ARN.
+    """
+    otel_exporter_otlp_headers_secret_arn: str = ""
+    """ARN of the Secrets Manager secret or SSM parameter that holds more of these headers, such as the collector's key,
+    in the same form.
+    """
+    otel_service_name: str = ""
+    """The service that traces are of. Unset: SERVICE_NAME."""
+    otel_resource_attributes: str = ""
+    """Further attributes of the service: name=value,name=value, percent-encoded."""
+    otel_traces_sampler: str = "parentbased_always_on"
+    """Which requests are traced: always_on, always_off, or traceidratio, the share in OTEL_TRACES_SAMPLER_ARG. With
+    `parentbased_` before it, it decides only where the caller has not.
+    """
+    otel_traces_sampler_arg: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """The share of requests that are traced, for traceidratio, from 0 to 1."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting of the chat and the tool worker, in parts: each is handed to who needs it."""
 
@@ -432,6 +460,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitSettings = LimitSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":

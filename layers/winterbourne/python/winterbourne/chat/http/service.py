@@ -4,11 +4,12 @@ Contains no business logic. `chat.app.build` makes one `Service` per execution e
 """
 
 import asyncio
+import contextlib
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from aws_lambda_powertools import Logger
@@ -21,8 +22,13 @@ from winterbourne.chat.http.cors import cors_headers, is_preflight
 from winterbourne.chat.http.request import Request
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.infra import http_pool, redaction, telemetry
+from winterbourne.chat.infra.tracing import NO_SPAN
 from winterbourne.chat.storage.base import time_limit
 from winterbourne.chat.storage.rate_limits import RateLimiter
+
+if TYPE_CHECKING:
+    from winterbourne.chat.infra.otlp import Tracer
+    from winterbourne.chat.infra.spans import Span
 
 __all__ = [
     "JSON_HEADERS",
@@ -50,6 +56,9 @@ TIDY_TIMEOUT_S: Final = 3.0
 
 BACKGROUND_TIMEOUT_S: Final = 10.0
 """How long after that what is done in the background may take, in seconds: it may ask a model."""
+
+EXPORT_TIMEOUT_S: Final = 1.0
+"""How long after that spans are sent, in seconds: X-Ray needs some hundredths. Others go with the next request."""
 
 TIDY_RESERVE_S: Final = 0.5
 """How long before the request's deadline both end at the latest; the door cancels what goes on."""
@@ -121,6 +130,7 @@ class Service(msgspec.Struct, frozen=True):
         cors_origins: Whose pages may call through doors that leave CORS to the chat.
         logs_clients: Whether the log line of a request says where it came from.
         metrics: METRICS.
+        tracer: Traces the requests; None if nobody collects their traces.
     """
 
     router: Router[Endpoint]
@@ -133,6 +143,7 @@ class Service(msgspec.Struct, frozen=True):
     cors_origins: frozenset[str] = frozenset()
     logs_clients: bool = True
     metrics: telemetry.MetricsMode = "full"
+    tracer: "Tracer | None" = None
 
     async def handle(self, request: Request, response_stream: ResponseStream) -> None:
         """Answer one request. An error before the stream is opened is answered with an error response.
@@ -145,15 +156,11 @@ class Service(msgspec.Struct, frozen=True):
         """
         encode_error, request_id = self.encode_error, request.request_id
         after_response, background = list[AfterResponse](), list[AfterResponse]()
-        with telemetry.request_scope(request_id, self.logger, self.service_name, self.metrics) as record:
-            record.fields.update(method=request.method, path=request.raw_path, **request.door_fields)
-            if self.logs_clients:
-                record.fields.update(_client_fields(request))
-            http_pool.outgoing_headers.set(request.trace)
-            http_pool.marks.set((http_pool.PoolMarks(), http_pool.PoolMarks()))
+        with self._recorded(request) as (record, span):
             if request.is_bare:
                 response_stream.own_headers = {"x-request-id": request_id, **cors_headers(self.cors_origins, request)}
             try:
+                _check(request)
                 if self.cors_origins and request.is_bare and is_preflight(request):
                     await reply(response_stream, 204, b"", {})
                     return
@@ -187,7 +194,46 @@ class Service(msgspec.Struct, frozen=True):
                 pool = http_pool.stats()
                 record.measurements += [("PoolConnectionsOpen", pool.open, ""), ("PoolConnectionsIdle", pool.idle, "")]
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
-                await _tidy(after_response, background, response_stream, request.deadline)
+                export = self._end_trace(span, record, response_stream)
+                await _tidy(after_response, background, export, response_stream, request.deadline)
+
+    @contextlib.contextmanager
+    def _recorded(self, request: Request) -> "Iterator[tuple[telemetry.RequestRecord, Span | None]]":
+        """Record a request: for its log line and metrics, and as a span if it is traced."""
+        span = self._begin_trace(request, self.tracer) if self.tracer else None
+        scope = telemetry.request_scope(request.request_id, self.logger, self.service_name, self.metrics)
+        with scope as record, span or NO_SPAN:
+            record.fields.update(method=request.method, path=request.raw_path, **request.door_fields)
+            if self.logs_clients:
+                record.fields.update(_client_fields(request))
+            if span:
+                record.fields["trace_id"] = span.trace.trace_id
+            else:
+                http_pool.outgoing_headers.set(request.trace)
+            http_pool.marks.set((http_pool.PoolMarks(), http_pool.PoolMarks()))
+            yield record, span
+
+    def _begin_trace(self, request: Request, tracer: "Tracer") -> "Span | None":
+        """The span of a request: with its path in the name only if that is a route, and so one of a few."""
+        is_route = self.router.is_fixed(request.raw_path)
+        return tracer.begin(
+            request.trace,
+            f"{request.method} {request.raw_path}" if is_route else request.method,
+            request.request_id,
+            http__request__method=request.method,
+            http__route=request.raw_path if is_route else None,
+            url__path=request.raw_path,
+        )
+
+    def _end_trace(
+        self, span: "Span | None", record: telemetry.RequestRecord, stream: ResponseStream
+    ) -> AfterResponse | None:
+        return self.tracer.end(span, record.fields, stream.response) if self.tracer and span else None
+
+
+def _check(request: Request) -> None:
+    if request.refusal:
+        raise request.refusal
 
 
 def _count_error(record: telemetry.RequestRecord, error_type: str, status: int) -> None:
@@ -208,7 +254,7 @@ def _client_fields(request: Request) -> dict[str, str]:
     headers = request.headers
     claims = headers.get("user-agent", "")[:MAX_CLAIM_CHARS], headers.get("x-forwarded-for", "")[-MAX_CLAIM_CHARS:]
     fields = zip(("client_address", "user_agent", "forwarded_for"), (request.client, *claims), strict=True)
-    return {name: value for name, value in fields if value}
+    return {name: value for name, value in fields if value and (name != "forwarded_for" or value != request.client)}
 
 
 def _late_words(stream: ResponseStream, encode: ErrorEncoder, request_id: str, is_last: bool, /) -> bytes:  # noqa: FBT001 - as the runtime's watchdog calls it
@@ -241,10 +287,17 @@ def _error_response(error: ChatError, encode: ErrorEncoder, request_id: str) -> 
 
 
 async def _tidy(
-    tasks: list[AfterResponse], background: Sequence[AfterResponse], stream: ResponseStream, deadline: float
+    tasks: list[AfterResponse],
+    background: Sequence[AfterResponse],
+    export: AfterResponse | None,
+    stream: ResponseStream,
+    deadline: float,
 ) -> None:
-    """Do what the response need not wait for, and end the response, unless it has failed, after END_GRACE_S at most."""
-    if not tasks:
+    """Do what the response need not wait for, and end the response, unless it has failed, after END_GRACE_S at most.
+
+    Spans are exported last; those of a response that has failed wait for the next request: nobody can end it here.
+    """
+    if not (tasks or export):
         return
     has_failed = sys.exception() is not None
     tidying = asyncio.create_task(_run(tasks, TIDY_TIMEOUT_S, deadline))
@@ -258,6 +311,10 @@ async def _tidy(
         tasks.clear()  # they have the request, with its documents
     if not has_failed:
         await _run(background, BACKGROUND_TIMEOUT_S, deadline)
+    if export and has_failed:
+        await export(0.0)
+    elif export:
+        await _run([export], EXPORT_TIMEOUT_S, deadline)
 
 
 async def _run(tasks: Sequence[AfterResponse], timeout_s: float, deadline: float) -> None:

@@ -18,7 +18,6 @@ a URL (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY; none for NEVER_PROXIED), as
 """
 
 import contextlib
-import contextvars
 import errno
 import functools
 import os
@@ -37,6 +36,7 @@ from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress
 from winterbourne.chat.infra.http_retry import IDEMPOTENT_METHODS, AsyncRetryTransport, RetryTransport
 from winterbourne.chat.infra.http_transport import AsyncioTransport, PoolMarks, PoolStats, marks
+from winterbourne.chat.infra.tracing import outgoing_headers
 from winterbourne.chat.settings import HttpSettings
 from winterbourne.override import override
 
@@ -79,9 +79,6 @@ STALE_CONNECTION_ERRORS: Final = (httpx.RemoteProtocolError, httpx.ReadError, ht
 
 Retrying = TypeVar("Retrying", AsyncRetryTransport, RetryTransport)
 T = TypeVar("T", bound=AsyncioTransport | httpx.AsyncHTTPTransport | httpx.HTTPTransport)
-
-outgoing_headers: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing_headers")
-"""Headers added to every request sent on behalf of the current invocation: its trace ids."""
 
 
 class BodyTooLarge(httpx.DecodingError):

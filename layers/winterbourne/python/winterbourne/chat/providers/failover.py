@@ -51,6 +51,7 @@ from winterbourne.chat.errors import (
 )
 from winterbourne.chat.infra.circuit_breaker import CircuitBreaker
 from winterbourne.chat.infra.telemetry import measure
+from winterbourne.chat.infra.tracing import SPAN
 from winterbourne.chat.providers.provider_config import CONFIGURED, configure
 from winterbourne.chat.settings import ModelSettings, expect_made
 
@@ -204,6 +205,8 @@ class FailoverProvider:
                 return
             measure("ModelFailovers")
             request.failed.add(model.name)
+            if span := SPAN.get():
+                span.note("chat", winterbourne__failed_models=sorted(request.failed))
             if undone := _undo(said, model.name):
                 yield undone
             if isinstance(undone and undone[-1], TurnEnded):

@@ -45,6 +45,7 @@ from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json
+from winterbourne.chat.infra.tracing import SPAN
 from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.capabilities import ALL_OPTIONS, Family, family_of, parse_capabilities
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
@@ -169,6 +170,8 @@ class HttpProvider(ABC):
                 if has_output or attempt == max_attempts or resumes_at >= request.deadline:
                     raise
                 _LOGGER.warning("retrying the model's provider in %.1f s: %s", pause_s, error)
+                if span := SPAN.get():
+                    span.note("chat", http__request__resend_count=attempt)
             else:
                 return
             await asyncio.sleep(pause_s)
@@ -401,6 +404,9 @@ class HttpProvider(ABC):
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
         url = self._base_url + path
         http_request = client.build_request("POST", url, content=content, headers=headers, timeout=timeout)
+        if span := SPAN.get():
+            port = http_request.url.port or {"https": 443}.get(http_request.url.scheme, 80)
+            span.note("chat", server__address=self._host, server__port=port)
         if large.runs:
             large.text = content
             http_request = Body(large).sent_by(http_request)
