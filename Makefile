@@ -34,7 +34,7 @@ wheels = $(or $(WINTERBOURNE_WHEELS),$(error WINTERBOURNE_WHEELS names no folder
 -include local.mk development.mk
 
 .DEFAULT_GOAL := help
-.PHONY: help run test install build invoke deploy doctor lock upgrade clean
+.PHONY: help run test install build invoke deploy doctor verify lock upgrade clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,11 +62,17 @@ invoke: .venv/dev ## Run the built function once in Lambda's own image (EVENT=te
 	@$(sam) local invoke ChatFunction --event $(EVENT) --parameter-overrides Architecture=$(processor) | \
 		$(bin)/python -m winterbourne.local.sam_output
 
-deploy: build ## Build and deploy (STAGE=dev or prod, as in samconfig.toml; PARAMETERS='ModelId=...')
-	$(if $(PARAMETERS),given=$$($(of_stage)) && )$(sam) deploy --config-env $(STAGE) $(if $(PARAMETERS),--parameter-overrides "$$given")
+deploy: build ## Build and deploy (STAGE=dev or prod, as in samconfig.toml; PARAMETERS='ModelId=...'); with CI set, nothing is asked
+	$(if $(PARAMETERS),given=$$($(of_stage)) && )$(sam) deploy --config-env $(STAGE) $(unasked) $(if $(PARAMETERS),--parameter-overrides "$$given")
+	@given=$$($(of_stage)) && case "$$given" in *DeletionProtection=*) ;; *Stage=\"prod\"*) echo "protecting the conversations" && \
+		$(sam) deploy --config-env $(STAGE) $(unasking) --parameter-overrides "$$given DeletionProtection=true" ;; esac
 
 doctor: .venv/dev ## Say what is wrong and how to fix it (URL=..., or STACK=... REGION=...; ORIGIN=...; KEY=...)
 	@$(bin)/python -m winterbourne.local doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
+
+verify: stage .venv/dev ## Prove on your AWS account, for some cents, what only AWS can settle, and leave nothing (STAGE=dev; REGION=..., ARGS="--help")
+	@exec env PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/python -m winterbourne.local verify --stage $(STAGE) --region "$(REGION)" \
+		--parameters "$$PARAMETERS" $(ARGS)
 
 # One .venv holds what tools import and what builds and tests need, so that both keep to one set of versions.
 lock: .venv/uv ## Lock what your tools import, after a change of layers/dependencies/requirements.in (UPGRADE= keeps versions)
@@ -87,6 +93,9 @@ clean: ## Remove what the other targets made
 
 sam := SAM_CLI_TELEMETRY=0 PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/sam
 # What is named on the command line takes the place of the stage's own parameters, so those are named again.
+unasking := --no-confirm-changeset --no-fail-on-empty-changeset
+unasked = $(if $(CI),$(unasking))
+# A table is protected once its stack is there: the rollback of a first deployment that fails has to delete it.
 of_stage = $(bin)/python -m winterbourne.local.sam_parameters $(STAGE) "$$PARAMETERS"
 processor = $(if $(filter arm64 aarch64,$(shell uname -m)),arm64,x86_64)
 

@@ -14,6 +14,7 @@ locks := layers/winterbourne/python/winterbourne/local/files/locks
 development := requirements-dev.txt
 clients := tests/contract/clients/requirements
 instructor := tests/contract/clients/instructor
+linters := tests/contract/clients/linters
 made := .bench .clients .coverage .pythons .mypy_cache .ruff_cache .hypothesis dist tests/artifacts
 
 .PHONY: source test-clients test-doors test-pythons test-successor coverage soak bench check format prices reference wheel layer locks
@@ -89,5 +90,6 @@ locks: .venv/uv
 	$(lock) $(distribution) --extra dev --group pyproject.toml:dev -c $(locks)/dev.txt -o $(development)
 	$(lock) $(clients).in -o $(clients).txt
 	$(lock) $(instructor).in -o $(instructor).txt
+	$(lock) $(linters).in -o $(linters).txt
 
 distribution := layers/winterbourne/pyproject.toml

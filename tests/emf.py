@@ -8,10 +8,15 @@ from typing import Any, Final
 
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]  # it ships no types
 
-__all__ = ["checked", "counts", "totals"]
+__all__ = ["checked", "counts", "read", "totals"]
 
 SCHEMA: Final = Draft7Validator(json.loads((Path(__file__).parent / "schemas/emf.json").read_text()))
 VALUES: Final = 100  # the most that one metric may have in one document
+
+
+def read(text: str) -> list[dict[str, Any]]:
+    """The metrics in the text of a log, each a document that CloudWatch accepts completely."""
+    return checked(json.loads(line) for line in text.splitlines() if line.startswith("{"))
 
 
 def checked(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

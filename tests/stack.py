@@ -64,7 +64,7 @@ def _transformed(path: Path) -> dict[str, Any]:
     """The template after SAM's transform, functions and conditions unresolved; no parameter changes what SAM does."""
     template = source(path)
     for resource in template["Resources"].values():
-        for key in {"CodeUri", "ContentUri"} & set(resource["Properties"]):
+        for key in {"CodeUri", "ContentUri"} & set(resource.get("Properties", ())):
             resource["Properties"][key] = "s3://bucket/key"  # what `sam package` writes there
     with patch.dict(os.environ, {"AWS_DEFAULT_REGION": PSEUDO["AWS::Region"]}):  # it asks for the partition
         result: dict[str, Any] = transform(template, {}, _NoPolicies())

@@ -35,15 +35,19 @@ __all__ = [
     "INPUT_TOKENS",
     "MODELS",
     "OUTPUT_TOKENS",
+    "READ_UNIT",
     "SPEEDS",
+    "WRITE_UNIT",
     "MeteredStore",
     "Units",
     "followed_answer",
+    "item_bytes",
     "log_dollars",
     "log_units",
     "reader_dollars_per_s",
     "share",
     "speed_from_which",
+    "started",
     "tokens_dollars",
 ]
 
@@ -108,7 +112,7 @@ class MeteredStore(Store):
         self.written_at += [self.now()] * bool(logged)
         for item in logged:
             before = await super().get(item.pk, item.sk)
-            self.units.written += _started(1024, max(item_bytes(item), item_bytes(before) if before else 0))
+            self.units.written += started(1024, max(item_bytes(item), item_bytes(before) if before else 0))
         await super().put(items)
 
     @override
@@ -116,7 +120,7 @@ class MeteredStore(Store):
         for key in keys:
             if _is_logged(key[0]):
                 item = await super().get(*key)
-                self.units.deleted += _started(1024, item_bytes(item) if item else 0)
+                self.units.deleted += started(1024, item_bytes(item) if item else 0)
         await super().delete(keys)
 
     @override
@@ -124,14 +128,14 @@ class MeteredStore(Store):
         item = await super().get(pk, sk)
         if _is_logged(pk):
             self.read_at.append(self.now())
-            self.units.read += _started(4096, item_bytes(item) if item else 0)
+            self.units.read += started(4096, item_bytes(item) if item else 0)
         return item
 
     @override
     async def query_partition(self, pk: str) -> list[Item]:
         items = await super().query_partition(pk)
         if _is_logged(pk):
-            self.units.read += _started(4096, sum(map(item_bytes, items)))
+            self.units.read += started(4096, sum(map(item_bytes, items)))
         return items
 
 
@@ -149,7 +153,8 @@ def _is_logged(pk: str) -> bool:
     return pk.startswith("stream#")
 
 
-def _started(size: int, count: int) -> int:
+def started(size: int, count: int) -> int:
+    """How many units of a size are begun: one at least."""
     return max(1, math.ceil(count / size))
 
 

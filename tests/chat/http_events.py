@@ -76,7 +76,7 @@ class RecordedResponse:
     def __init__(self) -> None:
         self.response: Response | None = None
         self.body = b""
-        self.ended = False
+        self.ended = self.reader_left = False
         self.own_headers: Mapping[str, str] = {}
         self._head: ResponseHead | None = None
 

@@ -165,6 +165,18 @@ class TestBuilding:
         assert (await send(closed, "POST", "/chat", HELLO))["statusCode"] == 401
         assert (await send(make_service(), "POST", "/chat", HELLO))["statusCode"] == 200
 
+    @pytest.mark.parametrize(
+        ("settings", "failed"),
+        [
+            ({"auth": "api_key"}, "auth"),
+            ({"auth": "jwt", "jwt_issuer": "http://127.0.0.1:9", "jwt_audience": "a"}, "auth"),
+            ({"model_provider": "openai", "openai_base_url": "http://127.0.0.1:9/v1"}, "model"),
+        ],
+    )
+    async def test_what_cannot_answer_a_single_chat_is_not_ready(self, settings: dict[str, str], failed: str) -> None:
+        answer = await send(make_service(**settings), "GET", "/readyz")
+        assert (answer["statusCode"], json.loads(answer["body"])["error"]["message"]) == (503, f"not ready: {failed}")
+
     def test_wrong_settings_are_found(self) -> None:
         with pytest.raises(SettingsError, match="MCP_SERVERS"):
             make_service(mcp_servers="station")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chat.processes import run
+from tests.collector import parse
 
 WORKER = """
 import contextlib
@@ -123,6 +124,40 @@ except RuntimeError as error:
     print(json.dumps(str(error)))
 """
         assert printed(code) == "broken"
+
+
+class TestTrace:
+    def test_the_spans_of_a_call_come_back_with_its_answer_as_part_of_the_chats_trace(self) -> None:
+        chats = f"00-{'a' * 32}-{'b' * 16}-01"
+        code = f"""
+call = event("climb", steps=1) | {{"traceparent": {chats!r}, "wants_spans": True}}
+print(json.dumps([json.loads(line) for line in asyncio.run(lines(call))]))
+"""
+        answer = printed(code, SERVICE_NAME="desk-worker")[-1]
+        assert (answer["content"], answer["is_error"]) == ('"top"', False)
+        request, call = parse(json.dumps({"resourceSpans": [answer["spans"]]}).encode())
+        assert (request.service, request.name, request.kind) == ("desk-worker", "desk-worker", "server")
+        assert (request.trace_id, request.parent_id) == ("a" * 32, "b" * 16)
+        assert (call.name, call.parent_id) == ("execute_tool climb", request.span_id)
+
+    def test_nobody_who_does_not_ask_gets_any(self) -> None:
+        (*_, answer) = shown("event('climb', steps=1)")
+        assert answer.keys() == {"content", "is_error"}
+
+    def test_what_a_tool_sends_is_part_of_the_chats_trace_even_if_that_is_not_exported(self) -> None:
+        code = """
+from winterbourne.chat.infra import http_pool
+
+@tool
+async def look() -> str:
+    \"\"\"Look.\"\"\"
+    return http_pool.outgoing_headers.get()["traceparent"]
+
+worker = ToolWorker(tools=[look])
+call = event("look") | {"traceparent": "00-%s-%s-00" % ("a" * 32, "b" * 16)}
+print(json.dumps(json.loads(asyncio.run(lines(call))[-1])))
+"""
+        assert printed(code)["content"] == f'"00-{"a" * 32}-{"b" * 16}-00"'
 
 
 class TestOlderChats:

@@ -11,6 +11,7 @@ A command is one of these, and a page that has any other fails:
 """
 
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -65,6 +66,10 @@ ELSEWHERE: Final = {
     ),
     r"make lock( UPGRADE=)?": ("tests/end_to_end/test_locks.py::test_make_lock_makes_these_very_files", '"lock"'),
     r"make invoke( EVENT=tests/events/\w+\.json)?": (_INVOKE, '"invoke", "EVENT=tests/events/'),
+    r"checkov --framework cloudformation .*": (
+        "tests/project/test_checkov.py::test_the_command_of_the_page_leaves_nothing_of_a_projects_template",
+        '"--skip-check"',
+    ),
     r"make prices": ("tests/contract/clients/test_prices.py::test_the_table_is_what_the_script_makes", "read_list"),
     r"make (run|install|test) PYTHON=\S+": (_PYTHON, "PYTHON="),
     r"\.venv/bin/python -m tests\.release (date|next 0\.2\.0)": (_RELEASE, "COMMANDS"),
@@ -79,7 +84,7 @@ ELSEWHERE: Final = {
 }
 """Patterns of commands that another test runs, each with that test and what is to be found in its file."""
 
-UNTESTED: Final = {"docker run -p 8080:8080", "docker build --platform linux/arm64"}
+UNTESTED: Final = {"docker run -p 8080:8080", "docker build --platform linux/arm64", "docker build --tag chat"}
 """How the commands begin that need Docker and images from the internet, and that nobody runs here."""
 
 PLACEHOLDERS: Final = {
@@ -103,7 +108,7 @@ ARNS: Final = {
 # Of the AWS command line's own, which botocore's models do not have.
 _AWS_GLOBAL: Final = {"query", "output", "region", "profile"}
 _AWS_OWN: Final = {
-    ("cloudformation", "deploy"): {"stack_name", "template_file", "parameter_overrides"},
+    ("cloudformation", "deploy"): {"stack_name", "template_file", "parameter_overrides", "capabilities"},
     ("lambda", "publish-layer-version"): {"layer_name", "zip_file"},
 }
 
@@ -111,7 +116,7 @@ DOOR_PATHS: Final = {"rest": "/v1/", "agentcore": "/ping"}
 """What is asked where `/` is not the chat's page."""
 
 _SERVES: Final = re.compile(r"\bmake run\b|\bwinterbourne run\b|-m winterbourne\.local (run\b|--)")
-_AWS: Final = re.compile(r"aws |make deploy\b|make doctor STACK=")
+_AWS: Final = re.compile(r"aws |make (deploy|verify)\b|make doctor STACK=")
 _BENCH: Final = re.compile(r"make bench\b|\.venv/bin/python -m tests\.bench\b")
 _RECORDED: Final = ".venv/bin/python -m tests.recorded"
 
@@ -411,7 +416,8 @@ def test_what_needs_aws_is_right_as_far_as_can_be_seen(command: Command) -> None
                 check_aws(*rest)
             case ".venv/bin/sam":
                 sam = Path(sys.executable).with_name("sam")
-                output = subprocess.run([sam, rest[0], "--help"], capture_output=True, text=True, check=True)
+                named = itertools.takewhile(lambda word: not word.startswith("-"), rest)
+                output = subprocess.run([sam, *named, "--help"], capture_output=True, text=True, check=True)
                 assert {word for word in rest if word.startswith("--")} <= set(re.findall(r"--[\w-]+", output.stdout))
             case "git":
                 assert rest[0] == "checkout"
@@ -427,9 +433,9 @@ def test_a_block_says_what_needs_aws(page: str) -> None:
 
 def check_make(rest: list[str]) -> None:
     target, *variables = rest
-    assert target in {"deploy", "doctor"}
+    assert target in {"deploy", "doctor", "verify"}
     given = dict(word.split("=", 1) for word in variables)
-    assert set(given) <= {"STAGE", "PARAMETERS", "STACK", "REGION", "URL"}
+    assert set(given) <= {"STAGE", "PARAMETERS", "STACK", "REGION", "URL", "ARGS"}
     assert given.get("STAGE", "dev") in tomllib.loads(read("samconfig.toml"))
     if "PARAMETERS" in given:
         check_parameters(given["PARAMETERS"])

@@ -17,7 +17,8 @@ DEVELOPMENT = "requirements-dev.txt"
 DEPENDENCIES = "layers/dependencies/requirements.txt"
 CLIENTS = "tests/contract/clients/requirements.txt"
 INSTRUCTOR = "tests/contract/clients/instructor.txt"
-LOCKS = (RUNTIME, CHAT, DEV, DEVELOPMENT, DEPENDENCIES, CLIENTS, INSTRUCTOR)
+LINTERS = "tests/contract/clients/linters.txt"
+LOCKS = (RUNTIME, CHAT, DEV, DEVELOPMENT, DEPENDENCIES, CLIENTS, INSTRUCTOR, LINTERS)
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -66,7 +67,7 @@ def test_make_lock_makes_these_very_files(tmp_path: Path) -> None:
     declared = (
         ENGINE,
         "pyproject.toml",
-        *(lock.replace(".txt", ".in") for lock in (DEPENDENCIES, CLIENTS, INSTRUCTOR)),
+        *(lock.replace(".txt", ".in") for lock in (DEPENDENCIES, CLIENTS, INSTRUCTOR, LINTERS)),
     )
     inputs = ("Makefile", "development.mk", *declared)
     for name in (*LOCKS, *inputs):

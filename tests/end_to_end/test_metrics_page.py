@@ -1,11 +1,15 @@
 """The metrics page of the local server, live in a browser."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser_page import Visits, keep_picture
 from tests.end_to_end.native_client import FIVE_TOOLS, chat
+from tests.local_server import local_server
+from winterbourne.chat.infra import telemetry
 
 pytestmark = pytest.mark.slow
 
@@ -17,6 +21,17 @@ def test_every_tool_of_a_chat_is_there_with_its_duration(function_url: str) -> N
     shown = httpx.get(function_url + PAGE, headers={"accept": "application/json"}, timeout=30).json()
     tools = {one["dimensions"].split(", ")[0] for one in shown["metrics"] if one["name"] == "ToolDuration"}
     assert tools >= {"tool get_stock_quote", "tool get_weather", "tool convert_currency"}
+
+
+@pytest.mark.parametrize(("mode", "emitted"), [("lean", telemetry.LEAN_METRICS), ("off", set())])
+def test_what_a_mode_leaves_out_is_said(mode: str, emitted: set[str], tmp_path: Path, visits: Visits) -> None:
+    with local_server(tmp_path, "--env", f"METRICS={mode}", "--env", "SCRIPTED_WORDS_PER_SECOND=0") as server:
+        chat(server.url, FIVE_TOOLS)
+        page = visits.open(server.url)
+        page.goto(server.url + PAGE)
+        expect(page.get_by_role("status")).to_contain_text(f"METRICS={mode}: ")
+        assert {*page.locator("tbody td:first-child").all_text_contents()} == emitted
+        expect(page.locator("#requests")).to_contain_text("POST /chat 200")
 
 
 class TestInABrowser:

@@ -132,6 +132,11 @@ class TestTheMetrics:
         assert told.totals["Errors", ""] == len(seen.terminal_events("error")) > 0
         assert told.totals["Rejections", ""] == seen.statuses[400] > 0
 
+    def test_count_chats_and_those_that_failed_as_callers_do(self, both: tuple[ClientTotals, LogTotals]) -> None:
+        seen, told = both
+        assert told.totals["Chats", ""] == told.counts["FailedChats", ""] == len(seen.answers)
+        assert told.totals["FailedChats", ""] == len(seen.terminal_events("error"))
+
     def test_count_tools_as_callers_do(self, both: tuple[ClientTotals, LogTotals]) -> None:
         seen, told = both
         assert told.by_tool("ToolCalls") == seen.tools("completed", "failed", "timed_out")

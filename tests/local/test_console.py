@@ -93,6 +93,14 @@ class TestTheRecordsOfTheFunction:
     def log(self, pipe: Pipe, *, is_loopback: bool = True) -> FunctionLog:
         return FunctionLog(lambda _: None, Metrics(), pipe.lines, is_loopback=is_loopback)
 
+    def test_say_which_metrics_the_function_emits(self, pipe: Pipe) -> None:
+        metrics = Metrics()
+        log = FunctionLog(lambda _: None, metrics, pipe.lines, is_loopback=True)
+        assert metrics.mode == "full"
+        log.add(record(message="request", metrics="lean"))
+        log.add(record(message="something else"))
+        assert metrics.mode == "lean"
+
     def test_are_beside_the_lines_of_the_latest_requests(self, pipe: Pipe) -> None:
         log = self.log(pipe)
         for number in range(30):

@@ -3,6 +3,7 @@
 from collections import deque
 
 import httpx
+import pytest
 
 from tests.local.test_metrics import emf
 from winterbourne.local.http_server import HttpServer
@@ -30,6 +31,14 @@ async def test_a_client_that_accepts_json_gets_the_metrics_and_the_requests() ->
     (series,) = shown["metrics"]
     assert (series["name"], series["dimensions"], series["count"], series["total"]) == ("Duration", "tool t", 1, 5)
     assert shown["requests"] == ["request 2", "request 1"]
+
+
+@pytest.mark.parametrize("mode", ["full", "lean", "off"])
+async def test_it_is_said_what_the_function_leaves_out(mode: str) -> None:
+    metrics = Metrics()
+    metrics.mode = mode
+    left_out = (await request(MetricsPage(metrics, ()), accept="application/json")).json()["left_out"]
+    assert left_out.startswith(f"METRICS={mode}: ") if mode != "full" else left_out == ""
 
 
 async def test_responses_are_not_cached() -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.local.sinks import until
+from tests.local.test_traces import export, span
 from tests.opt import WRAPPER
 from winterbourne.local.function_config import FunctionConfig
 from winterbourne.local.server import Addresses, ServerConfig, _base_url, run_server
@@ -95,6 +96,24 @@ class TestTheMetricsPage:
             shown = (await http.get("/__local/metrics?x", headers={"accept": "application/json"})).json()
         assert shown["requests"][0].startswith("GET / 200")
         assert len(shown["requests"]) == 1
+
+
+class TestTheTracesPage:
+    async def test_shows_what_the_function_exports_to_the_collector_that_it_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
+        function = FunctionConfig(task_root=tmp_path, handler="app.handler", wrapper=str(WRAPPER))
+        async with serving(tmp_path, function, collects_traces=True) as (http, _):
+            endpoint = (await http.get("/")).json()["OTEL_EXPORTER_OTLP_ENDPOINT"]
+            headers = {"content-type": "application/json"}
+            (await http.post(f"{endpoint}/v1/traces", content=export(span("root")), headers=headers)).raise_for_status()
+            shown = (await http.get("/__local/traces", headers={"accept": "application/json"})).json()
+        assert [trace["trace_id"] for trace in shown["traces"]] == ["t1"]
+
+    async def test_other_functions_are_told_of_no_collector(self, tmp_path: Path) -> None:
+        (tmp_path / "app.py").write_text("import os\nasync def handler(event, context): return dict(os.environ)\n")
+        function = FunctionConfig(task_root=tmp_path, handler="app.handler", wrapper=str(WRAPPER))
+        async with serving(tmp_path, function) as (http, _):
+            assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in (await http.get("/")).json()
 
 
 class TestTheInvokeApi:

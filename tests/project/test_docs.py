@@ -67,7 +67,7 @@ OTHER_CAPITALS: Final = re.compile(
 
 
 # Names of commands, which nobody types as they stand.
-NAMES_OF_PROGRAMS: Final = {"curl -N", "sam build", "sam local", "sam local invoke"}
+NAMES_OF_PROGRAMS: Final = {"curl -N", "sam build", "sam delete", "sam local", "sam local invoke"}
 PAGES_OF_A_PROJECT: Final = {
     "docs/tutorial.md",
     "docs/architecture.md",
@@ -214,8 +214,8 @@ class TestBlocks:
     def test_of_text_hide_no_command(self) -> None:
         command = re.compile(
             r"^\s*([A-Z_]+=\S+ )*"
-            r"(\$|make|curl|aws|winterbourne (run|new|layer|doctor)|\.venv/\S+|pip|git|sam|cd|python3?|uv|npx|npm"
-            r"|docker|sudo|export|source) ",
+            r"(\$|make|curl|aws|winterbourne (run|new|layer|doctor|verify)|\.venv/\S+|pip|git|sam|cd|python3?|uv|npx"
+            r"|npm|docker|sudo|export|source) ",
             re.MULTILINE,
         )
         texts = (block for block in BLOCKS if block.language == "text" and block.page not in GENERATED)
@@ -288,6 +288,7 @@ def test_there_is_a_page_for_each_kind() -> None:
     assert {Path(page).parts[1] for page in PAGES if page.startswith("docs/")} == {
         "README.md",
         "tutorial.md",
+        "examples",
         "how-to",
         "reference",
         "architecture.md",

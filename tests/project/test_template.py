@@ -8,25 +8,35 @@ import inspect
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import boto3
 import openai
 import pytest
+from botocore import xform_name
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from moto import mock_aws
 from samcli.cli.types import CfnParameterOverridesType
 from samcli.lib.config.samconfig import SamConfig
 
 from chat.tools import worker
 from tests.artifact import BIN
+from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
+from tests.chat.test_app import make_service
+from tests.chat.test_way import ANSWER, CALL, add
+from tests.cloudwatch import Metrics, Rules, episodes
 from tests.stack import ROOT, Stack, source, template_of
+from tests.upstream import saying, upstream
+from winterbourne import lifecycle
 from winterbourne.chat.http import cors
-from winterbourne.chat.infra import telemetry
+from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.providers import bedrock
 from winterbourne.chat.providers.provider_config import parse_guardrail
 from winterbourne.chat.settings import VARIABLES, Settings
@@ -34,6 +44,7 @@ from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.chat.storage import dynamodb, stop_signals
 from winterbourne.chat.tool_runtime.approvals import MIN_KEY_CHARS
 from winterbourne.chat.tool_runtime.discovery import discover
+from winterbourne.log_formats import error_as_json
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCdEf"
 OTHER_SECRET = "arn:aws:ssm:eu-central-1:123456789012:parameter/shop/key"
@@ -46,6 +57,7 @@ def door(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
+EVERY_ALARM = {"Stage": "prod", "ToolWorkerMemorySize": "512"}
 URLS = {
     "url": "<ChatUrl.FunctionUrl>",
     "rest": "https://<ChatApi>.execute-api.eu-central-1.amazonaws.com/<ChatApiv1Stage>/",
@@ -195,18 +207,21 @@ class TestFunction:
 
 
 # What the stack and Lambda give the function themselves.
-GIVEN = {"STORE", "SERVICE_NAME", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
+GIVEN = {"STORE", "SERVICE_NAME", "METRICS", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_REGION"}
 # A value other than the default, for those settings for which neither a number nor any text will do.
 CHOICES = {
     "ASGI_DOOR": "agentcore",
     "COMPACTION": "off",
     "KEEP": "always",
     "LOG_MESSAGES": "true",
+    "LOG_CLIENTS": "false",
+    "ERROR_TRAILERS": "true",
     "MCP_ENDPOINT": "off",
     "MODEL_CACHE": "1h",
     "MODEL_REASONING": "low",
     "ON_DISCONNECT": "run",
     "OPENAI_API": "chat",
+    "OTEL_TRACES_SAMPLER_ARG": "0.5",
     "SHOW_REASONING": "false",
     "SYSTEM_PROMPT_FROM_REQUEST": "false",
 }
@@ -221,6 +236,22 @@ def another_value(name: str) -> str:
 def test_conversations_are_kept_in_the_stacks_table_or_where_the_parameter_says(stack: Stack) -> None:
     assert variables(stack)["STORE"] == "dynamodb:<Conversations>"
     assert variables(Stack(Store="ledger:/mnt/chats"))["STORE"] == "ledger:/mnt/chats"
+
+
+class TestTracing:
+    def test_is_off_by_default(self, stack: Stack) -> None:
+        assert settings_of(stack).traces.otel_exporter_otlp_endpoint == ""
+        assert not [each for each in statements(stack) if "xray:PutTraceSegments" in each["Action"]]
+
+    def test_to_xray_goes_to_its_endpoint_in_this_region_with_the_rights_that_aws_names(self) -> None:
+        stack = Stack(Tracing="xray")
+        assert settings_of(stack).traces.otel_exporter_otlp_endpoint == "https://xray.eu-central-1.amazonaws.com"
+        assert [each["Resource"] for each in statements(stack) if each["Action"] == "xray:PutTraceSegments"] == ["*"]
+
+    def test_to_another_collector_needs_no_rights(self) -> None:
+        stack = Stack(Tracing="https://otlp.example:4318")
+        assert settings_of(stack).traces.otel_exporter_otlp_endpoint == "https://otlp.example:4318"
+        assert not [each for each in statements(stack) if "xray:PutTraceSegments" in each["Action"]]
 
 
 class TestSettings:
@@ -260,7 +291,14 @@ class TestSettings:
         assert read.log.service_name == "winterbourne-dev"
 
     def test_of_the_chat_are_as_its_code_says_where_no_parameter_is_named(self, stack: Stack) -> None:
-        own = {"SERVICE_NAME", "STORE", "API_KEYS_SECRET_ARN", "SIGNING_KEY_SECRET_ARN", "AWS_LAMBDA_EXEC_WRAPPER"}
+        own = {
+            "SERVICE_NAME",
+            "METRICS",
+            "STORE",
+            "API_KEYS_SECRET_ARN",
+            "SIGNING_KEY_SECRET_ARN",
+            "AWS_LAMBDA_EXEC_WRAPPER",
+        }
         assert {name for name, value in variables(stack).items() if value} == own
 
     def test_take_providers_and_auth_schemes_of_your_own(self) -> None:
@@ -451,9 +489,15 @@ class TestStoredData:
         assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
         assert table["SSESpecification"] == {"SSEEnabled": True}
 
-    @pytest.mark.parametrize(("stage", "protected"), [("dev", False), ("prod", True)])
-    def test_the_table_is_not_deleted_by_mistake_in_prod(self, stage: str, *, protected: bool) -> None:
-        assert Stack(Stage=stage).properties("Conversations")["DeletionProtectionEnabled"] is protected
+    @pytest.mark.parametrize("stage", ["dev", "prod"])
+    def test_a_first_deployment_that_fails_can_be_rolled_back(self, stage: str) -> None:
+        kept = [n for n, r in Stack(Stage=stage).resources.items() if r.get("DeletionPolicy", "Delete") != "Delete"]
+        assert kept == []
+        assert Stack(Stage=stage).properties("Conversations")["DeletionProtectionEnabled"] is False
+
+    def test_the_table_is_not_deleted_by_mistake_once_it_is_protected(self) -> None:
+        protected = Stack(Stage="prod", DeletionProtection="true")
+        assert protected.properties("Conversations")["DeletionProtectionEnabled"] is True
 
     def test_the_first_api_key_is_generated(self, stack: Stack) -> None:
         generated = stack.properties("ApiKeys")["GenerateSecretString"]
@@ -510,6 +554,13 @@ class TestDashboardAndAlarms:
         of_tools = {(name, "tool", service) for name in telemetry.TOOL_METRICS}
         assert set(searched_metrics(stack)) == of_tools | {(name, "model", service) for name in telemetry.MODEL_METRICS}
 
+    def test_the_last_errors_are_those_of_requests_and_of_starts(self, stack: Stack) -> None:
+        (query,) = [w["query"] for w in widgets(stack) if w["title"] == "Last errors"]
+        start = json.loads(error_as_json({"errorType": "E", "errorMessage": "m", "requestId": ""}))
+        for names in (("request_id", "requestId"), ("error_type", "errorType"), ("errorMessage", "message")):
+            assert f"coalesce({', '.join(names)}" in query
+            assert set(names) & set(start)
+
     def test_every_metric_that_is_emitted_is_shown(self, stack: Stack) -> None:
         names = {m[1] for m in shown_metrics(stack)} | {name for name, *_ in searched_metrics(stack)}
         assert set(telemetry.METRICS) <= names
@@ -521,7 +572,8 @@ class TestDashboardAndAlarms:
         measured = re.findall(r'\("(\w+)"[,)]', sources)  # an argument or a tuple; mypy knows that no other name is one
         assert set(telemetry.METRICS) <= set(measured)
 
-    def test_every_alarm_watches_a_metric_that_is_emitted(self, stack: Stack) -> None:
+    def test_every_alarm_watches_metrics_of_this_stack(self) -> None:
+        stack = Stack(**EVERY_ALARM)
         for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
             metrics = list(watched_metrics(alarm))
             assert metrics, name
@@ -529,14 +581,64 @@ class TestDashboardAndAlarms:
                 if namespace == telemetry.NAMESPACE:
                     assert metric in telemetry.METRICS
                     assert dimensions == ({"service": variables(stack)["SERVICE_NAME"]})
-                    assert (metric in telemetry.TOOL_METRICS) == ("SELECT" in json.dumps(alarm))
+                    of_some = {*telemetry.TOOL_METRICS, *telemetry.MODEL_METRICS}
+                    assert (metric in of_some) == ("SELECT" in json.dumps(alarm))
 
-    def test_every_alarm_links_to_its_runbook(self, stack: Stack) -> None:
+    @pytest.mark.parametrize("mode", telemetry.EMITTED)
+    def test_there_are_exactly_the_alarms_whose_metrics_are_emitted(self, mode: str) -> None:
+        emitted = telemetry.EMITTED[mode]  # type: ignore[index]  # a key of it
+        possible = {
+            name
+            for name, alarm in Stack(**EVERY_ALARM).of_type("AWS::CloudWatch::Alarm").items()
+            if all(metric in emitted for space, metric, _ in watched_metrics(alarm) if space == telemetry.NAMESPACE)
+        }
+        there = Stack(**EVERY_ALARM | {"Metrics": mode})
+        assert set(there.of_type("AWS::CloudWatch::Alarm")) == possible
+        assert variables(there)["METRICS"] == mode
+
+    @pytest.mark.parametrize(
+        ("alarm", "bad", "good", "minutes"),
+        [
+            ("ErrorsAlarm", {"Chats": 2, "FailedChats": 2}, {"Chats": 1, "FailedChats": 0}, 5),
+            ("MemoryAlarm", {"MemoryUsed": 500}, {"MemoryUsed": 100}, 3),
+            ("SpendingAlarm", {"InputTokens": 3_000_000}, {"InputTokens": 1}, 30),
+            ("FailingAlarm", {"Chats": 2, "FailedChats": 2}, {"Chats": 1, "FailedChats": 0}, 5),
+        ],
+    )
+    def test_an_alarm_that_is_over_does_not_ring_again_because_traffic_ends(
+        self, stack: Stack, alarm: str, bad: dict[str, float], good: dict[str, float], minutes: int
+    ) -> None:
+        metrics, start = Metrics(), 1_800_000_000
+        for values, at_s in ((bad, start), (good, start + minutes * 60)):
+            for name, value in values.items():
+                metrics.add(telemetry.NAMESPACE, name, {"service": "winterbourne-dev"}, at_s, value)
+        watched = {alarm: stack.properties(alarm)}
+        for rules in (Rules(extra=0), Rules(extra=4)):
+            rang = episodes(watched, metrics, start, start + 3 * 3600, rules)
+            assert [len(times) for times in rang.values()] == [1]
+
+    def test_failed_starts_are_counted_apart_from_those_of_other_stacks(self, stack: Stack) -> None:
+        (made,) = stack.properties("InitErrors")["MetricTransformations"]
+        alarm = stack.properties("InitErrorsAlarm")
+        assert made["MetricNamespace"] == alarm["Namespace"] == f"Winterbourne/{variables(stack)['SERVICE_NAME']}"
+        assert made["MetricName"] == alarm["MetricName"]
+        assert stack.properties("InitErrors")["LogGroupName"] == "<ChatLog>"
+
+    def test_every_alarm_links_to_its_runbook(self) -> None:
         page = (ROOT / "docs/how-to/operate.md").read_text()
-        for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
+        for alarm in Stack(**EVERY_ALARM).of_type("AWS::CloudWatch::Alarm").values():
             (anchor,) = re.findall(r"docs/how-to/operate\.md#([a-z-]+)$", alarm["AlarmDescription"])
             assert alarm["AlarmName"] == f"winterbourne-dev-{anchor}"
             assert f"### {anchor}\n" in page
+
+    @pytest.mark.parametrize(
+        ("parameter", "alarm"),
+        [("FailedChatsAlarm", "Errors"), ("FirstTokenMsAlarm", "FirstToken"), ("MemoryPercentAlarm", "Memory")],
+    )
+    def test_thresholds_are_parameters(self, parameter: str, alarm: str) -> None:
+        changed = Stack(**{parameter: "77"}).properties(f"{alarm}Alarm")
+        assert changed["Threshold"] == "77"
+        assert "77" in changed["AlarmDescription"]
 
     def test_alarms_are_sent_to_the_configured_address(self, stack: Stack) -> None:
         assert "AlarmTopic" not in stack.resources
@@ -546,6 +648,59 @@ class TestDashboardAndAlarms:
         ]
         for alarm in notified.of_type("AWS::CloudWatch::Alarm").values():
             assert alarm["AlarmActions"] == alarm["OKActions"] == ["<AlarmTopic>"]
+
+
+class TestMetrics:
+    """What the function emits is charged for; what it does not emit is in its log."""
+
+    @pytest.mark.parametrize(
+        ("parameters", "mode"),
+        [
+            ({}, "lean"),
+            ({"Stage": "prod"}, "full"),
+            ({"Metrics": "full"}, "full"),
+            ({"Metrics": "off"}, "off"),
+            ({"Stage": "prod", "Metrics": "lean"}, "lean"),
+        ],
+    )
+    def test_are_those_of_the_stage_unless_the_parameter_says_which(
+        self, parameters: dict[str, str], mode: str
+    ) -> None:
+        stack = Stack(ToolWorkerMemorySize="1024", **parameters)
+        assert {settings_of(stack, name).log.metrics for name in ("ChatFunction", "ToolWorkerFunction")} == {mode}
+
+    def test_are_all_in_the_saved_queries(self, stack: Stack) -> None:
+        """By the fields that a line has whatever METRICS is."""
+        of_durations = {
+            "InitDuration": "init_duration_ms",
+            "MemoryUsed": "memory_used_mb",
+            "ModelTimeToFirstToken": "model_time_to_first_token_ms",
+            "StreamDuration": "duration_ms",
+            "TimeToFirstToken": "time_to_first_token_ms",
+            "ToolDuration": "tool_duration_ms",
+        }
+        of_stalls = {"LoopStalls": "the event loop st", "ToolStalls": "the event loop st"}  # of no request's line
+        queries = " ".join(query["QueryString"] for query in stack.of_type("AWS::Logs::QueryDefinition").values())
+        for metric, field in {**telemetry.FIELDS, **of_durations, **of_stalls}.items():
+            assert re.search(rf"\b{field}", queries), metric
+
+    async def test_queries_ask_for_fields_that_lines_have(
+        self, stack: Stack, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for hooks in ("_startup_hooks", "_shutdown_hooks"):
+            monkeypatch.setattr(lifecycle, hooks, [])
+        async with upstream(*map(saying, (CALL, ANSWER))) as provider:
+            service = make_service(add, model_provider="openai", openai_base_url=f"{provider.url}/v1", metrics="off")
+            telemetry.mark_ready()
+            body = {"messages": [{"role": "user", "content": "1+1"}]}
+            await handle(service, event("POST", "/chat", body), RecordedResponse(), FakeLambdaContext())
+            await http_pool.close()
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        fields = {name for line in lines for name in line} | set(telemetry.FIELDS.values())
+        for name, query in stack.of_type("AWS::Logs::QueryDefinition").items():
+            asked = re.sub(r'"[^"]*"|\bas \w+|sort dollars desc|\w+\(|@\w+|\d\w*', " ", query["QueryString"])
+            syntax = {*["and", "by", "desc", "fields", "filter", "like", "or", "sort", "stats"]}
+            assert set(re.findall(r"\w+", asked)) - syntax <= fields, name
 
 
 def widgets(stack: Stack) -> list[dict[str, Any]]:
@@ -567,8 +722,8 @@ def watched_metrics(alarm: dict[str, Any]) -> list[tuple[str, str, dict[str, str
     """Namespace, metric and dimensions of everything an alarm watches."""
     found = [alarm] if "MetricName" in alarm else []
     found += [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m]
-    plain = [(m["Namespace"], m["MetricName"], {d["Name"]: d["Value"] for d in m["Dimensions"]}) for m in found]
-    pattern = r"SELECT SUM\((\w+)\) FROM SCHEMA\(\"(\w+)\", service, tool\) WHERE service = '([\w-]+)'"
+    plain = [(m["Namespace"], m["MetricName"], {d["Name"]: d["Value"] for d in m.get("Dimensions", ())}) for m in found]
+    pattern = r"SELECT SUM\((\w+)\) FROM SCHEMA\(\"(\w+)\", service, (?:tool|model)\) WHERE service = '([\w-]+)'"
     queries = [
         re.fullmatch(pattern, m["Expression"]) for m in alarm.get("Metrics", []) if "SELECT" in m.get("Expression", "")
     ]
@@ -577,7 +732,9 @@ def watched_metrics(alarm: dict[str, Any]) -> list[tuple[str, str, dict[str, str
 
 class TestOutputs:
     def test_are_exactly_these(self, stack: Stack) -> None:
-        assert list(stack.outputs) == ["Url", "FetchKey", "Try", "DashboardLink", "FollowLog", "Doctor"]
+        assert list(stack.outputs) == [
+            *("Url", "FetchKey", "Try", "DashboardLink", "FollowLog", "SwitchOff", "SwitchOn", "Doctor")
+        ]
 
     def test_can_be_pasted(self, stack: Stack, door: str) -> None:
         assert stack.outputs["Url"] == URLS[door]
@@ -585,8 +742,39 @@ class TestOutputs:
         assert "--secret-id <ApiKeys>" in stack.outputs["FetchKey"]
         assert stack.outputs["DashboardLink"].endswith("region=eu-central-1#dashboards/dashboard/<Dashboard>")
 
+    @pytest.mark.parametrize(("reserved", "after"), [("-1", None), ("20", 20)])
+    def test_switch_the_chat_off_at_once_and_on_again(self, reserved: str, after: int | None) -> None:
+        """Run in moto by AWS's own client, under the name that the function has there."""
+        outputs = Stack(ReservedConcurrency=reserved).outputs
+        with mock_aws():
+            client = boto3.Session("k", "s", region_name="eu-central-1").client("lambda")
+            role = boto3.Session("k", "s").client("iam").create_role(RoleName="chat", AssumeRolePolicyDocument="{}")
+            empty = b"PK\x05\x06" + bytes(18)
+            arn = role["Role"]["Arn"]
+            client.create_function(FunctionName="<ChatFunction>", Role=arn, Code={"ZipFile": empty})
+            run_as_aws_would(client, outputs["SwitchOff"])
+            assert client.get_function_concurrency(FunctionName="<ChatFunction>")["ReservedConcurrentExecutions"] == 0
+            run_as_aws_would(client, outputs["SwitchOn"])
+            on = client.get_function_concurrency(FunctionName="<ChatFunction>")
+        assert on.get("ReservedConcurrentExecutions") == after
+
     def test_name_no_key_if_there_is_none(self) -> None:
         assert "FetchKey" not in Stack(Auth="jwt", JwtIssuer="https://i.example", JwtAudience="us").outputs
+
+
+def run_as_aws_would(client: Any, command: str) -> None:
+    """A command of the AWS CLI, whose words are those of the API."""
+    aws, service, operation, *flags = shlex.split(command)
+    assert (aws, service) == ("aws", client.meta.service_model.service_name)
+    given = dict(zip(flags[::2], flags[1::2], strict=True))
+    assert given.pop("--region") == client.meta.region_name
+    method = operation.replace("-", "_")
+    members = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method]).input_shape.members
+    of_flags = {f"--{xform_name(name, '-')}": (name, shape.type_name) for name, shape in members.items()}
+    typed = {
+        of_flags[flag][0]: int(value) if of_flags[flag][1] == "integer" else value for flag, value in given.items()
+    }
+    getattr(client, method)(**typed)
 
 
 class TestTemplateText:
@@ -648,7 +836,8 @@ def make_deploy(folder: Path, *arguments: str) -> list[list[str]]:
     (folder / "samconfig.toml").write_text(STAGES)
     overridden = [f"bin={BIN}", "sam=printf '%s\\n' +"]
     command = ["make", "--silent", "--old-file=.venv/dev", "deploy", *overridden, *arguments]
-    environ = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "STAGE", "PARAMETERS"}}
+    ours = {"MAKEFLAGS", "STAGE", "PARAMETERS", "CI"}
+    environ = {name: value for name, value in os.environ.items() if name not in ours}
     completed = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True)
     return [call.split("\n")[1:-1] for call in completed.stdout.split("+")[1:]]
 
@@ -659,6 +848,10 @@ version = 0.1
 stack_name = "winterbourne-dev"
 [try.deploy.parameters]
 parameter_overrides = ["Stage=dev", "Architecture=arm64", "Settings='SYSTEM_PROMPT=Be brief;A=1'"]
+[live.deploy.parameters]
+parameter_overrides = ["Stage=prod", "Architecture=arm64"]
+[guarded.deploy.parameters]
+parameter_overrides = ["Stage=prod", "DeletionProtection=true"]
 """
 
 
@@ -709,6 +902,31 @@ class TestStages:
 
     def test_are_dev_unless_another_is_named(self, tmp_path: Path) -> None:
         assert make_deploy(tmp_path) == make_deploy(tmp_path, "STAGE=dev")
+
+    @pytest.mark.parametrize("given", ["", "ModelId=a"])
+    def test_of_users_have_their_conversations_protected_once_the_stack_is_there(
+        self, tmp_path: Path, given: str
+    ) -> None:
+        _, deploy, protect = make_deploy(tmp_path, "STAGE=live", f"PARAMETERS={given}")
+        assert "DeletionProtection" not in str(deploy)
+        *command, parameters = protect
+        unasked = ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
+        assert command == ["deploy", "--config-env", "live", *unasked, "--parameter-overrides"]
+        protected = {"Stage": "prod", "Architecture": "arm64", "DeletionProtection": "true"}
+        wanted = {**protected, "ModelId": "a"} if given else protected
+        assert CfnParameterOverridesType().convert((parameters,), None, None) == wanted
+
+    @pytest.mark.parametrize(
+        "arguments", [("STAGE=guarded",), ("STAGE=live", "PARAMETERS=DeletionProtection=false"), ("STAGE=try",)]
+    )
+    def test_are_deployed_once_where_that_is_said_already_or_nobody_uses_them(
+        self, tmp_path: Path, arguments: tuple[str, ...]
+    ) -> None:
+        assert [command[0] for command in make_deploy(tmp_path, *arguments)] == ["build", "deploy"]
+
+    def test_ask_nothing_where_nobody_could_answer(self, tmp_path: Path) -> None:
+        unasked = ["--no-confirm-changeset", "--no-fail-on-empty-changeset"]
+        assert make_deploy(tmp_path, "CI=true")[1] == ["deploy", "--config-env", "dev", *unasked]
 
     def test_keep_their_parameters_where_others_are_given(self, tmp_path: Path) -> None:
         """sam alone would drop the stage's parameters, including its stage name, as soon as any other is given."""

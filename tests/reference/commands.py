@@ -19,7 +19,8 @@ __all__ = ["VARIABLES", "page", "parser_of", "targets"]
 
 VARIABLES: Final = {
     "ARGS": "further arguments, `ARGS=--short`, for `make run` those of [`winterbourne run`](#winterbourne-run), for "
-    "`make bench` the parts to measure",
+    "`make bench` the parts to measure, for `make verify` those of [`winterbourne verify`](#winterbourne-verify)",
+    "CI": "set by most services that build and deploy: nothing is asked, and to have nothing to change is no failure",
     "EVENT": "the file with the event, by default `{default}`",
     "KEY": "the caller's key; else the environment's, else that of the stack's secret",
     "ORIGIN": "the origin of a page that must be able to call, `https://app.example.com`",

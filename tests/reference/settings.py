@@ -32,6 +32,7 @@ GROUPS: Final = {
     "limits": "Limits",
     "storage": "Storage",
     "log": "Log",
+    "traces": "Traces",
 }
 
 VALUES: Final[Mapping[str, Mapping[str, Any]]] = {"model_provider": PROVIDERS, "auth": SCHEMES}
@@ -64,8 +65,9 @@ def page() -> str:
 
 
 def variables_read() -> set[str]:
-    """Every variable that the source reads by its name, but for settings."""
-    text = "\n".join(path.read_text("utf-8") for path in sorted(ENGINE.rglob("*.py")))
+    """Every variable that the source reads by its name, but for settings, and those of the function of `verify`."""
+    paths = (path for path in sorted(ENGINE.rglob("*.py")) if "files/verify" not in path.as_posix())
+    text = "\n".join(path.read_text("utf-8") for path in paths)
     return {*re.findall(r"""environ(?:ment)?(?:\.get\(|\.pop\(|\[)"(\w+)\"""", text)} - VARIABLES
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import pytest
 
 from winterbourne import PreludeTooLarge, Response, ResponseStream, StreamMisused
+from winterbourne.errors import ErrorReport, RuntimeFault
 from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import PRELUDE_CONTENT_TYPE, encode_prelude
 from winterbourne.stream import BufferedSink, open_stream
@@ -22,6 +23,7 @@ class RecordingSink:
         self.connected = asyncio.Event()
         self.connected.set()
         self.finished = 0
+        self.failure: ErrorReport | None = None
 
     async def start_response(self, content_type: str, prelude: bytes) -> None:
         await self.connected.wait()
@@ -34,8 +36,9 @@ class RecordingSink:
     async def drain(self) -> None:
         await self.room.wait()
 
-    async def end_response(self) -> None:
+    async def end_response(self, failure: ErrorReport | None) -> None:
         self.finished += 1
+        self.failure = failure
 
 
 class TestStart:
@@ -264,3 +267,13 @@ class TestBufferedSink:
         stream = ResponseStream(sink, http=False)
         await stream.write(b"\xff")
         assert sink.result(stream.response) == b"\xff"
+
+
+async def test_a_failure_is_told_at_the_end_and_not_before() -> None:
+    sink = RecordingSink()
+    stream = ResponseStream(sink)
+    await stream.write(b"the last word")
+    stream.failure = ErrorReport(RuntimeFault("Function.gone", "It is gone."))
+    assert (sink.sent, sink.finished) == ([b"the last word"], 0)
+    await stream.end()
+    assert (sink.finished, sink.failure) == (1, stream.failure)

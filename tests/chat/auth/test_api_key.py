@@ -162,3 +162,16 @@ class TestPreparing:
         assert "AccessDenied" in caplog.text
         secret.error = None
         assert await secret.status("a") == 200
+
+
+class TestReadiness:
+    async def test_is_that_there_are_keys(self) -> None:
+        await Secret(alice="a1").authenticator.check_ready()
+        with pytest.raises(SettingsError):
+            await Secret().authenticator.check_ready()
+
+    async def test_fails_while_there_are_none_to_be_had(self) -> None:
+        secret = Secret(alice="a1")
+        secret.error = TimeoutError()
+        with pytest.raises(RequestRejected):
+            await secret.authenticator.check_ready()

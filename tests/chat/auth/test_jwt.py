@@ -382,3 +382,11 @@ class TestSettings:
 
     async def test_auth_jwt_selects_it(self, issuer: Issuer) -> None:
         assert isinstance(make_authenticator(issuer.settings()), JwtAuthenticator)
+
+
+async def test_it_is_ready_if_the_issuers_keys_can_be_read(authenticator: JwtAuthenticator, issuer: Issuer) -> None:
+    issuer.status = 500
+    with pytest.raises(RequestRejected):
+        await authenticator.check_ready()
+    issuer.status = 200
+    await authenticator.check_ready()

@@ -43,7 +43,7 @@ def assert_decoded_or_rejected(wire_format: Format, raw: bytes) -> None:
             error = orjson.loads(body)["error"]
             assert error.items() >= {"code": outcome.code, "message": str(outcome), "request_id": "r-1"}.items()
         else:
-            assert body.decode() == str(outcome)
+            assert body.decode() == f"{outcome} (request r-1)"
     else:
         assert isinstance(outcome, ChatRequest)
 

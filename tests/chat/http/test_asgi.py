@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import uvicorn
 
+from tests import emf
 from tests.chat.http.test_titles import says
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event
 from tests.chat.test_app import make_service
@@ -202,6 +203,11 @@ class TestAClientThatStays:
         assert is_done.is_set()
 
 
+def failures(capsys: pytest.CaptureFixture[str]) -> list[float]:
+    """Of each chat, whether it counts as failed."""
+    return [value for one in emf.read(capsys.readouterr().out) for value in one.get("FailedChats", ())]
+
+
 class _Handling:
     def __init__(self, handle: Callable[..., Any]) -> None:
         self.handle = handle
@@ -230,6 +236,13 @@ class TestAClientThatHangsUp:
         async with running(script) as chat:
             await chat.hang_up()
             await asyncio.wait_for(script.was_cut.wait(), WAIT_S)
+
+    async def test_is_no_failure_of_the_chat(self, capsys: pytest.CaptureFixture[str]) -> None:
+        script = SlowAnswer()
+        async with running(script) as chat:
+            await chat.hang_up()
+            await asyncio.wait_for(script.was_cut.wait(), WAIT_S)
+        assert failures(capsys) == [0]
 
     async def test_leaves_an_answer_that_other_processes_can_send_again(self, tmp_path: Path) -> None:
         script = SlowAnswer()
@@ -353,7 +366,7 @@ class TestOtherServers:
         assert b"sunny." not in server.body
         assert json.loads(later.body)["messages"][1]["parts"] == [{"type": "text", "text": "It is sunny."}]
 
-    async def test_cancel_what_takes_too_long_to_shut_down(self) -> None:
+    async def test_cancel_what_takes_too_long_to_shut_down(self, capsys: pytest.CaptureFixture[str]) -> None:
         script = SlowAnswer()
         body = json.dumps(question(store=True)).encode()
         with own_lifecycle():
@@ -366,6 +379,7 @@ class TestOtherServers:
                 with pytest.raises(asyncio.CancelledError):
                     await serving
                 await asyncio.wait_for(script.was_cut.wait(), WAIT_S)
+        assert failures(capsys) == [1]
 
     async def test_send_a_body_in_pieces(self) -> None:
         pieces = [{"type": "http.request", "body": body, "more_body": True} for body in (b"", b"ab", b"cd")]

@@ -16,7 +16,8 @@ from tests.chat.http_events import FakeLambdaContext, RecordedResponse, handle
 from tests.chat.test_app import make_service
 from tests.chat.test_way import ANSWER
 from tests.runtime.harness import serving, url_event
-from tests.upstream import Exchange, saying, upstream
+from tests.runtime.runtime_api import Outcome
+from tests.upstream import Exchange, failing, saying, upstream
 from winterbourne.chat.http import lambda_events
 from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.http.request import LARGE_CHARS
@@ -307,3 +308,56 @@ class TestManagedInstances:
                 await asyncio.wait_for(cut.wait(), 10)
         assert json.loads(answer.payload.split(b"data: ")[-1])["code"] == "deadline_reached"
         assert not answer.trailers
+
+
+class TestErrorTrailers:
+    """ERROR_TRAILERS: Lambda counts an answer that failed, and its reader has the error frame first."""
+
+    HELLO: ClassVar = [{"role": "user", "content": "hello", "id": "m", "parts": [{"type": "text", "text": "hello"}]}]
+    BODIES: ClassVar[dict[str, dict[str, Any]]] = {
+        "/chat": {"messages": HELLO},
+        "/api/chat": {"id": "c", "messages": HELLO},
+        "/agui": {"threadId": "t", "runId": "r", "state": {}, "messages": HELLO, "tools": [], "context": []},
+        "/v1/chat/completions": {"model": "m", "messages": HELLO, "stream": True},
+    }
+
+    async def ask(self, path: str, *, fails: bool = True, event: Any = None, **settings: object) -> Outcome:
+        answer = failing(400, b'{"error":{"message":"said by the provider"}}') if fails else saying(ANSWER)
+        async with upstream(answer) as provider:
+            address = {"model_provider": "openai", "openai_base_url": f"{provider.url}/v1", "model_id": "m"}
+            service = make_service(**address, **{"error_trailers": True, **settings})
+            headers = {"headers": {"content-type": "application/json"}}
+            asked = event or url_event("POST", path, body=json.dumps(self.BODIES[path])) | headers
+            async with serving(LambdaDoor(service).handle) as api:
+                outcome = await api.invoke(asked)
+                await api.invoke(url_event("GET", "/healthz"))  # is taken once all of the first is done
+                return outcome
+
+    @pytest.mark.parametrize("path", BODIES)
+    async def test_come_after_the_error_frame_of_each_format(self, path: str) -> None:
+        plain, trailed = await self.ask(path, error_trailers=False), await self.ask(path)
+        assert plain.complete
+        assert (len(plain.payload), plain.trailers) == (len(trailed.payload), {})
+        assert b"request-1" in trailed.payload
+        assert trailed.trailers["lambda-runtime-function-error-type"] == "Function.model_refused"
+        assert trailed.trailing_error == {
+            "errorMessage": "The model does not accept this request.",
+            "errorType": "Function.model_refused",
+            "requestId": "request-1",
+            "stackTrace": [],
+        }
+
+    async def test_come_where_something_is_done_after_the_end(self) -> None:
+        answer = await self.ask("/chat", limit_tokens_per_day=10**6)
+        assert (json.loads(answer.payload.split(b"data: ")[-1])["type"], bool(answer.trailers)) == ("error", True)
+
+    async def test_are_not_there_if_the_answer_is_whole(self) -> None:
+        answer = await self.ask("/chat", fails=False)
+        assert (b'"done"' in answer.payload, answer.trailers) == (True, {})
+
+    async def test_are_not_there_where_the_answer_is_one_document(self) -> None:
+        context = {"domainName": "a.execute-api.us-east-1.amazonaws.com", "http": {"method": "POST"}}
+        api = {"rawPath": "/chat", "requestContext": context, "headers": {"content-type": "application/json"}}
+        answer = await self.ask("/chat", event=api | {"body": json.dumps(self.BODIES["/chat"])})
+        assert "model_refused" in answer.json["body"]
+        assert answer.trailers == {}

@@ -9,9 +9,10 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from tests import emf
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.clock import jumping
-from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials
+from winterbourne.chat.auth.base import ANONYMOUS, Caller, Credentials, auth_unavailable
 from winterbourne.chat.errors import (
     ChatError,
     ConversationBusy,
@@ -25,6 +26,7 @@ from winterbourne.chat.errors import (
 from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import (
     JSON_HEADERS,
+    MAX_CLAIM_CHARS,
     Endpoint,
     Handler,
     RequestContext,
@@ -38,6 +40,7 @@ from winterbourne.chat.storage.base import Store
 from winterbourne.chat.storage.memory import MemoryBackend
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.invocation import TRACE_ID
+from winterbourne.override import override
 
 
 def make_limiter(requests_per_minute: int) -> RateLimiter:
@@ -79,6 +82,7 @@ async def serve(
     remaining_ms: int = 60_000,
     cors_origins: str = "",
     through_rest: bool = False,
+    logs_clients: bool = True,
     **fields: Any,
 ) -> RecordedResponse:
     endpoint = Endpoint(
@@ -93,6 +97,7 @@ async def serve(
         "winterbourne-dev",
         after_request,
         frozenset(cors_origins.split()),
+        logs_clients,
     )
     response = RecordedResponse()
     request = {"method": "GET", "path": "/thing/7"} | fields
@@ -364,6 +369,26 @@ class TestEveryRequest:
         line = request_log_line(caplog)
         assert (line["method"], line["path"], line["status"]) == ("GET", "/nowhere", 404)
 
+    @pytest.mark.parametrize("is_public", [True, False])
+    async def test_says_where_it_came_from_even_if_it_is_refused(
+        self, caplog: pytest.LogCaptureFixture, *, is_public: bool
+    ) -> None:
+        headers = {"user-agent": "scraper/7 " + "x" * 900, "x-forwarded-for": "spoofed, " * 90 + "203.0.113.9"}
+        response = await serve(ok, is_public=is_public, headers=headers)
+        assert response.status == (200 if is_public else 401)
+        line = request_log_line(caplog)
+        assert (line["client_address"], line["user_agent"][:10]) == ("127.0.0.1", "scraper/7 ")
+        assert line["forwarded_for"].endswith(", 203.0.113.9")
+        assert {len(line["user_agent"]), len(line["forwarded_for"])} == {MAX_CLAIM_CHARS}
+
+    async def test_says_what_proxies_say_only_if_that_is_more(self, caplog: pytest.LogCaptureFixture) -> None:
+        await serve(ok, headers={"x-forwarded-for": "127.0.0.1"})
+        assert not {"user_agent", "forwarded_for"} & request_log_line(caplog).keys()
+
+    async def test_says_nothing_of_it_where_that_may_not_be_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        await serve(ok, headers={"user-agent": "a", "x-forwarded-for": "b"}, logs_clients=False)
+        assert not {"client_address", "user_agent", "forwarded_for"} & request_log_line(caplog).keys()
+
     async def test_emits_metrics_under_its_service_name(self, capsys: pytest.CaptureFixture[str]) -> None:
         await serve(ok)
         assert '"service":"winterbourne-dev"' in capsys.readouterr().out.replace(" ", "")
@@ -399,6 +424,81 @@ class TestEveryRequest:
         }
 
 
+class BrokenAuthenticator(FakeAuthenticator):
+    """Cannot check anybody: its keys cannot be read, or it has a bug."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    @override
+    async def authenticate(self, request: Credentials) -> Caller:
+        raise self.error
+
+
+class TestCounts:
+    """What the metrics say of a request: each error once, by whose mistake it was."""
+
+    @pytest.mark.parametrize(
+        ("error", "counted"),
+        [
+            (RequestRejected(400, "invalid_request", "no"), {"Rejections": 1}),
+            (RateLimitExceeded("1 request per minute", 60), {"Rejections": 1}),
+            (ConversationBusy(), {"Rejections": 1}),
+            (StorageUnavailable(), {"Errors": 1, "Chats": 1, "FailedChats": 1}),
+            (RequestRejected(503, "away", "no"), {"Errors": 1, "Chats": 1, "FailedChats": 1}),
+            (ZeroDivisionError(), {"Errors": 1, "Chats": 1, "FailedChats": 1}),
+        ],
+    )
+    async def test_a_chat_that_is_refused_as_failed_unless_its_caller_has_to_mend_it(
+        self, error: Exception, counted: dict[str, int], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async def refuse(_: RequestContext) -> None:
+            raise error
+
+        await serve(refuse, is_chat=True)
+        assert told(capsys) == counted
+
+    async def test_no_other_request_as_a_chat(self, capsys: pytest.CaptureFixture[str]) -> None:
+        async def refuse(_: RequestContext) -> None:
+            raise StorageUnavailable
+
+        for handler in (ok, refuse):
+            await serve(handler)
+        await serve(ok, path="/nowhere")
+        await serve(ok, is_chat=True, method="OPTIONS", headers={"origin": "https://a.example"})
+        assert told(capsys) == {"Errors": 1, "Rejections": 2}
+
+    @pytest.mark.parametrize("error", [auth_unavailable("no keys"), ZeroDivisionError()])
+    async def test_callers_whom_nobody_can_check(
+        self, error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(globals(), "FakeAuthenticator", partial(BrokenAuthenticator, error))
+        await serve(ok, is_public=False, is_chat=True)
+        assert told(capsys) == {"AuthErrors": 1, "Errors": 1, "Chats": 1, "FailedChats": 1}
+
+    async def test_a_stranger_as_rejected(self, capsys: pytest.CaptureFixture[str]) -> None:
+        await serve(ok, is_public=False, is_chat=True)
+        assert told(capsys) == {"Rejections": 1}
+
+    @pytest.mark.parametrize(("has_left", "failed"), [(False, 1), (True, 0)])
+    async def test_a_chat_that_is_cut_short_as_failed_unless_its_reader_has_left(
+        self, *, has_left: bool, failed: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        async def cancelled(context: RequestContext) -> None:
+            context.stream.reader_left = has_left
+            raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await serve(cancelled, is_chat=True)
+        assert told(capsys) == {"Chats": 1, "FailedChats": failed}
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, float]:
+    counts = "AuthErrors", "Chats", "Errors", "FailedChats", "Rejections"
+    totals = emf.totals(emf.read(capsys.readouterr().out))
+    return {name: totals[name, ""] for name in counts if (name, "") in totals}
+
+
 async def test_a_format_that_cannot_encode_an_error_tells_nobody_why(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> tuple[str, bytes]:
         raise ValueError("made-up text of an exception")
@@ -408,5 +508,5 @@ async def test_a_format_that_cannot_encode_an_error_tells_nobody_why(monkeypatch
 
     monkeypatch.setitem(globals(), "encode_other_error", fail)
     response = await serve(refuse)
-    assert (response.status, response.body) == (400, b"a question is needed")
+    assert (response.status, response.body) == (400, b"a question is needed (request r-1)")
     assert response.headers["x-error-code"] == "invalid_request"

@@ -6,9 +6,11 @@ import gzip
 import re
 import ssl
 import sys
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import certifi
 import httpx
@@ -21,10 +23,12 @@ from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.decompression import MAX_DECOMPRESSED_BYTES
 from winterbourne.chat.infra.http_pool import (
     KEEPALIVE_EXPIRY_S,
+    PoolMarks,
     PoolStats,
     PoolTransport,
     SyncPoolTransport,
     is_stale,
+    marks,
     outgoing_headers,
 )
 from winterbourne.chat.settings import HttpSettings
@@ -193,6 +197,92 @@ class TestClient:
         http_server.may_respond.set()
         await asyncio.gather(*requests)
         assert http_pool.stats() == PoolStats(open=1, idle=1, waiting=0)
+
+
+def requests_under_way() -> int:
+    """How many have reached a pool, with a connection or without."""
+    retrying = cast("Any", http_pool.sync_client()._transport)
+    of_async = [stats for transport in http_pool._Pool.transports for stats in transport.stats()]
+    return len(retrying._transport._current._pool._requests) + sum(each.open + each.waiting for each in of_async)
+
+
+@pytest.mark.usefixtures("pool")
+class TestMarks:
+    """What an invocation's requests met at their worst, when it is over and nobody waits any more."""
+
+    @pytest.mark.parametrize("sends", ["async", "sync", "both"])
+    async def test_are_the_most_connections_and_the_most_that_waited_of_both_pools(
+        self, sends: str, server: tuple[Server, str]
+    ) -> None:
+        http_server, url = server
+        http_pool.configure(HttpSettings(http_pool_maxsize=1, http_pool_connections=1))
+        marks.set((PoolMarks(), PoolMarks()))
+        http_server.may_respond.clear()
+        get = http_pool.client().get, lambda url: asyncio.to_thread(http_pool.sync_client().get, url)
+        chosen = {"async": get[:1], "sync": get[1:], "both": get}[sends]
+        sent = [asyncio.create_task(send(url)) for send in chosen for _ in range(3)]
+        pools = len(chosen)
+        await wait_until(lambda: len(http_server.heads) == pools and requests_under_way() == 3 * pools)
+        http_server.may_respond.set()
+        await asyncio.gather(*sent)
+        assert http_pool.stats() == PoolStats(open=pools, idle=0 if sends == "sync" else 1, waiting=2 * pools)
+
+    async def test_of_one_invocation_are_not_anothers(self, server: tuple[Server, str]) -> None:
+        url = server[1]
+        http_pool.configure(HttpSettings(http_pool_maxsize=1))
+
+        async def invoke(requests: int) -> int:
+            marks.set((PoolMarks(), PoolMarks()))
+            await asyncio.gather(*(http_pool.client().get(url) for _ in range(requests)))
+            return http_pool.stats().waiting
+
+        assert await asyncio.create_task(invoke(3)) == 2
+        assert await asyncio.create_task(invoke(1)) == 0
+        assert await asyncio.create_task(invoke(0)) == 0
+
+    async def test_of_sync_requests_that_arrive_at_once_are_those_of_one_that_waits(
+        self, server: tuple[Server, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        http_server, url = server
+        http_pool.configure(HttpSettings(http_pool_maxsize=1))
+        marks.set((PoolMarks(), PoolMarks()))
+        both_are_there, send = threading.Barrier(2), httpx.HTTPTransport.handle_request
+
+        def send_with_the_other(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+            both_are_there.wait()
+            return send(transport, request)
+
+        monkeypatch.setattr(httpx.HTTPTransport, "handle_request", send_with_the_other)
+        http_server.may_respond.clear()
+        sent = [asyncio.create_task(asyncio.to_thread(http_pool.sync_client().get, url)) for _ in range(2)]
+        await wait_until(lambda: requests_under_way() == 2)
+        http_server.may_respond.set()
+        await asyncio.gather(*sent)
+        assert http_pool.stats() == PoolStats(open=1, idle=0, waiting=1)
+
+    async def test_of_a_sync_request_that_waits_for_the_end_of_a_response_are_its_own(
+        self, server: tuple[Server, str]
+    ) -> None:
+        http_pool.configure(HttpSettings(http_pool_maxsize=1))
+        marks.set((PoolMarks(), PoolMarks()))
+        client = http_pool.sync_client()
+        being_read = await asyncio.to_thread(lambda: client.send(client.build_request("GET", server[1]), stream=True))
+        waiting = asyncio.create_task(asyncio.to_thread(client.get, server[1]))
+        await wait_until(lambda: requests_under_way() == 2)
+        await asyncio.to_thread(being_read.close)
+        await waiting
+        assert http_pool.stats() == PoolStats(open=1, idle=0, waiting=1)
+
+    async def test_count_a_sync_request_as_long_as_its_response_is_read(self, server: tuple[Server, str]) -> None:
+        http_pool.configure(HttpSettings(http_pool_maxsize=2))
+        marks.set((PoolMarks(), PoolMarks()))
+
+        def read_one_during_another() -> None:
+            with http_pool.sync_client().stream("GET", server[1]):
+                http_pool.sync_client().get(server[1])
+
+        await asyncio.to_thread(read_one_during_another)
+        assert http_pool.stats() == PoolStats(open=2, idle=0, waiting=0)
 
 
 @pytest.mark.usefixtures("pool")

@@ -1,20 +1,24 @@
 """Telemetry: one log line and one set of metrics per request, and the log lines of errors."""
 
 import asyncio
+import contextlib
 import datetime as dt
+import io
 import json
 import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from aws_lambda_powertools.logging.constants import (
     LOGGER_ATTRIBUTE_POWERTOOLS_HANDLER,
     LOGGER_ATTRIBUTE_PRECONFIGURED,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests import emf
 from tests.chat.processes import run
@@ -25,6 +29,10 @@ from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentR
 @pytest.fixture(autouse=True)
 def _reset_logger() -> None:
     """Powertools keeps the stream of the first Logger that was created; each test has a stream of its own."""
+    _forget_logger()
+
+
+def _forget_logger() -> None:
     logger = logging.getLogger(telemetry.LOGGERS[0])
     logger.handlers.clear()
     for mark in (LOGGER_ATTRIBUTE_PRECONFIGURED, LOGGER_ATTRIBUTE_POWERTOOLS_HANDLER):
@@ -83,10 +91,22 @@ class TestRequest:
             telemetry.note_first_token()
         assert len(metrics(output_lines(capsys))[0]["TimeToFirstToken"]) == 1
 
+    def test_tells_the_first_token_without_what_tools_took_before_it(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now_s = 100.0
+        monkeypatch.setattr("winterbourne.chat.infra.telemetry.time", SimpleNamespace(monotonic=lambda: now_s))
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
+            now_s = 120.5
+            telemetry.note_first_token(tools_s=20.0)
+        line, blob = output_lines(capsys)
+        assert (blob["TimeToFirstToken"], blob["ModelTimeToFirstToken"]) == ([20500.0], [500.0])
+        assert (line["time_to_first_token_ms"], line["model_time_to_first_token_ms"]) == (20500, 500)
+
     def test_of_a_loop_that_stands_still_are_written_at_once(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Outside a request: the process may end before that does."""
         for names in ("tool dredge", "Task-7"):
-            telemetry.record_stall("desk", telemetry.make_logger(), names, False)  # noqa: FBT003 - as the runtime does
+            telemetry.record_stall("desk", "full", telemetry.make_logger(), names, False)  # noqa: FBT003 - as the runtime does
         told = [{k: v for k, v in blob.items() if k[0] != "_"} for blob in metrics(output_lines(capsys))]
         plain = {"service": "desk", "request_id": "", "LoopStalls": [1.0]}
         assert told == [plain, {"service": "desk", "tool": "dredge", "ToolStalls": [1.0]}, plain]
@@ -96,7 +116,7 @@ class TestRequest:
         logger = telemetry.make_logger()
         with telemetry.request_scope("r-1", logger, telemetry.SERVICE) as record:
             record.fields["caller"] = "ada"
-            ending = threading.Thread(target=telemetry.record_stall, args=("desk", logger, "tool dredge", True))
+            ending = threading.Thread(target=telemetry.record_stall, args=("desk", "full", logger, "tool dredge", True))
             ending.start()
             ending.join()
         lines = output_lines(capsys)
@@ -166,6 +186,45 @@ class TestRequest:
         with telemetry.request_scope("r-1", telemetry.make_logger(service="winterbourne-dev"), "winterbourne-dev"):
             telemetry.measure("ToolDuration", 12, tool="get_weather")
         assert {line["service"] for line in output_lines(capsys)} == {"winterbourne-dev"}
+
+
+@given(
+    mode=st.sampled_from(get_args(telemetry.MetricsMode)),
+    measured=st.lists(st.sampled_from(telemetry.METRICS), max_size=30),
+)
+def test_metrics_are_those_of_their_mode_and_the_line_is_the_same_in_each(
+    mode: telemetry.MetricsMode, measured: list[telemetry.Metric]
+) -> None:
+    def run_in(mode: telemetry.MetricsMode) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        with contextlib.redirect_stdout(io.StringIO()) as written:
+            _forget_logger()
+            with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE, mode) as record:
+                record.is_chat, record.ended_at = True, record.started_at
+                for name in measured:
+                    subject = name if name in {*telemetry.TOOL_METRICS, *telemetry.MODEL_METRICS} else ""
+                    record.measurements.append((name, 1, subject))
+        line, *blobs = map(json.loads, written.getvalue().splitlines())
+        return line, metrics(blobs)
+
+    line, blobs = run_in(mode)
+    names = {metric["Name"] for blob in blobs for metric in blob["_aws"]["CloudWatchMetrics"][0]["Metrics"]}
+    always = {"Chats", "FailedChats", "Requests", "StreamDuration", "MemoryUsed"}
+    assert names == {*measured, *always} & set(telemetry.EMITTED[mode])
+    if mode != "full":
+        assert not any({"tool", "model"} & blob.keys() for blob in blobs)
+        assert line.pop("metrics") == mode
+    varies = "timestamp", "memory_used_mb"
+    of_full, _ = run_in("full")
+    assert {**line, **dict.fromkeys(varies)} == {**of_full, **dict.fromkeys(varies)}
+    assert line.keys() >= {telemetry.FIELDS[name] for name in measured if name in telemetry.FIELDS} - {"requests"}
+
+
+@pytest.mark.parametrize("mode", ["lean", "off"])
+def test_a_loop_that_stands_still_is_told_by_the_log_alone_where_no_metric_may(
+    mode: telemetry.MetricsMode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.record_stall("desk", mode, telemetry.make_logger(), "tool dredge", False)  # noqa: FBT003 - as the runtime does
+    assert capsys.readouterr().out == ""
 
 
 class TestConcurrentRequests:

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
@@ -499,3 +501,22 @@ print(before, imported())
         environ = {**os.environ, "PYTHONPATH": str(Path(winterbourne.__file__).parents[1])}
         done = subprocess.run([sys.executable, "-c", check], env=environ, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "['openai'] ['failover', 'openai']"
+
+
+class TestReadiness:
+    @pytest.mark.parametrize(("first", "second", "raised"), [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 1)])
+    async def test_is_that_any_model_can_be_asked(
+        self, monkeypatch: pytest.MonkeyPatch, first: int, second: int, raised: int
+    ) -> None:
+        failover, chosen, other = two()
+        for provider, fails in ((chosen, first), (other, second)):
+            check = AsyncMock(side_effect=ModelBusy(f"{fails}") if fails else None)
+            monkeypatch.setattr(provider, "check_ready", check, raising=False)
+        with pytest.raises(ModelBusy) if raised else nullcontext():
+            await failover.check_ready()
+
+    @jumping
+    async def test_is_told_although_one_of_them_hangs(self) -> None:
+        failover, chosen, _ = two()
+        chosen.check_ready = lambda: asyncio.sleep(3600)  # type: ignore[attr-defined]  # a provider may have one
+        await failover.check_ready()

@@ -44,7 +44,9 @@ from winterbourne.chat.core.messages import (
 from winterbourne.chat.core.provider import ModelRequest, Provider
 from winterbourne.chat.errors import (
     ModelBusy,
+    ModelError,
     ModelGarbled,
+    ModelMisconfigured,
     ModelRefused,
     ModelSilent,
     ModelStreamTruncated,
@@ -1013,3 +1015,42 @@ async def test_half_an_emoji_in_a_history_does_not_stop_the_request(
         provider = make_provider(Settings.of(model_provider=provider_name, **options, **keys).model)
         await collect_events(provider, ModelRequest(messages=messages))
     assert json.loads(server.requests[0].body.decode())["messages"]
+
+
+class TestReadiness:
+    """Asked without a token: the list of models, with the key."""
+
+    @pytest.mark.parametrize("status", [200, 403, 404, 405, 429, 501])
+    async def test_is_an_answer_of_any_kind(self, status: int) -> None:
+        async with upstream(failing(status)) as server:
+            await openai_provider(server).check_ready()  # type: ignore[attr-defined]  # of HTTP providers
+        assert [exchange.head for exchange in server.requests] == ["GET /v1/models HTTP/1.1"]
+        assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+    @pytest.mark.parametrize(
+        ("status", "error"), [(401, ModelMisconfigured), (500, ModelBusy), (503, ModelBusy), (529, ModelBusy)]
+    )
+    async def test_is_not_a_key_that_is_unknown_nor_a_server_that_fails(
+        self, status: int, error: type[ModelError]
+    ) -> None:
+        async with upstream(failing(status)) as server:
+            with pytest.raises(error):
+                await openai_provider(server).check_ready()  # type: ignore[attr-defined]
+        assert len(server.requests) == 1
+
+    async def test_is_not_a_server_that_is_away(self) -> None:
+        with pytest.raises(ModelUnreachable):
+            await openai_provider(Upstream("http://127.0.0.1:9")).check_ready()  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize(
+        ("settings", "path"),
+        [
+            ({"model_provider": "anthropic", "anthropic_api_key": KEY}, "/v1/models"),
+            ({"model_provider": "bedrock", "aws_bearer_token_bedrock": KEY, "bedrock_region": "eu-west-1"}, "/"),
+        ],
+    )
+    async def test_is_asked_for_where_each_provider_has_it(self, settings: dict[str, object], path: str) -> None:
+        async with upstream(saying(b"{}")) as server:
+            urls = {"anthropic_base_url": server.url, "bedrock_base_url": server.url}
+            await make_provider(Settings.of(**urls, **settings).model).check_ready()  # type: ignore[attr-defined]
+        assert [exchange.head for exchange in server.requests] == [f"GET {path} HTTP/1.1"]

@@ -572,3 +572,9 @@ class TestFactory:
                 store = make_store("dynamodb:arn:aws:dynamodb:eu-north-1:123456789012:table/chat")
                 assert await store.get("p", "a") is None
         assert "/eu-north-1/dynamodb/" in server.requests[0].headers["authorization"]
+
+
+async def test_it_is_ready_if_it_can_be_read() -> None:
+    await Store(MemoryBackend, threads=0, is_shared=False).check_ready()
+    with pytest.raises(StorageUnavailable):
+        await Store(lambda: SqliteBackend("/nowhere/at/all"), threads=0, is_shared=True).check_ready()

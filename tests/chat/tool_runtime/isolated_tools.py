@@ -215,3 +215,15 @@ def waits_and_yields(context: ToolContext) -> Generator[int, None, None]:
 async def waits_beside_the_loop(context: ToolContext) -> int:
     """Await in a thread of a coroutine."""
     return await asyncio.to_thread(lambda: len(context.wait(context.key("SHOP_API_KEY"))))
+
+
+@tool(isolation="process")
+def fetches(url: str, context: ToolContext) -> int:
+    """Ask another service."""
+    return context.sync_http.get(url).status_code
+
+
+@tool(isolation="process")
+async def fetches_later(url: str, context: ToolContext) -> int:
+    """Ask another service in a coroutine."""
+    return (await context.http.get(url)).status_code

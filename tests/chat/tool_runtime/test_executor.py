@@ -25,7 +25,7 @@ from tests.chat.tool_runtime.recording_clients import (
 from tests.clock import JumpingLoop, jumping
 from winterbourne.chat.core.events import EventBatch, ToolFinished, ToolStarted
 from winterbourne.chat.core.messages import ToolCall, ToolMessage
-from winterbourne.chat.errors import InvalidToolDeclaration, ToolError
+from winterbourne.chat.errors import InvalidToolDeclaration, ToolError, ToolUnavailable
 from winterbourne.chat.settings import Settings, ToolSettings
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
@@ -484,6 +484,15 @@ class TestReporting:
         assert record.__dict__["tool_status"] == "failed"
         assert "secret" not in str(record.__dict__)
 
+    async def test_the_log_tells_what_was_run_from_what_was_known_or_refused(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, "winterbourne.chat"):
+            await run_turn(REPORTED, tool_call("succeeds"), tool_call("made_up"))
+        told = {line["tool"]: line["tool_ran"] for line in map(vars, caplog.records) if "tool_ran" in line}
+        assert told == {"succeeds": True, "unknown": False}
+        assert all(line["tool_duration_ms"] >= 0 for line in map(vars, caplog.records) if "tool_ran" in line)
+
 
 class TestRun:
     @pytest.mark.parametrize(
@@ -551,7 +560,10 @@ class TestRetiring:
 
         executor, retired = ToolExecutor([stubborn], ToolSettings(tool_abandoned_limit=1)), list[int]()
         executor.retire_if_stuck(lambda: retired.append(1))
+        await executor.check_ready()
         await run_turn(executor, tool_call("stubborn"))
         executor.retire_if_stuck(lambda: retired.append(2))
         assert retired == [2]
+        with pytest.raises(ToolUnavailable):
+            await executor.check_ready()
         await asyncio.sleep(60)

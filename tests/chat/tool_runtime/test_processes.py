@@ -20,9 +20,11 @@ import pytest
 from tests.chat.tool_runtime import isolated_idle, isolated_tools
 from tests.chat.tool_runtime.recording_clients import RecordingClient, run_turn, tool_call
 from tests.clock import jumping
+from tests.upstream import saying, upstream
 from winterbourne.chat.core.events import EventBatch
 from winterbourne.chat.core.messages import ToolMessage
 from winterbourne.chat.errors import InvalidToolDeclaration
+from winterbourne.chat.infra.tracing import outgoing_headers
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.declaration import Tool, tool
 from winterbourne.chat.tool_runtime.executor import ToolExecutor
@@ -52,6 +54,18 @@ async def call(executor: ToolExecutor, name: str, /, **arguments: object) -> Too
 async def until_there(path: Path) -> None:
     while not path.exists():  # noqa: ASYNC110, ASYNC240 - a process sends no event
         await asyncio.sleep(0.01)
+
+
+class TestTrace:
+    @pytest.mark.parametrize("name", ["fetches", "fetches_later"])
+    async def test_what_a_tool_sends_is_part_of_its_call(self, name: str) -> None:
+        async with upstream(saying(b"{}")) as service, running_executor() as executor:
+            for number in range(2):  # of one process
+                traceparent = f"00-{'a' * 32}-{number:016x}-01"
+                token = outgoing_headers.set({"traceparent": traceparent})
+                assert (await call(executor, name, url=service.url)).content == "200"
+                outgoing_headers.reset(token)
+                assert service.requests[-1].headers["traceparent"] == traceparent
 
 
 class TestACall:

@@ -245,6 +245,7 @@ async def test_isolation_of_remote_is_another_function_that_is_sent_no_key(servi
         await run_turn(executor, tool_call("elsewhere", seconds=0))
     sent = orjson.loads(service.requests[0].content)
     told = {"tool", "arguments", "timeout_s", "request_id", "caller", "stream", "stop_key", "idempotency_key"}
+    told |= {"traceparent", "wants_spans"}
     assert set(sent) == told
 
 

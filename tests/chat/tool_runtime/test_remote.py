@@ -22,6 +22,7 @@ from tests.chat.tool_runtime.approving import memory_store
 from tests.chat.tool_runtime.recording_clients import run_turn, tool_call
 from winterbourne.chat.errors import StorageUnavailable, ToolError, ToolUnavailable
 from winterbourne.chat.infra.decompression import decompress
+from winterbourne.chat.infra.spans import Span, Trace
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.storage.call_records import CallRecords
 from winterbourne.chat.tool_runtime import remote
@@ -134,7 +135,20 @@ class TestInvocation:
             "stream": True,
             "stop_key": "",
             "idempotency_key": "",
+            "traceparent": "",
+            "wants_spans": False,
         }
+
+    async def test_of_a_traced_chat_carries_its_span_and_brings_back_those_of_the_worker(
+        self, api: tuple[StubLambda, ToolContext]
+    ) -> None:
+        workers = b'{"resource":{"attributes":[]},"scopeSpans":[]}'
+        api[0].answer = answering(*streamed(b'{"content":"42","spans":%b}' % workers))
+        with Span(Trace("a" * 32, {}), "POST /chat", "server") as request, request.tool("double", "call_1") as span:
+            assert await run(double, '{"number":21}', api[1]) == 42
+        payload = json.loads(api[0].requests[0].content)
+        assert (payload["traceparent"], payload["wants_spans"]) == (f"00-{'a' * 32}-{span.span_id}-01", True)
+        assert request.trace.others == [workers]
 
     async def test_carries_the_key_of_a_call_that_runs_once(self) -> None:
         api, store = StubLambda(), memory_store(Clock())

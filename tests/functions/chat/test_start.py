@@ -19,6 +19,7 @@ NOT_USED = {
     *(f"{ENGINE}.formats.{name}.decode" for name in ("ag_ui", "ai_sdk", "openai")),
     *(f"{ENGINE}.formats.{name}.encode" for name in ("ag_ui", "ai_sdk", "openai")),
     *(f"{ENGINE}.tool_runtime.{name}" for name in ("mcp", "once", "processes", "process_worker")),
+    *(f"{ENGINE}.infra.spans", f"{ENGINE}.infra.otlp"),
     *("jsonschema_rs", f"{ENGINE}.http.compaction", "winterbourne.local"),
 }
 """What the chat as `template.yaml` deploys it needs in few requests, or in none."""

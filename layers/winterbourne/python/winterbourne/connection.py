@@ -12,7 +12,7 @@ import contextlib
 import socket
 from collections.abc import Callable
 
-from winterbourne.errors import RuntimeApiError, RuntimeApiUnavailable, StreamLost
+from winterbourne.errors import ErrorReport, RuntimeApiError, RuntimeApiUnavailable, StreamLost
 from winterbourne.protocol import CHUNK, RESTORE_NEXT, Reply, RuntimeApiProtocol, State, Trigger
 from winterbourne.write_lock import LOCK
 
@@ -123,15 +123,16 @@ class RuntimeClient:
         if connection is None or self._connection is not connection:
             raise StreamLost(self._lost_reason)
 
-    async def end_response(self) -> None:
-        """End the streamed response and wait for its acknowledgement.
+    async def end_response(self, failure: ErrorReport | None = None) -> None:
+        """End the streamed response, with error trailers if it is a failure, and wait for its acknowledgement.
 
         Raises:
             StreamLost: The response was lost before its end.
         """
         if self.state is not State.STREAMING:
             raise StreamLost(self._lost_reason)
-        await self.deliver(RuntimeApiProtocol.end_response)
+        end = RuntimeApiProtocol.end_response
+        await self.deliver((lambda protocol: protocol.fail_response(failure)) if failure else end)
 
     async def deliver(self, build: "Build") -> None:
         """Send a request, or the rest of one, and wait until Lambda acknowledges it.

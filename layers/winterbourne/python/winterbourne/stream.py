@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from winterbourne.errors import StreamMisused
+from winterbourne.errors import ErrorReport, StreamMisused
 from winterbourne.invocation import FrontEnd
 from winterbourne.prelude import (
     DEFAULT_CONTENT_TYPE,
@@ -35,8 +35,8 @@ class Sink(Protocol):
     async def drain(self) -> None:
         """Wait until the sink accepts more data."""
 
-    async def end_response(self) -> None:
-        """End the response."""
+    async def end_response(self, failure: ErrorReport | None) -> None:
+        """End the response; with a failure in a way that also says so, if there is one."""
 
 
 S = TypeVar("S", bound=Sink)
@@ -68,6 +68,9 @@ class ResponseStream:
         ended: Whether nothing more can be written.
         outlives_reader: Whether what writes it goes on when its reader has gone, for a server that is told of that;
             Lambda tells nobody.
+        reader_left: Whether the reader has gone, as far as a server has told so, before the end.
+        failure: What Lambda is told at the end of the response, in error trailers, so that it counts an error, though
+            the reader has all that was written. None if the response is a success.
         own_headers: Headers that it has beside those of any `Response`, by names in lower case.
         lock: Held while bytes are made and sent in one step, which `put` is for: the watchdog's thread then adds none.
         last_words: Makes what the watchdog's thread sends while the event loop stands still. Called under the lock,
@@ -79,8 +82,9 @@ class ResponseStream:
 
     def __init__(self, sink: Sink, *, http: bool = True, rest_api: bool = False) -> None:
         self.response: Response | None = None
-        self.started = self.ended = self.outlives_reader = self._is_open = False
+        self.started = self.ended = self.outlives_reader = self.reader_left = self._is_open = False
         self._head: ResponseHead | None = Response() if http else None
+        self.failure: ErrorReport | None = None
         self.own_headers: Mapping[str, str] = {}
         self._sink = sink
         self._write: Callable[[bytes], bool] = sink.write
@@ -183,7 +187,7 @@ class ResponseStream:
             self._has_body = False
             await self.start()
         self.close()
-        await self._sink.end_response()
+        await self._sink.end_response(self.failure)
 
     def close(self) -> None:
         """Reject all further writes; sends nothing. What made the response is let go."""
@@ -248,7 +252,7 @@ class BufferedSink:
     async def drain(self) -> None:
         """Return immediately: a buffer has no backpressure."""
 
-    async def end_response(self) -> None:
+    async def end_response(self, failure: ErrorReport | None) -> None:
         """Do nothing: the response is sent when the handler returns."""
 
     def result(self, response: Response | None) -> Any:

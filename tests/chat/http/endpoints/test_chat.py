@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from math import inf
+from types import SimpleNamespace
 from typing import Any, TypeAlias, cast
 
 import pytest
@@ -358,6 +359,73 @@ class TestStopping:
             await streaming
         assert response.frames[-1] == {"type": "stopped", "reason": "shutdown"}
         assert fixture.provider.open == 0
+
+
+class TestWhatIsCounted:
+    """`Chats` are requests for an answer, and `FailedChats` those of them that have not got it."""
+
+    @pytest.mark.parametrize(
+        ("turns", "failed"),
+        [
+            ([answer("hello")], 0),
+            ([calls_tools(("a", "sleep", "1")), answer("hello")], 0),
+            ([[[TextDelta("cut")], [TurnEnded("max_tokens")]]], 0),
+            ([[ModelBusy("overloaded")]], 1),
+            ([[[TextDelta("half")], ModelBusy("overloaded")]], 1),
+            ([[pause(100)]], 1),
+            ([[ZeroDivisionError()]], 1),
+        ],
+    )
+    @jumping
+    async def test_an_error_event_and_the_deadline_are_failures(
+        self, turns: list[list[Step]], failed: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        await ServiceFixture(*turns).chat("hi")
+        assert chats(capsys) == (1, failed)
+
+    @jumping
+    async def test_so_are_errors_that_are_no_stream(self, capsys: pytest.CaptureFixture[str]) -> None:
+        body = {"model": "scripted", "messages": [{"role": "user", "content": "hi"}]}
+        response = await ServiceFixture([ModelBusy("overloaded")]).send("POST", "/v1/chat/completions", body)
+        assert (response.status, chats(capsys)) == (503, (1, 1))
+
+    @jumping
+    async def test_what_its_user_stops_is_no_failure(self, capsys: pytest.CaptureFixture[str]) -> None:
+        fixture = ServiceFixture([[TextDelta("half")], pause(60)])
+        streaming = asyncio.create_task(fixture.chat("hi", conversation_id="c"))
+        await asyncio.sleep(1)
+        await fixture.send("POST", "/chat/c/stop")
+        assert (await streaming).frames[-1] == {"type": "stopped", "reason": "user"}
+        assert chats(capsys) == (1, 0)
+
+    @jumping
+    async def test_what_ends_with_its_environment_is_one(self, capsys: pytest.CaptureFixture[str]) -> None:
+        streaming = asyncio.create_task(ServiceFixture([[TextDelta("half")], pause(60)]).chat("hi"))
+        await asyncio.sleep(1)
+        streaming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await streaming
+        assert chats(capsys) == (1, 1)
+
+    @jumping
+    async def test_what_its_caller_has_to_mend_is_no_chat(self, capsys: pytest.CaptureFixture[str]) -> None:
+        fixture = ServiceFixture(answer("hello"), limit_requests_per_minute=1)
+        assert (await fixture.send("POST", "/chat", {"messages": "x"})).status == 400
+        assert chats(capsys) == (0, 0)
+        assert [(await fixture.chat("hi")).status for _ in range(2)] == [200, 429]
+        assert chats(capsys) == (1, 0)
+
+    @jumping
+    async def test_reading_an_answer_again_is_no_chat(self, capsys: pytest.CaptureFixture[str]) -> None:
+        fixture = ServiceFixture(answer("hello"))
+        await fixture.chat("hi", conversation_id="c")
+        await fixture.send("GET", "/chat/c/stream")
+        assert chats(capsys) == (1, 0)
+
+
+def chats(capsys: pytest.CaptureFixture[str]) -> tuple[float, float]:
+    totals = emf.totals(emf.read(capsys.readouterr().out))
+    return totals["Chats", ""], totals["FailedChats", ""]
 
 
 DOLLAR_A_MILLION = '{"*": {"input": 1, "output": 1}}'
@@ -714,11 +782,38 @@ class TestLogLine:
     ) -> None:
         noted: list[float] = []
         clock = asyncio.get_running_loop().time
-        monkeypatch.setattr(telemetry, "note_first_token", lambda: noted.append(clock()))
+        monkeypatch.setattr(telemetry, "note_first_token", lambda _: noted.append(clock()))
         began = clock()
         texts: list[Step] = [pause(2), [TextDelta("a")], pause(1), [TextDelta("b")], [TurnEnded("pause")]]
         await ServiceFixture(calls_tools(("a", "sleep", "1")), texts, answer("done")).chat("hi")
         assert noted == [pytest.approx(began + 3, abs=0.1)]
+
+    @pytest.mark.parametrize(
+        ("turns", "tools_s", "first_token_s"),
+        [
+            ([[pause(2), *answer("hello")]], 0, 2),
+            ([[pause(2), *calls_tools(("a", "sleep", "20"))], [pause(1), *answer("hello")]], 20, 23),
+            # While the model goes on to talk, it is the model that is waited for.
+            ([[*calls_tools(("a", "sleep", "20"))[:-1], pause(15), [TurnEnded("tool_calls")]], answer("hello")], 5, 20),
+            # Whoever reads the first word waits no more.
+            ([[[TextDelta("I look it up.")], *calls_tools(("a", "sleep", "20"))], answer("hello")], 0, 0),
+        ],
+    )
+    @jumping
+    async def test_has_the_time_to_the_first_token_without_that_of_the_tools(
+        self,
+        turns: list[list[Step]],
+        tools_s: int,
+        first_token_s: int,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        clock = SimpleNamespace(monotonic=asyncio.get_running_loop().time)
+        monkeypatch.setattr("winterbourne.chat.infra.telemetry.time", clock)
+        await ServiceFixture(*turns).chat("hi")
+        line = next(vars(record) for record in caplog.records if record.name == "winterbourne.chat.request")
+        whole_ms, of_model_ms = line["time_to_first_token_ms"], line["model_time_to_first_token_ms"]
+        assert (whole_ms, whole_ms - of_model_ms) == (first_token_s * 1000, tools_s * 1000)
 
     @jumping
     async def test_names_the_tools_that_were_called(self, caplog: pytest.LogCaptureFixture) -> None:

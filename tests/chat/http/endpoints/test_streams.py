@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from tests import emf
 from tests.chat.fakes import FakeProvider, SleepingTools, Step, answer, calls_tools, pause
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.clock import jumping
@@ -426,6 +427,15 @@ SHOWS_HISTORY = Format("/chat", decode, native.FORMAT.encode_error, resume, show
 
 
 class TestAFormatThatShowsTheHistory:
+    @jumping
+    async def test_is_not_counted_as_a_chat_when_it_reads_an_answer_again(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        chat = Chat(answer("one"), wire_format=SHOWS_HISTORY)
+        await chat.ask(store=True)
+        await chat.send("POST", "/chat", {})
+        assert emf.totals(emf.read(capsys.readouterr().out))["Chats", ""] == 1
+
     @jumping
     async def test_has_what_was_kept_before_an_answer_that_runs(self) -> None:
         chat = Chat(answer("one"), TALK, wire_format=SHOWS_HISTORY)

@@ -21,6 +21,7 @@ from tests.clock import jumping
 from winterbourne.chat.errors import InputRequired, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.decompression import decompress
+from winterbourne.chat.infra.spans import Span, Trace
 from winterbourne.chat.infra.sse_parser import MAX_EVENT_BYTES
 from winterbourne.chat.settings import Settings
 from winterbourne.chat.tool_runtime.context import ToolContext
@@ -819,3 +820,35 @@ async def test_a_server_that_stops_answering_keeps_what_it_has_listed() -> None:
     listing = await Station(tools__list=page).client.list_tools()
     assert not listing.is_whole
     assert [tool.name for tool in listing.tools()] == ["pier_look"]
+
+
+class TestTrace:
+    """https://modelcontextprotocol.io/community/seps/414-request-meta"""
+
+    @pytest.mark.parametrize("modern", [False, True])
+    async def test_is_in_a_calls_meta_and_the_call_in_the_span_of_its_tool(self, *, modern: bool) -> None:
+        station = Station(modern=modern)
+        trace = Trace("a" * 32, {"tracestate": "shop=1"})
+        with Span(trace, "POST /chat", "server") as request, request.tool("pier_look", "call_1") as span:
+            await station.look()
+        (call,) = (message for message in station.sent if message["method"] == "tools/call")
+        meta = call["params"]["_meta"]
+        assert (meta["traceparent"], meta["tracestate"]) == (f"00-{'a' * 32}-{span.span_id}-01", "shop=1")
+        told = {name: span.attributes[name] for name in span.attributes if not name.startswith("gen_ai.")}
+        assert told == {
+            "mcp.method.name": "tools/call",
+            "mcp.protocol.version": "2026-07-28" if modern else "2025-11-25",
+            "jsonrpc.request.id": str(call["id"]),
+            "network.transport": "tcp",
+            "server.address": "pier.example",
+            "server.port": 80,
+        }
+
+    async def test_of_a_caller_goes_on_where_nothing_is_exported(self) -> None:
+        station, callers = Station(), f"00-{'a' * 32}-{'b' * 16}-01"
+        token = http_pool.outgoing_headers.set({"traceparent": callers})
+        try:
+            await station.look()
+        finally:
+            http_pool.outgoing_headers.reset(token)
+        assert station.sent[-1]["params"]["_meta"]["traceparent"] == callers

@@ -28,7 +28,7 @@ from winterbourne.chat.formats.base import Format
 from winterbourne.chat.http.endpoints.chat import ChatEndpoint
 from winterbourne.chat.http.endpoints.chats import ChatsEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
-from winterbourne.chat.http.endpoints.health import HealthEndpoint
+from winterbourne.chat.http.endpoints.health import Check, HealthEndpoint
 from winterbourne.chat.http.endpoints.models import describe_model, list_models
 from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
@@ -37,7 +37,7 @@ from winterbourne.chat.http.router import Router
 from winterbourne.chat.http.service import Endpoint, Service
 from winterbourne.chat.http.titles import Titles
 from winterbourne.chat.infra import http_pool, telemetry
-from winterbourne.chat.process_setup import set_up_process
+from winterbourne.chat.process_setup import make_tracer, set_up_process
 from winterbourne.chat.providers.factory import PROVIDERS, ProviderFactory, make_provider
 from winterbourne.chat.settings import ModelSettings, Settings, ToolSettings, choose
 from winterbourne.chat.storage.base import Store
@@ -241,11 +241,11 @@ def build(
     if is_agentcore:
         _add_ping(routes)
     _register(parts)
-    encode_error, service_name = native.FORMAT.encode_error, settings.log.service_name
     after_request = partial(parts.executor.retire_if_stuck, retire)
     origins = frozenset(filter(None, map(str.strip, settings.doors.cors_origins.split(","))))
-    checks = parts.authenticator, parts.rate_limiter
-    return Service(Router(routes), *checks, encode_error, logger, service_name, after_request, origins)
+    first = Router(routes), parts.authenticator, parts.rate_limiter, native.FORMAT.encode_error
+    log, rest = settings.log, (after_request, origins)
+    return Service(*first, logger, log.service_name, *rest, log.log_clients, log.metrics, make_tracer(settings))
 
 
 def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Parts:
@@ -270,7 +270,7 @@ def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Pa
 
 def _page_routes(parts: _Parts, options: PageOptions) -> Routes:
     """The page and the probes, for which nobody signs in."""
-    page, health = StaticFiles(options), HealthEndpoint(parts.provider, parts.executor)
+    page, health = StaticFiles(options), HealthEndpoint(parts.provider, parts.executor, _readiness_checks(parts))
     public = partial(_like_native, is_public=True)
     return {
         ("GET", "/"): public(page.serve),
@@ -278,6 +278,13 @@ def _page_routes(parts: _Parts, options: PageOptions) -> Routes:
         ("GET", "/healthz"): public(health.liveness),
         ("GET", "/readyz"): public(health.readiness),
     }
+
+
+def _readiness_checks(parts: _Parts) -> dict[str, Check]:
+    """What chats need; a part of one's own is taken to be ready unless it has a `check_ready`."""
+    needed = {"store": parts.store, "auth": parts.authenticator, "model": parts.provider, "tools": parts.executor}
+    found = ((name, getattr(part, "check_ready", None)) for name, part in needed.items())
+    return {name: check for name, check in found if check}
 
 
 def _conversation_routes(parts: _Parts, show: Callable[[Any], Any]) -> Routes:

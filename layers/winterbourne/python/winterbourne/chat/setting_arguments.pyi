@@ -61,6 +61,7 @@ class SettingArguments(TypedDict, total=False):
     max_turns: int
     heartbeat_interval: float
     on_disconnect: Literal["durable", "run", "cancel"]
+    error_trailers: bool
     deadline_margin: float
     request_timeout: float
     cors_origins: str
@@ -91,3 +92,12 @@ class SettingArguments(TypedDict, total=False):
     stop_poll_interval: float
     service_name: str
     log_messages: bool
+    metrics: Literal["full", "lean", "off"]
+    log_clients: bool
+    otel_exporter_otlp_endpoint: str
+    otel_exporter_otlp_headers: str
+    otel_exporter_otlp_headers_secret_arn: str
+    otel_service_name: str
+    otel_resource_attributes: str
+    otel_traces_sampler: str
+    otel_traces_sampler_arg: float

@@ -28,6 +28,7 @@ __all__ = [
     "StorageSettings",
     "StreamSettings",
     "ToolSettings",
+    "TraceSettings",
     "by_patterns",
     "choose",
     "expect_made",
@@ -43,7 +44,7 @@ Seconds = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=1)]
 PLATFORM_PREFIXES: Final = ("AWS_", "LAMBDA_", "_", "PYTHON", "LD_", "LC_", "XDG_")
 # How the names of variables with secret values end.
-SECRET_SUFFIXES: Final = ("_KEY", "_KEYS", "AWS_BEARER_TOKEN_BEDROCK", "MCP_TOKENS")
+SECRET_SUFFIXES: Final = ("_KEY", "_KEYS", "AWS_BEARER_TOKEN_BEDROCK", "MCP_TOKENS", "_OTLP_HEADERS")
 Limit = Annotated[int, Meta(ge=0)]
 
 
@@ -269,6 +270,10 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of an answer whose client has gone, where a server tells (ASGI does, Lambda never): durable (it runs
     on if its conversation is kept, or if other processes can send it again; another is cancelled), run, cancel.
     """
+    error_trailers: bool = False
+    """Whether an answer that fails also ends with Lambda's error trailers, after the error frame, so that Lambda counts
+    an error and callers of InvokeWithResponseStream are told; a front end may then break the connection off.
+    """
     deadline_margin: Seconds = 2.0
     """Seconds before Lambda's timeout, or REQUEST_TIMEOUT, at which an answer that still runs is ended with an error
     event; more for slow clients or a slow store.
@@ -404,6 +409,42 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the deployment, in the field `service` of each log line and the dimension `service` of each metric."""
     log_messages: bool = False
     """Whether the log may contain what users and models say, and the arguments of tools."""
+    metrics: Literal["full", "lean", "off"] = "full"
+    """Which metrics are emitted, which CloudWatch charges for: full, lean (Chats, FailedChats, TimeToFirstToken,
+    InputTokens, OutputTokens and MemoryUsed, none by tool or model), or off. The log has the rest in its fields. The
+    template has a parameter for it, since alarms need some.
+    """
+    log_clients: bool = True
+    """Whether the log may say from which address and by which program (`user-agent`) a request came, by which abuse is
+    told from use: personal data, where the law counts them so.
+    """
+
+
+class TraceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """The export of traces; the names and the meaning are OpenTelemetry's."""
+
+    otel_exporter_otlp_endpoint: str = ""
+    """Base URL of the collector that gets the traces of requests as OTLP over HTTP, in JSON: `/v1/traces` is added. To
+    X-Ray's, `https://xray.eu-central-1.amazonaws.com`, requests are signed. Unset: no traces.
+    """
+    otel_exporter_otlp_headers: str = ""
+    """Headers of requests to the collector: name=value,name=value, percent-encoded. A deployment names a secret for its
+    key in OTEL_EXPORTER_OTLP_HEADERS_SECRET_ARN.
+    """
+    otel_exporter_otlp_headers_secret_arn: str = ""
+    """ARN of the Secrets Manager secret or SSM parameter that holds more of these headers, such as the collector's key,
+    in the same form.
+    """
+    otel_service_name: str = ""
+    """The service that traces are of. Unset: SERVICE_NAME."""
+    otel_resource_attributes: str = ""
+    """Further attributes of the service: name=value,name=value, percent-encoded."""
+    otel_traces_sampler: str = "parentbased_always_on"
+    """Which requests are traced: always_on, always_off, or traceidratio, the share in OTEL_TRACES_SAMPLER_ARG. With
+    `parentbased_` before it, it decides only where the caller has not.
+    """
+    otel_traces_sampler_arg: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """The share of requests that are traced, for traceidratio, from 0 to 1."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -419,6 +460,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitSettings = LimitSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":

@@ -5,6 +5,7 @@ the connection does not end a Lambda function, so a stop is a signal in the chat
 """
 
 import asyncio
+import functools
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
@@ -25,6 +26,7 @@ from winterbourne.chat.tool_runtime.remote import MAX_PROGRESS_BYTES, RemoteAnsw
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from winterbourne.chat.infra.otlp import Tracer
     from winterbourne.chat.setting_arguments import SettingArguments
 
 __all__ = ["ToolWorker"]
@@ -61,12 +63,13 @@ class ToolWorker:
 
         Args:
             event: The call as the chat sends it: `tool`, `arguments`, `timeout_s`, and optionally `request_id`,
-                `caller`, `stream`, `stop_key` and `idempotency_key`.
+                `caller`, `stream`, `stop_key`, `idempotency_key`, `traceparent` and `wants_spans`.
             context: Lambda's context object.
 
         Returns:
             `content`, the result as JSON text or an error's message, and `is_error`. With `stream`, which is for
-            the runtime, an async generator of a response's lines: `{"progress":…}` for each progress, then those two.
+            the runtime, an async generator of a response's lines: `{"progress":…}` for each progress, then those two,
+            and `spans` if the chat wants them.
 
         Raises:
             msgspec.ValidationError: The event is no such call; Lambda reports it as a function error.
@@ -74,7 +77,8 @@ class ToolWorker:
         call = msgspec.convert(event, RemoteCall)
         if call.stream:
             return cast("dict[str, Any]", self._stream(call, context.aws_request_id))  # a chat asks for it, no caller
-        return msgspec.structs.asdict(await self._answer(call, context.aws_request_id, lambda _: None))
+        answer = await self._answer(call, context.aws_request_id, lambda _: None)
+        return {"content": answer.content, "is_error": answer.is_error}
 
     async def _stream(self, call: RemoteCall, request_id: str) -> AsyncGenerator[bytes, None]:
         lines, left = asyncio.Queue[bytes](), MAX_PROGRESS_BYTES  # which bounds the queue too
@@ -95,12 +99,22 @@ class ToolWorker:
             await cancel_and_wait((answering,))
 
     async def _answer(self, call: RemoteCall, request_id: str, report: Callable[[bytes], None]) -> RemoteAnswer:
-        with telemetry.request_scope(request_id, self._logger, self.settings.log.service_name):
-            http_pool.outgoing_headers.set(tracing.propagated_headers({}, current_trace_id() or ""))
+        log = self.settings.log
+        trace = tracing.propagated_headers({"traceparent": call.traceparent}, current_trace_id() or "")
+        span = self._tracer.begin(trace, self._tracer.service_name, request_id) if call.wants_spans else None
+        with telemetry.request_scope(request_id, self._logger, log.service_name, log.metrics):
+            http_pool.outgoing_headers.set(trace)
             telemetry.note(tool=call.tool, caller_request_id=call.request_id)
-            answer = await self._run(call, request_id, report)
+            with span or tracing.NO_SPAN:
+                answer = await self._run(call, request_id, report)
         self._executor.retire_if_stuck(retire)
-        return answer
+        return msgspec.structs.replace(answer, spans=msgspec.Raw(self._tracer.encode(span.trace))) if span else answer
+
+    @functools.cached_property
+    def _tracer(self) -> "Tracer":
+        from winterbourne.chat.infra.otlp import Tracer  # noqa: PLC0415 - only for a chat that is traced
+
+        return Tracer(self.settings.traces, self.settings.log)
 
     async def _run(self, call: RemoteCall, call_id: str, report: Callable[[bytes], None]) -> RemoteAnswer:
         async def emit(batch: EventBatch) -> None:

@@ -23,6 +23,7 @@ def format_banner(
         "function URL" if config.door == "url" else config.door: url,
         "chat page": f"{url}/" if chat and config.door not in _REQUESTS else "",
         "metrics": urljoin(url, "/__local/metrics"),
+        "traces": urljoin(url, "/__local/traces") if config.collects_traces else "",
         "invoke API": f"{invoke_url}  (function name: {config.function.name})" if invoke_url else "",
         "log": str(config.log_file),
         "model": _describe_model(config.function) if chat else "",

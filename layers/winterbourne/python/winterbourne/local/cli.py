@@ -12,6 +12,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final = {
     "run": ("winterbourne.local.run", "serve the chat, or any function, at a function URL on this machine"),
     "doctor": ("winterbourne.local.doctor.__main__", "say what is wrong with a chat, and how to fix it"),
+    "verify": ("winterbourne.local.verify.command", "prove on your AWS account what only AWS can settle"),
     "layer": (
         "winterbourne.local.layer",
         "write a Lambda layer: the engine, its runtime alone, or what your tools import",
@@ -36,7 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ModuleNotFoundError as error:
             if str(error.name).startswith("winterbourne"):
                 raise
-            sys.stderr.write(f"winterbourne {command}: {error.name} is not installed; winterbourne[local] brings it\n")
+            extra = "dev" if command == "verify" else "local"
+            sys.stderr.write(
+                f"winterbourne {command}: {error.name} is not installed; winterbourne[{extra}] brings it\n"
+            )
             return 1
     if command in {"", "-h", "--help", "help"}:
         sys.stdout.write(_help())

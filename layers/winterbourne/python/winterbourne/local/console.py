@@ -121,6 +121,7 @@ class FunctionLog:
             return
         document = parse_record(record)
         self._note_tools(document)
+        self._metrics.mode = str(document.get("metrics") or self._metrics.mode)
         if not self._is_hidden(document):
             self.print(format_for_console(record))
 

@@ -101,6 +101,12 @@ class ExecutionEnvironment:
         exited = FunctionError.from_message("Runtime.ExitError", f"Runtime exited with error: {reason}")
         error = self._exit_error or self._api.init_error or exited
         self._log(f"Environment {self._number} ended: {error.type}: {error.message}")
+        if not self._api.initialized:
+            status = "timeout" if error.type == "Sandbox.Timedout" else "error"
+            init_ms = (time.perf_counter() - self._started_at) * 1000
+            self._log(
+                f"INIT_REPORT Init Duration: {init_ms:.2f} ms\tPhase: init\tStatus: {status}\tError Type: {error.type}"
+            )
         for invocation in list(self.in_flight):
             await invocation.finish(error)
         self._complete_all()

@@ -32,9 +32,14 @@ class Series:
 
 
 class Metrics:
-    """Collects metrics from log records."""
+    """Collects metrics from log records.
+
+    Attributes:
+        mode: What the function emits, as its requests' lines say: full, lean, or off.
+    """
 
     def __init__(self) -> None:
+        self.mode = "full"
         self._series: dict[tuple[str, str], Series] = {}
 
     def ingest(self, record: str) -> bool:

@@ -4,12 +4,15 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Final
 
-from winterbourne.local.http_server import Exchange
+from winterbourne.local.live_page import LivePage
 from winterbourne.local.metrics import Metrics
 
 __all__ = ["MetricsPage"]
 
-NOT_STORED: Final = ("cache-control", "no-store")
+LEFT_OUT: Final = {
+    "lean": "METRICS=lean: six metrics, and none by tool or model. The log has the rest.",
+    "off": "METRICS=off: none is emitted. The log has what they would say.",
+}
 # The script inserts metrics and request lines as text, never as markup.
 PAGE: Final = """<!doctype html>
 <html lang="en">
@@ -49,11 +52,12 @@ const refresh = async () => {
   const state = document.getElementById("state");
   try {
     const response = await fetch("", { headers: { accept: "application/json" } });
-    const { metrics, requests } = await response.json();
+    const { metrics, requests, left_out } = await response.json();
     document.querySelector("tbody").replaceChildren(...metrics.map(row));
     document.querySelector("table").hidden = !metrics.length;
     document.getElementById("requests").textContent = requests.join("\\n");
-    if (metrics.length) state.textContent = "Since the local server started; refreshed every second.";
+    const since = metrics.length && "Since the local server started; refreshed every second.";
+    if (since || left_out) state.textContent = [since, left_out].filter(Boolean).join(" ");
   } catch {
     state.textContent = "The local server does not respond.";
   }
@@ -65,7 +69,7 @@ refresh();
 """
 
 
-class MetricsPage:
+class MetricsPage(LivePage):
     """Serves the page.
 
     Args:
@@ -74,14 +78,9 @@ class MetricsPage:
     """
 
     def __init__(self, metrics: Metrics, requests: Iterable[str]) -> None:
+        super().__init__(PAGE, self._shown)
         self._metrics, self._requests = metrics, requests
 
-    async def handle_request(self, exchange: Exchange) -> None:
-        """Serve the page, or its data as JSON."""
-        if exchange.method not in {"GET", "HEAD"}:
-            await exchange.respond(405, [("allow", "GET, HEAD"), ("connection", "close")])
-        elif "application/json" in exchange.header("accept"):
-            document = {"metrics": [asdict(one) for one in self._metrics.series()], "requests": list(self._requests)}
-            await exchange.respond_json(200, document, [NOT_STORED])
-        else:
-            await exchange.respond(200, [("content-type", "text/html; charset=utf-8"), NOT_STORED], PAGE.encode())
+    def _shown(self) -> dict[str, object]:
+        left_out, series = LEFT_OUT.get(self._metrics.mode, ""), self._metrics.series()
+        return {"metrics": list(map(asdict, series)), "requests": list(self._requests), "left_out": left_out}

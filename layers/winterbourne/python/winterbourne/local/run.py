@@ -75,6 +75,7 @@ def _server_config(args: Namespace, scratch: Path) -> ServerConfig:
         cors=_cors(args),
         response_limits=ResponseLimits(args.burst, args.rate, args.limit),
         # There is practice data for what the demo's tools ask.
+        collects_traces=args.is_chat and not args.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"),
         use_stub_services=bool(STUBBED.keys() & args.named) and not args.no_practice,
     )
 

@@ -12,10 +12,16 @@ from samcli.lib.config.samconfig import SamConfig
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.settings_variable import parse_settings
 
-__all__ = ["merge_parameters"]
+__all__ = ["merge_parameters", "stage_parameters"]
 
 
 def merge_parameters(stage: str, given: str, folder: str = ".") -> str:
+    """The parameters of a stage and those given, as `sam` takes them; see `stage_parameters`."""
+    merged = stage_parameters(stage, given, folder)
+    return " ".join('{}="{}"'.format(name, value.replace('"', '\\"')) for name, value in merged.items())
+
+
+def stage_parameters(stage: str, given: str, folder: str = ".") -> dict[str, str]:
     """Merge the parameters of a stage in samconfig.toml, in any form that `sam` takes, with those given, which win.
 
     Of `Settings`, and those of the tool worker, each entry is merged for itself; `Settings=""` takes all of them away.
@@ -30,7 +36,7 @@ def merge_parameters(stage: str, given: str, folder: str = ".") -> str:
     for name in (name for name in ("Settings", "ToolWorkerSettings") if own.get(name) and over.get(name)):
         entries = {**parse_settings(own[name]), **parse_settings(over[name])}
         merged[name] = ";".join(f"{entry}={value.replace(';', ';;')}" for entry, value in entries.items())
-    return " ".join('{}="{}"'.format(name, value.replace('"', '\\"')) for name, value in merged.items())
+    return merged
 
 
 if __name__ == "__main__":

@@ -27,10 +27,13 @@ from winterbourne.local.response_limits import ResponseLimits
 from winterbourne.local.rest_api import RestApi
 from winterbourne.local.source_files import SourceFiles
 from winterbourne.local.stub_services import StubServices
+from winterbourne.local.traces import Traces
+from winterbourne.local.traces_page import Collector, TracesPage
 
 __all__ = ["Addresses", "FunctionNotStarted", "ServerConfig", "run_server"]
 
 METRICS_PATH: Final = "/__local/metrics"
+TRACES_PATH: Final = "/__local/traces"
 STDOUT: Final = 1
 
 
@@ -54,6 +57,7 @@ class ServerConfig:
         cors: The function URL's CORS configuration.
         response_limits: Limits of a streamed response.
         use_stub_services: Whether the chat's tools get practice data from stub services.
+        collects_traces: Whether the function's traces are collected here, unless it names another collector.
         log_file: File the log is appended to.
         allow_hosts: Further host names that requests may be sent to.
     """
@@ -69,6 +73,7 @@ class ServerConfig:
     cors: Cors = field(default_factory=Cors)
     response_limits: ResponseLimits = field(default_factory=ResponseLimits)
     use_stub_services: bool = False
+    collects_traces: bool = False
     log_file: Path = Path("local.log")
     allow_hosts: tuple[str, ...] = ()
 
@@ -96,7 +101,7 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = lambda *_: 
         OSError: An address or the log file is not available; no function process has been started.
         FunctionNotStarted: The function's first process does not start with all its tools.
     """
-    metrics = Metrics()
+    metrics, traces = Metrics(), Traces()
     async with contextlib.AsyncExitStack() as stack:
         write_log, close_log = open_log(config.log_file)
         stack.callback(close_log)
@@ -105,10 +110,15 @@ async def run_server(config: ServerConfig, make_banner: MakeBanner = lambda *_: 
         is_loopback = config.host in {"localhost", "::1"} or config.host.startswith("127.")
         log = FunctionLog(write_log, metrics, console, is_loopback=is_loopback)
         function = await _with_stub_services(config, log.add, stack)
+        if config.collects_traces:
+            function = await _with_collector(function, traces, stack)
         environments, door, invoke_api = _make(replace(config, function=function), log)
         stack.push_async_callback(environments.stop)
         reload = partial(_reload, environments, SourceFiles(function.task_root), log)
-        pages = {METRICS_PATH: MetricsPage(metrics, log.requests).handle_request}
+        pages = {
+            METRICS_PATH: MetricsPage(metrics, log.requests).handle_request,
+            TRACES_PATH: TracesPage(traces).handle_request,
+        }
         listen = partial(_listen, stack, RequestPolicy(hosts=config.allow_hosts), config.host)
         url = await listen(config.port, HttpServer(partial(_handle_request, pages, reload, door.handle_request)))
         invoke_url = ""
@@ -208,3 +218,12 @@ async def _with_stub_services(
     await stack.enter_async_context(stub_services.server)
     await stub_services.server.listen("127.0.0.1")
     return replace(config.function, variables={**stub_services.settings, **config.function.variables})
+
+
+async def _with_collector(function: FunctionConfig, traces: Traces, stack: contextlib.AsyncExitStack) -> FunctionConfig:
+    """The function, configured to export its traces to a collector that is started here."""
+    collector = HttpServer(Collector(traces).handle_request)
+    await stack.enter_async_context(collector)
+    await collector.listen("127.0.0.1")
+    endpoint = {"OTEL_EXPORTER_OTLP_ENDPOINT": _base_url("127.0.0.1", collector.port)}
+    return replace(function, variables={**endpoint, **function.variables})

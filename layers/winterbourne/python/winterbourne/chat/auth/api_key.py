@@ -46,6 +46,11 @@ class ApiKeyAuthenticator:
         with contextlib.suppress(RequestRejected):
             await self._get_keys(secrets.MAX_AGE_S)
 
+    async def check_ready(self) -> None:
+        """Raise if the keys cannot be read, or if there are none."""
+        if not await self._get_keys(secrets.MAX_AGE_S):
+            raise SettingsError("there are no API keys, so nobody can call")
+
     async def authenticate(self, request: Credentials) -> Caller:
         """Look up the caller of the key. A new key is accepted after UNKNOWN_KEY_MAX_AGE_S seconds at most."""
         key = extract_credential(request)

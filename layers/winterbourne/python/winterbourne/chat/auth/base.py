@@ -55,7 +55,11 @@ class Credentials(Protocol):
 
 @runtime_checkable
 class Authenticator(Protocol):
-    """An authentication scheme. Its methods run on the event loop and must not block."""
+    """An authentication scheme. Its methods run on the event loop and must not block.
+
+    It may also have an async method `check_ready` without arguments, for `/readyz`: it raises anything if no caller can
+    be identified at the moment.
+    """
 
     async def prepare(self) -> None:
         """Fetch what is needed while the environment starts. If that fails, it is logged and requests try again."""

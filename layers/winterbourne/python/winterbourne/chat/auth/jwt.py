@@ -55,6 +55,10 @@ class JwtAuthenticator:
         with contextlib.suppress(RequestRejected):
             await self._get_public_keys(JWKS_MAX_AGE_S)
 
+    async def check_ready(self) -> None:
+        """Raise if there are no keys of the issuer to verify tokens with."""
+        await self._get_public_keys(JWKS_MAX_AGE_S)
+
     async def authenticate(self, request: Credentials) -> Caller:
         """Verify the token and its scope; the caller is its `sub`."""
         token = extract_credential(request)

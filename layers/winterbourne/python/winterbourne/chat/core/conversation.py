@@ -4,6 +4,7 @@ Events are pushed: `emit` puts them on the wire in the event loop iteration in w
 as its call is complete, while the model is still streaming. Independent of wire formats, vendors and storage.
 """
 
+import asyncio
 import functools
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -64,8 +65,9 @@ from winterbourne.chat.core.tools import Tools, TurnToolCalls
 from winterbourne.chat.core.usage import complete_usage
 from winterbourne.chat.errors import InvalidOutput, ModelError, ModelInputTooLong, ModelStreamTruncated
 from winterbourne.chat.infra import telemetry
+from winterbourne.chat.infra.tracing import NO_SPAN, SPAN
 
-__all__ = ["Conversation", "TurnParts"]
+__all__ = ["Conversation", "TurnParts", "add_usage"]
 
 CONTINUE_REQUEST: Final = "Continue."
 """What the user is taken to say if a history ends with an answer."""
@@ -111,6 +113,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         log_fields: Receives `turns`, `answered_by` and `stop_reason`, for the request's log line.
         called_tools: Receives the name of each tool that the model calls, for the request's log line.
         has_text: Whether the answer has begun.
+        tools_s: For how many seconds tools alone were waited for: the model had said all that it had to say before.
     """
 
     request: ChatRequest
@@ -130,6 +133,7 @@ class Conversation(msgspec.Struct, kw_only=True):
     log_fields: dict[str, object] = {}
     called_tools: list[str] = []
     has_text: bool = False
+    tools_s: float = 0.0
     _failed: set[str] = set()
 
     async def run(self) -> None:
@@ -164,7 +168,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             turn = _ModelTurn(self, client_tools, model_request, usage, is_last=number >= self.max_turns)
             ended = await self._take(turn, history)
             before = (TextDelta(turn.answer), ended) if turn.answer else (ended,)
-            usage = _add(turn.usage_before, ended.usage)
+            usage = add_usage(turn.usage_before, ended.usage)
             self.log_fields["answered_by"] = ended.model
             reason = turn.final_stop_reason
             if turn.problem:
@@ -183,7 +187,7 @@ class Conversation(msgspec.Struct, kw_only=True):
         while True:
             if self.compact and (refusal or len(request.messages) > SHORT_HISTORY):
                 turn.request, spent = await self.compact(request, refusal)
-                turn.usage_before = functools.reduce(_add, spent, turn.usage_before)
+                turn.usage_before = functools.reduce(add_usage, spent, turn.usage_before)
             if self.before_turn:
                 await self.before_turn(turn.request)
             try:
@@ -206,7 +210,7 @@ class Conversation(msgspec.Struct, kw_only=True):
             async with group:
                 for call in calls:
                     group.start(call, self.request.decisions)
-                await group.results()
+                await self.results_of(group)
         finally:  # also of calls that were cancelled
             asked_anew = ((call, group.pending[call.id]) for call in calls if call.id in group.pending)
             results = [*await group.results(), *(undecided_result(*each) for each in asked_anew)]
@@ -228,6 +232,15 @@ class Conversation(msgspec.Struct, kw_only=True):
             question=f"{len(questions)} {newest}",
             approvals=self.request.approvals,
         )
+
+    async def results_of(self, calls: TurnToolCalls) -> Sequence[ToolMessage]:
+        """Wait for tool calls while the model says nothing."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            return await calls.results()
+        finally:
+            self.tools_s += clock() - began
 
     def _model_request(
         self, history: list[Message], tools: tuple[ToolSchema, ...], number: int, *, mends: bool
@@ -269,7 +282,8 @@ def _with_context(history: Sequence[Message], context: str) -> tuple[Message, ..
     return (*history[:at], msgspec.structs.replace(question, parts=parts), *history[at + 1 :])
 
 
-def _add(one: Usage, other: Usage) -> Usage:
+def add_usage(one: Usage, other: Usage) -> Usage:
+    """What both have used together; its cost is known if both are."""
     cost = None if one.cost is None or other.cost is None else round(one.cost + other.cost, 12)
     return Usage(**{name: getattr(one, name) + getattr(other, name) for name in _COUNTS}, cost=cost)
 
@@ -364,11 +378,14 @@ class _ModelTurn(msgspec.Struct):
 
     async def run(self, history: list[Message]) -> TurnEnded:
         """Ask the model, stream its events, run its tools; append the messages to `history`, even if the turn fails."""
+        provider, span = self._conversation.provider, SPAN.get()
+        turn = span.model(model_name(provider, self.request), self.request.options()) if span else NO_SPAN
         try:
             async with AsyncExitStack() as stack:
-                ended = await self._consume_stream(stack)
+                with turn:
+                    ended = await self._consume_stream(stack)
                 if self._calls:
-                    await self._calls.results()
+                    await self._conversation.results_of(self._calls)
                 if self.request.output:
                     self._check_output(self.request.output)
         finally:  # also of calls that were cancelled, because the turn failed
@@ -408,6 +425,8 @@ class _ModelTurn(msgspec.Struct):
         return self._ended
 
     async def _handle_batch(self, batch: Sequence[ModelEvent], stack: AsyncExitStack) -> None:
+        if not self.has_begun and (span := SPAN.get()):
+            span.note_first_chunk()
         self.has_begun = True
         if self.request.parallel_tool_calls is False:
             batch = [event for event in batch if self._is_of_first_call(event)]
@@ -418,7 +437,7 @@ class _ModelTurn(msgspec.Struct):
         conversation = self._conversation
         if not conversation.has_text and any(isinstance(event, TextDelta) for event in batch):
             conversation.has_text = True
-            telemetry.note_first_token()
+            telemetry.note_first_token(conversation.tools_s)
         if self._ended:  # emitted once the turn's tools have finished
             batch = batch[:-1]
         if self.request.output:
@@ -446,18 +465,20 @@ class _ModelTurn(msgspec.Struct):
             case TextDelta(text) | ReasoningDelta(text) | ToolArgumentsDelta(_, text):
                 self._output.append(text)
             case TurnRetracted(failed) if failed:
-                self.usage_before = _add(self.usage_before, self._account(Usage(), failed))
+                self.usage_before = add_usage(self.usage_before, self._account(Usage(), failed))
                 self._output.clear()
                 self.has_begun, self._first_call = False, ""
             case TurnEnded(reason, reported, model):
-                self._ended = TurnEnded(reason, self._account(reported, model), model)
+                self._ended = TurnEnded(reason, self._account(reported, model, reason), model)
 
-    def _account(self, reported: Usage, model: str = "") -> Usage:
+    def _account(self, reported: Usage, model: str = "", reason: str = "") -> Usage:
         """The usage, complete and with its cost; told at once, since it is billed even if the tools are cancelled."""
         conversation = self._conversation
         usage = complete_usage(reported, self.request, self._output)
         usage = conversation.price(model or model_name(conversation.provider, self.request), usage)
         conversation.on_usage(usage)
+        if span := SPAN.get():
+            span.note_usage(usage, model, reason)
         return usage
 
     async def _handle_call(self, call: ToolCall, stack: AsyncExitStack) -> None:
@@ -486,7 +507,7 @@ class _ModelTurn(msgspec.Struct):
         if not parts:
             return
         is_answer = self.final_stop_reason and not self.problem
-        usage = _add(self.usage_before, self._ended.usage) if self._ended and is_answer else UNSET
+        usage = add_usage(self.usage_before, self._ended.usage) if self._ended and is_answer else UNSET
         turn = AssistantMessage(parts, self._conversation.request.message_id, self._ended is None, usage)
         messages: tuple[Message, ...] = (turn, *results)
         if not all(isinstance(part, Reasoning) for part in parts) and history[-1:] != [*messages]:

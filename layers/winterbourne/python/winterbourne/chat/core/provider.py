@@ -50,7 +50,11 @@ class ModelRequest(ModelOptions, frozen=True, kw_only=True):
 
 @runtime_checkable
 class Provider(Protocol):
-    """A model provider: streams one model turn for each request. One object serves all conversations of the process."""
+    """A model provider: streams one model turn for each request. One object serves all conversations of the process.
+
+    It may also have an async method `check_ready` without arguments, for `/readyz`: it raises anything if the model
+    cannot be asked at the moment, and must cost no tokens.
+    """
 
     name: str
     """The provider's name, as written in MODEL_PROVIDER."""

@@ -51,6 +51,7 @@ class EventWriter(msgspec.Struct):
         heartbeat_interval_s: Seconds of silence before a heartbeat.
         last_write_at: When bytes were written last, on the event loop's clock.
         closed: Whether the terminal event has been emitted.
+        failure: The terminal event, if it is a failure.
     """
 
     encode: Callable[[EventBatch], bytes]
@@ -62,6 +63,7 @@ class EventWriter(msgspec.Struct):
     heartbeat_interval_s: float = math.inf
     last_write_at: float = 0.0
     closed: bool = False
+    failure: ConversationFailed | None = None
 
     async def emit(self, batch: EventBatch) -> None:
         """Send a batch; does nothing after the terminal event."""
@@ -117,7 +119,7 @@ async def supervise(
     wait_for_stop: Callable[[], Awaitable[None]],
     deadline: float,
     heartbeat_interval_s: float,
-) -> None:
+) -> bool:
     """Run a conversation until its terminal event is sent.
 
     Args:
@@ -127,6 +129,9 @@ async def supervise(
         deadline: When a running conversation is cancelled, on the event loop's clock; the terminal event follows within
             CANCEL_GRACE_S seconds.
         heartbeat_interval_s: Seconds of silence before a heartbeat.
+
+    Returns:
+        Whether it has not failed: it came to its own end, or the user has stopped it.
 
     Cancellation:
         Cancels the conversation, waits for it at most CANCEL_GRACE_S seconds, emits ConversationStopped and re-raises.
@@ -139,7 +144,7 @@ async def supervise(
     # In a task of its own: what it waits for resumes it alone, and not everything that awaits this coroutine.
     supervision = asyncio.create_task(_supervise(conversation_task, heartbeat_task, stop_task, writer, deadline))
     try:
-        await asyncio.shield(supervision)
+        return await asyncio.shield(supervision)
     except asyncio.CancelledError:
         if conversation_task.done() and not writer.closed:  # how it ended is about to be told
             await asyncio.wait((supervision,), timeout=CANCEL_GRACE_S)
@@ -152,13 +157,15 @@ async def supervise(
         raise
 
 
-async def _supervise(conversation: _Task, heartbeat: _Task, stop: _Task, writer: EventWriter, deadline: float) -> None:
+async def _supervise(conversation: _Task, heartbeat: _Task, stop: _Task, writer: EventWriter, deadline: float) -> bool:
     try:
         terminal_event = await _await_terminal_event(conversation, stop, deadline, writer.request_id)
     finally:
         await _cancel_and_wait(heartbeat, stop)
     if terminal_event:
+        writer.failure = terminal_event if isinstance(terminal_event, ConversationFailed) else None
         await writer.emit((terminal_event,))
+    return not isinstance(terminal_event, ConversationFailed)
 
 
 async def _await_terminal_event(
@@ -207,7 +214,7 @@ async def _wait_for_stop_request(wait_for_stop: Callable[[], Awaitable[None]]) -
         await asyncio.get_running_loop().create_future()
 
 
-async def _cancel_and_wait(*tasks: _Task) -> None:
+async def _cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         task.cancel()
     done, still_running = await asyncio.wait(tasks, timeout=CANCEL_GRACE_S)

@@ -275,10 +275,9 @@ def encode_json_error(_status: int, code: str, message: str, request_id: str) ->
     return "application/json", dumps({"error": {"code": code, "message": message, "request_id": request_id}})
 
 
-def encode_text_error(status: int, _code: str, message: str, request_id: str) -> tuple[str, bytes]:
+def encode_text_error(_status: int, _code: str, message: str, request_id: str) -> tuple[str, bytes]:
     """The message as text, for clients that show the body as it is; the code is in `x-error-code`."""
-    text = explain_failure(message, request_id) if status >= 500 else message
-    return "text/plain; charset=utf-8", text.encode(errors="replace")
+    return "text/plain; charset=utf-8", explain_failure(message, request_id).encode(errors="replace")
 
 
 _USAGE_NAMES: Final = {

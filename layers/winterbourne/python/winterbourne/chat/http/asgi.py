@@ -21,6 +21,7 @@ from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra import tracing
 from winterbourne.chat.infra.exception_text import format_exception
 from winterbourne.chat.settings import DoorSettings
+from winterbourne.errors import ErrorReport
 from winterbourne.invocation import FrontEnd
 from winterbourne.large_body import LargeBody
 from winterbourne.lifecycle import run_shutdown, run_startup, startup_has_begun
@@ -102,7 +103,8 @@ class AsgiApplication(msgspec.Struct, frozen=True):
         handling.add_done_callback(_process.requests.discard)
         hanging_up = asyncio.create_task(inbox.wait_for_disconnect())
         try:
-            await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((handling, hanging_up), return_when=asyncio.FIRST_COMPLETED)
+            stream.reader_left = handling not in done
             if stream.outlives_reader or stream.ended:  # after the end of a response, servers tell so too
                 await asyncio.wait((handling,))
         finally:
@@ -253,7 +255,7 @@ class _Sink:
     async def drain(self) -> None:
         await self._tell({"type": "http.response.body", "body": self._data, "more_body": True})
 
-    async def end_response(self) -> None:
+    async def end_response(self, failure: ErrorReport | None) -> None:  # noqa: ARG002 - ASGI has no word for one
         await self._tell({"type": "http.response.body"})
 
     async def _tell(self, message: Message) -> None:

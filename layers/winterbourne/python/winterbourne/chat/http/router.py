@@ -30,6 +30,10 @@ class Router(Generic[T]):
         self._fixed = {path: methods for path, methods in methods_by_path.items() if "{" not in path}
         self._patterns = {path: methods for path, methods in methods_by_path.items() if "{" in path}
 
+    def is_fixed(self, path: str) -> bool:
+        """Whether there is a route for exactly this path, without parameters."""
+        return path in self._fixed
+
     def match(self, method: str, path: str) -> tuple[T, dict[str, str]]:
         """Find the endpoint and the path parameters, percent-decoded.
 

@@ -18,7 +18,6 @@ a URL (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY; none for NEVER_PROXIED), as
 """
 
 import contextlib
-import contextvars
 import errno
 import functools
 import os
@@ -36,13 +35,15 @@ from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra.decompression import ACCEPT_ENCODING, decompress
 from winterbourne.chat.infra.http_retry import IDEMPOTENT_METHODS, AsyncRetryTransport, RetryTransport
-from winterbourne.chat.infra.http_transport import AsyncioTransport, PoolStats
+from winterbourne.chat.infra.http_transport import AsyncioTransport, PoolMarks, PoolStats, marks
+from winterbourne.chat.infra.tracing import outgoing_headers
 from winterbourne.chat.settings import HttpSettings
 from winterbourne.override import override
 
 __all__ = [
     "USER_AGENT",
     "BodyTooLarge",
+    "PoolMarks",
     "PoolStats",
     "PoolTransport",
     "SyncPoolTransport",
@@ -51,6 +52,7 @@ __all__ = [
     "configure",
     "is_stale",
     "iterate_body",
+    "marks",
     "outgoing_headers",
     "read_body",
     "replace_connections",
@@ -77,9 +79,6 @@ STALE_CONNECTION_ERRORS: Final = (httpx.RemoteProtocolError, httpx.ReadError, ht
 
 Retrying = TypeVar("Retrying", AsyncRetryTransport, RetryTransport)
 T = TypeVar("T", bound=AsyncioTransport | httpx.AsyncHTTPTransport | httpx.HTTPTransport)
-
-outgoing_headers: contextvars.ContextVar[dict[str, str]] = contextvars.ContextVar("outgoing_headers")
-"""Headers added to every request sent on behalf of the current invocation: its trace ids."""
 
 
 class BodyTooLarge(httpx.DecodingError):
@@ -178,12 +177,15 @@ class SyncPoolTransport(_ReplaceableTransport[httpx.HTTPTransport], httpx.BaseTr
         """
         request.headers.update(outgoing_headers.get({}))
         transport = self._fresh_transport()
+        self._raise_marks(transport, arriving=1)
         try:
             return transport.handle_request(request)
         except (*STALE_CONNECTION_ERRORS, httpx.ReadTimeout, httpx.WriteTimeout) as error:
             if not _is_repeatable(request) or not _is_connection_lost(error):
                 raise
             return self._replacement_for(transport).handle_request(request)
+        finally:  # two that arrive at once do not see each other, but who has the connection sees who waits for it
+            self._raise_marks(transport)
 
     @override
     def close(self) -> None:
@@ -195,6 +197,15 @@ class SyncPoolTransport(_ReplaceableTransport[httpx.HTTPTransport], httpx.BaseTr
         with self._lock:
             self._replace_if_stale()
             return self._current
+
+    def _raise_marks(self, transport: httpx.HTTPTransport, arriving: int = 0) -> None:
+        """Count connections, and requests beyond as many as there may be: each has one until its response ends."""
+        if met := marks.get():
+            pool = transport._pool  # noqa: SLF001 - as in `_is_drained`
+            with self._lock:
+                requests = len(pool._requests) + arriving  # noqa: SLF001
+                most = _settings().http_pool_maxsize
+                met[1].rise(min(max(len(pool.connections), requests), most), max(0, requests - most))
 
     def _replacement_for(self, dead: httpx.HTTPTransport) -> httpx.HTTPTransport:
         with self._lock:
@@ -256,9 +267,16 @@ def sync_client() -> httpx.Client:
 
 
 def stats() -> PoolStats:
-    """The current figures of the async client's pool, without connections to proxies."""
+    """The current figures of the async client's pool, without connections to proxies.
+
+    In an invocation that has `marks`, those that are open or waiting are the most of its time, of both pools together.
+    """
     each = [stats for transport in _Pool.transports for stats in transport.stats()]
-    return PoolStats(sum(s.open for s in each), sum(s.idle for s in each), sum(s.waiting for s in each))
+    total = PoolMarks(sum(s.open for s in each), sum(s.waiting for s in each))
+    if met := marks.get():
+        total.rise(met[0].open, met[0].waiting)
+        total = PoolMarks(total.open + met[1].open, total.waiting + met[1].waiting)
+    return PoolStats(total.open, sum(s.idle for s in each), total.waiting)
 
 
 def replace_connections() -> None:

@@ -13,6 +13,7 @@ no request, or the end.
 """
 
 import asyncio
+import contextvars
 import re
 import select
 import ssl
@@ -25,7 +26,7 @@ import msgspec
 from winterbourne.chat.http_library import httpx
 from winterbourne.override import override
 
-__all__ = ["AsyncioTransport", "BodyReader", "PoolStats", "body_length"]
+__all__ = ["AsyncioTransport", "BodyReader", "PoolMarks", "PoolStats", "body_length", "marks"]
 
 MAX_HEAD_BYTES: Final = 100 * 1024
 MAX_UNREAD_BYTES: Final = 256 * 1024
@@ -59,6 +60,21 @@ class PoolStats(msgspec.Struct, frozen=True):
     open: int
     idle: int
     waiting: int
+
+
+class PoolMarks(msgspec.Struct):
+    """High-water marks of a pool, as the requests on behalf of one invocation have met it."""
+
+    open: int = 0
+    waiting: int = 0
+
+    def rise(self, open_: int, waiting: int) -> None:
+        """Raise them to figures that are higher."""
+        self.open, self.waiting = max(self.open, open_), max(self.waiting, waiting)
+
+
+marks: Final = contextvars.ContextVar[tuple[PoolMarks, PoolMarks] | None]("marks", default=None)
+"""Those of the current invocation: of the async and of the sync client's pool."""
 
 
 class _Origin(NamedTuple):
@@ -144,9 +160,11 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
     async def _acquire(self, origin: _Origin, timeout_s: float | None, reserved: int) -> "_Connection":
         """A connection for one request, idle until now or not yet open."""
         if connection := self._grant(origin, reserved):
+            self._raise_marks()
             return connection
         waiter: asyncio.Future[_Connection] = asyncio.get_running_loop().create_future()
         self._waiting[waiter] = origin
+        self._raise_marks()
         try:
             async with asyncio.timeout(timeout_s):
                 return await waiter
@@ -157,6 +175,10 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
             if isinstance(error, TimeoutError):
                 raise httpx.PoolTimeout("no connection became free in time") from error
             raise
+
+    def _raise_marks(self) -> None:
+        if met := marks.get():
+            met[0].rise(len(self._open), len(self._waiting))
 
     def _grant(self, origin: _Origin, reserved: int = 0) -> "_Connection | None":
         """A connection for this origin, if there is one or room for one, `reserved` ones beyond the limit included."""

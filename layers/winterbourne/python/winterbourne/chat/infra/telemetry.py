@@ -10,10 +10,11 @@ import contextlib
 import contextvars
 import logging
 import os
+import re
 import resource
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -26,12 +27,15 @@ from winterbourne.chat.infra import exception_text, redaction
 from winterbourne.logs import format_logs, redact_logs
 
 __all__ = [
+    "EMITTED",
+    "LEAN_METRICS",
     "METRICS",
     "MODEL_METRICS",
     "NAMESPACE",
     "SERVICE",
     "TOOL_METRICS",
     "TOOL_TASK",
+    "MetricsMode",
     "RequestRecord",
     "count_left_out",
     "exception_fields",
@@ -48,9 +52,12 @@ __all__ = [
 NAMESPACE: Final = "Winterbourne"
 SERVICE: Final = "chat"
 
-OutcomeMetric = Literal["ConversationsCut", "Errors", "Rejections", "Requests", "Stops", "StoreErrors"]
+MetricsMode = Literal["full", "lean", "off"]
+OutcomeMetric = Literal[
+    "AuthErrors", "Chats", "ConversationsCut", "Errors", "FailedChats", "Rejections", "Requests", "Stops", "StoreErrors"
+]
 FailureMetric = Literal["GuardrailInterventions", "ModelFailovers"]
-StreamMetric = Literal["Heartbeats", "StreamDuration", "TimeToFirstToken"]
+StreamMetric = Literal["Heartbeats", "ModelTimeToFirstToken", "StreamDuration", "TimeToFirstToken"]
 TokenMetric = Literal["CachedInputTokens", "CacheWriteTokens", "InputTokens", "OutputTokens"]
 ProcessMetric = Literal["AbandonedThreads", "ColdStarts", "InitDuration", "LoopStalls", "MemoryUsed", "ToolsLeftOut"]
 PoolMetric = Literal["PoolConnectionsIdle", "PoolConnectionsOpen", "PoolRequestsWaiting"]
@@ -69,21 +76,23 @@ METRICS: Final[tuple[str, ...]] = get_args(Metric)
 `model`.
 """
 
+LEAN_METRICS: Final = {"Chats", "FailedChats", "InputTokens", "MemoryUsed", "OutputTokens", "TimeToFirstToken"}
+"""What METRICS=lean emits: enough to tell whether chats are answered, how soon, and what they take. None has a further
+dimension, so it is six metrics however many tools and models there are.
+"""
+
+EMITTED: Final[Mapping[MetricsMode, Collection[str]]] = {"full": METRICS, "lean": LEAN_METRICS, "off": ()}
+"""The metrics of each METRICS."""
+
 TOOL_TASK: Final = "tool "
 """What the name of a tool's task begins with; the tool's name follows."""
 
-DURATIONS: Final = ("InitDuration", "StreamDuration", "TimeToFirstToken", "ToolDuration")
+DURATIONS: Final = ("InitDuration", "ModelTimeToFirstToken", "StreamDuration", "TimeToFirstToken", "ToolDuration")
 UNITS: Final[Mapping[str, str]] = {**dict.fromkeys(DURATIONS, "Milliseconds"), "MemoryUsed": "Megabytes"}
 """Units of the metrics that are not counts."""
 
-SUMS: Final = {
-    "input_tokens": "InputTokens",
-    "output_tokens": "OutputTokens",
-    "cached_input_tokens": "CachedInputTokens",
-    "cache_write_tokens": "CacheWriteTokens",
-    "cost_usd": "CostUsd",
-}
-"""Fields of a request's log line that sum up a metric."""
+FIELDS: Final = {name: re.sub(r"\B([A-Z])", r"_\1", name).lower() for name in METRICS if name not in UNITS}
+"""Fields of a request's log line that sum up a metric, whatever METRICS is: `input_tokens` is `InputTokens`."""
 
 LOGGERS: Final = ("winterbourne.chat", "chat", "tool_worker")
 """The engine's logger, and the parent loggers of the modules in `functions/`."""
@@ -101,6 +110,9 @@ class RequestRecord(msgspec.Struct):
         tools: The tools that the model called, for the log line.
         measurements: (metric, value, tool or model); the last is empty for metrics of the request.
         has_first_token: Whether the time to the first token is measured.
+        is_chat: Whether an answer is asked for, and not refused as a mistake of the caller's (4xx).
+        is_answered: Whether a chat has its answer, or needs none because its caller has stopped it or gone away.
+        metrics: METRICS, see `EMITTED`.
         ended_at: When its response ended, if something was done after that; on the same clock.
     """
 
@@ -110,6 +122,9 @@ class RequestRecord(msgspec.Struct):
     tools: list[str] = []
     measurements: list[tuple[Metric, float, str]] = []
     has_first_token: bool = False
+    is_chat: bool = False
+    is_answered: bool = False
+    metrics: MetricsMode = "full"
     ended_at: float | None = None
 
 
@@ -190,13 +205,20 @@ def note(**fields: object) -> None:
         record.fields.update(fields)
 
 
-def note_first_token() -> None:
-    """Record the time to the first token of the answer; later calls do nothing."""
+def note_first_token(tools_s: float = 0.0) -> None:
+    """Record the time to the first token of the answer, with and without the time that tools took before it.
+
+    Later calls do nothing.
+
+    Args:
+        tools_s: Seconds for which tools alone were waited for.
+    """
     if (record := _current_record.get()) and not record.has_first_token:
         record.has_first_token = True
-        elapsed_ms = round((time.monotonic() - record.started_at) * 1000)
-        record.fields["time_to_first_token_ms"] = elapsed_ms
-        record.measurements.append(("TimeToFirstToken", elapsed_ms, ""))
+        whole_ms = round((time.monotonic() - record.started_at) * 1000)
+        of_model_ms = whole_ms - round(tools_s * 1000)
+        record.fields.update(time_to_first_token_ms=whole_ms, model_time_to_first_token_ms=of_model_ms)
+        record.measurements += [("TimeToFirstToken", whole_ms, ""), ("ModelTimeToFirstToken", of_model_ms, "")]
 
 
 def note_end() -> None:
@@ -205,11 +227,12 @@ def note_end() -> None:
         record.ended_at = time.monotonic()
 
 
-def record_stall(service: str, logger: Logger, task_names: str, has_ended: bool, /) -> None:  # noqa: FBT001 - a stall hook
+def record_stall(service: str, mode: MetricsMode, logger: Logger, task_names: str, has_ended: bool, /) -> None:  # noqa: FBT001 - a stall hook
     """Write at once that the event loop stands still, and in which tool: no request may live to write it.
 
     Args:
         service: The metric dimension, see `RequestRecord`.
+        mode: METRICS.
         logger: See `request_scope`.
         task_names: The names of the asyncio tasks or threads that may block the loop.
         has_ended: Whether the process ends for that; then what is to be written of its requests is.
@@ -220,22 +243,23 @@ def record_stall(service: str, logger: Logger, task_names: str, has_ended: bool,
             record.fields["error_type"] = "DeadlineReached"
             _write_end(record, request_id, logger)
         return
-    record = RequestRecord(time.monotonic(), service, measurements=[("LoopStalls", 1, "")])
+    record = RequestRecord(time.monotonic(), service, measurements=[("LoopStalls", 1, "")], metrics=mode)
     tools = [name.removeprefix(TOOL_TASK) for name in task_names.split(", ") if name.startswith(TOOL_TASK)]
     record.measurements += [("ToolStalls", 1, tool) for tool in tools]
     _write_metrics(record, "")
 
 
 @contextlib.contextmanager
-def request_scope(request_id: str, logger: Logger, service: str) -> Iterator[RequestRecord]:
+def request_scope(request_id: str, logger: Logger, service: str, mode: MetricsMode = "full") -> Iterator[RequestRecord]:
     """Record everything inside as one request; at the end, write its log line and metrics, even after an exception.
 
     Args:
         request_id: The invocation's id.
         logger: The logger whose lines carry the id.
         service: The metric dimension, see `RequestRecord`.
+        mode: METRICS.
     """
-    record = RequestRecord(time.monotonic(), service)
+    record = RequestRecord(time.monotonic(), service, metrics=mode)
     _running[id(record)] = record, request_id
     token = _current_record.set(record)
     logger.thread_safe_append_keys(request_id=request_id, service=service)
@@ -261,24 +285,37 @@ def _record_end(record: RequestRecord) -> None:
     duration_ms = round(((record.ended_at or time.monotonic()) - record.started_at) * 1000)
     init_ms, _ColdStart.init_ms = _ColdStart.init_ms, None
     left_out, _ColdStart.left_out = _ColdStart.left_out, 0
-    for field, metric in SUMS.items():
-        if counts := [value for name, value, _ in record.measurements if name == metric]:
-            record.fields[field] = round(sum(counts), 9)
+    if record.is_chat:
+        record.measurements += [("Chats", 1, ""), ("FailedChats", int(not record.is_answered), "")]
     if left_out:
         record.measurements.append(("ToolsLeftOut", left_out, ""))
+    sums: dict[str, float] = {}
+    for name, value, _ in record.measurements:
+        if field := FIELDS.get(name):
+            sums[field] = round(sums.get(field, 0) + value, 9)
+    record.fields.update(sums)
     if init_ms is not None:
         record.fields["init_duration_ms"] = round(init_ms)
         record.measurements += [("ColdStarts", 1, ""), ("InitDuration", init_ms, "")]
+    if record.metrics != "full":
+        record.fields["metrics"] = record.metrics  # where what is missed there has to be looked for here
     record.fields["duration_ms"] = duration_ms
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    record.fields["memory_used_mb"] = round(memory_mb)
     record.measurements += [("Requests", 1, ""), ("StreamDuration", duration_ms, ""), ("MemoryUsed", memory_mb, "")]
 
 
 def _write_metrics(record: RequestRecord, request_id: str) -> None:
-    """Write one EMF object for the request and one for each tool and model: durations one by one, counts summed."""
+    """Write one EMF object for the request and one for each tool and model: durations one by one, counts summed.
+
+    Each with what METRICS says.
+    """
+    emitted = EMITTED[record.metrics]
     providers: dict[tuple[str, str], AmazonCloudWatchEMFProvider] = {}
     counts: dict[tuple[Metric, tuple[str, str]], float] = {}
     for name, value, subject in record.measurements:
+        if name not in emitted:
+            continue
         of = ("model" if name in MODEL_METRICS else "tool", subject)
         if of not in providers:
             providers[of] = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)

@@ -1,19 +1,43 @@
-"""Trace context propagation: makes the headers that carry an invocation's trace ids to every outgoing request.
+"""Trace context propagation: the headers that carry an invocation's trace ids to outgoing requests; the current span.
+
+There are spans, and the modules for them are imported, only where traces are exported: see `otlp`. Whoever has
+something to add to a trace asks `SPAN`, which is None otherwise.
 
 X-Ray's header: https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
 W3C's: https://www.w3.org/TR/trace-context/#traceparent-header
 """
 
+import contextlib
+import contextvars
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-__all__ = ["propagated_headers"]
+__all__ = [
+    "NO_SPAN",
+    "SPAN",
+    "TRACEPARENT",
+    "W3C_HEADERS",
+    "XRAY_HEADER",
+    "XRAY_ROOT",
+    "outgoing_headers",
+    "propagated_headers",
+]
 
+SPAN: Final[contextvars.ContextVar[Any]] = contextvars.ContextVar("span", default=None)
+"""The `spans.Span` of what runs now; None where nothing is traced."""
+
+outgoing_headers: Final[contextvars.ContextVar[dict[str, str]]] = contextvars.ContextVar("outgoing_headers")
+"""Headers added to every request sent on behalf of the current invocation: its trace ids."""
+
+NO_SPAN: Final = contextlib.nullcontext()
+"""What is entered in place of a span then."""
+
+W3C_HEADERS: Final = ("traceparent", "tracestate")
 XRAY_HEADER: Final = "x-amzn-trace-id"
 XRAY_ROOT: Final = re.compile(r"Root=1-([0-9a-f]{8})-([0-9a-f]{24})")
 XRAY_PARENT: Final = re.compile(r"Parent=([0-9a-f]{16})")
-TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 def propagated_headers(headers: Mapping[str, str], environment_trace: str = "") -> dict[str, str]:
@@ -30,8 +54,7 @@ def propagated_headers(headers: Mapping[str, str], environment_trace: str = "") 
     xray = environment_trace or headers.get(XRAY_HEADER, "")
     propagated = {XRAY_HEADER: xray} if XRAY_ROOT.search(xray) else {}
     if TRACEPARENT.fullmatch(headers.get("traceparent", "")):
-        kept = ("traceparent", "tracestate")
-        return propagated | {name: headers[name] for name in kept if name in headers}
+        return propagated | {name: headers[name] for name in W3C_HEADERS if name in headers}
     if (root := XRAY_ROOT.search(xray)) and (parent := XRAY_PARENT.search(xray)):
         sampled = "01" if "Sampled=1" in xray else "00"
         propagated["traceparent"] = f"00-{root[1]}{root[2]}-{parent[1]}-{sampled}"

@@ -272,6 +272,7 @@ class AnthropicProvider(HttpProvider):
     default_model = DEFAULT_MODEL
     parser_type = AnthropicParser
     headers: ClassVar = {**HttpProvider.headers, "anthropic-version": _API_VERSION}
+    ready_path = "/v1/models"  # https://platform.claude.com/docs/en/api/models/list
     key_header = ("x-api-key", "")
     output_lessons = frozenset({"output_config"})
     lessons: ClassVar = {**HttpProvider.lessons, **dict.fromkeys(("thinking", "output_config", "context_management"))}

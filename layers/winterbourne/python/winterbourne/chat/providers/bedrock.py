@@ -298,6 +298,7 @@ class BedrockProvider(HttpProvider):
     name = "bedrock"
     default_model = DEFAULT_MODEL
     takes_image_urls = False
+    ready_path = "/"  # the runtime lists no models, and the role may do no more than ask one
     parser_type = BedrockParser
     headers: ClassVar = {**HttpProvider.headers, "accept": "application/vnd.amazon.eventstream"}
     output_lessons = frozenset({"outputConfig"})

@@ -8,6 +8,7 @@ it understands stays out of the others' requests: see `opaque`.
 Which models fail is remembered by circuit breakers for as long as the process lives.
 """
 
+import asyncio
 import functools
 import logging
 import time
@@ -50,6 +51,7 @@ from winterbourne.chat.errors import (
 )
 from winterbourne.chat.infra.circuit_breaker import CircuitBreaker
 from winterbourne.chat.infra.telemetry import measure
+from winterbourne.chat.infra.tracing import SPAN
 from winterbourne.chat.providers.provider_config import CONFIGURED, configure
 from winterbourne.chat.settings import ModelSettings, expect_made
 
@@ -65,6 +67,9 @@ FAILURES: Final = 2
 
 OPEN_S: Final = 30.0
 """Seconds for which it is; then one request tries it."""
+
+CHECK_TIMEOUT_S: Final = 1.5
+"""How long one provider may take to say that it is ready, in seconds."""
 
 _VISIBLE: Final = frozenset({TextDelta, ReasoningDelta, SourceCited})
 
@@ -95,6 +100,12 @@ class _Model(msgspec.Struct, frozen=True):
             refusal.is_fallbacks = True
             refusal.window = refusal.window or capabilities_of(self.provider())(self.fallback_id).window
         return bool(self.fallback_id) and not isinstance(refusal, ModelInputTooLong | ModelContentRefused)
+
+
+async def _check_ready(provider: Provider) -> None:
+    if check := getattr(provider, "check_ready", None):
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            await check()
 
 
 def _can_be_undone(said: Sequence[ModelEvent], request: ModelRequest, hidden: frozenset[type]) -> bool:
@@ -144,6 +155,14 @@ class FailoverProvider:
         self._now = now
         self._breakers: dict[str, CircuitBreaker] = defaultdict(partial(CircuitBreaker, FAILURES, OPEN_S))
 
+    async def check_ready(self) -> None:
+        """Raise what the chosen provider raises if none of all is ready."""
+        names = dict.fromkeys(name for models in self._fallbacks.values() for name, _ in models)
+        providers = self._chosen, *map(self._make, names)
+        failures = await asyncio.gather(*map(_check_ready, providers), return_exceptions=True)
+        if failures[0] and all(failures):
+            raise failures[0]
+
     def capabilities(self, model_id: str) -> Capabilities:
         """Those of the chosen model: what others lack is left out for them."""
         return capabilities_of(self._chosen)(model_id)
@@ -186,6 +205,8 @@ class FailoverProvider:
                 return
             measure("ModelFailovers")
             request.failed.add(model.name)
+            if span := SPAN.get():
+                span.note("chat", winterbourne__failed_models=sorted(request.failed))
             if undone := _undo(said, model.name):
                 yield undone
             if isinstance(undone and undone[-1], TurnEnded):

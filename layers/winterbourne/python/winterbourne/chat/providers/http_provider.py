@@ -45,6 +45,7 @@ from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import Known, redact_json
+from winterbourne.chat.infra.tracing import SPAN
 from winterbourne.chat.providers.assembler import TurnAssembler
 from winterbourne.chat.providers.capabilities import ALL_OPTIONS, Family, family_of, parse_capabilities
 from winterbourne.chat.providers.errors import ErrorHints, error_for_non_stream_body, error_for_status
@@ -107,6 +108,8 @@ class HttpProvider(ABC):
         "accept-encoding": "identity",
     }
     """The headers of every request, besides the key's."""
+    ready_path = "/models"
+    """What `check_ready` asks for, after the base URL: https://platform.openai.com/docs/api-reference/models/list"""
     key_header = ("authorization", "Bearer ")
     """The name of the key's header, and what comes before the key."""
     signs_reasoning = True
@@ -167,9 +170,29 @@ class HttpProvider(ABC):
                 if has_output or attempt == max_attempts or resumes_at >= request.deadline:
                     raise
                 _LOGGER.warning("retrying the model's provider in %.1f s: %s", pause_s, error)
+                if span := SPAN.get():
+                    span.note("chat", http__request__resend_count=attempt)
             else:
                 return
             await asyncio.sleep(pause_s)
+
+    async def check_ready(self) -> None:
+        """Ask the provider for what costs no tokens, with the key.
+
+        Raises:
+            ModelError: It cannot be reached, has failed, or does not know the key. Other refusals say nothing: a key
+                may have a right to ask models and no other, and a server no such path.
+            ChatError: The key, or the credentials, cannot be read.
+        """
+        key = await self._api_key.read()
+        url, extensions = self._base_url + self.ready_path, dict(http_retry.NO_RETRIES)
+        request = http_pool.client().build_request("GET", url, headers=self.headers, extensions=extensions)
+        response = await self._deliver(request, key)
+        async with aclosing(response), aclosing(reads(response)) as chunks:
+            body = await _read_body(chunks)
+        is_unknown = response.status_code == 401 and not await self._api_key.refresh(key)
+        if is_unknown or (response.status_code >= 500 and response.status_code != 501):
+            raise error_for_status(response.status_code, response.headers, body, self._error_hints)
 
     def _fit_reasoning(self, request: ModelRequest) -> tuple[ModelRequest, dict[str, Any]]:
         """The request as its model takes it, and MODEL_EXTRA_BODY with the fields that ask for its reasoning."""
@@ -381,17 +404,26 @@ class HttpProvider(ABC):
         timeout = httpx.Timeout(self._idle_timeout_s, connect=connect_s, pool=connect_s)
         url = self._base_url + path
         http_request = client.build_request("POST", url, content=content, headers=headers, timeout=timeout)
+        if span := SPAN.get():
+            port = http_request.url.port or {"https": 443}.get(http_request.url.scheme, 80)
+            span.note("chat", server__address=self._host, server__port=port)
         if large.runs:
             large.text = content
             http_request = Body(large).sent_by(http_request)
         http_request.extensions.update(http_retry.NO_RETRIES)  # those of a turn are `stream`'s
+        try:
+            return await self._deliver(http_request, key)
+        finally:
+            large.runs.clear()  # httpx keeps a request, in a cycle, until the garbage collector comes
+
+    async def _deliver(self, http_request: httpx.Request, key: str) -> httpx.Response:
         if key:
             name, prefix = self.key_header
             http_request.headers[name] = prefix + key
         else:
             await self._sign(http_request)
         try:
-            return await client.send(http_request, stream=True)
+            return await http_pool.client().send(http_request, stream=True)
         except httpx.ReadTimeout as error:
             raise self._idle_timeout_error() from error
         except httpx.PoolTimeout as error:
@@ -402,8 +434,6 @@ class HttpProvider(ABC):
                 http_pool.replace_connections()
             setting = self._error_hints.base_url
             raise ModelUnreachable(f"the model's provider cannot be reached; check {setting}") from error
-        finally:
-            large.runs.clear()  # httpx keeps a request, in a cycle, until the garbage collector comes
 
     def _classify(
         self, failure: ModelError, cause: httpx.RequestError | None, opening: bytes, *, has_output: bool

@@ -132,6 +132,10 @@ class Store:
         """The time by `now`, in epoch milliseconds."""
         return int(self.now() * 1000)
 
+    async def check_ready(self) -> None:
+        """Read an item that nobody writes."""
+        await self.get("readiness", "readiness")
+
     async def get(self, pk: str, sk: str) -> Item | None:
         """One item, or None."""
         item = await self._call_backend(lambda backend: backend.get(pk, sk))

@@ -68,7 +68,8 @@ class GuardedTool(msgspec.Struct, frozen=True):
     def _record(self, generation: int, *, succeeded: bool) -> None:
         if self.breaker.record(generation, succeeded=succeeded, now=self.now()):
             measure("BreakerOpenings", tool=self.tool.name)
-            _LOGGER.warning("circuit breaker %s opened", self.tool.options.breaker)
+            extra = {"tool": self.tool.name}
+            _LOGGER.warning("circuit breaker %s opened", self.tool.options.breaker, extra=extra)
 
     def _refusal_message(self, retry_after_s: float) -> str:
         name = self.tool.name

@@ -21,10 +21,11 @@ from winterbourne.chat.core.events import (
 )
 from winterbourne.chat.core.messages import ApprovalKind, ToolMessage, ToolSchema
 from winterbourne.chat.core.tool_schemas import portable_tools
-from winterbourne.chat.errors import InputRequired, InvalidToolDeclaration, ToolError
+from winterbourne.chat.errors import InputRequired, InvalidToolDeclaration, ToolError, ToolUnavailable
 from winterbourne.chat.infra import http_retry
 from winterbourne.chat.infra.exception_text import EXCEPTION_REDACTOR, ArgumentRedactor, exception_class_name
 from winterbourne.chat.infra.telemetry import TOOL_TASK, measure
+from winterbourne.chat.infra.tracing import NO_SPAN, SPAN
 from winterbourne.chat.settings import ToolSettings
 from winterbourne.chat.tool_runtime.approvals import Approvals, tell_edits
 from winterbourne.chat.tool_runtime.call import ActiveCall, CallRecords, PreparedTool, RunSlot, ToolRun, Turn
@@ -168,6 +169,11 @@ class ToolExecutor:
         """Threads and tasks of tools that ignored their cancellation and are still running."""
         return self.threads.abandoned_count + len(self._stuck_tasks)
 
+    async def check_ready(self) -> None:
+        """Raise if so many tools are stuck that this environment should end."""
+        if self.abandoned_count >= self._settings.tool_abandoned_limit:
+            raise ToolUnavailable(f"{self.abandoned_count} tool threads and tasks are stuck")
+
     def retire_if_stuck(self, retire: Callable[[], None]) -> None:
         """Call `retire` if so many tools are stuck that this environment should end; a new one has none."""
         if (count := self.abandoned_count) >= self._settings.tool_abandoned_limit:
@@ -196,18 +202,20 @@ class ToolExecutor:
         Cancellation:
             The call is finished as cancelled, within CANCEL_GRACE_S.
         """
-        try:
-            is_decided = call.decisions is not None
-            tool = (is_decided and await self._approvals.check(call, self._tools)) or self._resolve(call)
-            outcome = tool if isinstance(tool, Outcome) else await self._outcome(call, tool)
-            if call.input_required:
-                await self._approvals.ask_for_input(call, call.input_required)
-                await self._emit_approval(call)
-        except asyncio.CancelledError:
-            return None if call.approval else await self.finish_cancelled(call)
-        if call.approval or outcome is None:
-            return None
-        return await self.finish(call, tell_edits(call, outcome) if call.is_edited else outcome)
+        span = SPAN.get()
+        with span.tool(self._label(call), call.tool_call.id) if span else NO_SPAN:
+            try:
+                is_decided = call.decisions is not None
+                tool = (is_decided and await self._approvals.check(call, self._tools)) or self._resolve(call)
+                outcome = tool if isinstance(tool, Outcome) else await self._outcome(call, tool)
+                if call.input_required:
+                    await self._approvals.ask_for_input(call, call.input_required)
+                    await self._emit_approval(call)
+            except asyncio.CancelledError:
+                return None if call.approval else await self.finish_cancelled(call)
+            if call.approval or outcome is None:
+                return None
+            return await self.finish(call, tell_edits(call, outcome) if call.is_edited else outcome)
 
     async def _emit_approval(self, call: ActiveCall) -> None:
         if call.approval:
@@ -406,10 +414,16 @@ class ToolExecutor:
             call.emit_error = error
             return await self.finish(call, CANCELLED)  # returns the message; nothing is sent twice
 
+    def _label(self, call: ActiveCall) -> str:
+        """What its tool is called in metrics: a model may make up any name, and labels must stay few."""
+        return call.tool_call.name if call.tool_call.name in self._tools else "unknown"
+
     def _log_and_measure(self, call: ActiveCall, outcome: Outcome, duration_s: float) -> None:
-        # A model may make up any name, and labels must stay few.
-        label = call.tool_call.name if call.tool_call.name in self._tools else "unknown"
-        extra = {"tool": label, "tool_call_id": call.tool_call.id[:128], "tool_status": outcome.status}
+        label = self._label(call)
+        if span := SPAN.get():
+            span.note_call(outcome.status, call.tool_call.arguments, outcome.error or outcome.result.decode())
+        ids = {"tool": label, "tool_call_id": call.tool_call.id[:128], "tool_status": outcome.status}
+        extra = {**ids, "tool_duration_ms": round(duration_s * 1000), "tool_ran": call.started_at is not None}
         _LOGGER.info("tool %s %s %.3fs", label, _HOW_IT_ENDED[outcome.status], duration_s, extra=extra)
         measure("ToolCalls", tool=label)
         measure("ToolDuration", duration_s * 1000, tool=label)

@@ -5,6 +5,7 @@ and one result or failure. The kernel ends the process when its parent is gone, 
 interpreter's lock: that closes a pipe, which sends SIGIO. Imports neither asyncio nor httpx.
 """
 
+import contextvars
 import faulthandler
 import fcntl
 import functools
@@ -25,6 +26,7 @@ from winterbourne.chat.errors import InvalidToolDeclaration, ToolError, ToolUnav
 from winterbourne.chat.infra import redaction
 from winterbourne.chat.infra.exception_text import format_exception
 from winterbourne.chat.infra.secret_values import find_secrets
+from winterbourne.chat.infra.tracing import outgoing_headers
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Tool
 from winterbourne.chat.tool_runtime.keys import ToolKeys
@@ -54,6 +56,7 @@ class ProcessCall(msgspec.Struct, frozen=True):
         secret_names: Which of them are keys.
         context: What else its ToolContext is made of.
         remaining_s: How long it may take, from when it is sent.
+        trace: The trace headers of its requests.
     """
 
     arguments: msgspec.Raw
@@ -62,6 +65,7 @@ class ProcessCall(msgspec.Struct, frozen=True):
     secret_names: list[str]
     context: dict[str, Any]
     remaining_s: float = 0.0
+    trace: dict[str, str] = {}
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -162,12 +166,13 @@ def _run(tool: Tool, call: ProcessCall, replies: BinaryIO) -> Reply:
     progress, deadline = _Progress(replies), time.monotonic() + call.remaining_s
     own: dict[str, Any] = {"deadline": deadline, "patience": deadline, "wait": _wait}
     keys = ToolKeys(call.values, call.secret_names)
+    outgoing_headers.set(call.trace)
     try:
         context = ToolContext(**call.context, **own, keys=keys, report=progress.report, tool=tool.name)
         result = tool.call(tool.validate_arguments(bytes(call.arguments).decode()), context)
         if inspect.iscoroutine(result):
             context._loop, context._wait = _runner().get_loop(), None  # noqa: SLF001 - as in the chat
-            result = _runner().run(result)
+            result = _runner().run(result, context=contextvars.copy_context())
         return Reply("result", msgspec.Raw(encode(result, call.max_result_bytes)))
     except BaseException as error:  # noqa: BLE001 - SystemExit too: it fails this call, and the process stays
         return _failure(tool.name, error)

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from winterbourne.chat.errors import ToolError, ToolUnavailable
 from winterbourne.chat.infra import redaction
+from winterbourne.chat.infra.tracing import outgoing_headers
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Call, Tool
 from winterbourne.chat.tool_runtime.keys import ToolKeys
@@ -90,7 +91,8 @@ class ProcessPool(msgspec.Struct, eq=False):
             shown["idempotency_key"] = context.idempotency_key
             values, secret_names = await keys.read_all(), list(keys.secret_names)
             encoded = msgspec.Raw(msgspec.json.encode(arguments))
-            message = ProcessCall(encoded, max_result_bytes, values, secret_names, shown)
+            trace = outgoing_headers.get({})
+            message = ProcessCall(encoded, max_result_bytes, values, secret_names, shown, trace=trace)
             return await self._call(tool, message, context)
 
         return call

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import msgspec
 import orjson
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
 from winterbourne.chat.errors import CredentialsMissing, StorageUnavailable, ToolError, ToolUnavailable
@@ -26,6 +26,7 @@ from winterbourne.chat.infra import http_pool
 from winterbourne.chat.infra.aws_calls import public_endpoint
 from winterbourne.chat.infra.event_stream import EventStreamDecoder
 from winterbourne.chat.infra.sigv4 import sign
+from winterbourne.chat.infra.tracing import SPAN
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.declaration import Function, Tool, tool
 from winterbourne.chat.tool_runtime.service_errors import translate_errors
@@ -67,6 +68,8 @@ class RemoteCall(msgspec.Struct, frozen=True):
         caller: Who made the request; empty if unknown or if all callers share the tool's results.
         stream: Whether the caller reads progress; else it reads the answer and nothing before it.
         stop_key: The key of the signal that stops this call, in the chat's store; empty if none can come.
+        traceparent: The trace context of the call: Lambda passes on X-Ray's alone.
+        wants_spans: Whether the call is traced, and the spans of the answer are exported by the caller.
         idempotency_key: For the function's `context.idempotency_key`: that of a tool with `once`; else empty.
     """
 
@@ -78,13 +81,20 @@ class RemoteCall(msgspec.Struct, frozen=True):
     stream: bool = False
     stop_key: str = ""
     idempotency_key: str = ""
+    traceparent: str = ""
+    wants_spans: bool = False
 
 
 class RemoteAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The response payload: the tool's result as JSON text, or an error message for the model."""
+    """The response payload: the tool's result as JSON text, or an error message for the model.
+
+    A worker also returns its spans, as an element of OTLP's `resourceSpans`: were it to send them itself, the end of
+    its response would wait for that.
+    """
 
     content: str
     is_error: bool = False
+    spans: msgspec.Raw | UnsetType = UNSET
 
 
 def remote_tool(function_name: str, **options: "Unpack[OptionArguments]") -> Callable[[Function], Tool]:
@@ -112,7 +122,9 @@ def remote_tool(function_name: str, **options: "Unpack[OptionArguments]") -> Cal
             send_stop = context._send_stop  # noqa: SLF001 - of this package; no tool needs it
             stop_key = f"remote:{uuid.uuid4()}" if send_stop else ""
             remaining_s, request_id = context.remaining_s, context.request_id
-            keys = {"stop_key": stop_key, "idempotency_key": context.idempotency_key}
+            traceparent = http_pool.outgoing_headers.get({}).get("traceparent", "")
+            keys: dict[str, Any] = {"stop_key": stop_key, "idempotency_key": context.idempotency_key}
+            keys |= {"traceparent": traceparent, "wants_spans": SPAN.get() is not None}
             sent = RemoteCall(declared.name, arguments, remaining_s, request_id, caller, stream=True, **keys)
             try:
                 return await _invoke(context.setting(setting) if setting else function_name, sent, context)
@@ -198,6 +210,8 @@ async def _pass_progress_on(payload: bytearray, context: ToolContext) -> None:
 
 def _parse_answer(payload: bytearray) -> Any:
     answer = msgspec.json.decode(payload, type=RemoteAnswer)
+    if answer.spans and (span := SPAN.get()):
+        span.trace.others.append(bytes(answer.spans))
     if answer.is_error:
         raise ToolError(answer.content)
     return orjson.loads(answer.content)

@@ -7,15 +7,16 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache, partial, reduce
 from typing import TYPE_CHECKING, Final, TypeAlias, get_args
 
 import msgspec
 
 from winterbourne.chat.auth.base import Caller
 from winterbourne.chat.core.capabilities import Capabilities
-from winterbourne.chat.core.conversation import Conversation
+from winterbourne.chat.core.conversation import Conversation, add_usage
 from winterbourne.chat.core.documents import fit_documents
+from winterbourne.chat.core.events import Usage
 from winterbourne.chat.core.messages import (
     ChatRequest,
     Document,
@@ -24,7 +25,7 @@ from winterbourne.chat.core.messages import (
     UserMessage,
     without_opaque_data,
 )
-from winterbourne.chat.core.provider import ModelRequest, Provider
+from winterbourne.chat.core.provider import ModelRequest, Provider, model_name
 from winterbourne.chat.core.request_checks import check_request, with_limited_media
 from winterbourne.chat.core.supervisor import EventWriter, supervise
 from winterbourne.chat.core.tools import Tools
@@ -37,12 +38,14 @@ from winterbourne.chat.http.service import RequestContext
 from winterbourne.chat.http.titles import Titles, is_answer
 from winterbourne.chat.http.usage_meter import TOKEN_METRICS, UsageMeter
 from winterbourne.chat.infra import telemetry
+from winterbourne.chat.infra.tracing import NO_SPAN, SPAN
 from winterbourne.chat.settings import ModelSettings, RequestSettings, StreamSettings
 from winterbourne.chat.storage.base import WAIT_TIMEOUT_S, time_limit
 from winterbourne.chat.storage.conversations import ConversationStore, OpenConversation
 from winterbourne.chat.storage.rate_limits import RateLimiter
 from winterbourne.chat.storage.stop_signals import StopSignals
 from winterbourne.chat.storage.stream_log import LoggedAnswer
+from winterbourne.errors import ErrorReport, RuntimeFault
 
 if TYPE_CHECKING:
     from winterbourne.chat.http.compaction import Compaction
@@ -107,6 +110,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
         """
         request, encoder = await self._read(wire_format, context)
         if request.reconnects:
+            context.record.is_chat = False
             async with time_limit():
                 await self.rate_limiter.count_request(context.caller.id, is_chat=False)
             await self.streams.reconnect(wire_format, encoder, request.conversation_id, context)
@@ -231,10 +235,24 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
             called_tools=context.record.tools,
         )
         stopped = partial(self.stop_signals.wait, caller_id, request.conversation_id, context.request.received_ms)
-        interval_s, run = settings.heartbeat_interval, conversation.run()
+        interval_s, span = settings.heartbeat_interval, SPAN.get()
+        agent = (
+            span.agent(model_name(self.provider, self._first_turn(request)), request.conversation_id) if span else None
+        )
         try:
-            await supervise(run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s)
+            with agent or NO_SPAN:
+                run = conversation.run()
+                watched = supervise(
+                    run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s
+                )
+                context.record.is_answered = await watched
+            if settings.error_trailers and (failure := writer.failure):
+                # Of it no more than the client is told: Lambda tells whoever invokes.
+                fault = RuntimeFault(f"Function.{failure.code}", failure.message)
+                context.stream.failure = ErrorReport(fault, request_id)
         finally:
+            if agent:
+                agent.note_answer(reduce(add_usage, meter.usages, Usage(cost=0.0)), context.record.fields)
             if compactor and compactor.cache_info().currsize:  # one was needed
                 compactor().learn_scale()
             for metric, name in TOKEN_METRICS:

@@ -64,7 +64,7 @@ class _Refused(Exception):
     def __init__(self, code: int, message: str, status: int = 400, **data: Any) -> None:
         super().__init__(message)
         self.status = status
-        self.error = {"code": code, "message": message} | ({"data": data} if data else {})
+        self.error = code, message, data
 
 
 class McpEndpoint(msgspec.Struct, frozen=True):
@@ -101,7 +101,8 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         try:
             await self._answer(message, context)
         except _Refused as refused:
-            body = msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "error": refused.error})
+            error = _error(*refused.error, context.request.request_id)
+            body = msgspec.json.encode({"jsonrpc": "2.0", "id": message["id"], "error": error})
             await reply(context.stream, refused.status, body, JSON_HEADERS)
 
     async def _answer(self, message: Mapping[str, Any], context: RequestContext) -> None:
@@ -147,7 +148,8 @@ class McpEndpoint(msgspec.Struct, frozen=True):
         call = ToolCall("mcp", name, orjson.dumps(arguments).decode())
         takes_events = "text/event-stream" in context.request.headers.get("accept", "")
         token = meta.get("progressToken") if takes_events else None
-        await self._run(call, params, _AnswerEncoder(id_, extras, call.arguments, token), context)
+        stopped = _error(INTERNAL_ERROR, "The call was stopped before it was done.", {}, context.request.request_id)
+        await self._run(call, params, _AnswerEncoder(id_, extras, call.arguments, token, stopped), context)
 
     async def _run(
         self, call: ToolCall, params: Mapping[str, Any], encoder: "_AnswerEncoder", context: RequestContext
@@ -187,6 +189,7 @@ class _AnswerEncoder:
         extras: What every result has since 2026-07-28; nothing before.
         arguments: Those of the call, for a person who is asked.
         progress_token: Names the call in its progress; None if there is to be none.
+        stopped: The error of a call that ends without a result.
 
     Attributes:
         is_modern: Whether the client speaks 2026-07-28.
@@ -194,11 +197,13 @@ class _AnswerEncoder:
 
     status: ClassVar[int] = 200
 
-    def __init__(self, request_id: Any, extras: Mapping[str, Any], arguments: str, progress_token: Any) -> None:
+    def __init__(
+        self, request_id: Any, extras: Mapping[str, Any], arguments: str, progress_token: Any, stopped: object
+    ) -> None:
         self.heartbeat = b"" if progress_token is None else b": keep-alive\n\n"
         self.headers: Mapping[str, str] = _STREAM_HEADERS if self.heartbeat else JSON_HEADERS
         self._request_id, self._extras, self.is_modern = request_id, extras, bool(extras)
-        self._arguments, self._progress_token = arguments, progress_token
+        self._arguments, self._progress_token, self._stopped = arguments, progress_token, stopped
         self._steps, self._is_answered = itertools.count(1), False
 
     def encode(self, batch: EventBatch) -> bytes:
@@ -215,12 +220,10 @@ class _AnswerEncoder:
                 yield self._answer(result={**self._extras, **_tool_result(event)})
             case ToolApprovalRequested():
                 yield self._answer(result={**self._extras, **_input_required(event, self._arguments)})
-            case ConversationFailed(_, message):
-                yield self._answer(error={"code": INTERNAL_ERROR, "message": message})
+            case ConversationFailed(_, message, request_id):
+                yield self._answer(error=_error(INTERNAL_ERROR, message, {}, request_id))
             case ConversationStopped() | ConversationEnded():
-                yield self._answer(
-                    error={"code": INTERNAL_ERROR, "message": "The call was stopped before it was done."}
-                )
+                yield self._answer(error=self._stopped)
 
     def _answer(self, **outcome: Any) -> dict[str, Any]:
         self._is_answered = True
@@ -243,11 +246,16 @@ async def describe_authorization(settings: AuthSettings, context: RequestContext
     await reply_json(context.stream, {"resource": url, "authorization_servers": [settings.jwt_issuer], **scopes})
 
 
-def encode_error(status: int, code: str, message: str, _: str) -> tuple[str, bytes]:
+def _error(code: int, message: str, data: Mapping[str, Any], request_id: str) -> dict[str, Any]:
+    """An error, with the id of its log line beside what else there is to know."""
+    return {"code": code, "message": message, "data": {**data, "request_id": request_id}}
+
+
+def encode_error(status: int, code: str, message: str, request_id: str) -> tuple[str, bytes]:
     """The body of an error response: a JSON-RPC error without an id."""
     is_unreadable = code.startswith("invalid_") and message != NOT_AN_OBJECT  # as a batch is, which can be read
     number = PARSE_ERROR if is_unreadable else INTERNAL_ERROR if status >= 500 else INVALID_REQUEST
-    error = {"code": number, "message": message}
+    error = _error(number, message, {}, request_id)
     return "application/json", msgspec.json.encode({"jsonrpc": "2.0", "id": None, "error": error})
 
 

@@ -16,7 +16,7 @@ import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 import orjson
@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from winterbourne.chat.errors import ChatError, ToolError, ToolUnavailable
 from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra import http_pool
+from winterbourne.chat.infra.tracing import SPAN, W3C_HEADERS
 from winterbourne.chat.tool_runtime.call_group import cancel_and_wait
 from winterbourne.chat.tool_runtime.context import ToolContext
 from winterbourne.chat.tool_runtime.mcp import stateless
@@ -39,6 +40,9 @@ from winterbourne.chat.tool_runtime.mcp.messages import (
 )
 from winterbourne.chat.tool_runtime.mcp.results import tool_result
 from winterbourne.chat.tool_runtime.service_errors import error_for_status, translate_errors
+
+if TYPE_CHECKING:
+    from winterbourne.chat.infra.spans import Span
 
 __all__ = ["CONNECT_TIMEOUT_S", "PROTOCOL_VERSION", "Credential", "McpClient"]
 
@@ -207,14 +211,29 @@ class McpClient(msgspec.Struct, eq=False):
     async def _call_tool(self, name: str, arguments: Any, headers: Mapping[str, str], context: ToolContext) -> Any:
         state = stateless.answer(*context.input_response) if context.input_response else {}
         for attempt in range(MAX_ROUNDS):
-            message = self._message("tools/call", {"name": name, "arguments": arguments, "_meta": {}, **state})
+            message = self._message("tools/call", {"name": name, "arguments": arguments, "_meta": _trace(), **state})
             message["params"]["_meta"]["progressToken"] = message["id"]
+            if span := SPAN.get():
+                self._describe(span, message)
             result = await self._request(message, headers, context)
             if result.get("resultType", "complete") == "complete":
                 return tool_result(result)
             state = {"requestState": stateless.read_state(result)}
             await asyncio.sleep(min(0.05 * 2**attempt, 0.25))
         raise ToolUnavailable(f"The {self._service} wanted to be asked again more than {MAX_ROUNDS} times.")
+
+    def _describe(self, span: "Span", message: _Message) -> None:
+        """Add what MCP's conventions say of a call to the span of its tool, which stands for both."""
+        url = httpx.URL(self.url)
+        span.note(
+            "execute_tool",
+            mcp__method__name=message["method"],
+            mcp__protocol__version=stateless.VERSION if self.is_modern else PROTOCOL_VERSION,
+            jsonrpc__request__id=str(message["id"]),
+            network__transport="tcp",
+            server__address=url.host,
+            server__port=url.port or {"https": 443}.get(url.scheme, 80),
+        )
 
     def _message(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         return {"jsonrpc": "2.0", "id": next(self._request_ids), "method": method, "params": params}
@@ -472,3 +491,12 @@ def _is_lost_session(status: int, took_s: float) -> bool:
 
 def _origin(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
+def _trace() -> dict[str, str]:
+    """The trace context for `_meta`: one HTTP request may carry several messages, and several one message.
+
+    https://modelcontextprotocol.io/community/seps/414-request-meta
+    """
+    sent = http_pool.outgoing_headers.get({})
+    return {name: sent[name] for name in W3C_HEADERS if name in sent}
