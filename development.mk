@@ -26,8 +26,13 @@ source: ;
 test-clients: .venv/dev ## Run other people's suites and clients, pinned, against what is spoken here, and most of the page in a browser, in about five minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS) -m clients
 
-test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial and an upgrade up to sam build, the wheel where nothing else is, sam local (needs Docker), Lambda's emulator, and ASGI servers; two minutes
+test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial and an upgrade up to sam build, the wheel where nothing else is, sam local (needs Docker), Lambda's emulator, ASGI servers, and the end-to-end suite through a REST API and uvicorn; four minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS) -m doors
+	@for door in rest asgi; do echo "through --door $$door:"; DOOR=$$door $(bin)/python -m pytest $(PYTEST_ARGS) $(through_doors) || exit; done
+
+# What asks a chat over HTTP, whatever stands before it. What is a door's own is in test_doors.py.
+through_doors := $(patsubst %,tests/end_to_end/test_%.py,any_request chat conversations kept_chats models truth \
+	clients_openai clients_sse clients_ag_ui clients_resume)
 
 test-pythons: .venv/dev ## Run the tests under each Python from 3.11 to 3.14 that is here (TESTS="tests/runtime", WITHOUT=3.13)
 	$(bin)/python -m tests.pythons $(addprefix --without ,$(WITHOUT)) $(PYTEST_ARGS) $(TESTS)

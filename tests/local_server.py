@@ -15,10 +15,12 @@ import pytest
 
 from tests.coverage_variables import COVERAGE
 
-__all__ = ["LocalServer", "local_server"]
+__all__ = ["DOOR", "LocalServer", "local_server"]
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 20
+DOOR = os.environ.get("DOOR", "url")
+"""The door through which `tests/end_to_end` goes, where a test names none itself: one of `run --door`."""
 SOURCE = (sys.executable, "-m", "winterbourne.local", "run")
 
 
@@ -38,6 +40,7 @@ def local_server(folder: Path, *flags: str, command: Sequence[str] = SOURCE) -> 
     ready, log = folder / "ready.json", folder / "local.log"
     addresses = ["--port", "0", "--ready-file", str(ready), "--log", str(log)]
     addresses += [flag for name, value in COVERAGE.items() for flag in ("--env", f"{name}={value}")]
+    addresses += [] if DOOR == "url" or "--door" in flags else ["--door", DOOR]
     environ = {**os.environ, "XDG_STATE_HOME": str(folder)}
     with (folder / "screen.log").open("wb") as screen:
         process = subprocess.Popen([*command, *addresses, *flags], cwd=ROOT, env=environ, stdout=screen, stderr=STDOUT)

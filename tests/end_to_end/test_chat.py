@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -208,7 +209,7 @@ class TestStarting:
         assert sentence in (tmp_path / "log").read_text()
 
     def test_a_port_in_use_is_one_line_that_says_so(self, function_url: str) -> None:
-        port = function_url.rpartition(":")[2]
+        port = str(urlsplit(function_url).port)
         done = subprocess.run(
             [sys.executable, "-m", "winterbourne.local", "--port", port],
             cwd=ROOT,
