@@ -120,9 +120,9 @@ interpreter:
 	rm -rf .venv 2>/dev/null || { echo ".venv is unfit and cannot be removed, perhaps because it is another user's:" \
 		"remove it yourself" >&2; exit 1; }; \
 	$(PYTHON) -m venv .venv
-name_another = $$(for version in 3.13 3.12 3.11 3.14; do python$$version -c '$(able)' 2>/dev/null && \
+name_another = $$(for version in 3.14 3.13 3.12 3.11; do python$$version -c '$(able)' 2>/dev/null && \
 	echo "name another: make PYTHON=python$$version $(MAKECMDGOALS)" && exit; done; \
-	echo "install another, with venv and pip, and name it: make PYTHON=python3.13 $(MAKECMDGOALS)")
+	echo "install another, with venv and pip, and name it: make PYTHON=python3.14 $(MAKECMDGOALS)")
 .venv/pyvenv.cfg: interpreter ;
 
 .venv/engine: $(engine) .venv/pyvenv.cfg

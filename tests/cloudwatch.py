@@ -148,7 +148,8 @@ def evaluate(alarm: Mapping[str, Any], metrics: Metrics, now: int, count: int, r
     (shown,) = [query for query in queries if query.get("ReturnData", True)]
     assert len(stats) <= 10
     if shown["Expression"].startswith("SELECT"):
-        assert count * shown["Period"] <= INSIGHTS_RANGE_S
+        assert alarm.get("EvaluationPeriods", 1) * shown["Period"] <= INSIGHTS_RANGE_S
+        count = min(count, INSIGHTS_RANGE_S // shown["Period"])
         return shown["Period"], _select(shown["Expression"], metrics, shown["Period"], count, now)
     (period,) = {query["MetricStat"]["Period"] for query in stats}  # "Each metric must be using the same period"
     known: dict[str, Value] = {

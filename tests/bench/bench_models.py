@@ -71,7 +71,20 @@ def figures() -> Iterable[Figure]:
             yield _beside(name, ours, floor, "httpx + orjson.loads alone", 1.5)
             yield _beside(name, ours, web, "FastAPI + uvicorn + openai", fifth)
             yield _beside(name, ours, agent, "pydantic-ai's Vercel adapter", None)
+        yield from _reading(f"{url}/paced/v1")
         yield _first_byte(f"{url}/first/v1")
+
+
+def _reading(base_url: str) -> Iterable[Figure]:
+    """What each client takes alone to read one token a read, and orjson to parse it."""
+    clients = {
+        "h11 over asyncio, without pool, timeouts and TLS": "h11",
+        "httpx2": "httpx2",
+        "httpx": "httpx",
+    }
+    ours, *others = _medians([_floor(base_url, name) for name in ("ours", *clients.values())], 3)
+    for what, other in zip(clients, others, strict=True):
+        yield _beside("  of that, reading with httpx over our transport", ours, other, what, None)
 
 
 def _beside(name: str, ours: list[float], other: list[float], what: str, bar: float | None) -> Figure:
@@ -132,9 +145,9 @@ def settings(base_url: str, front: FakeRuntimeApi) -> dict[str, str]:
     }
 
 
-def _floor(base_url: str) -> Callable[[], Iterator[float]]:
+def _floor(base_url: str, client: str = "httpx") -> Callable[[], Iterator[float]]:
     def run() -> Iterator[float]:
-        with process([sys.executable, str(HERE / "baseline.py")]) as floor:
+        with process([sys.executable, str(HERE / "baseline.py"), client]) as floor:
             while True:
                 yield cpu_of(floor, lambda: _tell(floor, base_url))
 

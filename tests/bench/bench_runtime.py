@@ -32,7 +32,25 @@ LAYER = Path(__file__).parents[2] / "layers" / "winterbourne" / "python"
 OURS = ["-m", "winterbourne"]
 STOCK = ["-m", "awslambdaric"]
 # From Python 3.12 on, and so in the template's runtime, the stock client polls each `next` in a new thread.
-LATER = "3.13"
+LATER = "3.14"
+# The two requests of an invocation over asyncio, and nothing else: nothing is parsed, and no handler runs.
+BARE = textwrap.dedent("""
+    import asyncio, os
+    address = os.environ["AWS_LAMBDA_RUNTIME_API"]
+    head = "/2018-06-01/runtime/invocation/%s HTTP/1.1\\r\\nhost: " + address + "\\r\\n"
+    following = ("GET " + head % "next" + "\\r\\n").encode()
+    answer = ("POST " + head % "1/response" + "content-length: 12\\r\\n\\r\\n").encode() + b'{"ok": true}'
+    class Bare(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            transport.write(following)
+        def data_received(self, data):
+            self.transport.write(following if data.startswith(b"HTTP/1.1 202") else answer)
+    async def main():
+        await asyncio.get_running_loop().create_connection(Bare, *address.split(":"))
+        await asyncio.Event().wait()
+    asyncio.run(main())
+""")
 BATCH, BATCHES = 5, 401
 CHUNKS = 20_000
 STREAMS = 64
@@ -80,6 +98,7 @@ def figures() -> Iterable[Figure]:
         folder = Path(name)
         (folder / "app.py").write_text(APP % CHUNKS)
         yield from _invocations(folder)
+        yield asyncio.run(_bare_invocation(folder))
         yield _http_per_invocation()
         yield _cpu_per_chunk(folder)
         yield asyncio.run(_cpu_without_socket())
@@ -99,6 +118,13 @@ def _invocations(folder: Path) -> Iterator[Figure]:
             bar="≤ 1.3",
             met=ratio <= 1.3,
         )
+
+
+async def _bare_invocation(folder: Path) -> Figure:
+    """What asyncio and its sockets take of an invocation, before any HTTP or handler."""
+    async with _runtime(["-c", BARE], "", folder) as bare:
+        least_s = min([await bare.batch(BATCH) / BATCH for _ in range(BATCHES)])
+    return Figure(name="  of that, asyncio alone, with prepared requests", ours=f"{least_s * 1e6:.0f} µs")
 
 
 def _http_per_invocation() -> Figure:

@@ -326,6 +326,15 @@ class TestStartingAndStopping:
         await lifecycle.run_shutdown()
         assert not pool_is_open()
 
+    async def test_what_two_chats_share_is_closed_after_what_each_has(self) -> None:
+        """Their stores may have to be written to over the pool."""
+        make_service()
+        make_service()
+        pool, *others = lifecycle._shutdown_hooks
+        assert pool is http_pool.close
+        assert len(others) == 4
+        assert pool not in others
+
     async def test_a_store_that_fails_to_close_does_not_keep_the_rest_from_closing(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:

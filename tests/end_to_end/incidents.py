@@ -46,7 +46,7 @@ RULES: Final = (Rules(extra=0, fills_empty=False), Rules(extra=4, fills_empty=Tr
 FUNCTION: Final = '''
 """A chat whose tools fail in every way."""
 import asyncio, ctypes, os, signal, time
-from winterbourne.chat import Chat, ToolContext, get_json, tool
+from winterbourne.chat import Chat, ToolContext, ToolWorker, get_json, tool
 
 URL, KEPT = os.environ["OUTSIDE"], []
 
@@ -102,10 +102,12 @@ async def fill() -> str:
     KEPT.append(b"x" * 200 * 2**20)
     return "full"
 
-handler = Chat(
-    tools=[ask_host, hang, hang_in_thread, be_slow, be_quick, block, hold_the_lock, die, fill]
-).handler
+TOOLS = [ask_host, hang, hang_in_thread, be_slow, be_quick, block, hold_the_lock, die, fill]
+handler = Chat(tools=TOOLS).handler
 '''
+
+WORKER: Final = FUNCTION.replace("handler = Chat", "handler = ToolWorker")
+"""The same tools in a tool worker."""
 
 MODEL_ERRORS: Final[Mapping[str, tuple[int, dict[str, str], dict[str, str]]]] = {
     "overloaded": (
@@ -168,9 +170,10 @@ class _Outside(BaseHTTPRequestHandler):
             self._answer_as_model(body["messages"])
 
     def do_GET(self) -> None:
-        """A tool's service: slow, or not well."""
-        time.sleep(0.15)
-        self._send(200 if "slow" in self.path else 503, {"answer": 42})
+        """A tool's service, slow or down, and the list of the model's provider, who is well."""
+        if self.path.endswith("/slow"):
+            time.sleep(0.15)
+        self._send(503 if self.path.endswith("/down") else 200, {"data": []})
 
     def _answer_as_aws(self, target: str) -> None:
         if self.path == "/well/":
@@ -267,7 +270,7 @@ class Incident:
 
     Attributes:
         alarms: The names of the alarms that ring, without the stack's: these and no others.
-        events: What is asked in which minute: a message of a chat, `GET /path`, or a function of the deployment.
+        events: What is asked in which minute: a message of a chat, `GET /path`, `invoke PAYLOAD`; or what is done.
     """
 
     alarms: set[str]
@@ -282,6 +285,7 @@ class Deployment:
     client: httpx.Client
     folder: Path
     stack: Stack
+    function: str
     metrics: Metrics = field(default_factory=Metrics)
     _read: int = 0
 
@@ -309,6 +313,9 @@ class Deployment:
         if event.startswith("GET "):
             self.client.get(event[4:])
             return
+        if event.startswith("invoke "):
+            self.client.post(self.server.invoke_url + "/2015-03-31/functions/local/invocations", content=event[7:])
+            return
         body = {"messages": [{"role": "user", "content": event.removeprefix("stranger: ")}]}
         headers = {} if event.startswith("stranger: ") else KEY
         with contextlib.suppress(httpx.RemoteProtocolError):  # the function died
@@ -325,7 +332,7 @@ class Deployment:
             time.sleep(0.01)
         self._read += sum(len(line.encode()) for line in lines)
         self.metrics.add_documents([json.loads(line) for line in lines if '"_aws"' in line], at_s)
-        function = {"FunctionName": "<ChatFunction>"}
+        function = {"FunctionName": f"<{self.function}>"}
         for name, words in {"Invocations": "START ", "Throttles": "A request is waiting"}.items():
             self.metrics.add("AWS/Lambda", name, function, at_s, _count_of(words, lines))
         failed = sum(map(bool, map(FAILED.match, lines)))
@@ -345,16 +352,16 @@ def _count_of(words: str, lines: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def deployment(
-    folder: Path, stack: Stack, *flags: str, source: str = FUNCTION, **settings: str
+    folder: Path, stack: Stack, *flags: str, name: str = "ChatFunction", **settings: str
 ) -> Iterator[Deployment]:
     """Deploy the function with some of the stack's variables and these settings, and all that it asks for."""
     code = folder / "function"
     code.mkdir()
-    (code / "app.py").write_text(source)
-    variables = stack.properties("ChatFunction")["Environment"]["Variables"]
+    (code / "app.py").write_text(FUNCTION if name == "ChatFunction" else WORKER)
+    variables = stack.properties(name)["Environment"]["Variables"]
     with outside() as url:
         given = {
-            **{name: variables[name] for name in ("SERVICE_NAME", "METRICS")},
+            **{variable: variables[variable] for variable in ("SERVICE_NAME", "METRICS")},
             "AUTH": "none",
             "STORE": "memory",
             "MODEL_PROVIDER": "openai",
@@ -367,15 +374,15 @@ def deployment(
             "AWS_REGION": PSEUDO["AWS::Region"],
             "AWS_ACCESS_KEY_ID": "x",
             "AWS_SECRET_ACCESS_KEY": "y",
-            **{name: value.replace("OUTSIDE", url) for name, value in settings.items()},
+            **{setting: value.replace("OUTSIDE", url) for setting, value in settings.items()},
         }
-        environment = [flag for name, value in given.items() for flag in ("--env", f"{name}={value}")]
+        environment = [flag for variable, value in given.items() for flag in ("--env", f"{variable}={value}")]
         function = ("--task-root", str(code), "--handler", "app.handler")
         with (
             local_server(folder, *function, *environment, *flags) as server,
             httpx.Client(base_url=server.url, timeout=30) as client,
         ):
-            yield Deployment(server, client, code, stack)
+            yield Deployment(server, client, code, stack, name)
 
 
 def alarms_of(stack: Stack) -> dict[str, Any]:

@@ -11,6 +11,7 @@ A command is one of these, and a page that has any other fails:
 """
 
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -415,7 +416,8 @@ def test_what_needs_aws_is_right_as_far_as_can_be_seen(command: Command) -> None
                 check_aws(*rest)
             case ".venv/bin/sam":
                 sam = Path(sys.executable).with_name("sam")
-                output = subprocess.run([sam, rest[0], "--help"], capture_output=True, text=True, check=True)
+                named = itertools.takewhile(lambda word: not word.startswith("-"), rest)
+                output = subprocess.run([sam, *named, "--help"], capture_output=True, text=True, check=True)
                 assert {word for word in rest if word.startswith("--")} <= set(re.findall(r"--[\w-]+", output.stdout))
             case "git":
                 assert rest[0] == "checkout"

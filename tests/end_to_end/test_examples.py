@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -19,10 +20,12 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # it ships no types
 from moto.server import ThreadedMotoServer
 
+from tests import requirements
 from tests.artifact import BIN, sam
 from tests.bench.models.runtime_api import FakeRuntimeApi, chat_event
 from tests.contract.clients import environment
 from tests.doc_pages import ROOT
+from tests.end_to_end.test_wheel import build, checkout
 from tests.local_server import local_server
 from tests.stack import source
 
@@ -93,24 +96,20 @@ class TestAnApplicationOfYourOwn:
 class TestAnImage:
     def dockerfile(self) -> dict[str, str]:
         """The instructions; of several of a kind the last."""
-        text = (IMAGE / "Dockerfile").read_text()
-        return {
-            name: rest for name, _, rest in (line.partition(" ") for line in text.splitlines() if line[:1].isupper())
-        }
+        lines = (IMAGE / "Dockerfile").read_text().replace("\\\n", "").splitlines()
+        return {name: rest for name, _, rest in (line.partition(" ") for line in lines if line[:1].isupper())}
 
-    def test_streams_a_chat_from_its_entry_point(self) -> None:
-        asyncio.run(self._ask())
-
-    async def _ask(self) -> None:
+    async def ask(self, python: Path, folder: Path) -> None:
+        """Start what the image would, and ask it."""
         arrived = bytearray()
         entry_point: list[str] = json.loads(self.dockerfile()["ENTRYPOINT"])
         command: list[str] = json.loads(self.dockerfile()["CMD"])
-        python, *words = (*entry_point, *command)
-        assert python == "python"
+        program, *words = (*entry_point, *command)
+        assert program == "python"
         async with FakeRuntimeApi(arrived.extend) as lambda_api:
             environ = {"PATH": os.environ["PATH"], "AWS_LAMBDA_RUNTIME_API": lambda_api.address, "AUTH": "none"}
-            environ |= {"MODEL_PROVIDER": "scripted", "LAMBDA_TASK_ROOT": str(IMAGE), "SCRIPTED_WORDS_PER_SECOND": "0"}
-            process = await asyncio.create_subprocess_exec(sys.executable, *words, cwd=IMAGE, env=environ)
+            environ |= {"MODEL_PROVIDER": "scripted", "LAMBDA_TASK_ROOT": str(folder), "SCRIPTED_WORDS_PER_SECOND": "0"}
+            process = await asyncio.create_subprocess_exec(python, *words, cwd=folder, env=environ)
             try:
                 await asyncio.wait_for(lambda_api.invoke(chat_event("What is the current_time?")), 30)
             finally:
@@ -119,6 +118,21 @@ class TestAnImage:
                 await process.wait()
         assert b'"name":"current_time","status":"completed"' in arrived
         assert b'{"type":"done"' in arrived
+
+    def test_streams_a_chat_from_its_entry_point(self) -> None:
+        asyncio.run(self.ask(Path(sys.executable), IMAGE))
+
+    @pytest.mark.doors
+    def test_has_all_that_it_needs_by_what_it_installs_itself(self, tmp_path: Path) -> None:
+        """Its own lines, in an environment that has nothing but the Python that is deployed and pip."""
+        build(checkout(tmp_path / "source"), tmp_path / "source")
+        subprocess.run([requirements.python("3.14"), "-m", "venv", tmp_path / "image"], check=True)
+        for path in (*(tmp_path / "source/dist").glob("*.whl"), IMAGE / "requirements.txt", IMAGE / "app.py"):
+            shutil.copy(path, tmp_path)
+        run = self.dockerfile()["RUN"].replace("/tmp/image/", f"{tmp_path}/")
+        environ = {**os.environ, "PATH": f"{tmp_path / 'image/bin'}:{os.environ['PATH']}"}
+        subprocess.run(["sh", "-euc", run], env=environ, check=True, timeout=100, capture_output=True)
+        asyncio.run(self.ask(tmp_path / "image/bin/python", tmp_path))
 
     @pytest.mark.clients
     def test_has_a_file_in_which_hadolint_finds_nothing(self) -> None:

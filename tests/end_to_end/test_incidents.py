@@ -4,6 +4,7 @@ Each incident finds exactly its alarms, by whichever reading of what CloudWatch'
 ordinary traffic finds none.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from tests.stack import Stack
 pytestmark = pytest.mark.slow
 
 UNANSWERED = {"errors", "failing"}
-THRESHOLDS = {"FirstTokenMsAlarm": "300", "TokensPerHourAlarm": "2000000", "MemorySize": "256"}
-FULL = Stack(Stage="prod", **THRESHOLDS)
+THRESHOLDS = {"FirstTokenMsAlarm": "300", "DollarsPerHourAlarm": "5", "MemorySize": "256"}
+FULL = Stack(Stage="prod", ToolWorkerMemorySize="512", **THRESHOLDS)
 LEAN = Stack(Stage="dev", **THRESHOLDS)
 
 WELL = {0: ["hello"]}
@@ -26,6 +27,11 @@ def three_windows(event: str) -> dict[int, list[str]]:
     return {minute: [event] for minute in (0, 5, 10)}
 
 
+def invoke(tool: str, **arguments: int) -> str:
+    """A call of a tool as the chat makes it."""
+    return "invoke " + json.dumps({"tool": tool, "arguments": arguments, "timeout_s": 5})
+
+
 def broken(deployment: Deployment) -> None:
     deployment.write("import nothing_of_that_name")
 
@@ -34,6 +40,7 @@ def mended(deployment: Deployment) -> None:
     deployment.write(FUNCTION)
 
 
+PRICES = {"MODEL_PRICES": '{"*":{"input":3,"output":15}}'}
 MODEL = {
     "the provider is overloaded": Incident(UNANSWERED, {0: ["overloaded"], 3: ["overloaded"]}),
     "the provider throttles": Incident(UNANSWERED, {0: ["throttled"], 3: ["throttled"]}),
@@ -47,16 +54,19 @@ MODEL = {
     "two fail in a row after one that did not, hours apart": Incident(
         {"failing"}, {0: ["hello"], 60: ["unpaid"], 5 * 60: ["unpaid"]}
     ),
-    "a tool's host is down": Incident({"breakers"}, {0: ['call ask_host {"path":"/down"} 6 times']}),
-    "a tool hangs": Incident({"tool-timeouts"}, {0: ["call hang {} 3 times"], 2: ["call hang {} 3 times"]}),
-    "a tool is slow": Incident({"first-token"}, three_windows("call be_slow {}")),
-    "a tool is stuck in threads": Incident({"abandoned-threads"}, {0: ["call hang_in_thread {} 4 times"]}),
-    "a caller is dear": Incident({"spending"}, {0: ["cost 1500000"], 30: ["cost 600000"]}),
+    "a caller asks for much": Incident({"spending", "dollars"}, {0: ["cost 1500000"], 30: ["cost 600000"]}),
+    "a model is dear": Incident({"dollars"}, {0: ["cost 900000"], 30: ["cost 900000"]}),
     "callers make mistakes": Incident(set(), {0: ["", "GET /nothing"], 1: [""], 2: [""]}),
     "one chat fails": Incident(set(), {0: ["hello"], 1: ["unpaid"], 2: ["hello"]}),
     "failures have answers between them": Incident(
         set(), {0: ["unpaid"], 20: ["hello"], 40: ["unpaid"], 60: ["hello"], 80: ["unpaid"]}
     ),
+}
+TOOLS = {
+    "a tool's host is down": Incident({"breakers"}, {0: ['call ask_host {"path":"/down"} 6 times']}),
+    "a tool hangs": Incident({"tool-timeouts"}, {0: ["call hang {} 3 times"], 2: ["call hang {} 3 times"]}),
+    "a tool is slow": Incident({"first-token"}, three_windows("call be_slow {}")),
+    "a tool is stuck in threads": Incident({"abandoned-threads"}, {0: ["call hang_in_thread {} 4 times"]}),
 }
 PROCESS = {
     "the process is killed for its memory": Incident(
@@ -91,13 +101,20 @@ UNREACHABLE = {
     "the provider is unreachable": Incident(UNANSWERED, {0: ["hello"], 1: ["hello"]}),
 }
 
+WORKER = {
+    "the tool worker crashes": Incident({"worker-crashes"}, {0: [invoke("die", status=0)], 1: [invoke("be_quick")]}),
+    "tools fill the account's quota": Incident({"worker-throttles"}, {m: [invoke("be_slow")] * 3 for m in range(2)}),
+    "a tool of the worker hangs": Incident(set(), {0: [invoke("hang")], 1: [invoke("be_quick")]}),
+}
+
 FUNCTION_ENDS = ("--timeout", "3", "--concurrency", "2")
 KEYS_SECRET = {
     "AUTH": "api_key",
     "API_KEYS_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:k-AbCdEf",
 }
 DEPLOYMENTS = {
-    "model": (FULL, MODEL, ("--concurrency", "8"), {}),
+    "model": (FULL, MODEL, ("--concurrency", "5"), PRICES),
+    "tools": (FULL, TOOLS, (), {}),
     "process": (FULL, PROCESS, ("--memory", "256", "--concurrency", "1"), {}),
     "deadline": (FULL, DEADLINE, FUNCTION_ENDS, {}),
     "few at once": (
@@ -124,6 +141,7 @@ DEPLOYMENTS = {
         (),
         {"STORE": "dynamodb:T", "LIMIT_REQUESTS_PER_MINUTE": "60", "AWS_ENDPOINT_URL": "OUTSIDE"},
     ),
+    "worker": (FULL, WORKER, ("--concurrency", "1", "--invoke-port", "0"), {"name": "ToolWorkerFunction"}),
     "lean": (LEAN, UNREACHABLE, ("--timeout", "3"), {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}),
 }
 

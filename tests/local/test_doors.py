@@ -60,6 +60,13 @@ class TestTheCommandLine:
             parse(["--door", "web", "--invoke-port", "1"])
         assert "there is no Lambda function" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("name", [name for name in DOORS if name != "rest"])
+    def test_refuses_a_base_path_where_there_is_none(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            parse(["--door", name, "--base-path", "chat"])
+        assert f"--base-path: only --door rest has one, not {name}" in capsys.readouterr().err
+        assert parse(["--door", "rest", "--base-path", "chat"]).base_path == "chat"
+
     @pytest.mark.parametrize("name", DOORS)
     def test_says_what_each_is(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):

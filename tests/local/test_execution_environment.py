@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -221,7 +222,12 @@ class TestTheStart:
         async with running_pool(raw_function(variables={"INIT": "fail"})) as run:
             run.pool.start_environment()
             await until(lambda: not run.pool._tasks)
-        assert run.log == ["Environment 1 ended: Runtime.ImportModuleError: no module"]
+        ended, report = run.log
+        assert ended == "Environment 1 ended: Runtime.ImportModuleError: no module"
+        assert re.fullmatch(
+            r"INIT_REPORT Init Duration: [\d.]+ ms\tPhase: init\tStatus: error\tError Type: Runtime.ImportModuleError",
+            report,
+        )
 
     async def test_with_snap_start_goes_through_the_restore(self) -> None:
         async with running_pool(raw_function(variables={"INIT": "restore"}, snap_start=True)) as run:

@@ -10,6 +10,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
 
 from tests.bench import bench_cost, door_cost
+from tests.cloudwatch import Metrics, Rules, is_in_alarm
 from tests.doc_pages import blocks, commands
 from tests.stack import ROOT, Stack, source, template_of
 from winterbourne.local.new import DOORS, engine_files
@@ -138,6 +139,19 @@ class TestRestApi:
         (setting,) = rest(RequestsPerSecond="7", RequestsAtOnce="9").properties("ChatApiv1Stage")["MethodSettings"]
         assert (setting["ThrottlingRateLimit"], setting["ThrottlingBurstLimit"]) == ("7", "9")
         assert (setting["ResourcePath"], setting["HttpMethod"]) == ("/*", "*")
+
+    @pytest.mark.parametrize(("asked", "state"), [(0, True), (1, False)])
+    def test_has_an_alarm_for_what_never_reaches_the_function(self, asked: int, state: bool) -> None:  # noqa: FBT001 - a table
+        alarm, now = rest().properties("GatewayAlarm"), 1_800_000_000
+        for rules in (Rules(extra=0, fills_empty=False), Rules(extra=4, fills_empty=True)):
+            metrics = Metrics()
+            for minutes in range(1, 11):
+                at_s = now - minutes * 60
+                stage = {"ApiName": "winterbourne-dev", "Stage": "<ChatApiv1Stage>"}
+                metrics.add("AWS/ApiGateway", "5XXError", stage, at_s, 1)
+                metrics.add("AWS/Lambda", "Invocations", {"FunctionName": "<ChatFunction>"}, at_s, asked)
+            assert is_in_alarm(alarm, metrics, now, rules) is state
+            assert not is_in_alarm(alarm, metrics, now + 3600, rules)
 
     def test_is_behind_the_firewall_that_is_named(self) -> None:
         assert not rest().of_type("AWS::WAFv2::WebACLAssociation")

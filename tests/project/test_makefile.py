@@ -57,10 +57,10 @@ def test_a_python_that_does_not_do_is_one_sentence_that_names_one_that_does(
     project: Path, arguments: tuple[str, ...]
 ) -> None:
     script(project / "fake/python3", "3.10.4")
-    command(project / "fake/python3.13", "exit 0")
+    command(project / "fake/python3.14", "exit 0")
     said = sentence(make(project, *arguments))
     assert said.startswith("Winterbourne needs Python 3.11 or later, and ")
-    assert said.endswith("; name another: make PYTHON=python3.13 .venv/pyvenv.cfg")
+    assert said.endswith("; name another: make PYTHON=python3.14 .venv/pyvenv.cfg")
     assert ("3.10.4" in said) == ("/no/such" not in str(arguments))
     assert not (project / ".venv").exists()
 
@@ -82,7 +82,7 @@ def test_where_no_python_does_one_sentence_says_to_install_one(project: Path) ->
         script(project / f"fake/python{version}", "3.10.4")
     assert sentence(make(project)) == (
         "Winterbourne needs Python 3.11 or later, and python3 is Python 3.10.4;"
-        " install another, with venv and pip, and name it: make PYTHON=python3.13 .venv/pyvenv.cfg"
+        " install another, with venv and pip, and name it: make PYTHON=python3.14 .venv/pyvenv.cfg"
     )
 
 
@@ -93,7 +93,7 @@ def test_a_python_without_venv_or_pip_is_one_sentence_that_names_the_package(pro
     assert sentence(make(project)) == (
         "python3 cannot make .venv, for it came without venv and pip: install them (on Debian and Ubuntu:"
         " apt install python3-venv), or install another, with venv and pip, and name it:"
-        " make PYTHON=python3.13 .venv/pyvenv.cfg"
+        " make PYTHON=python3.14 .venv/pyvenv.cfg"
     )
     assert "apt install python3.12-venv" in sentence(make(project, "PYTHON=python3.12"))
 

@@ -8,17 +8,21 @@ import inspect
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import boto3
 import openai
 import pytest
+from botocore import xform_name
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from moto import mock_aws
 from samcli.cli.types import CfnParameterOverridesType
 from samcli.lib.config.samconfig import SamConfig
 
@@ -27,6 +31,7 @@ from tests.artifact import BIN
 from tests.chat.http_events import FakeLambdaContext, RecordedResponse, event, handle
 from tests.chat.test_app import make_service
 from tests.chat.test_way import ANSWER, CALL, add
+from tests.cloudwatch import Metrics, Rules, episodes
 from tests.stack import ROOT, Stack, source, template_of
 from tests.upstream import saying, upstream
 from winterbourne import lifecycle
@@ -39,6 +44,7 @@ from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.chat.storage import dynamodb, stop_signals
 from winterbourne.chat.tool_runtime.approvals import MIN_KEY_CHARS
 from winterbourne.chat.tool_runtime.discovery import discover
+from winterbourne.log_formats import error_as_json
 
 SECRET = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key-AbCdEf"
 OTHER_SECRET = "arn:aws:ssm:eu-central-1:123456789012:parameter/shop/key"
@@ -51,6 +57,7 @@ def door(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
+EVERY_ALARM = {"Stage": "prod", "ToolWorkerMemorySize": "512"}
 URLS = {
     "url": "<ChatUrl.FunctionUrl>",
     "rest": "https://<ChatApi>.execute-api.eu-central-1.amazonaws.com/<ChatApiv1Stage>/",
@@ -547,6 +554,13 @@ class TestDashboardAndAlarms:
         of_tools = {(name, "tool", service) for name in telemetry.TOOL_METRICS}
         assert set(searched_metrics(stack)) == of_tools | {(name, "model", service) for name in telemetry.MODEL_METRICS}
 
+    def test_the_last_errors_are_those_of_requests_and_of_starts(self, stack: Stack) -> None:
+        (query,) = [w["query"] for w in widgets(stack) if w["title"] == "Last errors"]
+        start = json.loads(error_as_json({"errorType": "E", "errorMessage": "m", "requestId": ""}))
+        for names in (("request_id", "requestId"), ("error_type", "errorType"), ("errorMessage", "message")):
+            assert f"coalesce({', '.join(names)}" in query
+            assert set(names) & set(start)
+
     def test_every_metric_that_is_emitted_is_shown(self, stack: Stack) -> None:
         names = {m[1] for m in shown_metrics(stack)} | {name for name, *_ in searched_metrics(stack)}
         assert set(telemetry.METRICS) <= names
@@ -558,7 +572,8 @@ class TestDashboardAndAlarms:
         measured = re.findall(r'\("(\w+)"[,)]', sources)  # an argument or a tuple; mypy knows that no other name is one
         assert set(telemetry.METRICS) <= set(measured)
 
-    def test_every_alarm_watches_a_metric_that_is_emitted(self, stack: Stack) -> None:
+    def test_every_alarm_watches_metrics_of_this_stack(self) -> None:
+        stack = Stack(**EVERY_ALARM)
         for name, alarm in stack.of_type("AWS::CloudWatch::Alarm").items():
             metrics = list(watched_metrics(alarm))
             assert metrics, name
@@ -569,12 +584,61 @@ class TestDashboardAndAlarms:
                     of_some = {*telemetry.TOOL_METRICS, *telemetry.MODEL_METRICS}
                     assert (metric in of_some) == ("SELECT" in json.dumps(alarm))
 
-    def test_every_alarm_links_to_its_runbook(self, stack: Stack) -> None:
+    @pytest.mark.parametrize("mode", telemetry.EMITTED)
+    def test_there_are_exactly_the_alarms_whose_metrics_are_emitted(self, mode: str) -> None:
+        emitted = telemetry.EMITTED[mode]  # type: ignore[index]  # a key of it
+        possible = {
+            name
+            for name, alarm in Stack(**EVERY_ALARM).of_type("AWS::CloudWatch::Alarm").items()
+            if all(metric in emitted for space, metric, _ in watched_metrics(alarm) if space == telemetry.NAMESPACE)
+        }
+        there = Stack(**EVERY_ALARM | {"Metrics": mode})
+        assert set(there.of_type("AWS::CloudWatch::Alarm")) == possible
+        assert variables(there)["METRICS"] == mode
+
+    @pytest.mark.parametrize(
+        ("alarm", "bad", "good", "minutes"),
+        [
+            ("ErrorsAlarm", {"Chats": 2, "FailedChats": 2}, {"Chats": 1, "FailedChats": 0}, 5),
+            ("MemoryAlarm", {"MemoryUsed": 500}, {"MemoryUsed": 100}, 3),
+            ("SpendingAlarm", {"InputTokens": 3_000_000}, {"InputTokens": 1}, 30),
+            ("FailingAlarm", {"Chats": 2, "FailedChats": 2}, {"Chats": 1, "FailedChats": 0}, 5),
+        ],
+    )
+    def test_an_alarm_that_is_over_does_not_ring_again_because_traffic_ends(
+        self, stack: Stack, alarm: str, bad: dict[str, float], good: dict[str, float], minutes: int
+    ) -> None:
+        metrics, start = Metrics(), 1_800_000_000
+        for values, at_s in ((bad, start), (good, start + minutes * 60)):
+            for name, value in values.items():
+                metrics.add(telemetry.NAMESPACE, name, {"service": "winterbourne-dev"}, at_s, value)
+        watched = {alarm: stack.properties(alarm)}
+        for rules in (Rules(extra=0), Rules(extra=4)):
+            rang = episodes(watched, metrics, start, start + 3 * 3600, rules)
+            assert [len(times) for times in rang.values()] == [1]
+
+    def test_failed_starts_are_counted_apart_from_those_of_other_stacks(self, stack: Stack) -> None:
+        (made,) = stack.properties("InitErrors")["MetricTransformations"]
+        alarm = stack.properties("InitErrorsAlarm")
+        assert made["MetricNamespace"] == alarm["Namespace"] == f"Winterbourne/{variables(stack)['SERVICE_NAME']}"
+        assert made["MetricName"] == alarm["MetricName"]
+        assert stack.properties("InitErrors")["LogGroupName"] == "<ChatLog>"
+
+    def test_every_alarm_links_to_its_runbook(self) -> None:
         page = (ROOT / "docs/how-to/operate.md").read_text()
-        for alarm in stack.of_type("AWS::CloudWatch::Alarm").values():
+        for alarm in Stack(**EVERY_ALARM).of_type("AWS::CloudWatch::Alarm").values():
             (anchor,) = re.findall(r"docs/how-to/operate\.md#([a-z-]+)$", alarm["AlarmDescription"])
             assert alarm["AlarmName"] == f"winterbourne-dev-{anchor}"
             assert f"### {anchor}\n" in page
+
+    @pytest.mark.parametrize(
+        ("parameter", "alarm"),
+        [("FailedChatsAlarm", "Errors"), ("FirstTokenMsAlarm", "FirstToken"), ("MemoryPercentAlarm", "Memory")],
+    )
+    def test_thresholds_are_parameters(self, parameter: str, alarm: str) -> None:
+        changed = Stack(**{parameter: "77"}).properties(f"{alarm}Alarm")
+        assert changed["Threshold"] == "77"
+        assert "77" in changed["AlarmDescription"]
 
     def test_alarms_are_sent_to_the_configured_address(self, stack: Stack) -> None:
         assert "AlarmTopic" not in stack.resources
@@ -658,7 +722,7 @@ def watched_metrics(alarm: dict[str, Any]) -> list[tuple[str, str, dict[str, str
     """Namespace, metric and dimensions of everything an alarm watches."""
     found = [alarm] if "MetricName" in alarm else []
     found += [m["MetricStat"]["Metric"] for m in alarm.get("Metrics", []) if "MetricStat" in m]
-    plain = [(m["Namespace"], m["MetricName"], {d["Name"]: d["Value"] for d in m["Dimensions"]}) for m in found]
+    plain = [(m["Namespace"], m["MetricName"], {d["Name"]: d["Value"] for d in m.get("Dimensions", ())}) for m in found]
     pattern = r"SELECT SUM\((\w+)\) FROM SCHEMA\(\"(\w+)\", service, (?:tool|model)\) WHERE service = '([\w-]+)'"
     queries = [
         re.fullmatch(pattern, m["Expression"]) for m in alarm.get("Metrics", []) if "SELECT" in m.get("Expression", "")
@@ -668,7 +732,9 @@ def watched_metrics(alarm: dict[str, Any]) -> list[tuple[str, str, dict[str, str
 
 class TestOutputs:
     def test_are_exactly_these(self, stack: Stack) -> None:
-        assert list(stack.outputs) == ["Url", "FetchKey", "Try", "DashboardLink", "FollowLog", "Doctor"]
+        assert list(stack.outputs) == [
+            *("Url", "FetchKey", "Try", "DashboardLink", "FollowLog", "SwitchOff", "SwitchOn", "Doctor")
+        ]
 
     def test_can_be_pasted(self, stack: Stack, door: str) -> None:
         assert stack.outputs["Url"] == URLS[door]
@@ -676,8 +742,39 @@ class TestOutputs:
         assert "--secret-id <ApiKeys>" in stack.outputs["FetchKey"]
         assert stack.outputs["DashboardLink"].endswith("region=eu-central-1#dashboards/dashboard/<Dashboard>")
 
+    @pytest.mark.parametrize(("reserved", "after"), [("-1", None), ("20", 20)])
+    def test_switch_the_chat_off_at_once_and_on_again(self, reserved: str, after: int | None) -> None:
+        """Run in moto by AWS's own client, under the name that the function has there."""
+        outputs = Stack(ReservedConcurrency=reserved).outputs
+        with mock_aws():
+            client = boto3.Session("k", "s", region_name="eu-central-1").client("lambda")
+            role = boto3.Session("k", "s").client("iam").create_role(RoleName="chat", AssumeRolePolicyDocument="{}")
+            empty = b"PK\x05\x06" + bytes(18)
+            arn = role["Role"]["Arn"]
+            client.create_function(FunctionName="<ChatFunction>", Role=arn, Code={"ZipFile": empty})
+            run_as_aws_would(client, outputs["SwitchOff"])
+            assert client.get_function_concurrency(FunctionName="<ChatFunction>")["ReservedConcurrentExecutions"] == 0
+            run_as_aws_would(client, outputs["SwitchOn"])
+            on = client.get_function_concurrency(FunctionName="<ChatFunction>")
+        assert on.get("ReservedConcurrentExecutions") == after
+
     def test_name_no_key_if_there_is_none(self) -> None:
         assert "FetchKey" not in Stack(Auth="jwt", JwtIssuer="https://i.example", JwtAudience="us").outputs
+
+
+def run_as_aws_would(client: Any, command: str) -> None:
+    """A command of the AWS CLI, whose words are those of the API."""
+    aws, service, operation, *flags = shlex.split(command)
+    assert (aws, service) == ("aws", client.meta.service_model.service_name)
+    given = dict(zip(flags[::2], flags[1::2], strict=True))
+    assert given.pop("--region") == client.meta.region_name
+    method = operation.replace("-", "_")
+    members = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[method]).input_shape.members
+    of_flags = {f"--{xform_name(name, '-')}": (name, shape.type_name) for name, shape in members.items()}
+    typed = {
+        of_flags[flag][0]: int(value) if of_flags[flag][1] == "integer" else value for flag, value in given.items()
+    }
+    getattr(client, method)(**typed)
 
 
 class TestTemplateText:

@@ -104,6 +104,19 @@ class TestSnapshot:
         assert snapshot_restore_py.get_before_snapshot() == snapshot_restore_py.get_after_restore() == []
 
 
+async def test_a_shutdown_hook_that_is_registered_again_runs_once_and_in_its_first_place() -> None:
+    calls: list[str] = []
+
+    def shared() -> None:
+        calls.append("shared")
+
+    on_shutdown(shared)
+    on_shutdown(lambda: calls.append("own"))
+    on_shutdown(shared)
+    await lifecycle.run_shutdown()
+    assert calls == ["own", "shared"]
+
+
 @pytest.mark.parametrize("register", [on_startup, on_shutdown, on_stall, before_snapshot, after_restore])
 def test_each_is_a_decorator_that_returns_its_function(register: object) -> None:
     assert callable(register)

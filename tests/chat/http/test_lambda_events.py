@@ -1,8 +1,10 @@
 """Events as requests: a function URL's, a REST API's and those of callers of Invoke; whatever else comes is refused."""
 
 import asyncio
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -193,6 +195,45 @@ class TestOtherSenders:
         ]
 
 
+@pytest.mark.parametrize("event", [URL_EVENT, REST_EVENT], ids=["function URL", "REST API"])
+class TestAFieldOfAnotherType:
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("body", 1),
+            ("body", ["{}"]),
+            ("headers", ["a"]),
+            ("isBase64Encoded", "yes"),
+            ("cookies", "x=1"),
+            ("path", 7),
+        ],
+    )
+    async def test_is_named_in_an_answer(self, event: dict[str, Any], field: str, value: object) -> None:
+        response = RecordedResponse()
+        await handle(make_service(), event | {field: value}, response)
+        assert response.response
+        assert response.response.status == 400
+        assert json.loads(response.body)["error"]["message"].startswith(f"{field}: expected ")
+
+    @given(st.data())
+    def test_never_fails_an_invocation(self, event: dict[str, Any], data: st.DataObject) -> None:
+        """One field anywhere in it; what then is no HTTP event any more is refused as others are."""
+        event, response = json.loads(json.dumps(event)), RecordedResponse()
+        node, key = data.draw(st.sampled_from([*nodes(event)]))
+        node[key] = data.draw(st.sampled_from([None, True, 0, -1, 1.5, "", "text", [], [1], ["a"], {}, {"a": 1}]))
+        with contextlib.suppress(RuntimeFault):
+            asyncio.run(handle(make_service(), event, response))
+            assert response.response
+            assert response.response.status < 500
+
+
+def nodes(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Where each value in it is."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield value, key
+        yield from nodes(inner)
+
+
 async def test_a_post_through_a_rest_api_is_a_post() -> None:
     """Once it was read as `GET /`, and answered with the page."""
     response = RecordedResponse()
@@ -202,6 +243,26 @@ async def test_a_post_through_a_rest_api_is_a_post() -> None:
     headers = {"multiValueHeaders": {"Content-Type": ["application/json"]}, "requestContext": context}
     await handle(make_service(), REST_EVENT | rest | headers, response)
     assert response.frames[-1]["type"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("asked", "query", "location"),
+    [("/v1", "", "./v1/"), ("/v1", "a=1", "./v1/?a=1"), ("//elsewhere.example", "", "./elsewhere.example/")],
+)
+async def test_the_page_of_a_stage_without_a_slash_is_at_the_one_with_it(asked: str, query: str, location: str) -> None:
+    """Its links would lead out of the stage."""
+    context = {"path": asked, "identity": {}}
+    asks = {"queryStringParameters": None, "multiValueQueryStringParameters": {"a": ["1"]} if query else None}
+    root = asks | {"resource": "/", "path": "/", "httpMethod": "GET", "pathParameters": None, "requestContext": context}
+    response = RecordedResponse()
+    await handle(make_service(), REST_EVENT | root, response)
+    assert response.response
+    assert (response.response.status, dict(response.response.headers)["location"]) == (308, location)
+    response = RecordedResponse()
+    context["path"] = f"{asked}/"
+    await handle(make_service(), REST_EVENT | root, response)
+    assert response.response
+    assert response.response.status == 200
 
 
 class TestManagedInstances:

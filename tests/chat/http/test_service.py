@@ -381,6 +381,10 @@ class TestEveryRequest:
         assert line["forwarded_for"].endswith(", 203.0.113.9")
         assert {len(line["user_agent"]), len(line["forwarded_for"])} == {MAX_CLAIM_CHARS}
 
+    async def test_says_what_proxies_say_only_if_that_is_more(self, caplog: pytest.LogCaptureFixture) -> None:
+        await serve(ok, headers={"x-forwarded-for": "127.0.0.1"})
+        assert not {"user_agent", "forwarded_for"} & request_log_line(caplog).keys()
+
     async def test_says_nothing_of_it_where_that_may_not_be_logged(self, caplog: pytest.LogCaptureFixture) -> None:
         await serve(ok, headers={"user-agent": "a", "x-forwarded-for": "b"}, logs_clients=False)
         assert not {"client_address", "user_agent", "forwarded_for"} & request_log_line(caplog).keys()

@@ -5,7 +5,10 @@ import contextlib
 import functools
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable
+from datetime import datetime
+from email.utils import formatdate
 from typing import Any
 from unittest import mock
 
@@ -19,7 +22,7 @@ from tests.chat.stores import TABLE, TEST_ACCOUNT, aws
 from tests.clock import jumping
 from tests.upstream import Exchange, Script, Upstream, saying, upstream
 from winterbourne.chat.errors import AwsCallFailed, SettingsError
-from winterbourne.chat.infra import aws_calls, http_pool, redaction
+from winterbourne.chat.infra import aws_calls, http_pool, redaction, sigv4
 from winterbourne.chat.infra.aws_calls import (
     CALL_TIMEOUT_S,
     CONNECT_TIMEOUT_S,
@@ -50,15 +53,24 @@ def account(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def refusing(status: int, code: str, message: str = "words") -> Script:
+def refusing(status: int, code: str, message: str = "words", date: str = "") -> Script:
     async def answer(exchange: Exchange) -> None:
-        await exchange.start(status, content_type="application/x-amz-json-1.0")
+        await exchange.start(status, content_type="application/x-amz-json-1.0", **({"date": date} if date else {}))
         await exchange.send(
             json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": message}).encode()
         )
         await exchange.end()
 
     return answer
+
+
+def skewed(ahead_s: float) -> Script:
+    """As DynamoDB, whose clock is ahead by so much, refuses what was signed by another."""
+    return refusing(400, "InvalidSignatureException", date=formatdate(time.time() + ahead_s, usegmt=True))
+
+
+def signed_at(exchange: Exchange) -> float:
+    return datetime.strptime(exchange.headers["x-amz-date"], "%Y%m%dT%H%M%S%z").timestamp()
 
 
 async def cut(exchange: Exchange) -> None:
@@ -228,6 +240,24 @@ class TestRetries:
     async def test_a_refusal_is_never_repeated(self, code: str) -> None:
         async with dynamodb(refusing(400, code), saying(b"{}")) as server:
             with pytest.raises(AwsCallFailed, match=code):
+                await get()
+        assert len(server.requests) == 1
+
+    @jumping
+    async def test_a_clock_that_is_off_is_corrected_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sigv4, "_CLOCK", sigv4._Clock())
+        behind = skewed(-3600)
+        async with dynamodb(behind, saying(b"{}"), saying(b"{}"), behind, behind) as server:
+            assert await get() == {}
+            assert await get() == {}
+            with pytest.raises(AwsCallFailed, match="InvalidSignatureException"):  # it is not the clock, then
+                await get()
+        assert [round((signed_at(one) - time.time()) / 60) for one in server.requests] == [0, -60, -60, -60]
+
+    @pytest.mark.parametrize("date", ["", "yesterday", formatdate(usegmt=True)])
+    async def test_a_signature_that_is_wrong_otherwise_is_a_refusal(self, date: str) -> None:
+        async with dynamodb(refusing(400, "InvalidSignatureException", date=date), saying(b"{}")) as server:
+            with pytest.raises(AwsCallFailed, match="InvalidSignatureException"):
                 await get()
         assert len(server.requests) == 1
 

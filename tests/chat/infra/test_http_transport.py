@@ -6,10 +6,13 @@ httpx's own transport and h11 are the oracles: the same response as theirs, or n
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import itertools
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,7 @@ from winterbourne.chat.infra.http_transport import (
     BodyReader,
     PoolStats,
 )
+from winterbourne.override import override
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -648,6 +652,41 @@ async def test_a_connection_is_idle_as_soon_as_all_has_arrived() -> None:
             assert (await asking.get(server.url)).content == b"ok"
             assert await response.aread() == b"ok"
         assert server.connections == 1
+
+
+class Kept(BaseHTTPRequestHandler):
+    """Keeps its connections, whatever becomes of the event loops at their other ends."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    @override
+    def log_request(self, code: object = "", size: object = "") -> None: ...
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # the loop that had them ended without closing them
+def test_a_second_event_loop_has_connections_of_its_own() -> None:
+    limits = httpx.Limits(max_connections=1)
+    transport = AsyncioTransport(verify=ssl.create_default_context(), limits=limits)
+    asking = httpx.AsyncClient(transport=transport, timeout=5)
+
+    async def ask() -> int:
+        return (await asking.get(f"http://127.0.0.1:{server.server_port}/")).status_code
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Kept) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            assert [asyncio.run(ask()) for _ in range(3)] == [200, 200, 200]
+            asyncio.run(asking.aclose())
+        finally:
+            server.shutdown()
+    assert transport.stats() == PoolStats(0, 0, 0)
+    gc.collect()  # the sockets left behind, while the warning is ignored
 
 
 # Failures and timeouts

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -136,7 +137,7 @@ class TestARunThatGoesWell:
             "Architecture=x86_64 MemorySize=1024 ModelApiKeySecretArn=arn:aws:ssm:x AlarmEmail=a@b.example Auth=none"
         )
         run.verify("--yes", "--parameters", given)
-        assert "It costs at most $0." in capfd.readouterr().out
+        assert re.search(r"It costs about \$0\.\d\d, and \$\d\.\d\d if it takes the 6 hours", capfd.readouterr().out)
         parameters = run.report["parameters"]
         assert (parameters["Architecture"], parameters["MemorySize"]) == ("x86_64", "1024")
         assert (parameters["Auth"], parameters["ModelProvider"]) == ("api_key", "scripted")
@@ -208,6 +209,25 @@ class TestNothingIsMade:
         monkeypatch.setattr(boto3, "Session", boto3.session.Session)
         assert run.verify("--yes") == 2
         assert "no AWS credentials found" in capsys.readouterr().err
+
+
+class TestTheStage:
+    @pytest.mark.parametrize("door", ["region", "profile"])
+    def test_says_where_and_as_whom(self, door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("AWS_PROFILE", raising=False)
+        (tmp_path / "samconfig.toml").write_text(f'version = 0.1\n[dev.global.parameters]\n{door} = "mine"\n')
+        given: list[dict[str, Any]] = []
+
+        def session(**arguments: Any) -> None:
+            given.append({**arguments, "profile": os.environ.pop("AWS_PROFILE", None)})
+            raise command.CannotRun("this is all that is asked here")
+
+        monkeypatch.setattr(boto3, "Session", session)
+        assert command.main([]) == 2
+        assert given == [
+            {"region_name": "mine" if door == "region" else None, "profile": None if door == "region" else "mine"}
+        ]
 
 
 class TestTheStackIsDeleted:

@@ -196,7 +196,7 @@ def test_each_incident_sets_off_its_alarm(
     settings = {"SCRIPTED_WORDS_PER_SECOND": "0", "METRICS": "full", "SERVICE_NAME": PSEUDO["AWS::StackName"], **at_aws}
     with deployed(tmp_path, "--concurrency", "1", "--memory", "256", **settings) as (deployment, server):
         there = replace(deployment, aws=SameUrl(url=deployment.url))
-        played = Played(server, httpx.Client(), tmp_path, STACK)
+        played = Played(server, httpx.Client(), tmp_path, STACK, "ChatFunction")
         heard = {name: _alarms(played, INCIDENTS[name], there) for name in names}
     assert heard == {name: {INCIDENTS[name].alarm} for name in names}
 

@@ -238,7 +238,7 @@ def name_event_source(event: Any) -> str:
 
 def _is_http_api(request: Mapping[str, Any]) -> bool:
     """A function URL has neither routes nor stages, and its id is the first part of its domain."""
-    domain, api_id, prefix = (request.get(name) or "" for name in ("domainName", "apiId", "domainPrefix"))
+    domain, api_id, prefix = (str(request.get(name) or "") for name in ("domainName", "apiId", "domainPrefix"))
     if ".lambda-url." in domain:
         return False
     has_routes = any((request.get(name) or "$default") != "$default" for name in ("routeKey", "stage"))

@@ -43,9 +43,11 @@ def on_shutdown(hook: Hook) -> Hook:
     Lambda sends SIGTERM only if an extension is registered, and allows half a second or less.
 
     Args:
-        hook: Takes no arguments and may be async. If it raises, that is logged, and the others still run.
+        hook: Takes no arguments and may be async. If it raises, that is logged, and the others still run. One that is
+            registered again keeps its place, and runs once: what several need is closed after all of them.
     """
-    _shutdown_hooks.append(hook)
+    if hook not in _shutdown_hooks:
+        _shutdown_hooks.append(hook)
     return hook
 
 

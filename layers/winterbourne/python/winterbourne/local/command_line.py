@@ -92,6 +92,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(arguments)
     if door.server and args.invoke_port is not None:
         parser.error(f"--invoke-port: behind --door {args.door} there is no Lambda function")
+    if args.base_path and args.door != "rest":
+        parser.error(f"--base-path: only --door rest has one, not {args.door}")
     return args
 
 

@@ -13,7 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from winterbourne import LambdaContext, ResponseStream, current_trace_id
-from winterbourne.chat.http.request import LARGE_CHARS, Request, join_headers
+from winterbourne.chat.errors import RequestRejected
+from winterbourne.chat.http.request import LARGE_CHARS, Request, invalid_shape, join_headers
 from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra import tracing
 from winterbourne.chat.settings import DoorSettings
@@ -26,6 +27,43 @@ __all__ = ["LambdaDoor"]
 ACCEPTED: Final = FrontEnd.FUNCTION_URL, FrontEnd.REST_API, FrontEnd.HTTP_API
 
 _LOGGER: Final = logging.getLogger(__name__)
+
+
+class _Http(msgspec.Struct):
+    method: str | None = None
+    sourceIp: str | None = None  # noqa: N815 - as AWS writes it, as all of these
+
+
+class _Identity(msgspec.Struct):
+    sourceIp: str | None = None  # noqa: N815
+
+
+class _Context(msgspec.Struct):
+    http: _Http | None = None
+    path: str | None = None
+    authorizer: dict[str, Any] | None = None
+    identity: _Identity | None = None
+    timeEpoch: int | None = None  # noqa: N815
+    requestTimeEpoch: int | None = None  # noqa: N815
+    requestId: str | None = None  # noqa: N815
+
+
+class _Event(msgspec.Struct):
+    """The types of what is read of an event: a caller of Invoke may send others. The body may be a large one."""
+
+    requestContext: _Context  # noqa: N815
+    httpMethod: str = ""  # noqa: N815
+    resource: str | None = None
+    path: str | None = None
+    rawPath: str | None = None  # noqa: N815
+    rawQueryString: str | None = None  # noqa: N815
+    cookies: list[str] | None = None
+    headers: dict[str, Any] | None = None
+    multiValueHeaders: dict[str, list[Any] | None] | None = None  # noqa: N815
+    queryStringParameters: dict[str, str | None] | None = None  # noqa: N815
+    multiValueQueryStringParameters: dict[str, list[str] | None] | None = None  # noqa: N815
+    pathParameters: dict[str, Any] | None = None  # noqa: N815
+    isBase64Encoded: bool | None = None  # noqa: N815
 
 
 class LambdaDoor(msgspec.Struct, frozen=True):
@@ -57,13 +95,15 @@ class LambdaDoor(msgspec.Struct, frozen=True):
         front_end = check_front_end(event, "a chat", ACCEPTED)
         if front_end is FrontEnd.HTTP_API:
             _warn_of_http_api()
+        if refusal := _refusal(event):
+            return Request(method="", raw_path="", request_id=context.aws_request_id, refusal=refusal, is_bare=True)
         remaining_s = min(context.get_remaining_time_in_millis() / 1000, self.settings.request_timeout)
         segment, is_rest = current_trace_id() or "", front_end is FrontEnd.REST_API
         body, request = event.get("body") or "", event["requestContext"]
         if isinstance(body, LargeBody) or len(body) > LARGE_CHARS:
             event["body"] = None
         http, identity = read_http_event(event, front_end), read_identity(request)
-        headers = join_headers(http.headers)
+        headers, asked = join_headers(http.headers), request.get("path") or "/"
         return Request(
             method=http.method,
             raw_path=http.raw_path,
@@ -80,7 +120,19 @@ class LambdaDoor(msgspec.Struct, frozen=True):
             trace=tracing.propagated_headers(headers, segment),
             door_fields={"gateway_request_id": request.get("requestId") or ""} if is_rest else {},
             is_bare=front_end is not FrontEnd.FUNCTION_URL,
+            page=f"./{http.root_path.rpartition('/')[2]}/" if is_rest and asked == http.root_path else "",
         )
+
+
+def _refusal(event: dict[str, Any]) -> RequestRejected | None:
+    """Why an event is not answered that has a field of another type."""
+    try:
+        msgspec.convert(event, _Event)
+    except msgspec.ValidationError as error:
+        return invalid_shape(error)
+    if isinstance(event.get("body") or "", str | LargeBody):
+        return None
+    return RequestRejected(400, "invalid_request", "body: expected str")
 
 
 @functools.cache

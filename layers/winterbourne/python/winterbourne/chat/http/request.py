@@ -54,6 +54,8 @@ class Request(msgspec.Struct, kw_only=True):
         trace: The trace headers of outgoing requests.
         door_fields: What else the door knows it by, for the log line.
         is_bare: Whether the door leaves CORS and the id of the request in its response to the chat.
+        refusal: Why it is refused, if what came through the door was no request.
+        page: Where the page is, relative to what was asked for, if that lacks the slash which its links begin from.
     """
 
     method: str
@@ -71,6 +73,8 @@ class Request(msgspec.Struct, kw_only=True):
     trace: dict[str, str] = {}
     door_fields: Mapping[str, str] = {}
     is_bare: bool = False
+    refusal: RequestRejected | None = None
+    page: str = ""
 
     @property
     def query(self) -> dict[str, str]:

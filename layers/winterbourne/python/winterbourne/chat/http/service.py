@@ -160,6 +160,7 @@ class Service(msgspec.Struct, frozen=True):
             if request.is_bare:
                 response_stream.own_headers = {"x-request-id": request_id, **cors_headers(self.cors_origins, request)}
             try:
+                _check(request)
                 if self.cors_origins and request.is_bare and is_preflight(request):
                     await reply(response_stream, 204, b"", {})
                     return
@@ -230,6 +231,11 @@ class Service(msgspec.Struct, frozen=True):
         return self.tracer.end(span, record.fields, stream.response) if self.tracer and span else None
 
 
+def _check(request: Request) -> None:
+    if request.refusal:
+        raise request.refusal
+
+
 def _count_error(record: telemetry.RequestRecord, error_type: str, status: int) -> None:
     """Count what is answered with an error: the caller's mistake, or ours, of whoever checks the caller included."""
     is_ours = status >= 500
@@ -248,7 +254,7 @@ def _client_fields(request: Request) -> dict[str, str]:
     headers = request.headers
     claims = headers.get("user-agent", "")[:MAX_CLAIM_CHARS], headers.get("x-forwarded-for", "")[-MAX_CLAIM_CHARS:]
     fields = zip(("client_address", "user_agent", "forwarded_for"), (request.client, *claims), strict=True)
-    return {name: value for name, value in fields if value}
+    return {name: value for name, value in fields if value and (name != "forwarded_for" or value != request.client)}
 
 
 def _late_words(stream: ResponseStream, encode: ErrorEncoder, request_id: str, is_last: bool, /) -> bytes:  # noqa: FBT001 - as the runtime's watchdog calls it

@@ -17,7 +17,7 @@ from winterbourne.chat.infra import http_pool, http_retry
 from winterbourne.chat.infra.aws_credentials import find_region
 from winterbourne.chat.infra.backoff import backoff_s
 from winterbourne.chat.infra.redaction import redact_prefix
-from winterbourne.chat.infra.sigv4 import sign
+from winterbourne.chat.infra.sigv4 import correct_clock, sign
 
 __all__ = ["call", "configured_endpoint", "public_endpoint"]
 
@@ -61,6 +61,12 @@ THROTTLED: Final = frozenset({
 })  # fmt: skip
 """The codes of errors after which a call is repeated, as in the AWS SDKs; it is after every 5xx too."""
 
+SKEWED: Final = frozenset({
+    *("AuthFailure", "InvalidSignatureException", "SignatureDoesNotMatch"),
+    *("RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"),
+})  # fmt: skip
+"""The codes that a wrong clock may be behind, as in the AWS SDK for JavaScript. https://github.com/smithy-lang/smithy-typescript"""
+
 _TIMEOUT: Final = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
 _RESERVED: Final = 16
 """Connections beyond the pool's limit: who holds all of them, models that answer, still has to be saved."""
@@ -75,6 +81,8 @@ class _Error(msgspec.Struct):
 
 async def call(service: str, operation: str, fields: Mapping[str, Any], answer: type[T], region: str = "") -> T:
     """Call an operation. What may have been lost, throttled or broken (5xx) is repeated with backoff, as by the SDKs.
+
+    So is what was signed by a clock that is off; from then on signatures have the service's time.
 
     Args:
         service: A key of PROTOCOLS.
@@ -153,5 +161,7 @@ def _error(response: httpx.Response, body: bytes) -> AwsCallFailed:
     return AwsCallFailed(
         code[:MAX_ERROR_CHARS],
         redact_prefix(str(error.message), MAX_ERROR_CHARS),  # it may quote what was signed, a session token with it
-        is_repeatable=response.status_code >= 500 or code in THROTTLED,
+        is_repeatable=response.status_code >= 500
+        or code in THROTTLED
+        or (code in SKEWED and correct_clock(response.headers.get("date", ""))),
     )

@@ -103,6 +103,7 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
         self._open: set[_Connection] = set()
         self._idle: list[_Connection] = []  # the longest idle first
         self._waiting: dict[asyncio.Future[_Connection], _Origin] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -116,6 +117,8 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
         Cancellation:
             The connection is closed, unless the response was complete.
         """
+        if self._loop is not asyncio.get_running_loop():
+            self._enter_loop()
         origin = _origin_of(request)
         timeouts = request.extensions.get("timeout", {})
         connection = await self._acquire(origin, timeouts.get("pool"), request.extensions.get("reserved", 0))
@@ -141,10 +144,18 @@ class AsyncioTransport(httpx.AsyncBaseTransport):
     @override
     async def aclose(self) -> None:
         """Close all connections, including those in use."""
+        self._enter_loop()
         for connection in [*self._open]:
             connection.abort(ConnectionAbortedError("the client was closed"))
         for _ in range(2):  # turns of the loop, until the sockets are closed
             await asyncio.sleep(0)
+
+    def _enter_loop(self) -> None:
+        """Leave connections behind that belong to another event loop, which has ended: nothing can be sent on them."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            self._open, self._idle, self._waiting = set(), [], {}
 
     async def _acquire(self, origin: _Origin, timeout_s: float | None, reserved: int) -> "_Connection":
         """A connection for one request, idle until now or not yet open."""

@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from typing import Final
 from urllib.parse import quote
 
@@ -17,9 +18,21 @@ import msgspec
 from winterbourne.chat.http_library import httpx
 from winterbourne.chat.infra.aws_credentials import Credentials, find_credentials
 
-__all__ = ["Signer", "sign", "timestamp"]
+__all__ = ["Signer", "correct_clock", "sign", "timestamp"]
 
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
+
+MAX_SKEW_S: Final = 300
+"""By how much the time in a signature may be off. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html"""
+
+
+class _Clock(msgspec.Struct):
+    """How far AWS's clock is ahead of this machine's, in seconds, once a service has shown it."""
+
+    ahead_s: float = 0
+
+
+_CLOCK: Final = _Clock()
 
 
 async def sign(request: httpx.Request, service: str, region: str) -> None:
@@ -40,7 +53,23 @@ async def sign(request: httpx.Request, service: str, region: str) -> None:
 
 def timestamp() -> str:
     """Now, as a signature has it."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + _CLOCK.ahead_s))
+
+
+def correct_clock(date: str) -> bool:
+    """Sign by a service's clock from now on if the one signed by was too far from it; returns whether it was.
+
+    Args:
+        date: The header `date` of its response; empty if there is none.
+    """
+    try:
+        ahead_s = parsedate_to_datetime(date).timestamp() - time.time()
+    except ValueError:
+        return False
+    is_off = abs(ahead_s - _CLOCK.ahead_s) > MAX_SKEW_S
+    if is_off:
+        _CLOCK.ahead_s = ahead_s
+    return is_off
 
 
 class Signer(msgspec.Struct, frozen=True):

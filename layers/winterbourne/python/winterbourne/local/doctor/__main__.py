@@ -21,7 +21,9 @@ TIMEOUT: Final = httpx.Timeout(10.0, read=120.0)
 DESCRIPTION: Final = """\
 Reports what is wrong with a chat and how to fix it. With --stack it checks a deployment, with AWS credentials from the
 environment, and its URL; with --url alone, what any caller sees. It changes nothing, and asks the model one short
-question. The API key is taken from the environment variable KEY, otherwise from the stack's secret."""
+question. The URL may be that of any door: a function URL, CloudFront, a REST API, a server of your own, or AgentCore's,
+which ends with /invocations. The API key is taken from the environment variable KEY, otherwise from the stack's
+secret."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,7 +69,7 @@ def _check_stack(args: argparse.Namespace) -> Iterator[Finding]:
     if url:
         yield from _check_over_http(over_http.Caller(url, os.environ.get("KEY") or on_aws.api_key(stack), args.origin))
     else:
-        yield unknown("callers", "there is no URL that accepts unsigned requests; behind CloudFront, set it with --url")
+        yield unknown("callers", "no URL that accepts unsigned requests is known: set it with --url")
 
 
 def _check_over_http(caller: over_http.Caller) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from winterbourne.chat.errors import SettingsError
 from winterbourne.local.doctor.on_aws import Stack, api_key
 from winterbourne.local.sam_parameters import stage_parameters
 from winterbourne.local.verify.claims import CLAIMS, Claim
-from winterbourne.local.verify.cost import estimate
+from winterbourne.local.verify.cost import Item, estimate
 from winterbourne.local.verify.deployment import Deployment, not_measured
 from winterbourne.local.verify.interrupt import Interrupted, Interrupts
 from winterbourne.local.verify.on_aws import Account
@@ -66,11 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         return _run(args)
+    except KeyboardInterrupt:  # before anything was made
+        return 130
     except NoCredentialsError:
         reason = "no AWS credentials found: export AWS_PROFILE=…, or aws sso login"
     except NoRegionError:
         reason = "no AWS region is configured: name one with --region"
-    except (CannotRun, SettingsError, BadParameter, OSError, ValueError, BotoCoreError, ClientError) as error:
+    except (
+        CannotRun,
+        SamFailed,
+        SettingsError,
+        BadParameter,
+        OSError,
+        ValueError,
+        BotoCoreError,
+        ClientError,
+    ) as error:
         reason = str(error)
     sys.stderr.write(f"winterbourne verify: {reason}\n")
     return 2
@@ -108,7 +119,10 @@ class Plan:
 
 
 def _run(args: argparse.Namespace) -> int:
-    project, session = Path.cwd(), boto3.Session(region_name=args.region or _region(args.stage))
+    stage = _stage(args.stage)
+    # As `sam deploy` does for the stage; in the environment, so that `sam` and boto3 have the same.
+    os.environ.update({"AWS_PROFILE": str(stage["profile"])} if stage.get("profile") else {})
+    project, session = Path.cwd(), boto3.Session(region_name=args.region or stage.get("region"))
     client: Callable[[str], Any] = cache(session.client)
     if not (program := shutil.which("sam") or shutil.which("sam", path=str(Path(sys.executable).parent))):
         raise CannotRun("sam is not installed: winterbourne[dev] brings it")
@@ -127,12 +141,12 @@ def _run(args: argparse.Namespace) -> int:
         return _Verification(args, plan, stacks).run()
 
 
-def _region(stage: str) -> str | None:
+def _stage(stage: str) -> dict[str, Any]:
+    """What samconfig.toml says of deploying a stage."""
     config = SamConfig(".")
     if stage not in (stages := config.get_stage_configuration_names() if config.exists() else []):
         raise CannotRun(f"there is no stage {stage} in samconfig.toml; there are: {' '.join(stages)}")
-    region = config.get_all(["deploy"], "parameters", stage).get("region")
-    return str(region) if region else None
+    return dict(config.get_all(["deploy"], "parameters", stage))
 
 
 def _plan(args: argparse.Namespace, project: Path) -> Plan:
@@ -155,18 +169,29 @@ def _offer_leftovers(args: argparse.Namespace, sam: Sam, client: Callable[[str],
 
 
 def _announce(plan: Plan, account: str, region: str) -> None:
-    items = estimate(plan.template, int(plan.parameters.get("MemorySize", 512)), plan.seconds)
+    memory_mb = int(plan.parameters["MemorySize"])
+    items, most = (estimate(plan.template, memory_mb, seconds) for seconds in (plan.seconds, LASTS.total_seconds()))
     about = f"in about {plan.seconds / 60:.0f} minutes, in {region}, account {account}"
     _say(f"{len(plan.claims)} claims are measured {about}.")
-    _say(f"It costs at most ${sum(item.dollars for item in items):.2f}, by the prices of US East (N. Virginia):")
+    cost = (
+        f"about ${_dollars(items):.2f}, and ${_dollars(most):.2f} if it takes the {LASTS.seconds // 3600} hours it may"
+    )
+    _say(f"It costs {cost}, by the prices of US East (N. Virginia):")
     for item in items:
-        _say(f"  ${item.dollars:.4f}  {item.amount:,.6g} {item.what} at ${item.price:.10f}".rstrip("0"))
+        price = f"{item.price:.10f}".rstrip("0").rstrip(".")
+        _say(f"  ${item.dollars:.4f}  {item.amount:,.6g} {item.what} at ${price}")
+
+
+def _dollars(items: Sequence[Item]) -> float:
+    return sum(item.dollars for item in items)
 
 
 def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         return False
-    return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    with suppress(EOFError):
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    return False
 
 
 class _Verification:

@@ -1,4 +1,4 @@
-"""What a run costs at most: what it uses, times AWS's list prices in US East (N. Virginia), no free tiers. Pure."""
+"""What a run costs: what it uses, times AWS's list prices in US East (N. Virginia), no free tiers. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -64,7 +64,7 @@ class Report:
     def as_markdown(self) -> str:
         """A page for people."""
         counts = ", ".join(f"{number} {state}" for state, number in self.counts().items())
-        about = "".join(f"- {name.replace('_', ' ')}: {_cell(value)}\n" for name, value in self.about.items())
+        about = "".join(f"- {name}: {_cell(_listed(value))}\n" for name, value in self.about.items())
         rows = "".join(self._row(result) for result in self._all)
         left = f"\n**Left behind:** {', '.join(self.left)}\n" if self.left else "\nNothing is left behind.\n"
         head = "| claim | verdict | figures | AWS says |\n| --- | --- | --- | --- |\n"
@@ -85,10 +85,12 @@ def exit_status(report: Report, *, kept: bool) -> int:
 
 
 def _figures(verdict: Verdict) -> str:
-    return ", ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in verdict.figures.items()
-    )
+    figures = verdict.figures.items()
+    return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in figures)
+
+
+def _listed(value: object) -> object:
+    return ", ".join(f"{name}={each}" for name, each in value.items()) if isinstance(value, dict) else value
 
 
 def _cell(value: object) -> str:

@@ -150,22 +150,23 @@ def delete_stack(sam: Sam, client: Callable[[str], Any], name: str, region: str)
     Raises:
         SamFailed: It is still there.
         OSError: `sam` cannot be started.
-        BotoCoreError, ClientError: AWS cannot be asked.
+        ClientError: AWS refuses.
     """
     with suppress(BotoCoreError, ClientError):  # what is not released keeps it perhaps from being deleted, or not
         _release(client, name)
     with suppress(SamFailed):  # it has said why
         sam.run("delete", "--stack-name", name, "--region", region, "--no-prompts")
-    asked = 0
+    asked, status = 0, "not known"
     for _ in range(_POLLS):
-        if not (status := _status(client, name)):
-            return
-        if not status.endswith("_IN_PROGRESS"):
-            if (asked := asked + 1) > _DELETIONS:
-                break
-            client("cloudformation").delete_stack(StackName=name)
+        with suppress(BotoCoreError):  # the network may come back
+            if not (status := _status(client, name)):
+                return
+            if not status.endswith("_IN_PROGRESS"):
+                if (asked := asked + 1) > _DELETIONS:
+                    break
+                client("cloudformation").delete_stack(StackName=name)
         time.sleep(_POLL_S)
-    raise SamFailed(f"its status is {_status(client, name)}")
+    raise SamFailed(f"its status is {status}")
 
 
 def _release(client: Callable[[str], Any], name: str) -> None:

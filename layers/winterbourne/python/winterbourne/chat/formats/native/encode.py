@@ -119,19 +119,19 @@ class NativeEncoder(sse.SseResponse):
         return b"".join((start, id_, DURATION, duration_ms, END))
 
     # One case for each event.
-    def _frames(self, event: sse.RareEvent) -> bytes:  # noqa: C901, PLR0911
+    def _frames(self, event: sse.RareEvent, text: sse.Text) -> bytes:  # noqa: C901, PLR0911
         match event:
             case e.ToolApprovalRequested(id_, name, approval):
                 call, told = self._calls[id_][2][: -len(END)], dumps(msgspec.to_builtins(approval))
                 return b'%b%b,"approval":%b}\n\n' % (ASKED[name], call, told)
             case e.ConversationStarted(conversation_id, message_id, model):
-                ids = dumps(conversation_id), dumps(message_id), dumps(model)
+                ids = text(conversation_id), text(message_id), text(model)
                 return b'data: {"type":"start","conversation_id":%b,"message_id":%b,"model":%b}\n\n' % ids
             case e.ConversationEnded(stop_reason, usage, turns):
                 end = stop_reason.encode(), msgspec.json.encode(usage), turns
                 return b'data: {"type":"done","stop_reason":"%b","usage":%b,"turns":%d}\n\n' % end
             case e.ConversationFailed(code, message, request_id):
-                fields = dumps(code), dumps(message), dumps(request_id)
+                fields = text(code), text(message), text(request_id)
                 return b'data: {"type":"error","code":%b,"message":%b,"request_id":%b}\n\n' % fields
             case e.ConversationStopped(reason):
                 return b'data: {"type":"stopped","reason":"%b"}\n\n' % reason.encode()
@@ -153,7 +153,9 @@ class NativeEncoder(sse.SseResponse):
             raise AnswerLost("this client cannot drop what it has shown")
         return RETRACT_FRAME if self.can_retract else b""  # else nothing was shown
 
-    quick: ClassVar[Mapping[type, sse.Quick]] = sse.QUICK | {
+    quick: ClassVar[Mapping[type, sse.Quick]] = {
+        **sse.QUICK,
+        **dict.fromkeys(get_args(sse.RareEvent), _frames),
         e.TextDelta: _delta,
         e.ReasoningDelta: _delta,
         e.ToolCallReady: _ready,

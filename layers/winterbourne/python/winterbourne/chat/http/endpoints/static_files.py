@@ -142,15 +142,20 @@ class StaticFiles(msgspec.Struct, frozen=True, dict=True):
     options: PageOptions
 
     async def serve(self, context: RequestContext) -> None:
-        """Send the file at the path, or 304 if the browser has it already.
+        """Send the file at the path, or 304 if the browser has it already; for a stage without a slash, where it is.
 
         Raises:
             RequestRejected: 404 if there is no file at the path.
         """
-        file = self.find(context.request.raw_path)
+        request = context.request
+        if request.page:
+            query = f"?{request.raw_query}" if request.raw_query else ""
+            await reply(context.stream, 308, b"", {"location": request.page + query})
+            return
+        file = self.find(request.raw_path)
         if file is None:
             raise RequestRejected(404, "not_found", "there is nothing at this path")
-        is_known = file.is_not_modified(context.request.headers.get("if-none-match", ""))
+        is_known = file.is_not_modified(request.headers.get("if-none-match", ""))
         await reply(context.stream, 304 if is_known else 200, b"" if is_known else file.body, file.headers)
 
     def find(self, path: str) -> StaticFile | None:
