@@ -320,25 +320,20 @@ def _write_metrics(record: RequestRecord, request_id: str) -> None:
     Each with what METRICS says.
     """
     emitted = EMITTED[record.metrics]
-    providers: dict[tuple[str, str], AmazonCloudWatchEMFProvider] = {}
-    counts: dict[tuple[Metric, tuple[str, str]], float] = {}
+    measured: dict[tuple[str, str], dict[Metric, list[float]]] = {}
     for name, value, subject in record.measurements:
-        if name not in emitted:
-            continue
-        of = ("model" if name in MODEL_METRICS else "tool", subject)
-        if of not in providers:
-            providers[of] = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)
-            if subject:
-                providers[of].add_dimension(*of)
-            else:
-                providers[of].add_metadata("request_id", request_id)
-        if name in UNITS:
-            providers[of].add_metric(name, UNITS[name], value)
+        if name in emitted:
+            of = ("model" if name in MODEL_METRICS else "tool", subject)
+            measured.setdefault(of, {}).setdefault(name, []).append(value)
+    for of, metrics in measured.items():
+        provider = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)
+        if of[1]:
+            provider.add_dimension(*of)
         else:
-            counts[name, of] = counts.get((name, of), 0) + value
-    for (name, of), total in counts.items():
-        providers[of].add_metric(name, "Count", total)
-    for provider in providers.values():
+            provider.add_metadata("request_id", request_id)
+        for name, values in metrics.items():
+            for value in values if name in UNITS else (sum(values),):
+                provider.add_metric(name, UNITS.get(name, "Count"), value)
         if provider.metric_set:  # empty if Powertools has just flushed: it does so at 100 values of a metric
             provider.flush_metrics()
 
