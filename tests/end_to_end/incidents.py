@@ -70,7 +70,7 @@ def hang_in_thread() -> str:
 @tool
 async def be_slow() -> str:
     """Take a while."""
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(0.7)
     return "done"
 
 @tool
@@ -228,7 +228,7 @@ _END: Final = (_frame({}, "stop"), _DONE)
 def _stream(wish: str) -> Iterator[bytes]:
     """A model's answer, or what is left of it: `call TOOL ARGUMENTS`, with `5 times` or without, `cost TOKENS`, …"""
     if wish == "slow":
-        time.sleep(0.4)
+        time.sleep(0.7)
     if wish == "silent":
         time.sleep(8)
     if called := re.fullmatch(r"call (\w+) (\{.*\})(?: (\d+) times)?", wish):
@@ -285,7 +285,7 @@ class Deployment:
     client: httpx.Client
     folder: Path
     stack: Stack
-    function: str
+    function: str = "ChatFunction"
     metrics: Metrics = field(default_factory=Metrics)
     _read: int = 0
 

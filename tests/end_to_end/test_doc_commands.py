@@ -39,6 +39,7 @@ from winterbourne.chat.settings import VARIABLES, Settings
 from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.local.cli import COMMANDS, main
 from winterbourne.local.new import DOORS
+from winterbourne.local.verify import command as verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -439,6 +440,8 @@ def check_make(rest: list[str]) -> None:
     assert given.get("STAGE", "dev") in tomllib.loads(read("samconfig.toml"))
     if "PARAMETERS" in given:
         check_parameters(given["PARAMETERS"])
+    if target == "verify":
+        verify._parse(shlex.split(given.get("ARGS", "")))  # which ends where a flag does not exist
 
 
 def check_parameters(text: str) -> None:

@@ -15,7 +15,7 @@ from tests.stack import Stack
 pytestmark = pytest.mark.slow
 
 UNANSWERED = {"errors", "failing"}
-THRESHOLDS = {"FirstTokenMsAlarm": "300", "DollarsPerHourAlarm": "5", "MemorySize": "256"}
+THRESHOLDS = {"FirstTokenMsAlarm": "500", "DollarsPerHourAlarm": "5", "MemorySize": "256"}
 FULL = Stack(Stage="prod", ToolWorkerMemorySize="512", **THRESHOLDS)
 LEAN = Stack(Stage="dev", **THRESHOLDS)
 
@@ -52,7 +52,7 @@ MODEL = {
     "the provider is slow": Incident({"first-token"}, three_windows("slow")),
     "one chat in five fails": Incident({"errors"}, {m: [*["hello"] * 4, "unpaid"] for m in range(5)}),
     "two fail in a row after one that did not, hours apart": Incident(
-        {"failing"}, {0: ["hello"], 60: ["unpaid"], 5 * 60: ["unpaid"]}
+        {"failing"}, {0: ["hello"], 60: ["unpaid"], 150: ["unpaid"]}
     ),
     "a caller asks for much": Incident({"spending", "dollars"}, {0: ["cost 1500000"], 30: ["cost 600000"]}),
     "a model is dear": Incident({"dollars"}, {0: ["cost 900000"], 30: ["cost 900000"]}),
@@ -106,6 +106,9 @@ WORKER = {
     "tools fill the account's quota": Incident({"worker-throttles"}, {m: [invoke("be_slow")] * 3 for m in range(2)}),
     "a tool of the worker hangs": Incident(set(), {0: [invoke("hang")], 1: [invoke("be_quick")]}),
 }
+TRAILERS = {
+    "answers fail, and Lambda is told": Incident({"crashes", *UNANSWERED}, {0: ["unpaid"], 1: ["cut"]}),
+}
 
 FUNCTION_ENDS = ("--timeout", "3", "--concurrency", "2")
 KEYS_SECRET = {
@@ -141,15 +144,16 @@ DEPLOYMENTS = {
         (),
         {"STORE": "dynamodb:T", "LIMIT_REQUESTS_PER_MINUTE": "60", "AWS_ENDPOINT_URL": "OUTSIDE"},
     ),
+    "trailers": (FULL, TRAILERS, (), {"ERROR_TRAILERS": "true"}),
     "worker": (FULL, WORKER, ("--concurrency", "1", "--invoke-port", "0"), {"name": "ToolWorkerFunction"}),
     "lean": (LEAN, UNREACHABLE, ("--timeout", "3"), {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}),
 }
 
 PROBES = ["GET /healthz", "GET /readyz", "GET /"]
 HOURS = {
-    "busy": {minute: ["hello", "call be_quick {}"] for minute in range(60)},
+    "busy": {minute: ["hello", "call be_quick {}"][: 1 + minute % 2] for minute in range(60)},
     "sparse": {0: ["hello"], 17: ["hello"], 41: ["call be_quick {}"], 59: ["hello"]},
-    "of little but probes": {minute: [*PROBES, *["hello"] * (minute % 20 == 7)] for minute in range(60)},
+    "of little but probes": {minute: [*PROBES, *["hello"] * (minute % 20 == 7)] for minute in range(1, 60, 2)},
     "without anybody": {0: ["GET /healthz"], 59: ["GET /healthz"]},
 }
 

@@ -254,7 +254,7 @@ class TestRetries:
                 await get()
         assert [round((signed_at(one) - time.time()) / 60) for one in server.requests] == [0, -60, -60, -60]
 
-    @pytest.mark.parametrize("date", ["", "yesterday", formatdate(usegmt=True)])
+    @pytest.mark.parametrize("date", ["", "yesterday", formatdate(usegmt=True)], ids=["none", "no date", "now"])
     async def test_a_signature_that_is_wrong_otherwise_is_a_refusal(self, date: str) -> None:
         async with dynamodb(refusing(400, "InvalidSignatureException", date=date), saying(b"{}")) as server:
             with pytest.raises(AwsCallFailed, match="InvalidSignatureException"):

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from moto import mock_aws
 
 from tests.local.verify.account import REGION, ROOT, SESSION, VARIABLES, client, roll_back
 from tests.local.verify.sam_stand_in import KEYS, Refused, StandIn
+from winterbourne.local.new import engine_files
 from winterbourne.local.verify import command
 from winterbourne.local.verify.claims import CLAIMS, Claim
 from winterbourne.local.verify.deployment import Deployment, Rollback, Verdict, judge
@@ -142,6 +144,20 @@ class TestARunThatGoesWell:
         assert (parameters["Architecture"], parameters["MemorySize"]) == ("x86_64", "1024")
         assert (parameters["Auth"], parameters["ModelProvider"]) == ("api_key", "scripted")
         assert not {"ModelApiKeySecretArn", "AlarmEmail"} & parameters.keys()
+
+    def test_has_the_projects_door_and_the_claims_that_concern_it(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, content in engine_files("rest").items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(content)
+        monkeypatch.chdir(tmp_path)
+        run.claims(good=run.holds)
+        (claim,) = vars(command)["CLAIMS"]
+        monkeypatch.setattr(command, "CLAIMS", [claim, replace(claim, id="permissions", doors=("url",))])
+        assert run.verify("--yes") == 0
+        assert run.verdicts == {"good": "proved"}
+        assert run.asked[0].door == "rest"
 
     def test_keeps_the_stack_if_it_is_to_and_says_how_to_delete_it(
         self, run: Run, capfd: pytest.CaptureFixture[str]
