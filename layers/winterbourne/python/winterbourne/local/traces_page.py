@@ -54,16 +54,19 @@ dl { display: grid; grid-template-columns: minmax(9rem, 19rem) 1fr; gap: .1rem .
 dl { font-size: .85rem; }
 dt { opacity: .7; overflow-wrap: anywhere; padding-left: 1rem; }
 dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
-.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; list-style: none; font-size: .85rem; }
+.legend:not([hidden]) { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; list-style: none; font-size: .85rem; }
 .legend li { --depth: 0; }
-@media (max-width: 40rem) { summary { grid-template-columns: 1fr 4.5rem; } .track { grid-column: 1 / -1; order: 3; } }
+@media (max-width: 40rem) {
+  summary { grid-template-columns: 1fr 4.5rem; row-gap: .1rem; }
+  .track { grid-column: 1 / -1; order: 3; }
+}
 </style>
 <h1>Local traces</h1>
 <p id="state" role="status">No traces yet. Ask the chat something, and its trace will appear here.</p>
 <ul class="legend" hidden>
 <li class="name" style="--color: var(--server)">request<li class="name" style="--color: var(--agent)">answer
-<li class="name" style="--color: var(--model)">model, with its first chunk<li class="name"
- style="--color: var(--tool)">tool, with its wait<li class="name" style="--color: var(--failed)">failed</ul>
+<li class="name" style="--color: var(--model)">model, and when its first chunk came<li class="name"
+ style="--color: var(--tool)">tool, its wait included<li class="name" style="--color: var(--failed)">failed</ul>
 <main></main>
 <script>
 const COLORS = { invoke_agent: "agent", chat: "model", execute_tool: "tool" };
@@ -110,7 +113,10 @@ const section = (trace) => {
     dollars && `$${dollars.toLocaleString("en", { maximumFractionDigits: 6 })}`];
   const head = make("h2", {}, trace.spans[0].name,
     ...facts.filter(Boolean).map((fact) => make("span", { textContent: fact })));
-  if (failed) head.append(make("span", { className: "failed", textContent: text(failed.attributes["error.type"]) }));
+  if (failed) {
+    const textContent = `${failed.name}: ${text(failed.attributes["error.type"])}`;
+    head.append(make("span", { className: "failed", textContent }));
+  }
   head.append(make("code", { textContent: trace.trace_id }));
   return make("section", {}, head, ...trace.spans.map((span) => row(span, trace)));
 };
