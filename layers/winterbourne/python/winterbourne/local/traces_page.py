@@ -54,7 +54,8 @@ dl { display: grid; grid-template-columns: minmax(9rem, 19rem) 1fr; gap: .1rem .
 dl { font-size: .85rem; }
 dt { opacity: .7; overflow-wrap: anywhere; padding-left: 1rem; }
 dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
-.legend:not([hidden]) { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; list-style: none; font-size: .85rem; }
+.legend { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; list-style: none; font-size: .85rem; }
+.legend[hidden] { display: none; }
 .legend li { --depth: 0; }
 @media (max-width: 40rem) {
   summary { grid-template-columns: 1fr 4.5rem; row-gap: .1rem; }
