@@ -26,7 +26,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 64re
 section { border: 1px solid var(--line); border-radius: .6rem; margin: 1rem 0; overflow: hidden; }
 h2 { font-size: 1rem; margin: 0; padding: .6rem .8rem; display: flex; flex-wrap: wrap; gap: .2rem 1rem; }
 h2 span { font-weight: normal; font-variant-numeric: tabular-nums; opacity: .75; }
-h2 .failed { color: var(--failed); opacity: 1; font-weight: 600; }
+h2 .failed { color: color-mix(in srgb, var(--failed), CanvasText 25%); opacity: 1; font-weight: 600; }
 h2 code { margin-left: auto; font-size: .8rem; opacity: .6; font-weight: normal; overflow-wrap: anywhere; }
 details { border-top: 1px solid var(--line); }
 summary {
