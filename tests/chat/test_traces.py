@@ -436,6 +436,14 @@ class TestExport:
             await ask(service, {"messages": [{"role": "user", "content": "how is the weather, as application/json?"}]})
         assert b"how is the weather, as application/json?" in provider.requests[0].body
 
+    async def test_whatever_else_answers_is_told_by_its_status(self, caplog: pytest.LogCaptureFixture) -> None:
+        """As a web site does, with a page for people."""
+        async with collector(404, answer=b"<p>" * 100_000) as found, traced(into=found) as (service, *_):
+            await ask(service)
+            assert service.tracer
+            assert service.tracer._waiting_bytes == 0
+        assert "the collector of traces refuses spans: HTTP 404" in caplog.text
+
     @pytest.mark.parametrize("status", [200, 202, 204])
     async def test_all_that_says_success_has_taken_them(self, status: int, capsys: pytest.CaptureFixture[str]) -> None:
         async with collector(status, answer=b"") as found, traced(into=found) as (service, *_):

@@ -211,10 +211,11 @@ class Tracer:
         request = client.build_request("POST", self._url, content=content, headers=headers, extensions=extensions)
         if self._xray_region:
             await sign(request, "xray", self._xray_region)
-        own = http_pool.outgoing_headers.set({})  # nobody's request
+        own, answer = http_pool.outgoing_headers.set({}), b""  # nobody's request
         try:
             response = await client.send(request, stream=True)
-            answer = await http_pool.read_body(response, MAX_ANSWER_BYTES)
+            with contextlib.suppress(http_pool.BodyTooLarge):  # a page for people; its status tells
+                answer = await http_pool.read_body(response, MAX_ANSWER_BYTES)
         finally:
             http_pool.outgoing_headers.reset(own)
         status = response.status_code
