@@ -189,6 +189,14 @@ class TestSpans:
             await ask(service)
         assert found.requests == []
 
+    async def test_a_probe_that_fails_leaves_none_either(self) -> None:
+        """Else whoever probes every second has an export with each, as long as an outage lasts."""
+        async with traced(scripts=(failing(503),)) as (service, found, _):
+            response = RecordedResponse()
+            await handle(service, event("GET", "/readyz"), response)
+        assert response.response
+        assert (response.response.status, found.requests) == (503, [])
+
 
 class TestFailures:
     async def test_a_model_that_fails_fails_its_turn_the_answer_and_the_request(self) -> None:

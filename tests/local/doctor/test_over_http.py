@@ -344,7 +344,7 @@ def _breaking(request: httpx.Request) -> httpx.Response:
 
 def _answering(path: str, **response: Any) -> Handler:
     """A chat that answers one path so."""
-    given = {"status_code": 200, "json": {"status": "ok"}} | response
+    given: dict[str, Any] = {"status_code": 200, "json": {"status": "ok"}} | response
     return lambda request: httpx.Response(**given) if request.url.path == path else chat(request)
 
 

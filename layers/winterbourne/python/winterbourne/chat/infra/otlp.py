@@ -316,15 +316,11 @@ def _attributes(values: Mapping[str, Attribute]) -> list[dict[str, Any]]:
 
 def _value(value: Attribute) -> dict[str, Any]:
     """A value as OTLP's JSON has it, where an integer of 64 bits is text."""
-    match value:
-        case bool():
-            return {"boolValue": value}
-        case str():
-            is_long = len(value) > MAX_TEXT_CHARS  # at whose cut a secret may begin
-            return {"stringValue": redaction.redact_prefix(value, MAX_TEXT_CHARS) if is_long else value}
-        case int():
-            return {"intValue": str(value)}
-        case float():
-            return {"doubleValue": value}
-        case _:
-            return {"arrayValue": {"values": [_value(each) for each in value or ()]}}
+    if isinstance(value, str):
+        is_long = len(value) > MAX_TEXT_CHARS  # at whose cut a secret may begin
+        return {"stringValue": redaction.redact_prefix(value, MAX_TEXT_CHARS) if is_long else value}
+    if isinstance(value, bool | float):
+        return {"boolValue" if isinstance(value, bool) else "doubleValue": value}
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    return {"arrayValue": {"values": [_value(each) for each in value or ()]}}

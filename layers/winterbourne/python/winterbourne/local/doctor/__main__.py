@@ -71,9 +71,9 @@ def _check_stack(args: argparse.Namespace) -> Iterator[Finding]:
 
     from winterbourne.local.doctor import on_aws  # noqa: PLC0415 - likewise
 
-    session = functools.cache(lambda: boto3.Session(region_name=args.region or None))  # it may fail, as any call may
-    client: Callable[[str], Any] = lambda service: session().client(service)  # noqa: E731 - for its type
-    stack = on_aws.Stack(args.stack, client)
+    region = args.region or None
+    session: Callable[[], Any] = functools.cache(lambda: boto3.Session(region_name=region))  # it may fail, as calls do
+    stack = on_aws.Stack(args.stack, lambda service: session().client(service))
     yield from on_aws.run_checks(stack)
     if url := args.url or on_aws.public_url(stack):
         yield from _check_over_http(over_http.Caller(url, os.environ.get("KEY") or on_aws.api_key(stack), args.origin))
