@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -32,7 +33,7 @@ from winterbourne.local.verify.on_aws import Account
 from winterbourne.local.verify.report import Report, Result, exit_status
 from winterbourne.local.verify.sam import Sam, SamFailed
 from winterbourne.local.verify.stack import LASTS, Stacks, delete_stack, find_leftovers
-from winterbourne.local.verify.template import ORIGIN, TIMEOUT_S, own_parameters, read_template
+from winterbourne.local.verify.template import TIMEOUT_S, own_parameters, read_template
 
 __all__ = ["main"]
 
@@ -170,14 +171,16 @@ def _offer_leftovers(args: argparse.Namespace, sam: Sam, client: Callable[[str],
 
 def _announce(plan: Plan, account: str, region: str) -> None:
     memory_mb = int(plan.parameters["MemorySize"])
-    items, most = (estimate(plan.template, memory_mb, seconds) for seconds in (plan.seconds, LASTS.total_seconds()))
+    snap_start = any(claim.id == "cold-starts-snapstart" for claim in plan.claims)
+    times = plan.seconds, LASTS.total_seconds()
+    items, most = (estimate(plan.template, memory_mb, each, snap_start=snap_start) for each in times)
     about = f"in about {plan.seconds / 60:.0f} minutes, in {region}, account {account}"
     _say(f"{len(plan.claims)} claims are measured {about}.")
     cost = (
         f"about ${_dollars(items):.2f}, and ${_dollars(most):.2f} if it takes the {LASTS.seconds // 3600} hours it may"
     )
     _say(f"It costs {cost}, by the prices of US East (N. Virginia):")
-    for item in items:
+    for item in (each for each in items if each.amount):
         price = f"{item.price:.10f}".rstrip("0").rstrip(".")
         _say(f"  ${item.dollars:.4f}  {item.amount:,.6g} {item.what} at ${price}")
 
@@ -253,7 +256,6 @@ class _Verification:
 
     def _deployment(self, aws: Account) -> Deployment:
         parameters = self._stacks.parameters
-        origin = parameters.get("AllowedOrigins", "").split(",")[0]
         return Deployment(
             url="",
             api_key=api_key(self._stack),
@@ -261,7 +263,7 @@ class _Verification:
             timeout_s=TIMEOUT_S,
             memory_mb=int(parameters["MemorySize"]),
             door=self._plan.door,
-            origin=ORIGIN if origin == "*" else origin,
+            origin=parameters.get("AllowedOrigins", "").split(",")[0],
             aws=aws,
         )
 
@@ -280,11 +282,10 @@ class _Verification:
 
     def _tidy(self, reason: str) -> None:
         """Delete the stacks, or say how; then write the report for the last time."""
-        names = self._stacks.names
-        self._report.left = names[:1] if self._args.keep else self._stacks.delete()
-        region = self._stacks.region
+        self._report.left = self._stacks.delete(kept=self._stacks.name if self._args.keep else "")
         for name in self._report.left:
-            _say(f"The stack {name} is still there, and costs money. To delete it: {_by_hand(name, region)}")
+            by_hand = _by_hand(name, self._stacks.region, self._args.stage)
+            _say(f"The stack {name} is still there, and costs money. To delete it: {by_hand}")
         self._write(reason)
         counts = ", ".join(f"{number} {state}" for state, number in self._report.counts().items())
         _say(f"{counts}. The report is in {self._args.report.with_suffix('.md')}.")
@@ -303,8 +304,10 @@ class _Verification:
             _say(f"the report cannot be written: {error}")
 
 
-def _by_hand(name: str, region: str) -> str:
-    return f"sam delete --no-prompts --stack-name {name} --region {region}, or winterbourne verify --leftovers"
+def _by_hand(name: str, region: str, stage: str) -> str:
+    profile = f" --profile {shlex.quote(os.environ['AWS_PROFILE'])}" if os.environ.get("AWS_PROFILE") else ""
+    ours = f"winterbourne verify --leftovers --stage {stage} --region {region}"
+    return f"sam delete --no-prompts --stack-name {name} --region {region}{profile}, or {ours}"
 
 
 def _now() -> str:
