@@ -49,7 +49,7 @@ _DEPLOYS_S: Final = 1500
 """About how long it takes to build, to deploy and to delete."""
 
 
-class CannotRun(Exception):
+class CannotRun(ValueError):
     """Nothing was made; the message says why."""
 
 
@@ -73,16 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = "no AWS credentials found: export AWS_PROFILE=…, or aws sso login"
     except NoRegionError:
         reason = "no AWS region is configured: name one with --region"
-    except (
-        CannotRun,
-        SamFailed,
-        SettingsError,
-        BadParameter,
-        OSError,
-        ValueError,
-        BotoCoreError,
-        ClientError,
-    ) as error:
+    except (SamFailed, SettingsError, BadParameter, OSError, ValueError, BotoCoreError, ClientError) as error:
         reason = str(error)
     sys.stderr.write(f"winterbourne verify: {reason}\n")
     return 2
@@ -176,10 +167,8 @@ def _announce(plan: Plan, account: str, region: str) -> None:
     items, most = (estimate(plan.template, memory_mb, each, snap_start=snap_start) for each in times)
     about = f"in about {plan.seconds / 60:.0f} minutes, in {region}, account {account}"
     _say(f"{len(plan.claims)} claims are measured {about}.")
-    cost = (
-        f"about ${_dollars(items):.2f}, and ${_dollars(most):.2f} if it takes the {LASTS.seconds // 3600} hours it may"
-    )
-    _say(f"It costs {cost}, by the prices of US East (N. Virginia):")
+    cost, at_most = _dollars(items), f"${_dollars(most):.2f} if it takes the {LASTS.seconds // 3600} hours it may"
+    _say(f"It costs about ${cost:.2f}, and {at_most}, by the prices of US East (N. Virginia):")
     for item in (each for each in items if each.amount):
         price = f"{item.price:.10f}".rstrip("0").rstrip(".")
         _say(f"  ${item.dollars:.4f}  {item.amount:,.6g} {item.what} at ${price}")
@@ -203,18 +192,9 @@ class _Verification:
     def __init__(self, args: argparse.Namespace, plan: Plan, stacks: Stacks) -> None:
         self._args, self._plan, self._stacks = args, plan, stacks
         self._stack = Stack(stacks.name, stacks.client)
-        self._report = Report(
-            {
-                "version": __version__,
-                "stage": args.stage,
-                "door": plan.door,
-                "region": stacks.region,
-                "stack": stacks.name,
-                "parameters": dict(plan.parameters),
-                "started": _now(),
-            },
-            left=[stacks.name],
-        )
+        about = {"version": __version__, "stage": args.stage, "door": plan.door, "region": stacks.region}
+        about |= {"stack": stacks.name, "parameters": dict(plan.parameters), "started": _now()}
+        self._report = Report(about, left=[stacks.name])
 
     def run(self) -> int:
         """Deploy, measure, delete, report."""

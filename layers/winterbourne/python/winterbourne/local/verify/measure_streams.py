@@ -25,6 +25,8 @@ WORDS, PAUSE_MS = 40, 50
 """How many words the function writes, and how long it waits between two of them."""
 FIRST_BYTE_S, LATE_S, GRACE_S = 1.0, 0.25, 5.0
 """Limits: of the first byte, of a word behind the quickest one, of an end behind the timeout."""
+STILL_S: Final = 0.5
+"""How long at least a function still works that has been heard of early."""
 ALONE: Final = 0.9
 """The share of chunks that have to arrive by themselves."""
 BURST: Final = 6 * MB
@@ -41,7 +43,7 @@ def first_byte(deployment: Deployment) -> Verdict:
     answer = _warm(deployment, "words", count=2, pause_ms=2000)
     figures = {"first_byte_ms": _ms(answer.first_byte_s), "last_byte_ms": _ms(answer.ended_s)}
     soon = answer.first_byte_s <= FIRST_BYTE_S, "the first byte waited for what came after it"
-    went_on = answer.ended_s - answer.first_byte_s > FIRST_BYTE_S, "nothing came after it"
+    went_on = answer.ended_s - answer.first_byte_s > STILL_S, "nothing came after it"
     return judge(figures, _is_ok(answer), soon, went_on)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from winterbourne.local.doctor.on_aws import Stack
 from winterbourne.local.verify.deployment import Rollback
 from winterbourne.local.verify.on_aws import DENIAL
 from winterbourne.local.verify.sam import Sam, SamFailed
@@ -126,12 +127,10 @@ class Stacks:
             if not _is_busy(status := _status(self.client, name)):
                 break
             time.sleep(_POLL_S)
-        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
-        resources = pages.search("StackResourceSummaries")
-        return Rollback(status, [r["LogicalResourceId"] for r in resources if r["ResourceStatus"] != "DELETE_COMPLETE"])
+        return Rollback(status, [*Stack(name, self.client).physical_ids()])
 
     def delete(self, kept: str = "") -> list[str]:
-        """Delete all that the run has made but the one to keep; returns the names of the stacks that are still there."""
+        """Delete all that the run has made but the one to keep; returns the names of those that are still there."""
         return [name for name in reversed(self.names) if not self._delete(name, keep=name == kept)]
 
     def _delete(self, name: str, *, keep: bool) -> bool:
