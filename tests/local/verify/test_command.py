@@ -159,6 +159,7 @@ class TestARunThatGoesWell:
         assert run.verify("--yes") == 0
         assert run.verdicts == {"good": "proved"}
         assert run.asked[0].door == "rest"
+        assert run.verify("--yes", "--only", "permissions") == 2, "there is nothing to deploy for"
 
     def test_keeps_the_stack_if_it_is_to_and_says_how_to_delete_it(
         self, run: Run, capfd: pytest.CaptureFixture[str]
@@ -344,12 +345,18 @@ class TestTheStackIsDeleted:
         assert run.commands == ["build", "deploy", "deploy", "delete", "delete"]
         assert 'Stage="prod"' in run.sam.calls[2]
 
+    @pytest.mark.parametrize("goes_wrong", [lambda: None, fail, lambda: signal.raise_signal(signal.SIGTERM)])
     def test_or_it_is_said_how_to_delete_it_by_hand(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+        self,
+        run: Run,
+        goes_wrong: Callable[[], None],
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
     ) -> None:
         def forbidden(*_: object) -> None:
             raise PermissionError("you may not")
 
+        run.sam.goes_wrong = on("deploy", goes_wrong)
         run.claims(good=run.holds)
         with monkeypatch.context() as patched:
             patched.setattr("winterbourne.local.verify.stack.delete_stack", forbidden)

@@ -57,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Verify, and print what goes on.
 
     Returns:
-        0 if every claim is proved; 1 if one failed, or if a stack could not be deleted; 2 if it cannot run or deploy,
-        with the reason; 3 if none failed and some could not be measured; 128 and the signal's number if it was
-        interrupted.
+        0 if every claim is proved; 1 if one failed, and whatever else happened if a stack could not be deleted; 2 if it
+        cannot run or deploy, with the reason; 3 if none failed and some could not be measured; 128 and the signal's
+        number if it was interrupted.
     """
     args = _parse(arguments)
     if args.list:
@@ -147,7 +147,8 @@ def _plan(args: argparse.Namespace, project: Path) -> Plan:
     wanted = args.only.split(",") if args.only else [claim.id for claim in CLAIMS]
     if unknown := set(wanted) - {claim.id for claim in CLAIMS}:
         raise CannotRun(f"there is no claim {', '.join(sorted(unknown))}; --list names them")
-    claims = [claim for claim in CLAIMS if claim.id in wanted and door in claim.doors]
+    if not (claims := [claim for claim in CLAIMS if claim.id in wanted and door in claim.doors]):
+        raise CannotRun(f"none of these claims concerns the door {door}")
     return Plan(claims, template, own_parameters(template, stage_parameters(args.stage, args.parameters)), door)
 
 
@@ -212,9 +213,10 @@ class _Verification:
                 reason = "the run was interrupted"
             finally:
                 self._tidy(reason)
-        if interrupts.number:
+        is_left = bool(self._report.left) and not self._args.keep
+        if interrupts.number and not is_left:
             return 128 + interrupts.number
-        return 2 if reason else exit_status(self._report, kept=self._args.keep)
+        return 2 if reason and not is_left else exit_status(self._report, kept=self._args.keep)
 
     def _measure(self) -> str:
         """Measure all claims; returns why none could be, if so."""

@@ -1,5 +1,6 @@
 """The stacks that `verify` makes in the account, and their end, whatever happens."""
 
+import itertools
 import json
 import secrets
 import shutil
@@ -123,9 +124,8 @@ class Stacks:
         template.write_text(json.dumps(failing_template(built)), encoding="utf-8")
         with suppress(SamFailed):
             self._deploy(name, template, {**self.parameters, "Stage": "prod"})
-        for _ in range(_POLLS):
-            if not _is_busy(status := _status(self.client, name)):
-                break
+        polls = itertools.count()
+        while _is_busy(status := _status(self.client, name)) and next(polls) < _POLLS:
             time.sleep(_POLL_S)
         return Rollback(status, [*Stack(name, self.client).physical_ids()])
 
