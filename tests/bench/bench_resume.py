@@ -1,6 +1,8 @@
 """What it costs that an answer can be read again: CPU of its log, its readers' delays, the store's work, and dollars.
 
 CPU is compared in one process, answer by answer: with a conversation id, so that it is logged, and without one.
+`the log's own work` is what that cannot go below: to keep each event, to encode them, and one write of the store. Where
+tokens come as fast as they can, it is more than the twentieth of a token's CPU that the bar leaves.
 """
 
 import asyncio

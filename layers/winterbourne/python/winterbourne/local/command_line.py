@@ -87,13 +87,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
             group.add_argument(option, help=text, **_OPTIONS[option])
         else:
             group = parser.add_argument_group(line.removesuffix(":"))
-    door = DOORS[parser.parse_known_args(arguments)[0].door]
+    asked = parser.parse_known_args(arguments)[0]
+    if asked.base_path and asked.door != "rest":
+        parser.error(f"--base-path: only --door rest has one, not {asked.door}")
+    door = DOORS[asked.door]
     parser.set_defaults(**door.defaults)
     args = parser.parse_args(arguments)
     if door.server and args.invoke_port is not None:
         parser.error(f"--invoke-port: behind --door {args.door} there is no Lambda function")
-    if args.base_path and args.door != "rest":
-        parser.error(f"--base-path: only --door rest has one, not {args.door}")
     return args
 
 
