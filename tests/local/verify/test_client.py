@@ -1,6 +1,7 @@
 """The client that measures: when bytes arrive, whether a body is whole, its trailers, and what is no answer."""
 
 import contextlib
+import itertools
 import socket
 import ssl
 import threading
@@ -38,6 +39,13 @@ class TestArrival:
 
     def test_what_arrives_together_has_one_time(self) -> None:
         assert len({at_s for at_s, _ in _raw(HEAD + b"2\r\na\n\r\n2\r\nb\n\r\n0\r\n\r\n").pieces}) == 1
+
+    def test_what_arrives_together_has_one_time_also_where_the_clock_never_stands_still(self) -> None:
+        door = Door(lambda _: Response(raw=HEAD + b"2\r\na\n\r\n2\r\nb\n\r\n0\r\n\r\n"))
+        ticks = itertools.count()
+        with Connection(Wire(door), "door", lambda: float(next(ticks))) as connected:
+            answer = connected.ask("GET", "/")
+        assert len({at_s for at_s, _ in answer.pieces}) == 1
 
     @given(st.lists(st.binary(max_size=4), max_size=12))
     def test_lines_are_those_of_the_body_wherever_it_is_split(self, pieces: list[bytes]) -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
 from tests.local.verify.account import REGION, ROOT, SESSION, VARIABLES, client, roll_back
 from tests.local.verify.sam_stand_in import KEYS, Refused, StandIn
 from winterbourne.local.new import engine_files
-from winterbourne.local.verify import command
+from winterbourne.local.verify import command, stack
 from winterbourne.local.verify.claims import CLAIMS, Claim
 from winterbourne.local.verify.deployment import Deployment, Rollback, Verdict, judge
 from winterbourne.local.verify.sam import Sam, SamFailed
@@ -158,6 +159,7 @@ class TestARunThatGoesWell:
         assert run.verify("--yes") == 0
         assert run.verdicts == {"good": "proved"}
         assert run.asked[0].door == "rest"
+        assert run.verify("--yes", "--only", "permissions") == 2, "there is nothing to deploy for"
 
     def test_keeps_the_stack_if_it_is_to_and_says_how_to_delete_it(
         self, run: Run, capfd: pytest.CaptureFixture[str]
@@ -168,6 +170,49 @@ class TestARunThatGoesWell:
         assert f"sam delete --no-prompts --stack-name {name} --region {REGION}" in capfd.readouterr().out
         assert run.report["left_behind"] == [name]
         client("cloudformation").delete_stack(StackName=name)
+
+    def test_keeps_no_other_stack_than_that(self, run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+        def first_deployment_fails(deployment: Deployment) -> Verdict:
+            assert deployment.aws
+            deployment.aws.fail_first_deployment()
+            return run.holds(deployment)
+
+        run.claims(rollback=first_deployment_fails)
+        assert run.verify("--yes", "--keep") == 0
+        (name,) = stacks()
+        assert run.report["left_behind"] == [name]
+        assert not name.endswith("-fails")
+        client("cloudformation").delete_stack(StackName=name)
+
+    def test_keeps_none_that_was_not_made(self, run: Run) -> None:
+        run.sam.goes_wrong = on("build", fail)
+        run.claims(good=run.holds)
+        assert run.verify("--yes", "--keep") == 2
+        assert run.report["left_behind"] == []
+
+    def test_names_the_profile_without_which_the_stack_would_not_be_found(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        def as_of_a_stage_with_a_profile(deployment: Deployment) -> Verdict:
+            monkeypatch.setenv("AWS_PROFILE", "mine")
+            return run.holds(deployment)
+
+        run.claims(good=as_of_a_stage_with_a_profile)
+        run.verify("--yes", "--keep", "--stage", "prod")
+        (name,) = stacks()
+        said = capfd.readouterr().out
+        assert f"sam delete --no-prompts --stack-name {name} --region {REGION} --profile mine" in said
+        assert f"winterbourne verify --leftovers --stage prod --region {REGION}" in said
+        monkeypatch.delenv("AWS_PROFILE")
+        client("cloudformation").delete_stack(StackName=name)
+
+    def test_counts_snapshots_only_where_a_claim_is_about_them(
+        self, run: Run, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        run.claims(**{"good": run.holds, "cold-starts-snapstart": run.holds})
+        for wanted in ("good", "good,cold-starts-snapstart"):
+            run.verify("--only", wanted)
+            assert ("SnapStart" in capfd.readouterr().out) == (wanted != "good")
 
 
 class TestTheExitStatus:
@@ -300,12 +345,18 @@ class TestTheStackIsDeleted:
         assert run.commands == ["build", "deploy", "deploy", "delete", "delete"]
         assert 'Stage="prod"' in run.sam.calls[2]
 
+    @pytest.mark.parametrize("goes_wrong", [lambda: None, fail, lambda: signal.raise_signal(signal.SIGTERM)])
     def test_or_it_is_said_how_to_delete_it_by_hand(
-        self, run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+        self,
+        run: Run,
+        goes_wrong: Callable[[], None],
+        monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
     ) -> None:
         def forbidden(*_: object) -> None:
             raise PermissionError("you may not")
 
+        run.sam.goes_wrong = on("deploy", goes_wrong)
         run.claims(good=run.holds)
         with monkeypatch.context() as patched:
             patched.setattr("winterbourne.local.verify.stack.delete_stack", forbidden)
@@ -314,6 +365,18 @@ class TestTheStackIsDeleted:
         assert run.report["left_behind"] == [name]
         assert f"The stack {name} is still there, and costs money. To delete it: sam delete" in capfd.readouterr().out
         client("cloudformation").delete_stack(StackName=name)
+
+    def test_though_the_network_is_away_when_it_begins(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        real, failures = stack._status, iter([True, True])
+
+        def status(*arguments: Any) -> str:
+            if next(failures, False):
+                raise EndpointConnectionError(endpoint_url="https://cloudformation.example")
+            return real(*arguments)
+
+        monkeypatch.setattr(stack, "_status", status)
+        run.claims(good=run.holds)
+        assert run.verify("--yes") == 0
 
     def test_though_the_report_cannot_be_written(self, run: Run, tmp_path: Path) -> None:
         run.claims(good=lambda _: (tmp_path / "report.json").mkdir() or judge({}))  # type: ignore[func-returns-value]

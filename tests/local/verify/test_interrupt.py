@@ -1,6 +1,7 @@
 """Whenever the signal comes, what has to be tidied up is tidied up, and nothing ends that."""
 
 import argparse
+import contextlib
 import itertools
 import signal
 import sys
@@ -32,6 +33,17 @@ def test_none_is_raised_while_it_is_held_and_all_is_as_before_in_the_end() -> No
         signal.raise_signal(signal.SIGINT)
     assert interrupts.number == 0
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_what_was_ignored_before_is_ignored() -> None:
+    """As SIGHUP is by `nohup`, which a run of two hours may well be begun with."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts(lambda: None) as interrupts, contextlib.suppress(Interrupted):
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert interrupts.number == 0
 
 
 class Traced(_Verification):

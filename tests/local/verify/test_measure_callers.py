@@ -121,5 +121,8 @@ class TestRole:
         verdict = CLAIM["role"].check(door.deployment())
         assert (verdict.state, verdict.words) == ("failed", "not refused: ssm:DescribeParameters")
 
+    def test_a_function_that_asks_for_nothing_fails_it(self) -> None:
+        assert CLAIM["role"].check(Door(lambda _: Response(body=(b"{}",))).deployment()).words == "AWS was not asked"
+
     def test_a_function_that_cannot_say_fails_it(self) -> None:
         assert CLAIM["role"].check(Door(lambda _: Response(502)).deployment()).words == "status 502"

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.local.verify.recorded_aws import on_aws
+from tests.local.verify.scripted_door import changed
 from winterbourne.local.verify.claims import CLAIMS
 from winterbourne.local.verify.deployment import Rollback
 from winterbourne.local.verify.measure_incidents import INCIDENTS, Incident
@@ -35,6 +36,12 @@ class TestMetrics:
         assert verdict.state == "failed"
         assert words in verdict.words
         assert {name: value for name, value in verdict.figures.items() if value != "none"}.items() >= sums.items()
+
+    def test_what_is_counted_right_of_chats_that_nobody_answered_fails_it(self) -> None:
+        deployment, aws = on_aws(sums={"Chats": 5, "OutputTokens": 0})
+        aws.door.distort = lambda response: changed(response, body=response.body[:-1])
+        verdict = CLAIM["metrics"].check(deployment)
+        assert (verdict.state, verdict.words) == ("failed", "only 0 of 5 chats were answered")
 
     def test_what_does_not_arrive_in_ten_minutes_fails_it(self) -> None:
         assert CLAIM["metrics"].check(on_aws(arrive_after_s=1200.0)[0]).state == "failed"

@@ -114,8 +114,17 @@ def waits_for_a_body(response: Response) -> Response:
     return response if response.body else changed(response, body=(20.0,))
 
 
-def hangs_up(_: Response) -> Response:
-    return Response(raw=b"")
+def says_nothing(response: Response) -> Response:
+    return changed(response, body=())
+
+
+def at_once(response: Response) -> Response:
+    return changed(response, body=tuple(_chunks(response)))
+
+
+def hangs_up(response: Response) -> Response:
+    """But for whoever asks after its health."""
+    return response if response.body == (b"{}",) else Response(raw=b"")
 
 
 def ends_well(response: Response) -> Response:
@@ -137,6 +146,8 @@ def test_a_door_that_does_as_it_should_proves_the_claim(claim: str) -> None:
 WRONG: list[tuple[str, Distortion, str]] = [
     ("first-byte", buffered, "waited"),
     ("first-byte", late, "waited"),
+    ("first-byte", says_nothing, "nothing came after it"),
+    ("first-byte", at_once, "nothing came after it"),
     ("pace", buffered, "late"),
     ("pace", in_heaps, "late"),
     ("pace", cut, "39 of 40"),
@@ -158,6 +169,7 @@ WRONG: list[tuple[str, Distortion, str]] = [
     ("empty-bodies", waits_for_a_body, "GET_204"),
     ("empty-bodies", hangs_up, "of no use"),
     ("deadline", cut, "no terminal frame"),
+    ("deadline", at_once, "long before the deadline"),
     ("deadline", endless, "long after Lambda's timeout"),
     ("deadline", hangs_up, "connection broke"),
     ("timeout-before-first-byte", ends_well, "not told of an error"),
@@ -178,6 +190,16 @@ def test_a_door_that_does_it_wrong_fails_the_claim(claim: str, distort: Distorti
 
 def test_each_claim_has_doors_that_fail_it() -> None:
     assert {claim for claim, _, _ in WRONG} == {*STREAMS}
+
+
+def test_an_empty_body_has_no_cold_start() -> None:
+    """Of an environment that is new, as where only this is measured."""
+    cold = [3.0]
+
+    def distort(response: Response) -> Response:
+        return changed(response, body=(cold.pop() if cold else 0.0, *response.body))
+
+    assert _check("empty-bodies", distort).state == "proved"
 
 
 class TestTrailers:

@@ -99,6 +99,18 @@ class TestReports:
         assert (restored.request_id, restored.restore_ms, restored.init_ms) == ("r2", 320.0, None)
         assert (cold.request_id, cold.init_ms, cold.duration_ms, cold.memory_mb) == ("r1", 410.2, 12.5, 90)
 
+    def test_are_not_looked_for_without_a_pause(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        """CloudWatch Logs refuses who asks too often, and a line takes some seconds to get there."""
+        slept: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            world.log(report("r1"))
+
+        monkeypatch.setattr(world.account, "_sleep", sleep)
+        assert world.account.reports(["r1"])
+        assert slept == [2]
+
     def test_that_do_not_come_are_left_out_after_a_while(self, world: World) -> None:
         world.log(report("r1"))
         assert [each.request_id for each in world.account.reports(["r1", "r2"])] == ["r1"]

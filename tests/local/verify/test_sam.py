@@ -5,10 +5,12 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.local.verify.account import VARIABLES
 from winterbourne.local.verify import sam
 from winterbourne.local.verify.interrupt import Interrupted, Interrupts
 from winterbourne.local.verify.sam import Sam, SamFailed
@@ -33,8 +35,23 @@ def does(program: Sam, code: str) -> None:
 def test_each_line_is_passed_on_and_kept(program: Sam, said: list[str]) -> None:
     does(program, 'echo "$1 $2"; echo; echo "two lines" >&2')
     program.run("build", "--parallel")
-    assert said == ["build --parallel", "two lines"]
-    assert program.log.read_text() == "build --parallel\n\ntwo lines\n"
+    assert said == ["build --config-file", "two lines"]
+    assert program.log.read_text() == "build --config-file\n\ntwo lines\n"
+
+
+def test_what_the_project_says_of_its_own_deployments_does_not_hold(
+    program: Sam, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as an account: what is made in another one than we look into would never be deleted."""
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    for name, value in {**VARIABLES, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}.items():
+        monkeypatch.setenv(name, value)
+    (program.cwd / "samconfig.toml").write_text('version = 0.1\n[default.global.parameters]\nprofile = "other"\n')
+    with pytest.raises(SamFailed, match="Could not connect"):
+        replace(program, program=str(Path(sys.executable).with_name("sam"))).run(
+            "delete", "--stack-name", "a", "--region", "eu-central-1", "--no-prompts"
+        )
+    assert "other" not in " ".join(said)
 
 
 def test_a_failure_has_its_last_lines(program: Sam) -> None:

@@ -65,13 +65,40 @@ def test_one_that_is_being_changed_is_deleted_when_that_is_done(cloudformation: 
     delete(cloudformation, sam)
 
 
+def test_one_whose_deployment_was_cut_short_before_it_was_made(cloudformation: CloudFormation, sam: Sam) -> None:
+    cloudformation.is_in("REVIEW_IN_PROGRESS")
+    cloudformation.is_to_delete()
+    cloudformation.is_gone()
+    delete(cloudformation, sam)
+
+
+def test_the_one_that_has_to_fail_is_not_waited_for_if_it_was_never_made(sam: Sam, tmp_path: Path) -> None:
+    client: Any = SESSION().client("cloudformation")
+    made = stack.Stacks(sam, lambda _: client, REGION, tmp_path, {}, {}, print, name=NAME)
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build/template.yaml").write_text('{"Resources": {"ChatFunction": {"Type": "AWS::Lambda::Function"}}}')
+    found = {"StackName": NAME, "StackStatus": "REVIEW_IN_PROGRESS", "CreationTime": datetime.now(UTC)}
+    with Stubber(client) as stub:
+        stub.add_response("describe_stacks", {"Stacks": [found]}, {"StackName": f"{NAME}-fails"})
+        stub.add_response("list_stack_resources", {"StackResourceSummaries": []}, {"StackName": f"{NAME}-fails"})
+        assert made.fail_first_deployment().status == "REVIEW_IN_PROGRESS"
+
+
+def test_without_a_sam_that_starts_cloudformation_deletes_it(cloudformation: CloudFormation, sam: Sam) -> None:
+    Path(sam.program).unlink()
+    cloudformation.is_in("CREATE_COMPLETE")
+    cloudformation.is_to_delete()
+    cloudformation.is_gone()
+    delete(cloudformation, sam)
+
+
 def test_one_that_cannot_be_deleted_is_tried_three_times_and_told(cloudformation: CloudFormation, sam: Sam) -> None:
     for _ in range(3):
         cloudformation.is_in("DELETE_FAILED")
         cloudformation.is_to_delete()
         cloudformation.is_in("DELETE_IN_PROGRESS")
     cloudformation.is_in("DELETE_FAILED")
-    with pytest.raises(SamFailed, match="its status is DELETE_FAILED"):
+    with pytest.raises(SamFailed, match=f"the stack {NAME} is still there, its status is DELETE_FAILED"):
         delete(cloudformation, sam)
 
 

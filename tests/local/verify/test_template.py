@@ -51,6 +51,13 @@ def test_its_parameters_are_allowed_and_leave_nothing_that_a_stage_names(door: s
         assert stack.properties("ChatUrl")["Cors"]["AllowOrigins"] == ["https://verify.example"]
 
 
+def test_a_stage_that_lets_all_origins_in_leaves_one_to_measure_and_others_to_refuse() -> None:
+    template = source(TEMPLATE)
+    assert own_parameters(template, {"AllowedOrigins": "*"})["AllowedOrigins"] == "https://verify.example"
+    given = "https://a.example,https://b.example"
+    assert own_parameters(template, {"AllowedOrigins": given})["AllowedOrigins"] == given
+
+
 def test_the_one_that_fails_waits_until_everything_else_is_there() -> None:
     resources = failing_template(read_template(TEMPLATE))["Resources"]
     wait = resources["Fails"]

@@ -236,12 +236,11 @@ def _check(request: Request) -> None:
 
 def _count_error(record: telemetry.RequestRecord, error_type: str, status: int) -> None:
     """Count what is answered with an error: the caller's mistake, or ours, of whoever checks the caller included."""
-    is_ours = status >= 500
-    record.measurements.append(("Errors", 1, "") if is_ours else ("Rejections", 1, ""))
-    if is_ours and "caller" not in record.fields:
+    is_callers = status < 500
+    telemetry.count_error(error_type, is_callers=is_callers)
+    if not is_callers and "caller" not in record.fields:
         record.measurements.append(("AuthErrors", 1, ""))
-    record.is_chat = record.is_chat and is_ours
-    record.fields.update(error_type=error_type, status=status)
+    record.fields["status"] = status
 
 
 def _client_fields(request: Request) -> dict[str, str]:

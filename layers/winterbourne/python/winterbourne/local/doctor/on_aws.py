@@ -19,7 +19,7 @@ from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.settings_variable import unpack_settings
 from winterbourne.local.doctor.findings import Finding, ok, unknown, wrong
 
-__all__ = ["CHECKS", "REQUIRED_ACTIONS", "Stack", "api_key", "public_url", "run_checks"]
+__all__ = ["ALARM", "CHECKS", "REQUIRED_ACTIONS", "Stack", "api_key", "public_url", "run_checks"]
 
 DEPLOY_COMMAND: Final = "make deploy"
 REQUIRED_ACTIONS: Final = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")

@@ -113,7 +113,8 @@ class Connection:
         """
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
-        answer, started_s = Answer(), self._clock()
+        answer, self._now_s = Answer(), self._clock()
+        started_s = self._now_s
         self._send(h11.Request(method=method, target=self._base + path, headers=[("host", self._host), *headers]))
         self._send(h11.Data(data=body))
         self._send(h11.EndOfMessage())
@@ -133,11 +134,12 @@ class Connection:
     def _take(self, answer: Answer, started_s: float) -> None:
         """Take the next event; what arrives together has one time."""
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(self._socket.recv(READ_SIZE))
+            data, self._now_s = self._socket.recv(READ_SIZE), self._clock()
+            self._http.receive_data(data)
         if isinstance(event, h11.Response):
             answer.status, answer.headers = event.status_code, _decode(event.headers)
         elif isinstance(event, h11.Data):
-            answer.pieces.append((self._clock() - started_s, bytes(event.data)))
+            answer.pieces.append((self._now_s - started_s, bytes(event.data)))
         elif isinstance(event, h11.EndOfMessage):
             answer.trailers, answer.is_whole = _decode(event.headers), True
         elif isinstance(event, h11.ConnectionClosed):

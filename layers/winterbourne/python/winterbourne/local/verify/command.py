@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -17,13 +18,10 @@ from typing import Any, Final
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
-from click import BadParameter
-from samcli.lib.config.samconfig import SamConfig
 
 from winterbourne import __version__
 from winterbourne.chat.errors import SettingsError
 from winterbourne.local.doctor.on_aws import Stack, api_key
-from winterbourne.local.sam_parameters import stage_parameters
 from winterbourne.local.verify.claims import CLAIMS, Claim
 from winterbourne.local.verify.cost import Item, estimate
 from winterbourne.local.verify.deployment import Deployment, not_measured
@@ -32,7 +30,7 @@ from winterbourne.local.verify.on_aws import Account
 from winterbourne.local.verify.report import Report, Result, exit_status
 from winterbourne.local.verify.sam import Sam, SamFailed
 from winterbourne.local.verify.stack import LASTS, Stacks, delete_stack, find_leftovers
-from winterbourne.local.verify.template import ORIGIN, TIMEOUT_S, own_parameters, read_template
+from winterbourne.local.verify.template import TIMEOUT_S, own_parameters, read_template
 
 __all__ = ["main"]
 
@@ -48,7 +46,7 @@ _DEPLOYS_S: Final = 1500
 """About how long it takes to build, to deploy and to delete."""
 
 
-class CannotRun(Exception):
+class CannotRun(ValueError):
     """Nothing was made; the message says why."""
 
 
@@ -56,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Verify, and print what goes on.
 
     Returns:
-        0 if every claim is proved; 1 if one failed, or if a stack could not be deleted; 2 if it cannot run or deploy,
-        with the reason; 3 if none failed and some could not be measured; 128 and the signal's number if it was
-        interrupted.
+        0 if every claim is proved; 1 if one failed, and whatever else happened if a stack could not be deleted; 2 if it
+        cannot run or deploy, with the reason; 3 if none failed and some could not be measured; 128 and the signal's
+        number if it was interrupted.
     """
     args = _parse(arguments)
     if args.list:
@@ -72,16 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = "no AWS credentials found: export AWS_PROFILE=…, or aws sso login"
     except NoRegionError:
         reason = "no AWS region is configured: name one with --region"
-    except (
-        CannotRun,
-        SamFailed,
-        SettingsError,
-        BadParameter,
-        OSError,
-        ValueError,
-        BotoCoreError,
-        ClientError,
-    ) as error:
+    except ModuleNotFoundError as error:  # of sam, which is imported only where it is needed
+        reason = f"{error.name} is not installed: winterbourne[dev] brings it"
+    except (SamFailed, SettingsError, OSError, ValueError, BotoCoreError, ClientError) as error:
         reason = str(error)
     sys.stderr.write(f"winterbourne verify: {reason}\n")
     return 2
@@ -143,19 +134,24 @@ def _run(args: argparse.Namespace) -> int:
 
 def _stage(stage: str) -> dict[str, Any]:
     """What samconfig.toml says of deploying a stage."""
+    from samcli.lib.config.samconfig import SamConfig  # noqa: PLC0415 - so that --help and --list need no sam
+
     config = SamConfig(".")
     if stage not in (stages := config.get_stage_configuration_names() if config.exists() else []):
-        raise CannotRun(f"there is no stage {stage} in samconfig.toml; there are: {' '.join(stages)}")
+        raise CannotRun(f"there is no stage {stage} in samconfig.toml; there are: {' '.join(stages) or 'none'}")
     return dict(config.get_all(["deploy"], "parameters", stage))
 
 
 def _plan(args: argparse.Namespace, project: Path) -> Plan:
+    from winterbourne.local.sam_parameters import stage_parameters  # noqa: PLC0415 - as above
+
     template = read_template(project / "template.yaml")
     door = str(template.get("Metadata", {}).get("Winterbourne", {}).get("Door", "url"))
     wanted = args.only.split(",") if args.only else [claim.id for claim in CLAIMS]
     if unknown := set(wanted) - {claim.id for claim in CLAIMS}:
         raise CannotRun(f"there is no claim {', '.join(sorted(unknown))}; --list names them")
-    claims = [claim for claim in CLAIMS if claim.id in wanted and door in claim.doors]
+    if not (claims := [claim for claim in CLAIMS if claim.id in wanted and door in claim.doors]):
+        raise CannotRun(f"none of these claims concerns the door {door}")
     return Plan(claims, template, own_parameters(template, stage_parameters(args.stage, args.parameters)), door)
 
 
@@ -170,14 +166,14 @@ def _offer_leftovers(args: argparse.Namespace, sam: Sam, client: Callable[[str],
 
 def _announce(plan: Plan, account: str, region: str) -> None:
     memory_mb = int(plan.parameters["MemorySize"])
-    items, most = (estimate(plan.template, memory_mb, seconds) for seconds in (plan.seconds, LASTS.total_seconds()))
+    snap_start = any(claim.id == "cold-starts-snapstart" for claim in plan.claims)
+    times = plan.seconds, LASTS.total_seconds()
+    items, most = (estimate(plan.template, memory_mb, each, snap_start=snap_start) for each in times)
     about = f"in about {plan.seconds / 60:.0f} minutes, in {region}, account {account}"
     _say(f"{len(plan.claims)} claims are measured {about}.")
-    cost = (
-        f"about ${_dollars(items):.2f}, and ${_dollars(most):.2f} if it takes the {LASTS.seconds // 3600} hours it may"
-    )
-    _say(f"It costs {cost}, by the prices of US East (N. Virginia):")
-    for item in items:
+    cost, at_most = _dollars(items), f"${_dollars(most):.2f} if it takes the {LASTS.seconds // 3600} hours it may"
+    _say(f"It costs about ${cost:.2f}, and {at_most}, by the prices of US East (N. Virginia):")
+    for item in (each for each in items if each.amount):
         price = f"{item.price:.10f}".rstrip("0").rstrip(".")
         _say(f"  ${item.dollars:.4f}  {item.amount:,.6g} {item.what} at ${price}")
 
@@ -200,18 +196,9 @@ class _Verification:
     def __init__(self, args: argparse.Namespace, plan: Plan, stacks: Stacks) -> None:
         self._args, self._plan, self._stacks = args, plan, stacks
         self._stack = Stack(stacks.name, stacks.client)
-        self._report = Report(
-            {
-                "version": __version__,
-                "stage": args.stage,
-                "door": plan.door,
-                "region": stacks.region,
-                "stack": stacks.name,
-                "parameters": dict(plan.parameters),
-                "started": _now(),
-            },
-            left=[stacks.name],
-        )
+        about = {"version": __version__, "stage": args.stage, "door": plan.door, "region": stacks.region}
+        about |= {"stack": stacks.name, "parameters": dict(plan.parameters), "started": _now()}
+        self._report = Report(about, left=[stacks.name])
 
     def run(self) -> int:
         """Deploy, measure, delete, report."""
@@ -229,9 +216,10 @@ class _Verification:
                 reason = "the run was interrupted"
             finally:
                 self._tidy(reason)
-        if interrupts.number:
+        is_left = bool(self._report.left) and not self._args.keep
+        if interrupts.number and not is_left:
             return 128 + interrupts.number
-        return 2 if reason else exit_status(self._report, kept=self._args.keep)
+        return 2 if reason and not is_left else exit_status(self._report, kept=self._args.keep)
 
     def _measure(self) -> str:
         """Measure all claims; returns why none could be, if so."""
@@ -253,7 +241,6 @@ class _Verification:
 
     def _deployment(self, aws: Account) -> Deployment:
         parameters = self._stacks.parameters
-        origin = parameters.get("AllowedOrigins", "").split(",")[0]
         return Deployment(
             url="",
             api_key=api_key(self._stack),
@@ -261,7 +248,7 @@ class _Verification:
             timeout_s=TIMEOUT_S,
             memory_mb=int(parameters["MemorySize"]),
             door=self._plan.door,
-            origin=ORIGIN if origin == "*" else origin,
+            origin=parameters.get("AllowedOrigins", "").split(",")[0],
             aws=aws,
         )
 
@@ -280,11 +267,10 @@ class _Verification:
 
     def _tidy(self, reason: str) -> None:
         """Delete the stacks, or say how; then write the report for the last time."""
-        names = self._stacks.names
-        self._report.left = names[:1] if self._args.keep else self._stacks.delete()
-        region = self._stacks.region
+        self._report.left = self._stacks.delete(kept=self._stacks.name if self._args.keep else "")
         for name in self._report.left:
-            _say(f"The stack {name} is still there, and costs money. To delete it: {_by_hand(name, region)}")
+            by_hand = _by_hand(name, self._stacks.region, self._args.stage)
+            _say(f"The stack {name} is still there, and costs money. To delete it: {by_hand}")
         self._write(reason)
         counts = ", ".join(f"{number} {state}" for state, number in self._report.counts().items())
         _say(f"{counts}. The report is in {self._args.report.with_suffix('.md')}.")
@@ -303,8 +289,10 @@ class _Verification:
             _say(f"the report cannot be written: {error}")
 
 
-def _by_hand(name: str, region: str) -> str:
-    return f"sam delete --no-prompts --stack-name {name} --region {region}, or winterbourne verify --leftovers"
+def _by_hand(name: str, region: str, stage: str) -> str:
+    profile = f" --profile {shlex.quote(os.environ['AWS_PROFILE'])}" if os.environ.get("AWS_PROFILE") else ""
+    ours = f"winterbourne verify --leftovers --stage {stage} --region {region}"
+    return f"sam delete --no-prompts --stack-name {name} --region {region}{profile}, or {ours}"
 
 
 def _now() -> str:

@@ -43,22 +43,23 @@ class Item:
         return self.amount * self.price
 
 
-def estimate(template: Mapping[str, Any], memory_mb: int, seconds: float) -> Sequence[Item]:
+def estimate(template: Mapping[str, Any], memory_mb: int, seconds: float, *, snap_start: bool = True) -> Sequence[Item]:
     """The bill of a run.
 
     Args:
         template: What is deployed; another such stack is there for a while.
         memory_mb: Of the function.
         seconds: How long the run takes; it is counted as if the function worked all the while.
+        snap_start: Whether snapshots are made.
     """
-    gb, hours = memory_mb / 1024, math.ceil(seconds / 3600)
+    gb, hours, snapshots = memory_mb / 1024, math.ceil(seconds / 3600), _SNAPSHOTS * snap_start
     kinds = [resource["Type"] for resource in template["Resources"].values()]
     of_a_month = 2 * hours / _HOURS
     return (
         Item("GB-seconds of Lambda", seconds * gb, 0.0000166667, _LAMBDA),
         Item("requests of Lambda", 5000, 0.2e-6, _LAMBDA),
-        Item("GB-seconds of SnapStart's snapshots", _SNAPSHOTS * _SNAPSHOT_S * gb, 0.0000015046, _LAMBDA),
-        Item("GB restored by SnapStart", _SNAPSHOTS * gb, 0.0001397998, _LAMBDA),
+        Item("GB-seconds of SnapStart's snapshots", snapshots * _SNAPSHOT_S * gb, 0.0000015046, _LAMBDA),
+        Item("GB restored by SnapStart", snapshots * gb, 0.0001397998, _LAMBDA),
         Item("months of metrics", _METRICS * of_a_month, 0.30, _CLOUDWATCH),
         Item("months of metrics in alarms", _alarm_metrics(template) * of_a_month, 0.10, _CLOUDWATCH),
         Item("months of dashboards", kinds.count("AWS::CloudWatch::Dashboard") * of_a_month, 3.00, _CLOUDWATCH),

@@ -82,7 +82,7 @@ def role(deployment: Deployment) -> Verdict:
         return failed(f"status {answer.status}")
     said: dict[str, str] = json.loads(answer.body)
     granted = [action for action, reason in said.items() if not reason.startswith("AccessDenied")]
-    return judge(said, (not granted, f"not refused: {', '.join(granted)}"))
+    return judge(said, (bool(said), "AWS was not asked"), (not granted, f"not refused: {', '.join(granted)}"))
 
 
 def _preflight(deployment: Deployment, origin: str) -> Answer:

@@ -64,6 +64,8 @@ def metrics(deployment: Deployment) -> Verdict:
     start = _next_minute(deployment)
     answers = [frames(question(deployment)) for _ in range(CHATS)]
     usage = [frame["usage"]["output"] for answer in answers for frame in answer if frame["type"] == "done"]
+    if len(usage) < CHATS:
+        return failed(f"only {len(usage)} of {CHATS} chats were answered")
     return _counted(deployment, start, {"Chats": CHATS, "OutputTokens": sum(usage)}, "Winterbourne")
 
 

@@ -3,7 +3,7 @@
 import json
 import statistics
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final, cast
 
 from winterbourne.local.verify.asking import frames, probe, question
@@ -47,39 +47,31 @@ def _ask_at_once(deployment: Deployment) -> list[str]:
         return [str(json.loads(answer.body)["request_id"]) for answer in answers if answer.status == 200]
 
 
-@dataclass(frozen=True)
-class _Reached:
-    """A chat whose tool has asked a server over the pool."""
-
-    total_s: float
-    last: str
-    result: dict[str, Any]
-
-
 def thaw(deployment: Deployment, *, idle_s: float) -> Verdict:
     """A chat before and one after the function has been left alone; both ask the store and another server."""
     _reach(deployment)
-    before = _reach(deployment)
+    before_s, last_before, before = _reach(deployment)
     deployment.sleep(idle_s)
-    after = _reach(deployment)
+    after_s, last_after, after = _reach(deployment)
     figures: dict[str, Figure] = {
-        "before_ms": round(before.total_s * 1000),
-        "after_ms": round(after.total_s * 1000),
-        "tool_before_ms": before.result.get("ms", 0),
-        "tool_after_ms": after.result.get("ms", 0),
+        "before_ms": round(before_s * 1000),
+        "after_ms": round(after_s * 1000),
+        "tool_before_ms": before.get("ms", 0),
+        "tool_after_ms": after.get("ms", 0),
     }
-    if before.last != "done" or "status" not in before.result:
-        return not_measured(f"the chat or its tool failed before it was left alone: {before.last}", **figures)
-    if after.last != "done" or "status" not in after.result:
-        return failed(f"the chat or its tool failed after it: {after.last}", **figures)
-    if after.result["environment"] != before.result["environment"]:
+    if last_before != "done" or "status" not in before:
+        return not_measured(f"the chat or its tool failed before it was left alone: {last_before}", **figures)
+    if last_after != "done" or "status" not in after:
+        return failed(f"the chat or its tool failed after it: {last_after}", **figures)
+    if after["environment"] != before["environment"]:
         return not_measured("Lambda has ended the environment meanwhile, and another one answered", **figures)
-    return judge(figures, (after.total_s - before.total_s < THAW_S, "the chat after it was slow"))
+    return judge(figures, (after_s - before_s < THAW_S, "the chat after it was slow"))
 
 
-def _reach(deployment: Deployment) -> _Reached:
+def _reach(deployment: Deployment) -> tuple[float, str, dict[str, Any]]:
+    """A chat whose tool asks a server over the pool: its seconds, its last frame, and the tool's result."""
     answer = question(deployment, "Call reach")
     found = frames(answer)
     results = [frame["result"] for frame in found if frame["type"] == "tool_call" and frame["status"] == "completed"]
     last = str(found[-1]["type"]) if found else f"status {answer.status}"
-    return _Reached(answer.ended_s, last, results[0] if results else {})
+    return answer.ended_s, last, results[0] if results else {}

@@ -25,6 +25,8 @@ WORDS, PAUSE_MS = 40, 50
 """How many words the function writes, and how long it waits between two of them."""
 FIRST_BYTE_S, LATE_S, GRACE_S = 1.0, 0.25, 5.0
 """Limits: of the first byte, of a word behind the quickest one, of an end behind the timeout."""
+STILL_S: Final = 0.5
+"""How long at least a function still works that has been heard of early."""
 ALONE: Final = 0.9
 """The share of chunks that have to arrive by themselves."""
 BURST: Final = 6 * MB
@@ -41,7 +43,8 @@ def first_byte(deployment: Deployment) -> Verdict:
     answer = _warm(deployment, "words", count=2, pause_ms=2000)
     figures = {"first_byte_ms": _ms(answer.first_byte_s), "last_byte_ms": _ms(answer.ended_s)}
     soon = answer.first_byte_s <= FIRST_BYTE_S, "the first byte waited for what came after it"
-    return judge(figures, _is_ok(answer), soon)
+    went_on = answer.ended_s - answer.first_byte_s > STILL_S, "nothing came after it"
+    return judge(figures, _is_ok(answer), soon, went_on)
 
 
 def pace(deployment: Deployment) -> Verdict:
@@ -106,6 +109,7 @@ def trailers(deployment: Deployment) -> Verdict:
 def empty_bodies(deployment: Deployment) -> Verdict:
     """Responses without a body, on one connection, each followed by one with a body."""
     headers, figures, unmet = [("x-verify-token", deployment.token)], dict[str, Figure](), list[str]()
+    ask(deployment, "GET", "/healthz")  # it has the cold start
     with connection(deployment) as connected:
         for method, status in (("GET", 204), ("GET", 304), ("HEAD", 200)):
             name = f"{method}_{status}"
@@ -129,6 +133,7 @@ def deadline(deployment: Deployment) -> Verdict:
         {"ended_s": round(answer.ended_s, 2), "terminal": terminal},
         _is_ok(answer),
         (terminal == "error", "no terminal frame came"),
+        (answer.ended_s >= deployment.timeout_s / 2, "it ended long before the deadline"),
         (answer.ended_s <= deployment.timeout_s + GRACE_S, "it came long after Lambda's timeout"),
     )
 

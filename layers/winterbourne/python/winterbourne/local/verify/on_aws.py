@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
-from winterbourne.local.doctor.on_aws import Stack
+from winterbourne.local.doctor.on_aws import ALARM, Stack
 from winterbourne.local.verify.deployment import Report, Rollback
 
 __all__ = ["DENIAL", "Account"]
@@ -20,7 +20,11 @@ DENIAL: Final = "winterbourne-verify-denies"
 """The inline policy that takes rights away from the function's role for a while."""
 
 _LOG_WAIT_S: Final = 120
-"""How long a line may take to be found in the log."""
+_LOG_EVERY_S: Final = 2
+"""How long a line may take to be found in the log, and how often it is looked for; AWS throttles who never rests:
+
+https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html
+"""
 
 # A public URL needs both, each under its condition: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
 _CONDITIONS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -58,11 +62,11 @@ class Account:
         https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html#platform-report
         """
         until, wanted = self._clock() + _LOG_WAIT_S, set(request_ids)
-        found: dict[str, Report] = {}
-        while found.keys() != wanted and self._clock() < until:
-            self._sleep(2 if found else 0)
+        while True:
             found = {each.request_id: each for each in self._all_reports() if each.request_id in wanted}
-        return [found[name] for name in request_ids if name in found]
+            if found.keys() == wanted or self._clock() >= until:
+                return [found[name] for name in request_ids if name in found]
+            self._sleep(_LOG_EVERY_S)
 
     def _all_reports(self) -> Iterator[Report]:
         log = self._client("logs").get_paginator("filter_log_events")
@@ -117,9 +121,7 @@ class Account:
 
     def alarm_states(self) -> Mapping[str, str]:
         """The state of each alarm of the stack; see `Aws`."""
-        resources = self._client("cloudformation").get_paginator("list_stack_resources")
-        summaries = resources.paginate(StackName=self._stack.name).search("StackResourceSummaries")
-        names = [each["PhysicalResourceId"] for each in summaries if each["ResourceType"] == "AWS::CloudWatch::Alarm"]
+        names = [*self._stack.physical_ids(ALARM).values()]
         found = self._client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"] if names else []
         return {each["AlarmName"].removeprefix(f"{self._stack.name}-"): each["StateValue"] for each in found}
 

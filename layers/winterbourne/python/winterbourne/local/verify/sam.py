@@ -16,6 +16,9 @@ __all__ = ["LIMITS_S", "Sam", "SamFailed"]
 LIMITS_S: Final = {"build": 900, "deploy": 3600, "delete": 3600}
 """How long each command may take; `sam` itself gives CloudFormation an hour."""
 
+CONFIG: Final = Path(__file__).with_name("samconfig.toml")
+"""In the place of the project's, whose stage `default` may name another account, bucket or way to roll back."""
+
 
 class SamFailed(RuntimeError):
     """`sam` ended with an error, or took too long; the message has its last lines."""
@@ -46,7 +49,7 @@ class Sam:
         """
         path = os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
         process = subprocess.Popen(  # noqa: S603 - with options of our own
-            [self.program, command, *options],
+            [self.program, command, "--config-file", str(CONFIG), *options],
             cwd=self.cwd,
             env={**os.environ, "SAM_CLI_TELEMETRY": "0", "PYTHONUNBUFFERED": "1", "PATH": path},
             stdin=subprocess.DEVNULL,
@@ -57,8 +60,9 @@ class Sam:
             process_group=0,
         )
         timer = threading.Timer(LIMITS_S[command], _signal, (process, signal.SIGKILL))
-        timer.start()
+        timer.daemon = True
         try:
+            timer.start()
             lines = self._read(process)
             if process.wait():
                 raise SamFailed(f"sam {command} ended with status {process.returncode}:\n" + "".join(lines[-15:]))

@@ -1,5 +1,6 @@
 """The stacks that `verify` makes in the account, and their end, whatever happens."""
 
+import itertools
 import json
 import secrets
 import shutil
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from winterbourne.local.doctor.on_aws import Stack
 from winterbourne.local.verify.deployment import Rollback
 from winterbourne.local.verify.on_aws import DENIAL
 from winterbourne.local.verify.sam import Sam, SamFailed
@@ -122,20 +124,22 @@ class Stacks:
         template.write_text(json.dumps(failing_template(built)), encoding="utf-8")
         with suppress(SamFailed):
             self._deploy(name, template, {**self.parameters, "Stage": "prod"})
-        while (status := _status(self.client, name)).endswith("_IN_PROGRESS"):
+        polls = itertools.count()
+        while _is_busy(status := _status(self.client, name)) and next(polls) < _POLLS:
             time.sleep(_POLL_S)
-        pages = self.client("cloudformation").get_paginator("list_stack_resources").paginate(StackName=name)
-        resources = pages.search("StackResourceSummaries")
-        return Rollback(status, [r["LogicalResourceId"] for r in resources if r["ResourceStatus"] != "DELETE_COMPLETE"])
+        return Rollback(status, [*Stack(name, self.client).physical_ids()])
 
-    def delete(self) -> list[str]:
-        """Delete all that the run has made; returns the names of the stacks that are still there."""
-        return [name for name in reversed(self.names) if not self._delete(name)]
+    def delete(self, kept: str = "") -> list[str]:
+        """Delete all that the run has made but the one to keep; returns the names of those that are still there."""
+        return [name for name in reversed(self.names) if not self._delete(name, keep=name == kept)]
 
-    def _delete(self, name: str) -> bool:
+    def _delete(self, name: str, *, keep: bool) -> bool:
         try:
-            if not _status(self.client, name):
-                return True
+            with suppress(BotoCoreError):  # the network may come back
+                if not _status(self.client, name):
+                    return True
+            if keep:
+                return False
             self.say(f"deleting the stack {name}")
             delete_stack(self.sam, self.client, name, self.region)
         except Exception as error:  # noqa: BLE001 - the other stack has to be deleted too, and both told of
@@ -149,24 +153,31 @@ def delete_stack(sam: Sam, client: Callable[[str], Any], name: str, region: str)
 
     Raises:
         SamFailed: It is still there.
-        OSError: `sam` cannot be started.
         ClientError: AWS refuses.
     """
     with suppress(BotoCoreError, ClientError):  # what is not released keeps it perhaps from being deleted, or not
         _release(client, name)
-    with suppress(SamFailed):  # it has said why
+    with suppress(SamFailed, OSError):  # it has said why, or cannot be started, or the disk is full
         sam.run("delete", "--stack-name", name, "--region", region, "--no-prompts")
     asked, status = 0, "not known"
     for _ in range(_POLLS):
         with suppress(BotoCoreError):  # the network may come back
             if not (status := _status(client, name)):
                 return
-            if not status.endswith("_IN_PROGRESS"):
+            if not _is_busy(status):
                 if (asked := asked + 1) > _DELETIONS:
                     break
                 client("cloudformation").delete_stack(StackName=name)
         time.sleep(_POLL_S)
-    raise SamFailed(f"its status is {status}")
+    raise SamFailed(f"the stack {name} is still there, its status is {status}")
+
+
+def _is_busy(status: str) -> bool:
+    """Whether CloudFormation works on it. In REVIEW_IN_PROGRESS it waits for somebody, as after a deployment cut short:
+
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateChangeSet.html
+    """
+    return status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS"
 
 
 def _release(client: Callable[[str], Any], name: str) -> None:

@@ -9,7 +9,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 __all__ = ["ORIGIN", "TAKEN_OVER", "TIMEOUT_S", "failing_template", "own_parameters", "read_template", "with_function"]
 
 ORIGIN: Final = "https://verify.example"
-"""Whose pages may call, where the stage names none."""
+"""Whose pages may call, where the stage names none, or all, which leaves no stranger to measure."""
 
 TIMEOUT_S: Final = 15
 """Of the function: the shortest that the template allows, since some claims wait for it."""
@@ -32,7 +32,7 @@ _OWN: Final = {
 
 def own_parameters(template: Mapping[str, Any], stage: Mapping[str, str]) -> dict[str, str]:
     """The parameters of our stack: of the stage's only those that name no secrets, people, callers or models."""
-    taken_over = {name: stage[name] for name in TAKEN_OVER if stage.get(name)}
+    taken_over = {name: stage[name] for name in TAKEN_OVER if stage.get(name, "*") not in {"", "*"}}
     return {name: value for name, value in {**_OWN, **taken_over}.items() if name in template["Parameters"]}
 
 
