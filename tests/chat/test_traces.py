@@ -189,6 +189,14 @@ class TestSpans:
             await ask(service)
         assert found.requests == []
 
+    async def test_a_probe_that_fails_leaves_none_either(self) -> None:
+        """Else whoever probes every second has an export with each, as long as an outage lasts."""
+        async with traced(scripts=(failing(503),)) as (service, found, _):
+            response = RecordedResponse()
+            await handle(service, event("GET", "/readyz"), response)
+        assert response.response
+        assert (response.response.status, found.requests) == (503, [])
+
 
 class TestFailures:
     async def test_a_model_that_fails_fails_its_turn_the_answer_and_the_request(self) -> None:
@@ -240,6 +248,25 @@ class TestFailures:
         span = found.named("chat")
         assert (span.name, span.attributes["gen_ai.response.model"]) == ("chat m-1", "m-2")
         assert span.attributes["winterbourne.failed_models"] == ["openai:m-1"]
+
+    async def test_a_request_that_is_cancelled_says_so(self) -> None:
+        async def hang(exchange: Exchange) -> None:
+            await exchange.start(200)
+            reached.set()
+            await exchange.gone()
+
+        reached = asyncio.Event()
+        async with traced(scripts=(hang, ANSWER)) as (service, found, _):
+            asking = asyncio.create_task(ask(service))
+            await reached.wait()
+            asking.cancel()
+            await asyncio.wait((asking,))
+            await ask(service)
+        assert [(span.name, span.attributes["error.type"]) for span in found.spans if span.has_failed] == [
+            ("POST /chat", "CancelledError"),
+            ("invoke_agent desk", "CancelledError"),
+            ("chat m-1", "CancelledError"),
+        ]
 
 
 class TestPropagation:
@@ -306,6 +333,7 @@ class TestPropagation:
         assert ({*sent_traceparents(service_of_tool)}, len(calls)) == (calls, 20)
 
     async def test_of_an_xray_trace_the_header_is_the_spans_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)  # a poller of another test leaves its own
         root = "Root=1-5759e988-bd862e3fe1be46a994272793"
         async with traced() as (service, found, provider):
             headers = {"x-amzn-trace-id": f"{root};Parent=53995c3f42cd8ad8;Sampled=1"}
@@ -407,6 +435,29 @@ class TestExport:
             await ask(service)
         assert found.requests[0].headers["authorization"] == "Basic b3BlbjpzZXNhbWU="
         assert redaction.redact("Basic b3BlbjpzZXNhbWU=") != "Basic b3BlbjpzZXNhbWU="
+
+    async def test_a_word_in_a_header_is_no_secret_that_chats_may_not_have(self) -> None:
+        async with traced(otel_exporter_otlp_headers="x-dataset=weather,x-kind=application/json") as (
+            service,
+            _,
+            provider,
+        ):
+            await ask(service, {"messages": [{"role": "user", "content": "how is the weather, as application/json?"}]})
+        assert b"how is the weather, as application/json?" in provider.requests[0].body
+
+    async def test_whatever_else_answers_is_told_by_its_status(self, caplog: pytest.LogCaptureFixture) -> None:
+        """As a web site does, with a page for people."""
+        async with collector(404, answer=b"<p>" * 100_000) as found, traced(into=found) as (service, *_):
+            await ask(service)
+            assert service.tracer
+            assert service.tracer._waiting_bytes == 0
+        assert "the collector of traces refuses spans: HTTP 404" in caplog.text
+
+    @pytest.mark.parametrize("status", [200, 202, 204])
+    async def test_all_that_says_success_has_taken_them(self, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+        async with collector(status, answer=b"") as found, traced(into=found) as (service, *_):
+            await ask(service)
+        assert "dropped" not in capsys.readouterr().out
 
     async def test_nothing_is_imported_or_sent_where_it_is_off(self) -> None:
         async with upstream(ANSWER) as provider:

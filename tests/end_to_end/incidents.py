@@ -139,6 +139,33 @@ MODEL_ERRORS: Final[Mapping[str, tuple[int, dict[str, str], dict[str, str]]]] = 
         {},
         {"message": "The model `m` does not exist", "type": "invalid_request_error", "code": "model_not_found"},
     ),
+    "too long": (
+        400,
+        {},
+        {
+            "message": "This model's maximum context length is 128000 tokens. Please shorten the messages.",
+            "type": "invalid_request_error",
+            "code": "context_length_exceeded",
+        },
+    ),
+    "flagged": (
+        400,
+        {},
+        {
+            "message": "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
+            "type": "invalid_request_error",
+            "code": "invalid_prompt",
+        },
+    ),
+    "odd option": (
+        400,
+        {},
+        {
+            "message": "Unsupported value: 'reasoning_effort' does not support 'low' with this model.",
+            "type": "invalid_request_error",
+            "code": "unsupported_value",
+        },
+    ),
 }
 """As OpenAI refuses: https://platform.openai.com/docs/guides/error-codes"""
 

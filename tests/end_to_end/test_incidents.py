@@ -56,7 +56,9 @@ MODEL = {
     ),
     "a caller asks for much": Incident({"spending", "dollars"}, {0: ["cost 1500000"], 30: ["cost 600000"]}),
     "a model is dear": Incident({"dollars"}, {0: ["cost 900000"], 30: ["cost 900000"]}),
+    "the model does not take what the deployment asks": Incident(UNANSWERED, {0: ["odd option"], 3: ["odd option"]}),
     "callers make mistakes": Incident(set(), {0: ["", "GET /nothing"], 1: [""], 2: [""]}),
+    "callers' conversations are what no model takes": Incident(set(), {m: ["too long", "flagged"] for m in range(3)}),
     "one chat fails": Incident(set(), {0: ["hello"], 1: ["unpaid"], 2: ["hello"]}),
     "failures have answers between them": Incident(
         set(), {0: ["unpaid"], 20: ["hello"], 40: ["unpaid"], 60: ["hello"], 80: ["unpaid"]}
@@ -108,6 +110,7 @@ WORKER = {
 }
 TRAILERS = {
     "answers fail, and Lambda is told": Incident({"crashes", *UNANSWERED}, {0: ["unpaid"], 1: ["cut"]}),
+    "callers' mistakes are none of Lambda's": Incident(set(), {0: ["too long"], 1: ["flagged"]}),
 }
 
 FUNCTION_ENDS = ("--timeout", "3", "--concurrency", "2")

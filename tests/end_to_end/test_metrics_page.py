@@ -44,6 +44,13 @@ class TestInABrowser:
         expect(page.locator("#requests")).to_contain_text("POST /chat 200")
         keep_picture(page, "metrics")
 
+    def test_fits_a_phone(self, function_url: str, visits: Visits) -> None:
+        chat(function_url, "What is the weather in Oslo?")
+        page = visits.open(function_url, viewport={"width": 375, "height": 800})
+        page.goto(function_url + PAGE)
+        expect(page.get_by_role("cell", name="MemoryUsed")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") == 375
+
     def test_what_a_request_contains_is_text_and_no_markup(self, function_url: str, visits: Visits) -> None:
         httpx.get(f"{function_url}/x?<img/src=x/onerror=alert(1)>", timeout=30)
         page = visits.open(function_url)

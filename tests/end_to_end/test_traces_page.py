@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser_page import Visits, keep_picture
 from tests.end_to_end.native_client import FIVE_TOOLS, chat
@@ -37,6 +37,13 @@ def test_a_probe_and_the_page_are_no_traces(function_url: str) -> None:
     assert count() == before
 
 
+def answer_without_traces(route: Route) -> None:
+    if "application/json" in route.request.headers["accept"]:
+        route.fulfill(json={"traces": []})
+    else:
+        route.continue_()
+
+
 class TestInABrowser:
     def test_a_waterfall_appears_while_the_page_is_open(self, function_url: str, visits: Visits) -> None:
         page = visits.open(function_url)
@@ -58,10 +65,23 @@ class TestInABrowser:
         page.goto(function_url + PAGE)
         row = page.locator("details", has_text="execute_tool get_weather").first
         row.locator("summary").click()
-        sections = page.locator("section").count()
+        expect(page.locator("section").first).to_contain_text("get_weather")
         chat(function_url, "Hello")
-        expect(page.locator("section")).to_have_count(sections + 1)
+        expect(page.locator("section").first).not_to_contain_text("get_weather")
         expect(page.locator("details[open]")).to_have_count(1)
+
+    def test_without_traces_there_is_no_legend(self, function_url: str, visits: Visits) -> None:
+        page = visits.open(function_url)
+        page.route(f"**{PAGE}", answer_without_traces)
+        page.goto(function_url + PAGE)
+        expect(page.get_by_role("status")).to_contain_text("No traces yet.")
+        expect(page.locator(".legend")).to_be_hidden()
+
+    def test_says_what_failed_where_the_answer_did_not(self, function_url: str, visits: Visits) -> None:
+        chat(function_url, "Convert 5 XXX to YYY")
+        page = visits.open(function_url)
+        page.goto(function_url + PAGE)
+        expect(page.locator("h2 .failed").first).to_have_text("execute_tool convert_currency: failed")
 
     def test_bars_lie_within_their_track_in_the_order_in_which_they_began(
         self, function_url: str, visits: Visits

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import pytest
@@ -49,6 +50,19 @@ def test_the_doctor_of_a_url_wants_nothing_of_aws(monkeypatch: pytest.MonkeyPatc
         monkeypatch.delattr(f"winterbourne.local.doctor.{name}", raising=False)
     with pytest.raises(SystemExit, match="0"):
         cli.main(["doctor", "--help"])
+
+
+@pytest.mark.parametrize(("flag", "told"), [("--help", "usage: winterbourne verify"), ("--list", "first-byte ")])
+def test_what_verify_measures_is_told_without_sam(
+    flag: str, told: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("click", "samcli"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("sam_parameters", "verify.command"):
+        monkeypatch.delitem(sys.modules, f"winterbourne.local.{name}", raising=False)
+    with suppress(SystemExit):  # of argparse, which prints the help
+        cli.main(["verify", flag])
+    assert capfd.readouterr().out.startswith(told)
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,7 +122,8 @@ class TestWhenNobodyAsks:
     def test_the_readme_says_so(self) -> None:
         readme = " ".join((ROOT / "README.md").read_text().split())
         amounts = [parts(0)["secrets"] + fixed(mode).dollars() for mode in ("full", "off")]
-        said = "costs [{} a month](docs/reference/costs.md), mostly for its dashboard, or {} with `Metrics=off`"
+        costs = "costs [{} a month](docs/reference/costs.md)"
+        said = f"{costs} with all metrics and alarms, half of it for the dashboard, or {{}} with `Metrics=off`"
         assert said.format(*dollars(amounts)) in readme
 
 

@@ -20,7 +20,7 @@ from winterbourne.chat.core.events import (
     Usage,
 )
 from winterbourne.chat.core.supervisor import CANCEL_GRACE_S, EventWriter, supervise
-from winterbourne.chat.errors import ModelBusy
+from winterbourne.chat.errors import ChatError, ModelBusy, ModelContentRefused, ModelInputTooLong, RateLimitExceeded
 from winterbourne.chat.infra import telemetry
 
 DUE, LAST = False, True  # what `last_words` is asked for
@@ -126,6 +126,22 @@ class TestTerminalEvent:
             await run(conversation(), wire)
         assert ("Errors", 1, "") in record.measurements
         assert record.fields["error_type"] == "ModelBusy"
+
+    @jumping
+    @pytest.mark.parametrize(
+        "mistake",
+        [ModelInputTooLong("too long"), ModelContentRefused("flagged"), RateLimitExceeded("9 tokens per day", 60)],
+    )
+    async def test_that_is_a_mistake_of_the_callers_counts_as_a_rejection(self, mistake: ChatError) -> None:
+        wire = RecordingWriter()
+
+        async def conversation() -> None:
+            raise mistake
+
+        with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE) as record:
+            record.is_chat = True
+            await run(conversation(), wire)
+        assert [name for name, *_ in record.measurements if name in {"Chats", "Errors", "Rejections"}] == ["Rejections"]
 
     @jumping
     async def test_hides_the_details_of_an_internal_error(self, caplog: pytest.LogCaptureFixture) -> None:

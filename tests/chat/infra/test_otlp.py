@@ -117,6 +117,21 @@ class TestEncoding:
         (span,) = parse(b'{"resourceSpans":[%b]}' % encoded(tracer(), text="é" * 100_000))
         assert span.attributes["text"] == "é" * MAX_TEXT_CHARS
 
+    def test_a_span_does_not_end_before_it_begins_if_the_clock_is_set_back(self) -> None:
+        """As it is where an environment is thawed or restored."""
+        made = tracer()
+        span = made.begin({}, "POST /chat", "r-1")
+        assert span
+        with span:
+            span.started_ns += 10**12
+        (told,) = parse(b'{"resourceSpans":[%b]}' % made.encode(span.trace))
+        assert told.started_ns == told.ended_ns
+
+    def test_a_secret_at_the_cut_is_not_told_in_part(self) -> None:
+        redaction.register("open-sesame-1234")
+        told = encoded(tracer(), text="." * (MAX_TEXT_CHARS - 8) + "open-sesame-1234")
+        assert b"open-ses" not in told
+
     def test_says_where_it_comes_from(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "desk-ChatFunction-1")
         monkeypatch.setenv("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/desk")

@@ -164,7 +164,9 @@ class TestRequest:
         for name in ("r-1", "r-2"):
             with telemetry.request_scope(name, telemetry.make_logger(), telemetry.SERVICE):
                 pass
-        first, second = metrics(output_lines(capsys))
+        lines = output_lines(capsys)
+        assert [line.get("cold_starts") for line in lines if line.get("message") == "request"] == [1, None]
+        first, second = metrics(lines)
         assert (first["ColdStarts"], first["InitDuration"][0] > 0) == ([1.0], True)
         assert "ColdStarts" not in second
 

@@ -12,7 +12,7 @@ from unittest import mock
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
 from tests.stack import ROOT, Stack, source, template_of
@@ -238,7 +238,7 @@ class TestCloudFront:
         assert on_aws.public_url(deployment.stack).endswith(".cloudfront.net")
 
     def test_is_asked_by_its_own_domain(self, deployment: Deployment) -> None:
-        self.deploy(deployment, Aliases={"Quantity": 1, "Items": ["chat.example.com"]})
+        self.deploy(deployment, Aliases={"Quantity": 2, "Items": ["*.example.com", "chat.example.com"]})
         assert on_aws.public_url(deployment.stack) == "https://chat.example.com"
 
     def test_that_is_not_as_it_should_be_is_wrong(self, deployment: Deployment) -> None:
@@ -305,6 +305,38 @@ class TestTheStack:
         (finding,) = on_aws.run_checks(on_aws.Stack(NAME, boto3.Session(region_name=REGION).client))  # type: ignore[arg-type]  # boto3 declares overloads
         assert "AWS_PROFILE" in finding.fix
 
+    def test_that_has_no_function_yet_may_get_one(self, healthy: Deployment) -> None:
+        """CloudFormation lists a resource with an empty id, or not at all, before it is made."""
+        with (
+            mock.patch.object(on_aws.Stack, "status", return_value="CREATE_IN_PROGRESS"),
+            mock.patch.object(StackWithAlarms, "physical_ids", return_value={"ChatFunction": ""}),
+        ):
+            (finding,) = healthy.run_checks_by_subject().values()
+        assert finding.state == "unknown"
+
+    def test_whose_creation_has_failed_half_way_is_checked_as_far_as_it_goes(self, healthy: Deployment) -> None:
+        ids = healthy.stack.physical_ids()
+        del ids["Conversations"]
+        with mock.patch.object(StackWithAlarms, "physical_ids", return_value=ids):
+            found = healthy.run_checks_by_subject()
+        assert (found["table"].state, found["table"].message) == ("wrong", "there is no Conversations")
+        assert "alarms" in found
+
+    @pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken", "InvalidClientTokenId"])
+    def test_that_may_not_be_read_is_not_to_be_deployed_again(self, healthy: Deployment, code: str) -> None:
+        error = ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeStacks")
+        with mock.patch.object(on_aws.Stack, "status", side_effect=error):
+            (finding,) = healthy.run_checks_by_subject().values()
+        assert "AWS_PROFILE" in finding.fix
+        assert "make deploy" not in finding.fix
+
+    def test_of_a_profile_that_is_not_there_is_unknown(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("AWS_PROFILE", "nobody")
+        assert command.main(["--url", "", "--stack", NAME]) == 1
+        assert "→ export AWS_PROFILE" in capsys.readouterr().out
+
 
 class TestTheFunction:
     def test_without_the_runtime_layer_cannot_stream(self, healthy: Deployment) -> None:
@@ -351,7 +383,7 @@ class TestTheFunction:
 
 
 class TestSecrets:
-    @pytest.mark.parametrize("text", ["{}", "sesame"])
+    @pytest.mark.parametrize("text", ["{}", "sesame", "7", '["a"]', '{"first": []}'])
     def test_keys_that_nobody_can_use_are_wrong(self, healthy: Deployment, text: str) -> None:
         healthy.client("secretsmanager").put_secret_value(SecretId=healthy.keys, SecretString=text)
         assert healthy.run_checks_by_subject()["keys"].state == "wrong"

@@ -120,6 +120,21 @@ class TestReachable:
         assert finding.state == "wrong"
         assert fix in finding.fix
 
+    @pytest.mark.parametrize("body", ["", "<html>\n{ x }", "[]", '{"status": "up"}', "é"])
+    def test_a_site_that_answers_everything_is_not_taken_for_the_chat(self, body: str) -> None:
+        (finding,) = run_checks_by_subject(lambda _: httpx.Response(200, content=body.encode("latin-1"))).values()
+        assert (finding.subject, finding.state, finding.fix) == (
+            "reachable",
+            "wrong",
+            "check that this is the right URL",
+        )
+
+    @pytest.mark.parametrize("url", ["chat.example.com", "https://", "http://[", "ftp://x", "https://a:b"])
+    def test_what_is_no_url_is_refused_with_a_sentence(self, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit, match="2"):
+            command.main(["--url", url])
+        assert "expected a URL such as http" in capsys.readouterr().err
+
 
 class TestDoors:
     """What a URL leads to is told from its responses, and so is how it is mended there."""
@@ -291,6 +306,14 @@ class TestModel:
     def test_a_stream_without_a_terminal_event_is_wrong(self) -> None:
         assert run_checks_by_subject(lambda request: chat(request, frames=DONE[:2]))["model"].state == "wrong"
 
+    @pytest.mark.parametrize("body", [b"", b'data: {"type":"content"}\n\ndata: {"type":"done","usa'])
+    def test_an_answer_that_is_cut_off_is_wrong(self, body: bytes) -> None:
+        def cut(request: httpx.Request) -> httpx.Response:
+            response = chat(request)
+            return httpx.Response(200, stream=httpx.ByteStream(body)) if _is_question(request) else response
+
+        assert "without a terminal event" in run_checks_by_subject(cut)["model"].message
+
     def test_without_a_key_it_is_not_called(self) -> None:
         assert run_checks_by_subject(chat, Caller("https://x.on.aws"))["model"].state == "unknown"
 
@@ -321,7 +344,7 @@ def _breaking(request: httpx.Request) -> httpx.Response:
 
 def _answering(path: str, **response: Any) -> Handler:
     """A chat that answers one path so."""
-    given = {"status_code": 200} | response
+    given: dict[str, Any] = {"status_code": 200, "json": {"status": "ok"}} | response
     return lambda request: httpx.Response(**given) if request.url.path == path else chat(request)
 
 

@@ -271,8 +271,9 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     on if its conversation is kept, or if other processes can send it again; another is cancelled), run, cancel.
     """
     error_trailers: bool = False
-    """Whether an answer that fails also ends with Lambda's error trailers, after the error frame, so that Lambda counts
-    an error and callers of InvokeWithResponseStream are told; a front end may then break the connection off.
+    """Whether an answer that fails, not by a mistake of its caller's, also ends with Lambda's error trailers, after the
+    error frame, so that Lambda counts an error and callers of InvokeWithResponseStream are told; a front end may then
+    break the connection off.
     """
     deadline_margin: Seconds = 2.0
     """Seconds before Lambda's timeout, or REQUEST_TIMEOUT, at which an answer that still runs is ended with an error

@@ -37,10 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except ModuleNotFoundError as error:
             if str(error.name).startswith("winterbourne"):
                 raise
-            extra = "dev" if command == "verify" else "local"
-            sys.stderr.write(
-                f"winterbourne {command}: {error.name} is not installed; winterbourne[{extra}] brings it\n"
-            )
+            sys.stderr.write(f"winterbourne {command}: {error.name} is not installed; winterbourne[local] brings it\n")
             return 1
     if command in {"", "-h", "--help", "help"}:
         sys.stdout.write(_help())

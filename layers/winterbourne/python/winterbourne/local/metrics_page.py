@@ -27,15 +27,17 @@ table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent); padding: .3rem .6rem; }
 th, td { text-align: right; font-variant-numeric: tabular-nums; }
 th:nth-child(-n+2), td:nth-child(-n+2) { text-align: left; }
-td:nth-child(2) { overflow-wrap: anywhere; }
-pre { overflow-x: auto; }
+td:nth-child(2) { overflow-wrap: anywhere; min-width: 9rem; }
+main, pre { overflow-x: auto; }
 </style>
 <h1>Local metrics</h1>
 <p id="state" role="status">No metrics yet. Send a request, and they will appear here.</p>
+<main>
 <table hidden>
 <thead><tr><th>Metric<th>Dimensions<th>Count<th>Average<th>Minimum<th>Maximum<th>Last<th>Sum<th>Unit</tr></thead>
 <tbody></tbody>
 </table>
+</main>
 <h2>Requests</h2>
 <pre id="requests"></pre>
 <script>

@@ -4,6 +4,7 @@ Used by `make deploy`: `sam` itself drops all parameters of the stage as soon as
 """
 
 import sys
+from typing import Any
 
 from click import BadParameter
 from samcli.cli.types import CfnParameterOverridesType
@@ -28,19 +29,25 @@ def stage_parameters(stage: str, given: str, folder: str = ".") -> dict[str, str
 
     Raises:
         SettingsError: The entries of such a parameter are malformed.
-        click.BadParameter: `sam` itself could not read the parameters.
+        ValueError: `sam` itself could not read the parameters.
     """
-    parse = CfnParameterOverridesType().convert
-    own = parse(SamConfig(folder).get_all(["deploy"], "parameters", stage).get("parameter_overrides", ""), None, None)
-    merged = {**own, **(over := parse(given, None, None))}
+    own = _parse(SamConfig(folder).get_all(["deploy"], "parameters", stage).get("parameter_overrides", ""))
+    merged = {**own, **(over := _parse(given))}
     for name in (name for name in ("Settings", "ToolWorkerSettings") if own.get(name) and over.get(name)):
         entries = {**parse_settings(own[name]), **parse_settings(over[name])}
         merged[name] = ";".join(f"{entry}={value.replace(';', ';;')}" for entry, value in entries.items())
     return merged
 
 
+def _parse(overrides: Any) -> dict[str, str]:
+    try:
+        return dict(CfnParameterOverridesType().convert(overrides, None, None))
+    except BadParameter as error:
+        raise ValueError(str(error)) from None
+
+
 if __name__ == "__main__":
     try:
         print(merge_parameters(*sys.argv[1:]))  # noqa: T201 - the output of the program
-    except (SettingsError, BadParameter) as error:
+    except (SettingsError, ValueError) as error:
         sys.exit(f"the parameters of the stage, or those given in PARAMETERS, cannot be read: {error}")

@@ -26,7 +26,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 64re
 section { border: 1px solid var(--line); border-radius: .6rem; margin: 1rem 0; overflow: hidden; }
 h2 { font-size: 1rem; margin: 0; padding: .6rem .8rem; display: flex; flex-wrap: wrap; gap: .2rem 1rem; }
 h2 span { font-weight: normal; font-variant-numeric: tabular-nums; opacity: .75; }
-h2 .failed { color: var(--failed); opacity: 1; font-weight: 600; }
+h2 .failed { color: color-mix(in srgb, var(--failed), CanvasText 25%); opacity: 1; font-weight: 600; }
 h2 code { margin-left: auto; font-size: .8rem; opacity: .6; font-weight: normal; overflow-wrap: anywhere; }
 details { border-top: 1px solid var(--line); }
 summary {
@@ -55,15 +55,19 @@ dl { font-size: .85rem; }
 dt { opacity: .7; overflow-wrap: anywhere; padding-left: 1rem; }
 dd { margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; padding: 0; list-style: none; font-size: .85rem; }
+.legend[hidden] { display: none; }
 .legend li { --depth: 0; }
-@media (max-width: 40rem) { summary { grid-template-columns: 1fr 4.5rem; } .track { grid-column: 1 / -1; order: 3; } }
+@media (max-width: 40rem) {
+  summary { grid-template-columns: 1fr 4.5rem; row-gap: .1rem; }
+  .track { grid-column: 1 / -1; order: 3; }
+}
 </style>
 <h1>Local traces</h1>
 <p id="state" role="status">No traces yet. Ask the chat something, and its trace will appear here.</p>
 <ul class="legend" hidden>
 <li class="name" style="--color: var(--server)">request<li class="name" style="--color: var(--agent)">answer
-<li class="name" style="--color: var(--model)">model, with its first chunk<li class="name"
- style="--color: var(--tool)">tool, with its wait<li class="name" style="--color: var(--failed)">failed</ul>
+<li class="name" style="--color: var(--model)">model, and when its first chunk came<li class="name"
+ style="--color: var(--tool)">tool, its wait included<li class="name" style="--color: var(--failed)">failed</ul>
 <main></main>
 <script>
 const COLORS = { invoke_agent: "agent", chat: "model", execute_tool: "tool" };
@@ -110,7 +114,10 @@ const section = (trace) => {
     dollars && `$${dollars.toLocaleString("en", { maximumFractionDigits: 6 })}`];
   const head = make("h2", {}, trace.spans[0].name,
     ...facts.filter(Boolean).map((fact) => make("span", { textContent: fact })));
-  if (failed) head.append(make("span", { className: "failed", textContent: text(failed.attributes["error.type"]) }));
+  if (failed) {
+    const textContent = `${failed.name}: ${text(failed.attributes["error.type"])}`;
+    head.append(make("span", { className: "failed", textContent }));
+  }
   head.append(make("code", { textContent: trace.trace_id }));
   return make("section", {}, head, ...trace.spans.map((span) => row(span, trace)));
 };

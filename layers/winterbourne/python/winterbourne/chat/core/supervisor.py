@@ -21,7 +21,7 @@ from winterbourne.chat.core.events import (
     EventBatch,
     TerminalEvent,
 )
-from winterbourne.chat.errors import ChatError, DeadlineReached
+from winterbourne.chat.errors import ChatError, DeadlineReached, ModelRefused
 from winterbourne.chat.infra import redaction, telemetry
 
 __all__ = ["TERMINAL_EVENTS", "EventWriter", "supervise"]
@@ -189,8 +189,8 @@ def _failure_event(error: BaseException | None, request_id: str) -> TerminalEven
     """The event with what the caller is told; the log gets the error itself."""
     if error is None:
         return None
-    telemetry.measure("Errors")
-    telemetry.note(error_type=type(error).__name__)
+    is_callers = isinstance(error, ChatError) and error.status < 500 and type(error) is not ModelRefused
+    telemetry.count_error(type(error).__name__, is_callers=is_callers)
     if isinstance(error, ChatError):
         told = error
         _LOGGER.error("the conversation failed (%s): %s", error.code, error, exc_info=error)

@@ -156,7 +156,8 @@ class Service(msgspec.Struct, frozen=True):
         """
         encode_error, request_id = self.encode_error, request.request_id
         after_response, background = list[AfterResponse](), list[AfterResponse]()
-        with self._recorded(request) as (record, span):
+        with self._recorded(request) as (record, begun):
+            span = begun
             if request.is_bare:
                 response_stream.own_headers = {"x-request-id": request_id, **cors_headers(self.cors_origins, request)}
             try:
@@ -167,6 +168,7 @@ class Service(msgspec.Struct, frozen=True):
                 endpoint, path_params = self.router.match(request.method, request.raw_path)
                 encode_error, record.is_chat = endpoint.encode_error, endpoint.is_chat
                 response_stream.last_words = partial(_late_words, response_stream, encode_error, request_id)
+                span = None if endpoint.is_public else begun  # the page and the probes are not told
                 caller = ANONYMOUS if endpoint.is_public else await self.authenticator.authenticate(request)
                 record.fields["caller"] = caller.name
                 if not endpoint.is_public and not endpoint.is_chat:
@@ -194,7 +196,8 @@ class Service(msgspec.Struct, frozen=True):
                 pool = http_pool.stats()
                 record.measurements += [("PoolConnectionsOpen", pool.open, ""), ("PoolConnectionsIdle", pool.idle, "")]
                 record.measurements.append(("PoolRequestsWaiting", pool.waiting, ""))
-                export = self._end_trace(span, record, response_stream)
+                response = response_stream.response
+                export = self.tracer.end(span, record.fields, response) if self.tracer and span else None
                 await _tidy(after_response, background, export, response_stream, request.deadline)
 
     @contextlib.contextmanager
@@ -225,11 +228,6 @@ class Service(msgspec.Struct, frozen=True):
             url__path=request.raw_path,
         )
 
-    def _end_trace(
-        self, span: "Span | None", record: telemetry.RequestRecord, stream: ResponseStream
-    ) -> AfterResponse | None:
-        return self.tracer.end(span, record.fields, stream.response) if self.tracer and span else None
-
 
 def _check(request: Request) -> None:
     if request.refusal:
@@ -238,12 +236,11 @@ def _check(request: Request) -> None:
 
 def _count_error(record: telemetry.RequestRecord, error_type: str, status: int) -> None:
     """Count what is answered with an error: the caller's mistake, or ours, of whoever checks the caller included."""
-    is_ours = status >= 500
-    record.measurements.append(("Errors", 1, "") if is_ours else ("Rejections", 1, ""))
-    if is_ours and "caller" not in record.fields:
+    is_callers = status < 500
+    telemetry.count_error(error_type, is_callers=is_callers)
+    if not is_callers and "caller" not in record.fields:
         record.measurements.append(("AuthErrors", 1, ""))
-    record.is_chat = record.is_chat and is_ours
-    record.fields.update(error_type=error_type, status=status)
+    record.fields["status"] = status
 
 
 def _client_fields(request: Request) -> dict[str, str]:

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import re
+import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -63,6 +64,9 @@ KINDS: Final = {"internal": 1, "server": 2, "client": 3}
 ERROR: Final = 2
 
 ARN_SETTING: Final = "OTEL_EXPORTER_OTLP_HEADERS_SECRET_ARN"
+
+WORDS: Final = re.compile(r"[A-Za-z ._/-]{,19}")
+"""Values of headers that are no key, such as the name of a data set."""
 
 XRAY_HOST: Final = re.compile(r"xray(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com(?:\.cn)?|amazonaws\.eu|api\.aws)")
 
@@ -133,7 +137,9 @@ class Tracer:
         """
         status = response.status if response else 0
         span.ended_ns = time.time_ns()
-        span.attributes["http.response.status_code"] = status
+        span.attributes["http.response.status_code"] = status or None
+        if cancelled := sys.exception():
+            span.error = exception_class_name(cancelled)
         if "error_type" in fields and not 400 <= status < 500:
             span.error = str(fields["error_type"])
         is_told = bool(span.error) or len(span.trace.spans) > 1
@@ -205,19 +211,20 @@ class Tracer:
         request = client.build_request("POST", self._url, content=content, headers=headers, extensions=extensions)
         if self._xray_region:
             await sign(request, "xray", self._xray_region)
-        own = http_pool.outgoing_headers.set({})  # nobody's request
+        own, answer = http_pool.outgoing_headers.set({}), b""  # nobody's request
         try:
             response = await client.send(request, stream=True)
-            answer = await http_pool.read_body(response, MAX_ANSWER_BYTES)
+            with contextlib.suppress(http_pool.BodyTooLarge):  # a page for people; its status tells
+                answer = await http_pool.read_body(response, MAX_ANSWER_BYTES)
         finally:
             http_pool.outgoing_headers.reset(own)
         status = response.status_code
         if status in RETRYABLE:
             _LOGGER.warning("the collector of traces is busy: HTTP %d", status)
             return False
-        if status != 200:
+        if not response.is_success:
             _LOGGER.error("the collector of traces refuses spans: HTTP %d", status)
-        self._dropped += _rejected(answer) if status == 200 else _count(content)
+        self._dropped += _rejected(answer) if response.is_success else _count(content)
         return True
 
 
@@ -254,9 +261,9 @@ def _traces_url(endpoint: str) -> str:
 
 
 def _headers(setting: str, text: str) -> dict[str, str]:
-    """Those of a setting, whose values are redacted from now on."""
+    """Those of a setting, whose values are redacted from now on; not words, which may be in what is said."""
     headers = _pairs(setting, text)
-    redaction.register(*headers.values())
+    redaction.register(*(value for value in headers.values() if not WORDS.fullmatch(value)))
     return headers
 
 
@@ -297,7 +304,7 @@ def _as_otlp(span: Span) -> dict[str, Any]:
         "name": span.name,
         "kind": KINDS[span.kind],
         "startTimeUnixNano": str(span.started_ns),
-        "endTimeUnixNano": str(span.ended_ns or time.time_ns()),
+        "endTimeUnixNano": str(max(span.ended_ns or time.time_ns(), span.started_ns)),  # the clock may be set back
         "attributes": _attributes({**span.attributes, "error.type": span.error or None}),
         "status": {"code": ERROR} if span.error else {},
     }
@@ -309,14 +316,11 @@ def _attributes(values: Mapping[str, Attribute]) -> list[dict[str, Any]]:
 
 def _value(value: Attribute) -> dict[str, Any]:
     """A value as OTLP's JSON has it, where an integer of 64 bits is text."""
-    match value:
-        case bool():
-            return {"boolValue": value}
-        case str():
-            return {"stringValue": value[:MAX_TEXT_CHARS]}
-        case int():
-            return {"intValue": str(value)}
-        case float():
-            return {"doubleValue": value}
-        case _:
-            return {"arrayValue": {"values": [_value(each) for each in value or ()]}}
+    if isinstance(value, str):
+        is_long = len(value) > MAX_TEXT_CHARS  # at whose cut a secret may begin
+        return {"stringValue": redaction.redact_prefix(value, MAX_TEXT_CHARS) if is_long else value}
+    if isinstance(value, bool | float):
+        return {"boolValue" if isinstance(value, bool) else "doubleValue": value}
+    if isinstance(value, int):
+        return {"intValue": str(value)}
+    return {"arrayValue": {"values": [_value(each) for each in value or ()]}}

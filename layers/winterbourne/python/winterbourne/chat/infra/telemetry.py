@@ -37,6 +37,7 @@ __all__ = [
     "TOOL_TASK",
     "MetricsMode",
     "RequestRecord",
+    "count_error",
     "count_left_out",
     "exception_fields",
     "make_logger",
@@ -110,7 +111,7 @@ class RequestRecord(msgspec.Struct):
         tools: The tools that the model called, for the log line.
         measurements: (metric, value, tool or model); the last is empty for metrics of the request.
         has_first_token: Whether the time to the first token is measured.
-        is_chat: Whether an answer is asked for, and not refused as a mistake of the caller's (4xx).
+        is_chat: Whether an answer is asked for, and not refused as a mistake of the caller's, here or by the model.
         is_answered: Whether a chat has its answer, or needs none because its caller has stopped it or gone away.
         metrics: METRICS, see `EMITTED`.
         ended_at: When its response ended, if something was done after that; on the same clock.
@@ -205,6 +206,14 @@ def note(**fields: object) -> None:
         record.fields.update(fields)
 
 
+def count_error(error_type: str, *, is_callers: bool) -> None:
+    """Count an error with which the current request ends: the caller's mistake, with which it is no chat, or ours."""
+    if record := _current_record.get():
+        record.measurements.append(("Rejections", 1, "") if is_callers else ("Errors", 1, ""))
+        record.is_chat = record.is_chat and not is_callers
+        record.fields["error_type"] = error_type
+
+
 def note_first_token(tools_s: float = 0.0) -> None:
     """Record the time to the first token of the answer, with and without the time that tools took before it.
 
@@ -289,14 +298,14 @@ def _record_end(record: RequestRecord) -> None:
         record.measurements += [("Chats", 1, ""), ("FailedChats", int(not record.is_answered), "")]
     if left_out:
         record.measurements.append(("ToolsLeftOut", left_out, ""))
+    if init_ms is not None:
+        record.fields["init_duration_ms"] = round(init_ms)
+        record.measurements += [("ColdStarts", 1, ""), ("InitDuration", init_ms, "")]
     sums: dict[str, float] = {}
     for name, value, _ in record.measurements:
         if field := FIELDS.get(name):
             sums[field] = round(sums.get(field, 0) + value, 9)
     record.fields.update(sums)
-    if init_ms is not None:
-        record.fields["init_duration_ms"] = round(init_ms)
-        record.measurements += [("ColdStarts", 1, ""), ("InitDuration", init_ms, "")]
     if record.metrics != "full":
         record.fields["metrics"] = record.metrics  # where what is missed there has to be looked for here
     record.fields["duration_ms"] = duration_ms
@@ -311,25 +320,20 @@ def _write_metrics(record: RequestRecord, request_id: str) -> None:
     Each with what METRICS says.
     """
     emitted = EMITTED[record.metrics]
-    providers: dict[tuple[str, str], AmazonCloudWatchEMFProvider] = {}
-    counts: dict[tuple[Metric, tuple[str, str]], float] = {}
+    measured: dict[tuple[str, str], dict[Metric, list[float]]] = {}
     for name, value, subject in record.measurements:
-        if name not in emitted:
-            continue
-        of = ("model" if name in MODEL_METRICS else "tool", subject)
-        if of not in providers:
-            providers[of] = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)
-            if subject:
-                providers[of].add_dimension(*of)
-            else:
-                providers[of].add_metadata("request_id", request_id)
-        if name in UNITS:
-            providers[of].add_metric(name, UNITS[name], value)
+        if name in emitted:
+            of = ("model" if name in MODEL_METRICS else "tool", subject)
+            measured.setdefault(of, {}).setdefault(name, []).append(value)
+    for of, metrics in measured.items():
+        provider = AmazonCloudWatchEMFProvider(namespace=NAMESPACE, service=record.service)
+        if of[1]:
+            provider.add_dimension(*of)
         else:
-            counts[name, of] = counts.get((name, of), 0) + value
-    for (name, of), total in counts.items():
-        providers[of].add_metric(name, "Count", total)
-    for provider in providers.values():
+            provider.add_metadata("request_id", request_id)
+        for name, values in metrics.items():
+            for value in values if name in UNITS else (sum(values),):
+                provider.add_metric(name, UNITS.get(name, "Count"), value)
         if provider.metric_set:  # empty if Powertools has just flushed: it does so at 100 values of a metric
             provider.flush_metrics()
 

@@ -35,9 +35,14 @@ NO_SPAN: Final = contextlib.nullcontext()
 
 W3C_HEADERS: Final = ("traceparent", "tracestate")
 XRAY_HEADER: Final = "x-amzn-trace-id"
-XRAY_ROOT: Final = re.compile(r"Root=1-([0-9a-f]{8})-([0-9a-f]{24})")
-XRAY_PARENT: Final = re.compile(r"Parent=([0-9a-f]{16})")
-TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+TRACE_HEADERS: Final = {*W3C_HEADERS, XRAY_HEADER}
+XRAY_ROOT: Final = re.compile(r"Root=1-(?!0{8}-0{24})([0-9a-f]{8})-([0-9a-f]{24})")
+XRAY_PARENT: Final = re.compile(r"Parent=(?!0{16})([0-9a-f]{16})")
+TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
+"""Ids of zeros are invalid, and so is version ff."""
+
+MAX_CHARS: Final = 512
+"""Of one header: as much of `tracestate` as W3C asks everybody to pass on; servers refuse requests with long ones."""
 
 
 def propagated_headers(headers: Mapping[str, str], environment_trace: str = "") -> dict[str, str]:
@@ -51,6 +56,7 @@ def propagated_headers(headers: Mapping[str, str], environment_trace: str = "") 
         `x-amzn-trace-id` if there is one, and `traceparent`: the caller's own with its `tracestate`, else one with the
         ids of the X-Ray trace. Malformed headers are dropped.
     """
+    headers = {name: value for name, value in headers.items() if name in TRACE_HEADERS and _can_be_sent(value)}
     xray = environment_trace or headers.get(XRAY_HEADER, "")
     propagated = {XRAY_HEADER: xray} if XRAY_ROOT.search(xray) else {}
     if TRACEPARENT.fullmatch(headers.get("traceparent", "")):
@@ -59,3 +65,8 @@ def propagated_headers(headers: Mapping[str, str], environment_trace: str = "") 
         sampled = "01" if "Sampled=1" in xray else "00"
         propagated["traceparent"] = f"00-{root[1]}{root[2]}-{parent[1]}-{sampled}"
     return propagated
+
+
+def _can_be_sent(value: str) -> bool:
+    """Whether a header can go out again; if not, every request to a model would fail because of it."""
+    return len(value) <= MAX_CHARS and value.isascii() and value.isprintable()

@@ -1,11 +1,14 @@
 """`winterbourne doctor`: runs all checks, prints findings, and exits with 1 if anything is wrong."""
 
 import argparse
+import contextlib
+import functools
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from winterbourne import __version__
 from winterbourne.chat.http_library import httpx
@@ -43,18 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="winterbourne doctor", description=DESCRIPTION)
     url_help = f"URL of the chat (default: the stack's, or {LOCAL_URL} without a stack)"
-    parser.add_argument("--url", default="", help=url_help)
+    parser.add_argument("--url", type=_url, default="", help=url_help)
     parser.add_argument("--stack", default="", help="name of a deployed stack, such as winterbourne-dev")
     parser.add_argument("--region", help="AWS region of the stack (default: from the AWS configuration)")
     parser.add_argument("--origin", default="", help="origin of a web page that must be able to call the chat (CORS)")
     return parser.parse_args(arguments)
 
 
+def _url(text: str) -> str:
+    with contextlib.suppress(httpx.InvalidURL, ValueError):
+        if not text or (httpx.URL(text).scheme in {"http", "https"} and urlsplit(text).hostname):
+            return text.rstrip("/")
+    raise argparse.ArgumentTypeError(f"expected a URL such as {LOCAL_URL}, not {text}")
+
+
 def _run_checks(args: argparse.Namespace) -> Iterator[Finding]:
     if args.stack:
         return _check_stack(args)
-    url = args.url.rstrip("/") or LOCAL_URL
-    return _check_over_http(over_http.Caller(url, os.environ.get("KEY", ""), args.origin))
+    return _check_over_http(over_http.Caller(args.url or LOCAL_URL, os.environ.get("KEY", ""), args.origin))
 
 
 def _check_stack(args: argparse.Namespace) -> Iterator[Finding]:
@@ -62,11 +71,11 @@ def _check_stack(args: argparse.Namespace) -> Iterator[Finding]:
 
     from winterbourne.local.doctor import on_aws  # noqa: PLC0415 - likewise
 
-    client: Any = boto3.Session(region_name=args.region or None).client
-    stack = on_aws.Stack(args.stack, client)
+    region = args.region or None
+    session: Callable[[], Any] = functools.cache(lambda: boto3.Session(region_name=region))  # it may fail, as calls do
+    stack = on_aws.Stack(args.stack, lambda service: session().client(service))
     yield from on_aws.run_checks(stack)
-    url = args.url.rstrip("/") or on_aws.public_url(stack)
-    if url:
+    if url := args.url or on_aws.public_url(stack):
         yield from _check_over_http(over_http.Caller(url, os.environ.get("KEY") or on_aws.api_key(stack), args.origin))
     else:
         yield unknown("callers", "no URL that accepts unsigned requests is known: set it with --url")

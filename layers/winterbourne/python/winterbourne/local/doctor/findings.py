@@ -11,7 +11,7 @@ STATE_LABELS: Final[dict[State, str]] = {"ok": "ok   ", "wrong": "WRONG", "unkno
 
 WHY: Final = {
     # Of the stack
-    "stack": "what has failed or was rolled back is another deployment than the one that you meant",
+    "stack": "what is checked is in it, and one that failed or was rolled back is another than the one that you meant",
     "settings": "the function reads them at its start, and does not start with wrong ones",
     "snapshot": "with SnapStart callers get the published version, and not what was changed since",
     "function": "Lambda's stock client for Python cannot stream: the layer does, started by its exec wrapper",

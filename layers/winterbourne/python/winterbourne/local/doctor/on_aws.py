@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.settings_variable import unpack_settings
@@ -103,8 +103,10 @@ class _Deployed:
 def run_checks(stack: Stack) -> Iterator[Finding]:
     """Run all checks. If the stack cannot be read, that is the only finding."""
     try:
-        yield _check_stack(stack.status())
-        if "ChatFunction" not in (ids := stack.physical_ids()):
+        yield _check_stack(status := stack.status())
+        if not (ids := stack.physical_ids()).get("ChatFunction"):
+            if status.endswith("IN_PROGRESS"):  # it may come yet
+                return
             yield wrong("function", "the stack has none", f"delete it (sam delete), then {DEPLOY_COMMAND}")
             return
         parameters, settings = stack.parameters(), stack.settings()
@@ -128,7 +130,8 @@ def public_url(stack: Stack) -> str:
         if arn := parameters.get("CloudFrontDistributionArn"):
             found = _distribution(stack, arn)
             aliases = found["DistributionConfig"].get("Aliases", {}).get("Items") or ()
-            return f"https://{next(iter(aliases), found['DomainName'])}"
+            named = (alias for alias in aliases if "*" not in alias)
+            return f"https://{next(named, found['DomainName'])}"
         if parameters.get("Auth") != "iam":
             return stack.outputs().get("Url", "").rstrip("/")
     return ""
@@ -139,9 +142,9 @@ def api_key(stack: Stack) -> str:
     try:
         secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.settings()["API_KEYS_SECRET_ARN"])
         first = next(iter(json.loads(secret["SecretString"]).values()))
-    except (BotoCoreError, ClientError, SettingsError, KeyError, ValueError, StopIteration):
+        return str(first if isinstance(first, str) else first[0])
+    except (BotoCoreError, ClientError, SettingsError, LookupError, AttributeError, ValueError, StopIteration):
         return ""  # reported by the check `keys` or `settings`
-    return str(first if isinstance(first, str) else first[0])
 
 
 def _run_check(subject: str, check: Callable[[], Finding]) -> Iterator[Finding]:
@@ -156,16 +159,26 @@ def _run_check(subject: str, check: Callable[[], Finding]) -> Iterator[Finding]:
             yield wrong(subject, str(error), DEPLOY_COMMAND)
     except BotoCoreError as error:  # no response from AWS, such as a connection error
         yield unknown(subject, str(error))
+    except KeyError as error:  # as in a stack whose creation has failed half-way
+        yield wrong(subject, f"there is no {error.args[0]}", DEPLOY_COMMAND)
 
 
 _UNAVAILABLE: Final[dict[type[Exception], tuple[str, str]]] = {
     NoCredentialsError: ("no AWS credentials found", "export AWS_PROFILE=…, or aws sso login"),
+    ProfileNotFound: ("the AWS profile is not configured here", "export AWS_PROFILE=… with one that is"),
     NoRegionError: ("no AWS region is configured", "make doctor STACK=… REGION=…"),
 }
 
 
+_MISSING: Final = frozenset({"ValidationError", "ResourceNotFoundException"})
+"""What AWS says of a stack, or a function, that is not there."""
+
+
 def _stack_unavailable(stack: Stack, error: Exception) -> Finding:
-    other = str(error), f"make deploy, or try another region: make doctor STACK={stack.name} REGION=…"
+    fix = f"make deploy, or try another region: make doctor STACK={stack.name} REGION=…"
+    if isinstance(error, ClientError) and error.response["Error"]["Code"] not in _MISSING:
+        fix = "use credentials that are valid, and may do this: export AWS_PROFILE=…, or aws sso login"
+    other = str(error), fix
     return wrong("stack", *_UNAVAILABLE.get(type(error), other))
 
 
@@ -286,8 +299,8 @@ def _check_api_keys(deployed: _Deployed) -> Finding:
     secret_id = deployed.settings["API_KEYS_SECRET_ARN"]
     text = deployed.stack.client("secretsmanager").get_secret_value(SecretId=secret_id)["SecretString"]
     try:
-        names = list(json.loads(text))
-    except ValueError:
+        names = [name for name, keys in dict(json.loads(text)).items() if keys]
+    except (ValueError, TypeError):
         return wrong("keys", "the secret is not a JSON object of names and keys", fix)
     if not names:
         return wrong("keys", "there are no API keys: nobody can call", fix)

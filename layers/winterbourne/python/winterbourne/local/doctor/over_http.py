@@ -3,6 +3,7 @@
 Needs its URL and possibly an API key, but no access to the AWS account. Which door the URL is, its responses say.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -202,6 +203,8 @@ _NOT_REACHABLE: Final = {
 
 def _check_reachable(caller: Caller, response: httpx.Response) -> Finding:
     status = response.status_code
+    if status == httpx.codes.OK and not caller.is_agentcore and _parse_object(response.content) != {"status": "ok"}:
+        return wrong("reachable", f"{response.url} is none of a chat's", "check that this is the right URL")
     refused = {httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}  # a body without a question
     if status == httpx.codes.OK or (caller.is_agentcore and status in refused):
         return ok("reachable", f"{response.url}, {caller.door(response)}")
@@ -261,7 +264,8 @@ def _check_chat(caller: Caller, client: httpx.Client, door: str) -> Iterator[Fin
             return
         streamed = _read_stream(response)
     yield _check_model(streamed.frames)
-    yield check_streaming(streamed, door)
+    if streamed.arrivals:
+        yield check_streaming(streamed, door)
 
 
 def _read_stream(response: httpx.Response) -> StreamedResponse:
@@ -270,7 +274,7 @@ def _read_stream(response: httpx.Response) -> StreamedResponse:
         arrivals.append(time.monotonic() - started)
         body += piece
     lines = [line.removeprefix("data: ") for line in body.decode(errors="replace").splitlines()]
-    frames = [json.loads(line) for line in lines if line.startswith("{")]
+    frames = [frame for line in lines if (frame := _parse_object(line))]
     return StreamedResponse(arrivals, frames, "content-length" in response.headers)
 
 
@@ -315,11 +319,16 @@ _FIXES: Final = {
 
 def _error(response: httpx.Response) -> dict[str, Any]:
     """The error object of a body; empty if there is none."""
-    try:
-        error = response.json()["error"]
-    except (ValueError, KeyError, TypeError):
-        return {}
+    error = _parse_object(response.content).get("error", {})
     return error if isinstance(error, dict) else {"message": error}
+
+
+def _parse_object(text: str | bytes) -> dict[str, Any]:
+    """A JSON object; empty for what is none, such as a frame that was cut off."""
+    with contextlib.suppress(ValueError):
+        if isinstance(value := json.loads(text), dict):
+            return value
+    return {}
 
 
 def _error_text(response: httpx.Response) -> str:

@@ -18,13 +18,10 @@ from typing import Any, Final
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
-from click import BadParameter
-from samcli.lib.config.samconfig import SamConfig
 
 from winterbourne import __version__
 from winterbourne.chat.errors import SettingsError
 from winterbourne.local.doctor.on_aws import Stack, api_key
-from winterbourne.local.sam_parameters import stage_parameters
 from winterbourne.local.verify.claims import CLAIMS, Claim
 from winterbourne.local.verify.cost import Item, estimate
 from winterbourne.local.verify.deployment import Deployment, not_measured
@@ -73,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reason = "no AWS credentials found: export AWS_PROFILE=…, or aws sso login"
     except NoRegionError:
         reason = "no AWS region is configured: name one with --region"
-    except (SamFailed, SettingsError, BadParameter, OSError, ValueError, BotoCoreError, ClientError) as error:
+    except ModuleNotFoundError as error:  # of sam, which is imported only where it is needed
+        reason = f"{error.name} is not installed: winterbourne[dev] brings it"
+    except (SamFailed, SettingsError, OSError, ValueError, BotoCoreError, ClientError) as error:
         reason = str(error)
     sys.stderr.write(f"winterbourne verify: {reason}\n")
     return 2
@@ -135,13 +134,17 @@ def _run(args: argparse.Namespace) -> int:
 
 def _stage(stage: str) -> dict[str, Any]:
     """What samconfig.toml says of deploying a stage."""
+    from samcli.lib.config.samconfig import SamConfig  # noqa: PLC0415 - so that --help and --list need no sam
+
     config = SamConfig(".")
     if stage not in (stages := config.get_stage_configuration_names() if config.exists() else []):
-        raise CannotRun(f"there is no stage {stage} in samconfig.toml; there are: {' '.join(stages)}")
+        raise CannotRun(f"there is no stage {stage} in samconfig.toml; there are: {' '.join(stages) or 'none'}")
     return dict(config.get_all(["deploy"], "parameters", stage))
 
 
 def _plan(args: argparse.Namespace, project: Path) -> Plan:
+    from winterbourne.local.sam_parameters import stage_parameters  # noqa: PLC0415 - as above
+
     template = read_template(project / "template.yaml")
     door = str(template.get("Metadata", {}).get("Winterbourne", {}).get("Door", "url"))
     wanted = args.only.split(",") if args.only else [claim.id for claim in CLAIMS]

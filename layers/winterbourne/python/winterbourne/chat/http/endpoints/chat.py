@@ -246,7 +246,7 @@ class ChatEndpoint(msgspec.Struct, frozen=True):
                     run, writer, wait_for_stop=stopped, deadline=deadline, heartbeat_interval_s=interval_s
                 )
                 context.record.is_answered = await watched
-            if settings.error_trailers and (failure := writer.failure):
+            if settings.error_trailers and context.record.is_chat and (failure := writer.failure):
                 # Of it no more than the client is told: Lambda tells whoever invokes.
                 fault = RuntimeFault(f"Function.{failure.code}", failure.message)
                 context.stream.failure = ErrorReport(fault, request_id)
