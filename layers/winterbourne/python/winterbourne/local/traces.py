@@ -86,7 +86,8 @@ def _attributes(owner: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: Mapping[str, Any]) -> Any:
-    kind, inner = next(iter(value.items()), ("", None))
+    kind = next(iter(value), "")
+    inner: Any = value.get(kind)
     if kind == "arrayValue":
         return [_value(each) for each in inner.get("values", ())]
     return int(inner) if kind == "intValue" else inner
