@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 from moto.core.botocore_stubber import MockRawResponse
@@ -377,7 +378,7 @@ class TestTheStackIsDeleted:
         )
 
         def throttle(**_: Any) -> AWSResponse | None:
-            return AWSResponse("", 400, {}, MockRawResponse(throttling)) if next(refusals, False) else None
+            return AWSResponse("", 400, HTTPHeaders(), MockRawResponse(throttling)) if next(refusals, False) else None
 
         def begins(deployment: Deployment) -> Verdict:
             assert isinstance(deployment.aws, Account)
