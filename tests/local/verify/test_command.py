@@ -12,8 +12,11 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
+from moto.core.botocore_stubber import MockRawResponse
 
 from tests.local.verify.account import REGION, ROOT, SESSION, VARIABLES, client, roll_back
 from tests.local.verify.sam_stand_in import KEYS, Refused, StandIn
@@ -21,6 +24,7 @@ from winterbourne.local.new import engine_files
 from winterbourne.local.verify import command, stack
 from winterbourne.local.verify.claims import CLAIMS, Claim
 from winterbourne.local.verify.deployment import Deployment, Rollback, Verdict, judge
+from winterbourne.local.verify.on_aws import Account
 from winterbourne.local.verify.sam import Sam, SamFailed
 from winterbourne.local.verify.stack import PREFIX, TAG
 
@@ -365,6 +369,27 @@ class TestTheStackIsDeleted:
         assert run.report["left_behind"] == [name]
         assert f"The stack {name} is still there, and costs money. To delete it: sam delete" in capfd.readouterr().out
         client("cloudformation").delete_stack(StackName=name)
+
+    def test_though_aws_throttles_for_a_while(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nine times in a row, before it answers."""
+        refusals = iter([True] * 9)
+        throttling = (
+            b"<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>"
+        )
+
+        def throttle(**_: Any) -> AWSResponse | None:
+            return AWSResponse("", 400, HTTPHeaders(), MockRawResponse(throttling)) if next(refusals, False) else None
+
+        def begins(deployment: Deployment) -> Verdict:
+            assert isinstance(deployment.aws, Account)
+            made = deployment.aws._client("cloudformation")
+            made.meta.events.register_first("before-send.cloudformation.DescribeStacks", throttle)
+            return run.holds(deployment)
+
+        monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+        run.claims(good=begins)
+        assert run.verify("--yes") == 0
+        assert not next(refusals, False)
 
     def test_though_the_network_is_away_when_it_begins(self, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         real, failures = stack._status, iter([True, True])

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
 from winterbourne import __version__
@@ -41,6 +42,10 @@ Deploy a stack of its own with the stage's processor, memory and origins, a scri
 measure on it every claim that only AWS can settle, write a report with a verdict for each, and delete the stack, also
 after Ctrl-C. What it costs is said, and asked for, before anything is made. It needs AWS credentials, which may create
 what template.yaml has, and `sam`."""
+
+# So that a moment in which AWS throttles the account costs neither a claim nor the deletion:
+# https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+_PATIENT: Final = Config(retries={"mode": "standard", "total_max_attempts": 10})
 
 _DEPLOYS_S: Final = 1500
 """About how long it takes to build, to deploy and to delete."""
@@ -114,7 +119,7 @@ def _run(args: argparse.Namespace) -> int:
     # As `sam deploy` does for the stage; in the environment, so that `sam` and boto3 have the same.
     os.environ.update({"AWS_PROFILE": str(stage["profile"])} if stage.get("profile") else {})
     project, session = Path.cwd(), boto3.Session(region_name=args.region or stage.get("region"))
-    client: Callable[[str], Any] = cache(session.client)
+    client: Callable[[str], Any] = cache(partial(session.client, config=_PATIENT))
     if not (program := shutil.which("sam") or shutil.which("sam", path=str(Path(sys.executable).parent))):
         raise CannotRun("sam is not installed: winterbourne[dev] brings it")
     sam = Sam(program, project, args.report.absolute().with_suffix(".log"), lambda line: _say(f"      {line}"))
