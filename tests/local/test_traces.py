@@ -60,6 +60,12 @@ def test_the_newest_is_the_first_and_old_ones_are_forgotten() -> None:
     assert (len(shown), shown[0], shown[-1]) == (MAX_TRACES, f"t{MAX_TRACES + 4}", "t5")
 
 
+def test_an_attribute_may_be_empty() -> None:
+    """As an SDK writes one that is null."""
+    (trace,) = kept(export(span("root", attributes=[{"key": "asked_by", "value": {}}])))
+    assert trace["spans"][0]["attributes"] == {"asked_by": None}
+
+
 def test_attributes_have_the_values_that_were_exported() -> None:
     values = {"text": {"stringValue": "x"}, "count": {"intValue": "3"}, "is": {"boolValue": True}}
     values["each"] = {"arrayValue": {"values": [{"stringValue": "a"}]}}

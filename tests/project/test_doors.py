@@ -154,6 +154,15 @@ class TestRestApi:
             assert is_in_alarm(alarm, metrics, now, rules) is state
             assert not is_in_alarm(alarm, metrics, now + 3600, rules)
 
+    def test_hears_of_an_outage_of_which_callers_notice_twice_an_hour(self) -> None:
+        alarm, now = rest().properties("GatewayAlarm"), 1_800_000_000
+        for rules in (Rules(extra=0, fills_empty=False), Rules(extra=4, fills_empty=True)):
+            metrics = Metrics()
+            for minutes in (40, 10):
+                stage = {"ApiName": "winterbourne-dev", "Stage": "<ChatApiv1Stage>"}
+                metrics.add("AWS/ApiGateway", "5XXError", stage, now - minutes * 60, 1)
+            assert is_in_alarm(alarm, metrics, now, rules)
+
     def test_is_behind_the_firewall_that_is_named(self) -> None:
         assert not rest().of_type("AWS::WAFv2::WebACLAssociation")
         (association,) = rest(WebAclArn="the-acl").of_type("AWS::WAFv2::WebACLAssociation").values()

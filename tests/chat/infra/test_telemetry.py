@@ -125,6 +125,18 @@ class TestRequest:
         (line,) = [line for line in lines if line.get("message") == "request"]
         assert (line["request_id"], line["caller"], line["error_type"]) == ("r-1", "ada", "DeadlineReached")
 
+    def test_of_a_chat_that_was_answered_before_its_process_ends_count_no_error(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        logger = telemetry.make_logger()
+        with telemetry.request_scope("r-1", logger, telemetry.SERVICE) as record:
+            record.is_chat = record.is_answered = True
+            telemetry.record_stall("desk", "full", logger, "tool dredge", True)  # noqa: FBT003 - as the runtime does
+        lines = output_lines(capsys)
+        (blob,) = metrics(lines)
+        assert (blob["Chats"], blob["FailedChats"], blob.get("Errors")) == ([1.0], [0.0], None)
+        assert not any("error_type" in line for line in lines)
+
     def test_sums_its_counters(self, capsys: pytest.CaptureFixture[str]) -> None:
         with telemetry.request_scope("r-1", telemetry.make_logger(), telemetry.SERVICE):
             for _ in range(250):

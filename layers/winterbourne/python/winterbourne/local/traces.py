@@ -86,7 +86,7 @@ def _attributes(owner: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value(value: Mapping[str, Any]) -> Any:
-    ((kind, inner),) = value.items()
+    kind, inner = next(iter(value.items()), ("", None))
     if kind == "arrayValue":
         return [_value(each) for each in inner.get("values", ())]
     return int(inner) if kind == "intValue" else inner

@@ -248,8 +248,9 @@ def record_stall(service: str, mode: MetricsMode, logger: Logger, task_names: st
     """
     if has_ended:
         for record, request_id in tuple(_running.values()):
-            record.measurements.append(("Errors", 1, ""))
-            record.fields["error_type"] = "DeadlineReached"
+            if not record.is_answered:  # else only what comes after the answer is lost
+                record.measurements.append(("Errors", 1, ""))
+                record.fields["error_type"] = "DeadlineReached"
             _write_end(record, request_id, logger)
         return
     record = RequestRecord(time.monotonic(), service, measurements=[("LoopStalls", 1, "")], metrics=mode)
