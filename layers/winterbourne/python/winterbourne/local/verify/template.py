@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # it ships no types
-
 __all__ = ["ORIGIN", "TAKEN_OVER", "TIMEOUT_S", "failing_template", "own_parameters", "read_template", "with_function"]
 
 ORIGIN: Final = "https://verify.example"
@@ -43,6 +41,9 @@ def read_template(path: Path) -> dict[str, Any]:
         OSError: It cannot be read.
         ValueError: It is no template of a chat.
     """
+    # It ships no types; and --help and --list need no sam.
+    from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # noqa: PLC0415 - as said
+
     template = yaml_parse(path.read_text("utf-8"))
     if not isinstance(template, dict) or "ChatFunction" not in template.get("Resources", {}):
         raise ValueError(f"{path} has no ChatFunction")
