@@ -70,7 +70,7 @@ deploy: build ## Build and deploy (STAGE=dev or prod, as in samconfig.toml; PARA
 doctor: .venv/dev ## Say what is wrong and how to fix it (URL=..., or STACK=... REGION=...; ORIGIN=...; KEY=...)
 	@$(bin)/python -m winterbourne.local doctor --url "$(URL)" --stack "$(STACK)" --region "$(REGION)" --origin "$(ORIGIN)"
 
-verify: stage .venv/dev ## Prove on your AWS account, for less than a dollar, what only AWS can settle, and leave nothing (STAGE=dev; REGION=..., ARGS="--help")
+verify: stage .venv/dev ## Prove on your AWS account, for about half a dollar, what only AWS can settle, and leave nothing (STAGE=dev; REGION=..., ARGS="--help")
 	@exec env PATH="$(CURDIR)/$(bin):$$PATH" $(bin)/python -m winterbourne.local verify --stage $(STAGE) --region "$(REGION)" \
 		--parameters "$$PARAMETERS" $(ARGS)
 

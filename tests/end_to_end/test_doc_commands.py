@@ -448,6 +448,7 @@ def check_parameters(text: str) -> None:
     """The parameters as sam reads them: each exists and its value is allowed, and so is each of the settings."""
     declared = {n: p for door in DOORS for n, p in source(template_of(door))["Parameters"].items()}
     given: dict[str, str] = CfnParameterOverridesType().convert((text,), None, None)
+    assert {*re.findall(r"(?:^|\s)(\w+)=", text)} <= given.keys()  # sam drops what it cannot read, without a word
     for name, typed in given.items():
         value = ARNS.get(name, ARN) if typed == "ARN" else filled_in(typed)
         assert re.fullmatch(declared[name].get("AllowedPattern", ".*"), value), name

@@ -121,10 +121,10 @@ class TestWhenNobodyAsks:
 
     def test_the_readme_says_so(self) -> None:
         readme = " ".join((ROOT / "README.md").read_text().split())
-        amounts = [parts(0)["secrets"] + fixed(mode).dollars() for mode in ("full", "off")]
+        amounts = [parts(0)["secrets"] + fixed(mode).dollars() for mode in ("full", "lean", "off")]
         costs = "costs [{} a month](docs/reference/costs.md)"
-        said = f"{costs} with all metrics and alarms, half of it for the dashboard, or {{}} with `Metrics=off`"
-        assert said.format(*dollars(amounts)) in readme
+        said = f"{costs} with all metrics and alarms, the default of prod, {{}} with lean ones, the default of dev"
+        assert f"{said}, or {{}} with `Metrics=off`".format(*dollars(amounts)) in readme
 
 
 class TestUse:

@@ -29,8 +29,14 @@ def test_names_the_stack_its_tag_and_the_parameters_that_it_has_from_the_stage()
 
 def test_it_costs_about_what_is_said() -> None:
     seconds = 1500 + sum(claim.lasts_s for claim in CLAIMS)
-    dollars = sum(item.dollars for item in estimate(template.read_template(TEMPLATE), 512, seconds))
-    assert "about half a dollar with everything" in TEXT
-    assert 0.2 < dollars < 0.6
+    dollars, at_most = (
+        sum(item.dollars for item in estimate(template.read_template(TEMPLATE), 512, s))
+        for s in (seconds, stack.LASTS.total_seconds())
+    )
+    assert "some 40 cents with `MemorySize=512`" in TEXT
+    assert 0.3 < dollars < 0.5
+    assert "at most if it takes six hours, about twice that" in TEXT
+    assert 1.8 < at_most / dollars < 2.3
+    assert stack.LASTS.total_seconds() == 6 * 3600
     assert "some two hours" in TEXT
     assert 1.5 < seconds / 3600 < 2.5

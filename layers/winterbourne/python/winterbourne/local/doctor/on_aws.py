@@ -28,6 +28,7 @@ REQUIRED_ACTIONS: Final = ("lambda:InvokeFunctionUrl", "lambda:InvokeFunction")
 MODEL_KEYS: Final = ("MODEL_API_KEY_SECRET_ARN", "OPENAI_API_KEY_SECRET_ARN", "ANTHROPIC_API_KEY_SECRET_ARN")
 ALARM: Final = "AWS::CloudWatch::Alarm"
 
+_BY_HAND: Final = "docs/how-to/operate.md#rights-that-were-changed-by-hand"
 _RUNBOOK: Final = re.compile(r"docs/\S+#[\w-]+")
 
 
@@ -202,7 +203,8 @@ def _check_capacity(deployed: _Deployed) -> Finding:
     name = deployed.ids["ChatFunction"]
     found = deployed.stack.client("lambda").get_function_concurrency(FunctionName=name)
     if (reserved := found.get("ReservedConcurrentExecutions")) == 0:
-        fix = f"aws lambda delete-function-concurrency --function-name {name}"
+        undone = f"aws lambda delete-function-concurrency --function-name {name}"
+        fix = deployed.stack.outputs().get("SwitchOn", undone)
         return wrong("capacity", "the function is switched off: 0 chats at once", fix)
     return ok("capacity", "as much as the account has" if reserved is None else f"{reserved} chats at once")
 
@@ -276,7 +278,8 @@ def _check_permissions(deployed: _Deployed) -> Finding:
         action for action, whom, where in _grants(deployed) if whom == principal and (not source or where == source)
     }
     if missing := [action for action in actions if action not in granted]:
-        return wrong("permissions", f"{door} also needs {' and '.join(missing)}: callers are refused", DEPLOY_COMMAND)
+        fix = f"{DEPLOY_COMMAND}; of what was changed by hand see {_BY_HAND}"
+        return wrong("permissions", f"{door} also needs {' and '.join(missing)}: callers are refused", fix)
     return ok("permissions", f"those of {door} are granted")
 
 

@@ -190,11 +190,17 @@ _READ_LOG: Final = "read its log with the command in the stack's output FollowLo
 _NOT_REACHABLE: Final = {
     403: (
         "access is denied before the function is asked (403)",
-        "make deploy (grants the permissions); or give CloudFront's URL; or a firewall refuses, or Auth is iam",
+        (
+            "make deploy, if the URL's permissions were never made (make doctor STACK=… tells); or give CloudFront's URL; "
+            "or a firewall refuses, or Auth is iam"
+        ),
     ),
     429: (
         "throttled (429)",
-        "raise ReservedConcurrency (0 is off), the account's quota, or RequestsPerSecond of a REST API",
+        (
+            "if it is switched off, run the stack's output SwitchOn; else raise ReservedConcurrency, the account's quota, "
+            "or RequestsPerSecond of a REST API"
+        ),
     ),
     502: ("the function does not start (502)", _READ_LOG),
     504: ("the door did not wait for the function (504)", _READ_LOG),
@@ -204,7 +210,7 @@ _NOT_REACHABLE: Final = {
 def _check_reachable(caller: Caller, response: httpx.Response) -> Finding:
     status = response.status_code
     if status == httpx.codes.OK and not caller.is_agentcore and _parse_object(response.content) != {"status": "ok"}:
-        return wrong("reachable", f"{response.url} is none of a chat's", "check that this is the right URL")
+        return wrong("reachable", f"{response.url} is not a chat's response", "check that this is the right URL")
     refused = {httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}  # a body without a question
     if status == httpx.codes.OK or (caller.is_agentcore and status in refused):
         return ok("reachable", f"{response.url}, {caller.door(response)}")
