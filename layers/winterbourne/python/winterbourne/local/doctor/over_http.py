@@ -187,21 +187,17 @@ def _unreachable(caller: Caller, error: httpx.HTTPError) -> Finding:
 
 
 _READ_LOG: Final = "read its log with the command in the stack's output FollowLog"
+_DENIED: Final = (
+    "make deploy, if its permissions were never made (make doctor STACK=… tells); or give CloudFront's URL; or a firewall"
+    " refuses, or Auth is iam"
+)
+_THROTTLED: Final = (
+    "if it is switched off, run the stack's output SwitchOn; else raise ReservedConcurrency, the account's quota, or"
+    " RequestsPerSecond of a REST API"
+)
 _NOT_REACHABLE: Final = {
-    403: (
-        "access is denied before the function is asked (403)",
-        (
-            "make deploy, if the URL's permissions were never made (make doctor STACK=… tells); or give CloudFront's URL; "
-            "or a firewall refuses, or Auth is iam"
-        ),
-    ),
-    429: (
-        "throttled (429)",
-        (
-            "if it is switched off, run the stack's output SwitchOn; else raise ReservedConcurrency, the account's quota, "
-            "or RequestsPerSecond of a REST API"
-        ),
-    ),
+    403: ("access is denied before the function is asked (403)", _DENIED),
+    429: ("throttled (429)", _THROTTLED),
     502: ("the function does not start (502)", _READ_LOG),
     504: ("the door did not wait for the function (504)", _READ_LOG),
 }
