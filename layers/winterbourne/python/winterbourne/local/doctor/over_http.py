@@ -188,8 +188,8 @@ def _unreachable(caller: Caller, error: httpx.HTTPError) -> Finding:
 
 _READ_LOG: Final = "read its log with the command in the stack's output FollowLog"
 _DENIED: Final = (
-    "make deploy, if its permissions were never made (make doctor STACK=… tells); or give CloudFront's URL; or a firewall"
-    " refuses, or Auth is iam"
+    "make deploy, if its permissions were never made (make doctor STACK=… tells); or give CloudFront's URL; or a"
+    " firewall refuses, or Auth is iam"
 )
 _THROTTLED: Final = (
     "if it is switched off, run the stack's output SwitchOn; else raise ReservedConcurrency, the account's quota, or"
