@@ -39,6 +39,7 @@ def test_each_line_is_passed_on_and_kept(program: Sam, said: list[str]) -> None:
     assert program.log.read_text() == "build --config-file\n\ntwo lines\n"
 
 
+@pytest.mark.doors  # sam itself, six seconds
 def test_what_the_project_says_of_its_own_deployments_does_not_hold(
     program: Sam, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
