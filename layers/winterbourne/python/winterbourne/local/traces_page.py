@@ -138,6 +138,7 @@ const refresh = async () => {
     if (sections.length !== main.children.length || sections.some((each, at) => each !== main.children[at])) {
       main.replaceChildren(...sections);
     }
+    for (const id of shown.keys()) if (!traces.some((trace) => trace.trace_id === id)) shown.delete(id);
     document.querySelector(".legend").hidden = !traces.length;
     if (traces.length) state.textContent = "The newest first; a row shows its attributes. Refreshed every second.";
   } catch {
