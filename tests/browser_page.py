@@ -6,9 +6,23 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Route, expect
 
-from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
+from winterbourne.chat.http.endpoints.page_document import FOLDER
+from winterbourne.chat.http.endpoints.page_options import PageOptions
+from winterbourne.chat.http.endpoints.static_files import StaticFiles
 
-__all__ = ["DESK", "FIVE", "FLAGS", "KEY", "Visits", "ask", "has_ended", "keep_picture", "sent_body", "wear"]
+__all__ = [
+    "DESK",
+    "FIVE",
+    "FLAGS",
+    "KEY",
+    "Visits",
+    "ask",
+    "has_ended",
+    "keep_picture",
+    "sent_body",
+    "serve_module",
+    "wear",
+]
 
 ARTIFACTS: Final = Path(__file__).parent / "artifacts"
 FLAGS: Final = (
@@ -40,10 +54,13 @@ class Visits:
         self.requested_urls: list[str] = []
         self.foreign_requests: list[str] = []
 
-    def open(self, url: str, *, key: str = "", **options: Any) -> Page:
-        context = self._browser.new_context(**{"viewport": DESK, **options})
+    def open(self, url: str, *, key: str = "", modules: bool = False, **options: Any) -> Page:
+        """Open the page at the URL. With `modules`, its scripts can also be imported, each from `/modules/NAME.js`."""
+        context = self._browser.new_context(**{"viewport": DESK, "bypass_csp": modules, **options})
         self._contexts.append(context)
         page = context.new_page()
+        if modules:
+            page.route("**/modules/*", serve_module)
         page.set_default_timeout(PATIENCE_MS)
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self.console_errors.append(str(error)))
@@ -68,6 +85,11 @@ class Visits:
             self.foreign_requests.append(request.url)
 
 
+def serve_module(route: Route) -> None:
+    """Serve a script of the page as the module that it is in its folder."""
+    route.fulfill(path=FOLDER / urlsplit(route.request.url).path.rpartition("/")[2], content_type="text/javascript")
+
+
 def ask(page: Page, question: str) -> Locator:
     """Type a question, send it, return the element of its answer."""
     page.get_by_role("textbox", name="Your question").fill(question)
@@ -87,7 +109,8 @@ def sent_body(request: Request) -> dict[str, Any]:
 
 def wear(page: Page, options: PageOptions) -> None:
     """Load the page again as a chat with these options would serve it; its requests go to the same chat as before."""
-    files = StaticFiles(options)
+    config = page.evaluate("JSON.parse(document.getElementById('config').textContent)")
+    files = StaticFiles(options, {name: value for name, value in config.items() if name != "strings"})
 
     def serve(route: Route) -> None:
         file = files.find(urlsplit(route.request.url).path)

@@ -19,7 +19,7 @@ BOTH = "please pay 5 and send_note 2"
 
 RENDER_ASKED = """
 async (calls) => {
-  const { Answer } = await import(document.querySelector("script").src.replace("app.js", "answer.js"));
+  const { Answer } = await import("/modules/answer.js");
   Answer.onDecide = (decisions) => { window.decisions = decisions; };
   const answer = new Answer();
   document.getElementById("log").append(answer.node);
@@ -57,7 +57,7 @@ def question(name: str, arguments: dict[str, Any], **approval: Any) -> dict[str,
 
 class TestDeciding:
     def test_after_a_yes_the_answer_goes_on(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         answer = asked(page, "please pay 5")
         form = card(page, "pay")
         expect(form).to_contain_text("Pay 5 EUR?")
@@ -72,7 +72,7 @@ class TestDeciding:
         assert asking.runs == ["pay 5"]
 
     def test_after_a_no_the_model_is_told_why(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         answer = asked(page, "please pay 5")
         card(page, "pay").get_by_label("Reason").fill("Too much")
         press(card(page, "pay"), "Deny")
@@ -81,7 +81,7 @@ class TestDeciding:
         assert asking.runs == []
 
     def test_all_decisions_of_a_turn_are_sent_together(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         answer = asked(page, BOTH)
         with page.expect_request("**/chat") as sent:
             press(card(page, "pay"), "Approve")
@@ -95,7 +95,7 @@ class TestDeciding:
         assert asking.runs == ["pay 5"]
 
     def test_arguments_can_be_changed_where_the_tool_allows_it(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         answer = asked(page, "please send_note 2")
         form = card(page, "send_note")
         form.get_by_label("text").fill("Other words")
@@ -110,7 +110,7 @@ class TestDeciding:
         assert asking.runs == ["send 3 False Other words"]
 
     def test_another_question_leaves_it_undecided(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         asked(page, "please pay 5")
         has_ended(ask(page, "Hello"))
         first = page.locator(".answer").first
@@ -124,7 +124,7 @@ class TestDeciding:
     def test_the_second_click_of_two_decides_nothing_on_the_card_that_moves_up(
         self, visits: Visits, asking: AskingChat
     ) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         page.evaluate(RENDER_ASKED, [question("one", {"a": 1}), question("two", {"b": 2})])
         press(card(page, "one"), "Approve")
         for label in ("Approve", "Deny"):
@@ -138,7 +138,7 @@ class TestComingBack:
     def test_a_page_that_is_loaded_again_asks_again_and_shows_what_was_decided(
         self, visits: Visits, asking: AskingChat
     ) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         asked(page, "please pay 5")
         page.reload()
         press(card(page, "pay"), "Approve")
@@ -154,7 +154,7 @@ class TestComingBack:
     def test_a_connection_that_breaks_after_the_decision_loses_and_repeats_nothing(
         self, visits: Visits, asking: AskingChat
     ) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         answer = asked(page, "please pay 5")
 
         def cut(route: Route) -> None:
@@ -170,7 +170,7 @@ class TestComingBack:
         assert asking.runs == ["pay 5"]
 
     def test_a_decision_that_does_not_arrive_can_be_made_again(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         answer = asked(page, "please pay 5")
         page.route("**/chat", lambda route: route.abort())
         press(card(page, "pay"), "Approve")
@@ -182,7 +182,7 @@ class TestComingBack:
         assert asking.runs == ["pay 5"]
 
     def test_a_second_tab_sees_what_was_decided_in_the_first(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         answer = asked(page, "please pay 5")
         other = page.context.new_page()
         other.goto(page.url)
@@ -195,7 +195,7 @@ class TestComingBack:
         assert asking.runs == ["pay 5"]
 
     def test_who_decides_later_than_another_tab_sees_what_was_decided(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         answer = asked(page, "please pay 5")
         other = page.context.new_page()
         other.goto(page.url)
@@ -208,7 +208,7 @@ class TestComingBack:
         assert asking.runs == []
 
     def test_what_has_expired_cannot_be_decided(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         answer = asked(page, "please pay 5")
 
         def expire(route: Route) -> None:
@@ -224,7 +224,7 @@ class TestComingBack:
 
 class TestCards:
     def test_a_form_is_filled_in(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         properties = {
             "name": {"type": "string", "title": "Your name", "description": "as on the card"},
             "nights": {"type": "integer", "minimum": 1},
@@ -247,7 +247,7 @@ class TestCards:
         assert page.evaluate("window.decisions") == expected
 
     def test_arguments_that_no_field_can_hold_stay_as_they_are(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         arguments = {"to": "Ada", "rows": [[1], {"a": None}], "note": ""}
         page.evaluate(RENDER_ASKED, [question("send", arguments, allows_edits=True)])
         expect(card(page, "send").locator("dd")).to_contain_text('"a": null')
@@ -257,7 +257,7 @@ class TestCards:
 
     @pytest.mark.parametrize("allows_edits", [True, False])
     def test_what_is_shown_is_what_is_run(self, visits: Visits, asking: AskingChat, *, allows_edits: bool) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         arguments = {"id": 1234567890123456789, "rows": [{"id": 1234567890123456789}], "text": "a\r\nb"}
         page.evaluate(RENDER_ASKED, [question("delete", arguments, allows_edits=allows_edits)])
         form = card(page, "delete")
@@ -268,13 +268,13 @@ class TestCards:
         assert "arguments" not in page.evaluate("window.decisions")[0]
 
     def test_long_arguments_are_shown_whole(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         page.evaluate(RENDER_ASKED, [question("send", {"text": "many words " * 1000})])
         hidden = "dd => dd.scrollHeight > dd.clientHeight + 1 && getComputedStyle(dd).overflow !== 'visible'"
         assert card(page, "send").locator("dd").evaluate(hidden) is False
 
     def test_a_call_may_have_no_arguments(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         empty = {"none": "", "null": "null", "object": "{}"}
         page.evaluate(RENDER_ASKED, [question(name, {}) | {"arguments": text} for name, text in empty.items()])
         for name in empty:
@@ -283,13 +283,13 @@ class TestCards:
         assert page.evaluate("window.decisions") == [{"approval_id": name, **told} for name in empty]
 
     def test_each_text_has_the_direction_of_its_letters(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         page.evaluate(RENDER_ASKED, [question("pay", {"to": "سارة (5)"}, message="الدفع (5)?")])
         for text in ("p.tool-asked", "dd", "input"):
             expect(card(page, "pay").locator(text)).to_have_css("unicode-bidi", "plaintext")
 
     def test_a_string_can_never_become_html(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         hostile = "<img src=x onerror=alert(1)>"
         properties = {hostile: {"type": "string", "title": hostile, "enum": [hostile]}}
         calls = question("pay", {hostile: hostile}, message=hostile, schema={"properties": properties})
@@ -298,7 +298,7 @@ class TestCards:
         expect(page.locator(".answer img")).to_have_count(0)
 
     def test_it_is_used_with_the_keyboard(self, visits: Visits, asking: AskingChat) -> None:
-        page = visits.open(asking.url)
+        page = visits.open(asking.url, modules=True)
         answer = asked(page, "please pay 5")
         expect(page.get_by_role("textbox", name="Your question")).to_be_focused()  # it takes nothing from who writes
         card(page, "pay").get_by_label("Reason").focus()

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests import npm
 from tests.browser_page import DESK, FIVE, KEY, Visits, ask, has_ended, keep_picture, wear
 from tests.provider import Provider
-from winterbourne.chat.http.endpoints.static_files import PageOptions
+from winterbourne.chat.http.endpoints.page_options import PageOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
 

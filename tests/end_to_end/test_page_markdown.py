@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, expect
 
-from tests.browser_page import KEY, Visits, ask, has_ended, keep_picture
+from tests.browser_page import KEY, Visits, ask, has_ended, keep_picture, serve_module
 from tests.provider import Provider
 
 pytestmark = pytest.mark.slow
@@ -133,7 +133,7 @@ Pieces = st.lists(
 
 DRAW = """
 async ([pieces, base]) => {
-  const { MarkdownView } = await import(`${base}/web/any/markdown_view.js`);
+  const { MarkdownView } = await import(`${base}/modules/markdown_view.js`);
   window.requestAnimationFrame = (draw) => (draw(), 0); // each piece is drawn as it comes
   const [grown, whole] = [new MarkdownView(), new MarkdownView()];
   for (const piece of pieces) grown.append(piece);
@@ -175,7 +175,7 @@ NODES = {
 
 FRAMES = """
 async ([pieces, base]) => {
-  const { readFrames } = await import(`${base}/web/any/chat.js`);
+  const { readFrames } = await import(`${base}/modules/chat.js`);
   const stream = new ReadableStream({
     start(controller) {
       for (const piece of pieces) controller.enqueue(new TextEncoder().encode(piece));
@@ -192,7 +192,8 @@ async ([pieces, base]) => {
 @pytest.fixture(scope="module")
 def evaluate(browser: Browser, chat: str) -> Iterator[Callable[[str, list[str]], Any]]:
     """Run a script within the page."""
-    page = browser.new_page()
+    page = browser.new_page(bypass_csp=True)
+    page.route("**/modules/*", serve_module)
     page.goto(f"{chat}/")
     yield lambda script, pieces: page.evaluate(script, [pieces, chat])
     page.close()

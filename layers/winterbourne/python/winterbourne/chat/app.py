@@ -30,7 +30,8 @@ from winterbourne.chat.http.endpoints.chats import ChatsEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import Check, HealthEndpoint
 from winterbourne.chat.http.endpoints.models import describe_model, list_models
-from winterbourne.chat.http.endpoints.static_files import PageOptions, StaticFiles
+from winterbourne.chat.http.endpoints.page_options import PageOptions
+from winterbourne.chat.http.endpoints.static_files import StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.http.router import Router

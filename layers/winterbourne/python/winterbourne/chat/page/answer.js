@@ -1,24 +1,13 @@
 // One answer on the page: text, reasoning, tool cards and timeline, updated from stream frames.
 
+import { config } from "./config.js";
 import { button, copyText, el } from "./dom.js";
 import { safeUrl } from "./markdown.js";
 import { MarkdownView } from "./markdown_view.js";
+import { formatDuration, t } from "./strings.js";
 import { Timeline } from "./timeline.js";
-import { ToolCard, formatMs } from "./tool_card.js";
+import { ToolCard } from "./tool_card.js";
 import { Turns, isAsked } from "./turns.js";
-
-const NOTES = { // by stop reason
-  user: "You stopped this answer.",
-  shutdown: "The server is going to rest; ask again in a moment.",
-  max_tokens: "The answer reached its longest length.",
-  max_turns: "The model was asked as often as is allowed.",
-  content_filter: "The provider's filter ended the answer.",
-  refusal: "The model declined to go on.",
-  unfinished: "This answer was not finished.",
-  unanswered: "This question was not answered.",
-  approval: "It goes on once you have decided.",
-  interrupted: "The connection was lost. Trying again.",
-};
 
 /** An answer. `state` is waiting, running, done, stopped or failed. Times are shown of one that was seen live. */
 export class Answer {
@@ -29,19 +18,19 @@ export class Answer {
   #timeline = new Timeline();
   #startTime = performance.now();
   #firstTextMs = null;
-  #thoughts = el("details", { class: "thoughts", hidden: "" }, el("summary", {}, "Thinking"));
+  #thoughts = el("details", { class: "thoughts", hidden: "" }, el("summary", {}, t("answer.thinking")));
   #thought = null; // what this turn thinks
   #before = {}; // what there was when the model's turn began
   #body = el("div");
   #cited = new Set(); // ids of sources
-  #sources = el("ol", { class: "sources", "aria-label": "Sources", hidden: "" });
+  #sources = el("ol", { class: "sources", "aria-label": t("answer.sources"), hidden: "" });
   #footer = el("footer", { class: "answer-foot" });
   #rafId = 0;
   #isLive;
 
   constructor({ isLive = true } = {}) {
     this.#isLive = isLive;
-    this.node = el("article", { class: "answer", "aria-label": "Answer" },
+    this.node = el("article", { class: "answer", "aria-label": t("answer.label") },
       this.#thoughts, this.#body, this.#sources, this.#timeline.node, this.#footer);
     this.#setState("waiting");
   }
@@ -91,7 +80,7 @@ export class Answer {
   closeAsked() {
     if (this.asked.length) this.#footer.querySelector(".note")?.remove();
     for (const call of this.asked) {
-      Object.assign(call, { status: "denied", error: "This was not decided." });
+      Object.assign(call, { status: "denied", error: t("notes.undecided") });
       this.#render(call);
     }
   }
@@ -168,7 +157,7 @@ export class Answer {
     if (this.#cited.has(id)) return;
     this.#cited.add(id);
     const href = url && safeUrl(url);
-    const name = title || url || "A document";
+    const name = title || url || t("answer.document");
     const source = href ? el("a", { href, target: "_blank", rel: "noopener noreferrer" }, name) : name;
     this.#sources.append(el("li", { title: quote }, source));
     this.#sources.hidden = false;
@@ -191,7 +180,7 @@ export class Answer {
   #viewOf(turn) {
     if (!this.#views.has(turn)) {
       const text = new MarkdownView();
-      const cards = el("ul", { class: "tools", "aria-label": "Tools", hidden: "" });
+      const cards = el("ul", { class: "tools", "aria-label": t("answer.tools"), hidden: "" });
       this.#views.set(turn, { text, cards });
       this.#body.append(text.node, cards);
     }
@@ -209,10 +198,10 @@ export class Answer {
 
   #complete({ stop_reason: reason, usage, turns }) {
     const stats = [
-      this.#isLive && this.#firstTextMs !== null && `first word ${formatMs(this.#firstTextMs)}`,
-      this.#isLive && `whole answer ${formatMs(this.#elapsedMs())}`,
-      turns > 1 && `${turns} turns`,
-      usage?.output > 0 && `${usage.input} tokens in, ${usage.output} out`,
+      this.#isLive && this.#firstTextMs !== null && t("answer.firstWord", { time: formatDuration(this.#firstTextMs) }),
+      this.#isLive && t("answer.whole", { time: formatDuration(this.#elapsedMs()) }),
+      turns > 1 && t("answer.turns", { count: turns }),
+      usage?.output > 0 && t("answer.tokens", usage),
     ];
     const text = stats.filter(Boolean).join(" · ");
     const line = text && el("p", { class: "figures" }, text);
@@ -220,7 +209,7 @@ export class Answer {
   }
 
   #copyButton() {
-    const node = button("Copy answer", () => copyText(this.turns.text, node), { icon: "copy" });
+    const node = button(t("answer.copy"), () => copyText(this.turns.text, node), { icon: "copy" });
     return this.turns.text ? node : null;
   }
 
@@ -246,5 +235,6 @@ export class Answer {
 }
 
 function note(reason) {
-  return NOTES[reason] && el("p", { class: "note" }, NOTES[reason]);
+  const text = config.strings.notes[reason];
+  return text && el("p", { class: "note" }, text);
 }

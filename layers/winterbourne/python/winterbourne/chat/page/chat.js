@@ -2,6 +2,7 @@
 
 import { apiKey } from "./key.js";
 import { signedFetch } from "./signed_fetch.js";
+import { t } from "./strings.js";
 
 const WAITS_MS = [500, 1000, 2000, 4000, 8000, 15000]; // before each try to resume
 const SILENCE_MS = 45_000; // heartbeats come sooner
@@ -14,7 +15,7 @@ export class ChatError extends Error {
   }
 }
 
-export const brokenOff = () => new ChatError("The stream broke off before its end.", { isBroken: true });
+export const brokenOff = () => new ChatError(t("errors.broken"), { isBroken: true });
 
 /** Ask in a kept conversation. Yields the answer's frames, also over a connection that breaks. */
 export function ask(id, options, message) {
@@ -123,7 +124,7 @@ async function request(method, url, { body, headers = {}, signal } = {}) {
   if (apiKey.value) headers["x-api-key"] = apiKey.value;
   const init = { method, headers, body: body && JSON.stringify(body), signal };
   const response = await signedFetch(url, init).catch((error) => {
-    throw error.name === "AbortError" ? error : new ChatError("The server cannot be reached.", { mayPass: true });
+    throw error.name === "AbortError" ? error : new ChatError(t("errors.unreachable"), { mayPass: true });
   });
   if (response.ok) return response;
   const error = await toError(response);
@@ -133,7 +134,7 @@ async function request(method, url, { body, headers = {}, signal } = {}) {
 
 async function toError(response) {
   const { status, headers } = response;
-  const { error: { code, message = `The server answered ${status}.` } = {} } = await response.json().catch(() => ({}));
+  const { error: { code, message = t("errors.status", { status: String(status) }) } = {} } = await response.json().catch(() => ({}));
   const retryAfterS = Number(headers.get("retry-after"));
   return new ChatError(message, { status, code, retryAfterS, mayPass: status === 429 || status >= 500 });
 }

@@ -2,6 +2,7 @@
 
 import { conversationRequest, listConversations } from "./chat.js";
 import { button, el, morph } from "./dom.js";
+import { formatDate, t } from "./strings.js";
 
 const [drawer, list, message, olderButton, openButton, closeButton] =
   ["conversations", "list", "list-message", "older", "open-list", "close-list"]
@@ -37,7 +38,7 @@ function open() {
 }
 
 function load(after, keepsOlder) {
-  if (!items.length) message.textContent = "Loading";
+  if (!items.length) message.textContent = t("list.loading");
   attempt(async () => {
     const page = await listConversations(after);
     const ids = page.conversations.map(({ id }) => id);
@@ -47,7 +48,7 @@ function load(after, keepsOlder) {
     items = after ? [...others, ...page.conversations] : [...page.conversations, ...older];
     if (!older.length) next = page.next;
     items.forEach(conversationList.onChange);
-    return items.length ? "" : "Nothing yet. What you ask is kept here.";
+    return items.length ? "" : t("list.empty");
   });
 }
 
@@ -76,24 +77,24 @@ function find(id, selector) {
 }
 
 function row({ id, title, updated_at: updatedAt, running }) {
-  const name = title || "Untitled"; // a picture alone gives it none
-  const date = new Date(updatedAt);
-  const isToday = date.toDateString() === new Date().toDateString();
-  const when = date.toLocaleString([], isToday ? { timeStyle: "short" } : { dateStyle: "medium" });
+  const name = title || t("list.untitled"); // a picture alone gives it none
+  const updated = new Date(updatedAt);
+  const isToday = updated.toDateString() === new Date().toDateString();
+  const when = formatDate(updated, isToday ? { timeStyle: "short" } : { dateStyle: "medium" });
   const link = el("a", {
     href: `#${encodeURIComponent(id)}`,
     "aria-current": id === shownId ? "page" : null,
     "data-running": running ? "" : null,
-  }, el("b", {}, name), el("span", {}, running ? "answering" : when));
-  return [link, button("", null, { icon: "edit", "data-action": "edit", "aria-label": `Rename or delete: ${name}` })];
+  }, el("b", {}, name), el("span", {}, running ? t("list.answering") : when));
+  return [link, button("", null, { icon: "edit", "data-action": "edit", "aria-label": t("list.edit", { name }) })];
 }
 
 function editForm({ title }) {
   return el("form", {},
-    el("input", { value: title, "aria-label": "Title", maxlength: "80" }),
-    el("button", { class: "strong" }, "Rename"),
-    button("Delete", null, { "data-action": "delete" }),
-    button("Cancel", null, { "data-action": "cancel" }));
+    el("input", { value: title, "aria-label": t("list.name"), maxlength: "80" }),
+    el("button", { class: "strong" }, t("list.rename")),
+    button(t("list.delete"), null, { "data-action": "delete" }),
+    button(t("list.cancel"), null, { "data-action": "cancel" }));
 }
 
 function edit(id) {
@@ -129,7 +130,7 @@ function remove(id) {
     const nearest = items[at] ?? items[at - 1];
     if (find(id, ":focus")) (find(nearest?.id, "a") ?? closeButton).focus({ preventScroll: true });
     conversationList.onChange({ id });
-    return "Deleted.";
+    return t("list.deleted");
   });
 }
 
@@ -142,7 +143,7 @@ function handleClick({ target }) {
     case "cancel": return edit(null);
     case "delete": // once more, to be sure
       pressed.dataset.action = "confirm";
-      pressed.querySelector("span").textContent = "Delete for good";
+      pressed.querySelector("span").textContent = t("list.deleteForGood");
       return;
     case "confirm": return remove(editedId);
   }

@@ -1,5 +1,7 @@
 // Helpers that create and update DOM nodes. No string is ever parsed as HTML.
 
+import { t } from "./strings.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 const ICONS = {
@@ -48,7 +50,7 @@ export async function copyText(text, copyButton) {
   const labelText = label.textContent;
   // Browsers have a clipboard on https and localhost only.
   const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
-  label.textContent = copied ? "Copied" : "Not allowed here";
+  label.textContent = t(copied ? "answer.copied" : "answer.notCopied");
   setTimeout(() => { label.textContent = labelText; }, 1600);
 }
 

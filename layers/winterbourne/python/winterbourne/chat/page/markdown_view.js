@@ -2,6 +2,7 @@
 
 import { button, el, morph } from "./dom.js";
 import { parse, parseInline } from "./markdown.js";
+import { t } from "./strings.js";
 
 /** A view of growing text, rendered at most once per animation frame. */
 export class MarkdownView {
@@ -53,10 +54,11 @@ function renderBlocks(blocks, open) {
 }
 
 function renderCode({ language, text }) {
-  const copyButton = button("Copy", null, { icon: "copy", "data-copy": "" });
-  const head = el("div", { class: "code-head" }, language || "text", copyButton);
+  const copyButton = button(t("markdown.copy"), null, { icon: "copy", "data-copy": "" });
+  const label = language || t("markdown.text");
+  const head = el("div", { class: "code-head" }, label, copyButton);
   // What scrolls sideways must be focusable by keyboard.
-  const code = el("pre", { tabindex: "0", "aria-label": `Code, ${language || "text"}` }, el("code", {}, text));
+  const code = el("pre", { tabindex: "0", "aria-label": t("markdown.code", { language: label }) }, el("code", {}, text));
   return el("div", { class: "code" }, head, code);
 }
 
@@ -80,7 +82,7 @@ function renderTable({ align, head, rows }) {
   };
   const body = rows.map((row) => el("tr", {}, ...row.map(cell("td"))));
   const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map(cell("th")))), el("tbody", {}, ...body));
-  return el("div", { class: "table", tabindex: "0", role: "region", "aria-label": "Table" }, table);
+  return el("div", { class: "table", tabindex: "0", role: "region", "aria-label": t("markdown.table") }, table);
 }
 
 function renderText(text, open) {

@@ -1,7 +1,8 @@
 // A chart of when each tool call of an answer ran: bars on a common time axis, in milliseconds.
 
 import { el } from "./dom.js";
-import { argumentsSummary, formatMs } from "./tool_card.js";
+import { formatDuration, formatNumber, t } from "./strings.js";
+import { argumentsSummary } from "./tool_card.js";
 import { isFinal } from "./turns.js";
 
 export class Timeline {
@@ -28,10 +29,10 @@ function toBar(call, nowMs) {
 function caption(bars) {
   const elapsed = unionLength(bars);
   const total = bars.reduce((sum, { duration }) => sum + duration, 0);
-  const time = el("b", {}, formatMs(elapsed));
-  if (bars.length === 1) return el("figcaption", {}, "One tool, ", time);
-  if (total < elapsed * 1.05) return el("figcaption", {}, `${bars.length} tools one after another, `, time);
-  return el("figcaption", {}, `${bars.length} tools at once, `, time, " instead of ", el("s", {}, formatMs(total)));
+  const time = el("b", {}, formatDuration(elapsed));
+  if (bars.length === 1) return el("figcaption", {}, t("timeline.single"), time);
+  if (total < elapsed * 1.05) return el("figcaption", {}, t("timeline.sequence", { count: bars.length }), time);
+  return el("figcaption", {}, t("timeline.parallel", { count: bars.length }), time, t("timeline.insteadOf"), el("s", {}, formatDuration(total)));
 }
 
 function unionLength(bars) {
@@ -50,7 +51,7 @@ function row({ call, start, end, queued, duration }, axis, isSlowest) {
   return el("li", attributes,
     el("span", { class: "row-name" }, el("i", {}, call.name), " ", summary && el("b", {}, summary)),
     el("span", { class: "track" }, wait, segment("bar", start, end, axis)),
-    el("span", { class: "row-time" }, formatMs(duration)));
+    el("span", { class: "row-time" }, formatDuration(duration)));
 }
 
 function segment(kind, start, end, axis) {
@@ -65,7 +66,7 @@ function ticks({ length }) {
   const power = 10 ** Math.floor(Math.log10(length / 5));
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate * 5 >= length);
   const labels = Array.from({ length: Math.floor(length / step) + 1 }, (_, index) => {
-    const node = el("span", {}, index ? `${Number((index * step / 1000).toPrecision(2))} s` : "0");
+    const node = el("span", {}, index ? formatNumber(index * step / 1000, { style: "unit", unit: "second", maximumSignificantDigits: 2 }) : "0");
     node.style.left = `${100 * index * step / length}%`;
     return node;
   });

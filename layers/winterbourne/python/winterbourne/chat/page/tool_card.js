@@ -1,10 +1,8 @@
 // One tool call as a card: its arguments, status, progress and result; a form for a person's yes or no.
 
 import { button, el, icon } from "./dom.js";
+import { formatDate, formatDuration, t } from "./strings.js";
 import { isAsked, isFinal, parseJson } from "./turns.js";
-
-const STATUS_LABELS = { queued: "waiting for a place", started: "running", timed_out: "timed out",
-  approval_requested: "waiting for you" };
 
 export class ToolCard {
   node = el("li", { class: "tool", tabindex: "-1" });
@@ -12,19 +10,15 @@ export class ToolCard {
   /** Show a call; `decide` is called with what the user decides. */
   render(call, decide) {
     const asks = isAsked(call) && !call.decision;
-    const label = isAsked(call) && !asks ? "decided" : STATUS_LABELS[call.status] ?? call.status;
-    const text = call.status !== "completed" ? label : call.durationMs == null ? "" : formatMs(call.durationMs);
+    const label = t(isAsked(call) && !asks ? "tool.decided" : `tool.${call.status}`);
+    const text = call.status !== "completed" ? label : call.durationMs == null ? "" : formatDuration(call.durationMs);
     this.node.dataset.status = call.status;
-    this.node.setAttribute("aria-label", `Tool ${call.name}, ${label}`);
+    this.node.setAttribute("aria-label", t("tool.label", { name: call.name, state: label }));
     this.node.replaceChildren(
       el("div", { class: "tool-head" }, call.name, el("span", { class: "tool-state" }, icon(call.status), text)),
       ...asks ? [approvalForm(call, decide)] : [el("p", { class: "tool-asked" }, argumentsSummary(call)), ...outcome(call)],
     );
   }
-}
-
-export function formatMs(ms) {
-  return ms < 10 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(2)} s`;
 }
 
 export function argumentsSummary(call) {
@@ -33,17 +27,17 @@ export function argumentsSummary(call) {
 
 function outcome(call) {
   const isApproved = call.decision?.approved ?? (call.approval && !call.error);
-  const said = (what) => el("p", { class: "figures" }, `You ${what} this.`);
-  if (isAsked(call)) return [said(isApproved ? "approved" : "denied")];
-  return [...isApproved ? [said("approved")] : [], ...result(call)];
+  const said = (what) => el("p", { class: "figures" }, t(what));
+  if (isAsked(call)) return [said(isApproved ? "tool.approved" : "tool.youDenied")];
+  return [...isApproved ? [said("tool.approved")] : [], ...result(call)];
 }
 
 function result(call) {
   if (call.error) return [el("p", { class: "tool-error" }, call.error)];
   if (!isFinal(call)) return [...dataList(call, call.data), progressBar(call.data)];
   if (call.result === undefined) return [];
-  const json = el("pre", { tabindex: "0", "aria-label": "Result" }, JSON.stringify(call.result, null, 2));
-  return [...dataList(call, call.result), el("details", {}, el("summary", {}, "Result"), json)];
+  const json = el("pre", { tabindex: "0", "aria-label": t("tool.result") }, JSON.stringify(call.result, null, 2));
+  return [...dataList(call, call.result), el("details", {}, el("summary", {}, t("tool.result")), json)];
 }
 
 // The first scalars of progress data or a result, without those that only repeat an argument.
@@ -56,7 +50,7 @@ function dataList(call, data) {
 // Tools may report their progress as a `fraction` between 0 and 1.
 function progressBar(data) {
   const percent = data?.fraction >= 0 ? Math.min(100, Math.round(100 * data.fraction)) : null;
-  const node = el("div", { class: "flow", role: "progressbar", "aria-label": "Progress", "aria-valuenow": percent });
+  const node = el("div", { class: "flow", role: "progressbar", "aria-label": t("tool.progress"), "aria-valuenow": percent });
   node.style.setProperty("--share", `${percent}%`);
   return node;
 }
@@ -81,12 +75,12 @@ function approvalForm({ name, arguments: json, approval }, decide) {
   const values = () => Object.fromEntries(fields.flatMap(({ read }) => read()));
   const unchanged = JSON.stringify(values());
   const reason = el("input", { maxlength: 1000 });
-  const form = el("form", { "aria-label": `Decide on ${name}` },
-    el("p", { class: "tool-asked" }, message || "Allow this?"),
+  const form = el("form", { "aria-label": t("tool.decide", { name }) },
+    el("p", { class: "tool-asked" }, message || t("tool.allow")),
     el("dl", {}, ...Object.entries(args).filter(([key]) => schema || !specs[key]).map(row)),
     ...fields.map(({ node }) => node),
-    el("label", {}, "Reason, if you like", reason),
-    el("p", { class: "figures" }, `Until ${new Date(expiresAtS * 1000).toLocaleString()}`));
+    el("label", {}, t("tool.reason"), reason),
+    el("p", { class: "figures" }, t("tool.until", { time: formatDate(expiresAtS * 1000, { dateStyle: "medium", timeStyle: "short" }) })));
   const press = (approved) => ({ detail }) => {
     if (detail > 1 || (approved && !form.reportValidity())) return; // a second click was meant for another card
     const isFilled = approved && (schema || JSON.stringify(values()) !== unchanged);
@@ -94,7 +88,7 @@ function approvalForm({ name, arguments: json, approval }, decide) {
       ...isFilled && { arguments: schema ? values() : { ...args, ...values() } } });
   };
   form.append(el("div", { class: "dialog-actions" },
-    button("Deny", press(false)), button(schema ? "Send" : "Approve", press(true), { class: "strong" })));
+    button(t("tool.deny"), press(false)), button(t(schema ? "tool.send" : "tool.approve"), press(true), { class: "strong" })));
   form.addEventListener("submit", (event) => event.preventDefault()); // Enter in a field is no yes
   return form;
 }

@@ -78,10 +78,6 @@ export function toExchanges(messages) {
   return exchanges;
 }
 
-export function textOf({ content }) {
-  return content.map(({ text, type, name }) => text ?? `[${name || type}]`).join("\n");
-}
-
 function addToAnswer(exchange, message) {
   if (message.role === "tool") {
     exchange.frames.push(resultFrame(message));
