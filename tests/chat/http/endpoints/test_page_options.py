@@ -8,7 +8,6 @@ import pytest
 
 from winterbourne.chat.errors import SettingsError
 from winterbourne.chat.http.endpoints.page_options import PageOptions, suggestions_of
-from winterbourne.chat.tool_runtime.declaration import Tool, tool
 
 
 class TestOptions:
@@ -149,20 +148,8 @@ class TestSuggestionsOfTools:
         ],
     )
     def test_it_is_the_first_sentence_of_the_description(self, description: str, suggestion: str) -> None:
-        assert suggestions_of([a_tool(description)]) == (suggestion,)
+        assert suggestions_of([description]) == (suggestion,)
 
     def test_there_are_four_at_most_and_none_that_is_long(self) -> None:
-        tools = [a_tool("x" * 121), *(a_tool(f"Tool {number}.") for number in range(5))]
-        assert suggestions_of(tools) == ("Tool 0", "Tool 1", "Tool 2", "Tool 3")
-
-    def test_a_tool_before_which_a_person_is_asked_is_not_suggested(self) -> None:
-        asking = [a_tool("Pay.", approval=True), a_tool("Sell.", approval=lambda arguments, context: False)]
-        assert suggestions_of(asking) == ()
-
-
-def a_tool(description: str, **options: Any) -> Tool:
-    def act() -> str:
-        return ""
-
-    act.__doc__ = description
-    return tool(**options)(act)
+        texts = ["x" * 121, "", *(f"Tool {number}." for number in range(5))]
+        assert suggestions_of(texts) == ("Tool 0", "Tool 1", "Tool 2", "Tool 3")

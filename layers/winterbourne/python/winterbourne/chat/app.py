@@ -293,11 +293,12 @@ def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Pa
 
 
 def _with_suggestions(page: PageOptions, tools: Iterable[Tool], executor: ToolExecutor) -> PageOptions:
-    """With what the tools on offer do, if the chat does not say what its page suggests."""
+    """With what the tools on offer do, unless a person is asked first, if the chat does not say what is suggested."""
     if page.suggestions is not None:
         return page
     offered = {each.name for each in executor.schemas} - executor.unavailable.keys()
-    suggestions = suggestions_of(each for each in tools if each.name in offered)
+    open_to_all = (each for each in tools if each.name in offered and not each.options.approval)
+    suggestions = suggestions_of(each.description for each in open_to_all)
     return msgspec.structs.replace(page, suggestions=suggestions, are_filled=True)
 
 

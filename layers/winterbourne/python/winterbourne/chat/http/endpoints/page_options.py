@@ -4,14 +4,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from winterbourne.chat.errors import SettingsError
-
-if TYPE_CHECKING:
-    from winterbourne.chat.tool_runtime.declaration import Tool
 
 __all__ = ["FOOTER_LINK", "PageOptions", "suggestions_of"]
 
@@ -100,12 +97,12 @@ class PageOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise SettingsError("; ".join(unmet))
 
 
-def suggestions_of(tools: Iterable["Tool"]) -> tuple[str, ...]:
+def suggestions_of(descriptions: Iterable[str]) -> tuple[str, ...]:
     """What a page may suggest of its own accord: what the first tools do, in a sentence each, to be completed.
 
-    A tool before which a person is asked is not suggested, nor one of which nothing short is said.
+    A tool of which nothing short is said is left out.
     """
-    sentences = (_first_sentence(tool.description) for tool in tools if not tool.options.approval)
+    sentences = (_first_sentence(text) for text in descriptions)
     return tuple(islice((sentence for sentence in sentences if 0 < len(sentence) <= MAX_SENTENCE), MAX_TOOLS))
 
 
