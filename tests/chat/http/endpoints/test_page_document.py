@@ -124,12 +124,16 @@ class TestParts:
         strings = json.loads((folder / "strings" / "en.json").read_text())
         strings["colours"] = {"red": "Red", "blue": "Blue"}
         strings["sizes"] = {"small": "Small", "large": "Large"}
+        strings["winds"] = {"east": "East", "west": "West"}
         (folder / "strings" / "en.json").write_text(json.dumps(strings))
         script = folder / "app.js"
-        script.write_text(f"{script.read_text()}\nt(`colours.${{x}}`); t(y ? 'sizes.large' : '');\n")
+        script.write_text(
+            f"{script.read_text()}\nt(`colours.${{x}}`); t(y ? 'sizes.large' : ''); config.strings.winds[x];\n"
+        )
         [text] = re.findall(r'id="config">(.*?)</script>', make_document(PageOptions(), {}).html.decode())
         told = json.loads(text)["strings"]
-        assert (told["colours"], told["sizes"]) == (strings["colours"], {"large": "Large"})
+        assert (told["colours"], told["winds"]) == (strings["colours"], strings["winds"])
+        assert told["sizes"] == {"large": "Large"}
 
     def test_every_word_of_the_page_is_in_its_strings(self) -> None:
         strings = json.loads((FOLDER / "strings" / "en.json").read_text())

@@ -98,9 +98,9 @@ def _escaped(strings: Any) -> Any:
 
 
 def _told(strings: Mapping[str, Mapping[str, Any]], script: str) -> dict[str, dict[str, Any]]:
-    """The strings that the scripts name; all of a section if they name some of it by a variable."""
+    """The strings that the scripts name, as `section.name`; all of a section if they name some by a variable."""
     named = set(re.findall(r"\b\w+\.\w+", script))
-    wholes = set(re.findall(r"[\"'`](\w+)\.(?!\w)", script))
+    wholes = set(re.findall(r"(?<=strings\.)\w+|(?<=[\"'`])\w+(?=\.(?!\w))", script))
     return {
         section: {name: text for name, text in words.items() if section in wholes or f"{section}.{name}" in named}
         for section, words in strings.items()
