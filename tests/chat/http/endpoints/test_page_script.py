@@ -63,7 +63,7 @@ def test_every_export_of_a_module_is_one_of_its_function() -> None:
         ('a.split(/ , /); // why, "perhaps"\nb();', "a.split(/ , /);b();"),
         ("/** What it's for. */\nlet a = 1; // don't\n// \"\nlet b;", "let a=1;let b;"),
         ('const a = "https://a // b"; /* c */ let d;', 'const a="https://a // b";let d;'),
-        ("a + +b - -c;", "a + +b - -c;"),
+        ("a + +b - -c;", "a+ +b- -c;"),
         ("a\n  .b()\n  .c;", "a.b().c;"),
         ("if (a) b();\nelse if (c) {\n d();\n}\nelse e();", "if(a)b();else if(c){d()}\nelse e();"),
         ('for (const a of ["b"]) if ("c" in a) yield* d;', 'for(const a of["b"])if("c"in a)yield*d;'),
