@@ -1,4 +1,4 @@
-"""What Lighthouse says of the page, on the phone that it measures with: at least 95 points in each of its categories."""
+"""What Lighthouse says of the page, on the phone that it measures with: 95 points or more in each of its categories."""
 
 import socket
 

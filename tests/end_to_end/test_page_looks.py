@@ -158,6 +158,24 @@ def wide_logo(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+class TestFirstPaint:
+    def test_it_takes_nothing_but_the_page_itself(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.route("**/*", lambda route: route.fallback() if route.request.is_navigation_request() else route.abort())
+        page.reload()
+        expect(page.get_by_role("heading", name="Ask, and it runs.")).to_be_visible()
+        page.wait_for_load_state("networkidle")
+        painted = "performance.getEntriesByName('first-contentful-paint').length"
+        assert page.evaluate(painted) == 1
+        assert page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)") == []
+        assert page.evaluate("document.fonts.size") == 0
+        assert visits.requested_urls == [f"{chat}/"] * 2
+
+    def test_where_no_script_runs_it_says_so(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, java_script_enabled=False)
+        expect(page.get_by_text("This page needs JavaScript.")).to_be_in_viewport()
+
+
 class TestHead:
     @pytest.mark.parametrize("viewport", [DESK, PHONE])
     def test_it_is_56_pixels_high(self, visits: Visits, chat: str, viewport: Any) -> None:
@@ -453,7 +471,7 @@ class TestLooks:
 # Links within text are as high as it is.
 SMALL = """() => [...document.querySelectorAll("button, summary, input, select, textarea, a:not(p a, li a)")]
   .filter((node) => node.checkVisibility())
-  .map((node) => [node.getBoundingClientRect(), node.outerHTML])
+  .map((node) => [(node.closest("label") ?? node).getBoundingClientRect(), node.outerHTML])
   .filter(([{ width, height }]) => Math.min(width, height) < 24)
   .map(([, html]) => html)"""
 
