@@ -171,10 +171,6 @@ class TestFirstPaint:
         assert page.evaluate("document.fonts.size") == 0
         assert visits.requested_urls == [f"{chat}/"] * 2
 
-    def test_where_no_script_runs_it_says_so(self, visits: Visits, chat: str) -> None:
-        page = visits.open(chat, java_script_enabled=False)
-        expect(page.get_by_text("This page needs JavaScript.")).to_be_in_viewport()
-
 
 class TestHead:
     @pytest.mark.parametrize("viewport", [DESK, PHONE])
