@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests import npm
 from tests.browser_page import DESK, FIVE, KEY, Visits, ask, has_ended, keep_picture, wear
+from tests.fed_page import DONE, FedPage, content
 from tests.provider import Provider
 from winterbourne.chat.http.endpoints.page_options import PageOptions
 
@@ -184,7 +185,7 @@ class TestHead:
 
     def test_on_a_phone_it_hides_while_the_reader_reads_on(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat, viewport=PHONE)
-        has_ended(ask(page, "Count to 1500"))
+        read_long_answer(page)
         page.evaluate("scrollTo(0, 0)")
         head = page.get_by_role("heading", level=1)
         expect(head).to_be_in_viewport()
@@ -200,7 +201,7 @@ class TestHead:
 
     def test_elsewhere_it_stays(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        has_ended(ask(page, "Count to 3000"))
+        read_long_answer(page)
         page.evaluate("scrollTo(0, 0)")
         page.mouse.wheel(0, 300)
         expect(page.locator("html")).to_have_attribute("data-reading", "true")
@@ -208,7 +209,7 @@ class TestHead:
 
     def test_an_answer_that_moves_the_page_does_not_hide_it(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat, viewport=PHONE)
-        has_ended(ask(page, "Count to 1500"))
+        read_long_answer(page)
         assert page.evaluate("scrollY") > 1000
         expect(page.get_by_role("heading", level=1)).to_be_in_viewport()
 
@@ -222,6 +223,12 @@ class TestHead:
         room = page.locator(".composer-box").bounding_box()
         assert room
         assert room["y"] - 16 > 256 / 2
+
+
+def read_long_answer(page: Page) -> None:
+    """Show an answer of several screens; its end is in view."""
+    FedPage(page).ask("Hello", content("Many words. " * 600), DONE)
+    shows_end(has_ended(page.locator(".answer")).page)
 
 
 def height(part: Locator) -> float:
@@ -244,8 +251,7 @@ class TestScrolling:
 
     def test_it_stays_when_much_comes_at_once_and_when_a_phone_is_turned(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat, viewport=PHONE)
-        has_ended(ask(page, "Count to 1500"))
-        shows_end(page)
+        read_long_answer(page)
         # The event of the page's own scrolling comes when more has already been added.
         page.evaluate("""() => {
           document.getElementById("log").append("Much more. ".repeat(500));
@@ -260,7 +266,7 @@ class TestScrolling:
     ) -> None:
         page = visits.open(chat, viewport=PHONE)
         to_end = page.get_by_role("button", name="To the newest")
-        has_ended(ask(page, "Count to 1500"))
+        read_long_answer(page)
         expect(to_end).to_be_hidden()
         page.mouse.move(100, 300)
         page.mouse.wheel(0, -900)

@@ -4,7 +4,6 @@ The page runs as it is, over the chat function; only its answers come from the t
 lasts as long as its pictures take.
 """
 
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from tests import npm
 from tests.browser_page import DESK, FIVE, Visits, ask, has_ended, keep_picture
 from tests.end_to_end.asking_chat import AskingChat
 from tests.end_to_end.test_page_looks import AXE, SMALL
+from tests.fed_page import DONE, FedPage, call, content
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients, pytest.mark.timeout(300)]
 
@@ -34,48 +34,6 @@ LOOKS: Final[dict[str, tuple[dict[str, int], dict[str, Any]]]] = {
     "still": (DESK, STILL),
 }
 PLAIN: Final = {"color_scheme": "light", "forced_colors": "none", "reduced_motion": "no-preference"}
-
-# Answers to questions come from `window.feed`, as frames.
-FEED: Final = """() => {
-  const real = window.fetch;
-  window.feed = (...frames) => window.feeding.then((stream) => {
-    for (const frame of frames) stream.enqueue(new TextEncoder().encode(`data: ${JSON.stringify(frame)}\\n\\n`));
-  });
-  let started;
-  window.feeding = new Promise((resolve) => { started = resolve; });
-  window.fetch = (resource, init) => {
-    if (!(resource.url ?? resource).endsWith("/chat")) return real(resource, init);
-    const body = new ReadableStream({ start: started });
-    return Promise.resolve(new Response(body, { headers: { "content-type": "text/event-stream" } }));
-  };
-}"""
-
-
-class Feeding:
-    """A page whose answers the test gives."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-
-    def ask(self, question: str, *frames: dict[str, Any]) -> None:
-        self.page.evaluate(FEED)
-        ask(self.page, question)
-        self.feed({"type": "start", "message_id": "m1"}, *frames)
-
-    def feed(self, *frames: dict[str, Any]) -> None:
-        self.page.evaluate("(frames) => window.feed(...frames)", list(frames))
-
-
-def content(text: str) -> dict[str, Any]:
-    return {"type": "content", "delta": text}
-
-
-def call(name: str, status: str, arguments: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    told = {"arguments": json.dumps(arguments)} if arguments else {}
-    return {"type": "tool_call", "id": name, "name": name, "status": status, **told, **more}
-
-
-DONE: Final = {"type": "done", "usage": {"input": 1200, "output": 340}, "turns": 2}
 
 MARKDOWN: Final = """## Tides at Whitby
 
@@ -106,26 +64,26 @@ It costs $5 to $6, and the swell is \\\\( h = \\\\frac{a}{2} \\\\).
 """
 
 
-def empty(page: Feeding) -> None:
+def empty(page: FedPage) -> None:
     expect(page.page.locator("#hero")).to_be_visible()
 
 
-def waiting(page: Feeding) -> None:
+def waiting(page: FedPage) -> None:
     page.ask("When is high water?")
     expect(page.page.locator(".answer")).to_be_visible()
 
 
-def writing(page: Feeding) -> None:
+def writing(page: FedPage) -> None:
     page.ask("When is high water?", content(MARKDOWN[:400]))
     expect(page.page.locator(".prose table")).to_be_visible()
 
 
-def markdown(page: Feeding) -> None:
+def markdown(page: FedPage) -> None:
     page.ask("When is high water?", content(MARKDOWN), DONE)
     has_ended(page.page.locator(".answer"))
 
 
-def tools(page: Feeding) -> None:
+def tools(page: FedPage) -> None:
     dig = [call("dig", "started", {"metres": 3}), call("dig", "progress", data={"fraction": 0.4, "layer": "chalk"})]
     weather = {"temperature_c": 8.7, "conditions": "overcast", "wind_km_h": 22}
     page.ask(
@@ -143,22 +101,22 @@ def tools(page: Feeding) -> None:
     expect(page.page.locator(".tool").last).to_be_attached()
 
 
-def answered(page: Feeding) -> None:
+def answered(page: FedPage) -> None:
     has_ended(ask(page.page, FIVE))
 
 
-def stopped(page: Feeding) -> None:
+def stopped(page: FedPage) -> None:
     page.ask("When is high water?", content("High water is at"), {"type": "stopped", "reason": "user"})
     has_ended(page.page.locator(".answer"), "stopped")
 
 
-def failed(page: Feeding) -> None:
+def failed(page: FedPage) -> None:
     refused = {"type": "error", "code": "provider", "message": "No answer."}
     page.ask("When is high water?", content("High water"), refused)
     has_ended(page.page.locator(".answer"), "failed")
 
 
-def listed(page: Feeding) -> None:
+def listed(page: FedPage) -> None:
     has_ended(ask(page.page, "Count to 3"))
     page.page.get_by_role("button", name="Conversations").click()
     expect(page.page.get_by_role("dialog").get_by_role("link").first).to_be_visible()
@@ -173,9 +131,9 @@ def axe() -> str:
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
-def test_each_state_at_each_look(visits: Visits, chat: str, axe: str, state: Callable[[Feeding], None]) -> None:
+def test_each_state_at_each_look(visits: Visits, chat: str, axe: str, state: Callable[[FedPage], None]) -> None:
     page = visits.open(chat)
-    state(Feeding(page))
+    state(FedPage(page))
     check(page, axe, state.__name__)
 
 
