@@ -261,6 +261,12 @@ class TestScrolling:
         page.set_viewport_size({"width": PHONE["height"], "height": PHONE["width"]})
         shows_end(page)
 
+    def test_before_the_first_question_it_begins_at_its_top(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport={"width": 320, "height": 256})
+        page.set_viewport_size({"width": 256, "height": 320})
+        expect(page.get_by_role("heading", name="Ask, and it runs.")).to_be_in_viewport()
+        assert page.evaluate("scrollY") == 0
+
     def test_a_reader_who_has_scrolled_up_gets_back_to_the_newest_with_one_press(
         self, visits: Visits, chat: str
     ) -> None:

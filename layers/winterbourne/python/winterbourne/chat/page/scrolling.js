@@ -1,7 +1,7 @@
 // Keeps the newest text in view until the reader scrolls up, and tells the styles who reads on: a phone hides the head.
 
 const root = document.documentElement;
-const endButton = document.getElementById("to-end");
+const [log, endButton] = ["log", "to-end"].map((id) => document.getElementById(id));
 let isFollowing = false;
 let lastY = 0;
 
@@ -16,7 +16,7 @@ function scrollToEnd() {
 }
 
 function follow() {
-  if (isFollowing) scrollToEnd();
+  if (isFollowing && log.hasChildNodes()) scrollToEnd();
   render();
 }
 
