@@ -43,6 +43,7 @@ function compare(one, other, { isName = false, isHandedOver = false } = {}) {
   }
   const isImport = one.type === "VariableDeclarator" && /_js$/.test(one.init?.name);
   for (const key of Object.keys(one).filter((each) => !IGNORED.has(each))) {
+    if (key === "kind" && one.type === "VariableDeclaration") continue; // const becomes let
     const isProperty = !one.computed && (key === "property" || (key === "key" && !isHandedOver));
     compare(one[key], other[key], { isName: isProperty, isHandedOver: isImport || (isHandedOver && key !== "value") });
   }

@@ -27,14 +27,16 @@ HOLES: Final = re.compile(rf"(?<!\\)({HOLE})")
 COMMENT: Final = r"(?<!\S)//[^\n]*|/\*(?s:.*?)\*/"
 NO_CODE: Final = re.compile(rf"((?=[\"'`/])(?:{COMMENT}|{STRING}|{TEMPLATE}|{REGEX}))")
 
-# Where spaces and line ends say nothing: before and after these signs. A literal is a NUL.
+# Where spaces and line ends say nothing, and what has a shorter form. A literal is a NUL.
 TIGHT: Final = (
     (re.compile(r"[ \n]+(?=[,;:?=&|)\]}.])"), ""),
     (re.compile(r"(?<=[{(\[,;:?=&|<>!*])[ \n]+"), ""),
     (re.compile(r" +(?=[{(\[<>!*\0\n])|(?<=[)\]}\0\n]) +"), ""),
     (re.compile(r"(?<![+-]) (?=[+-])|(?<=[+-]) (?![+-])"), ""),
-    (re.compile(r"\n{2,}"), "\n"),
+    (re.compile(r"(?<=[)}\n])\n+"), ""),
     (re.compile(r";(?=\})"), ""),
+    (re.compile(r"(?<![\w$.])const(?=[ [{])"), "let"),
+    (re.compile(r"(?<![\w$])\(([\w$]+)\)(?==>)"), r"\1"),
 )
 
 
