@@ -35,7 +35,7 @@ export const brokenOff = () => new ChatError(t("errors.broken"), { isBroken: tru
 /** What an error of the server's means for the reader: of a response with this status, or without one, of a stream. */
 export function toChatError({ code, request_id: requestId }, status, retryAfterS) {
   const mayPass = status === 429 || status >= 500;
-  const isRefusal = status ? !mayPass && status !== 409 : REFUSALS.includes(code);
+  const isRefusal = status ? !mayPass && ![401, 403, 409].includes(status) : REFUSALS.includes(code);
   const words = [code, WORDS[code], WORDS[status], isRefusal ? "refused" : "failed"].find((key) => config.strings.errors[key]);
   const reference = ["refused", "failed", "model_refused"].includes(words) && requestId;
   return new ChatError(t(`errors.${words}`), { status, mayPass, isRefusal, retryAfterS, reference });

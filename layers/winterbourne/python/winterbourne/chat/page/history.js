@@ -8,6 +8,7 @@ const SAVE_MS = 1000; // at most so often while an answer comes
 const BODY_MARGIN = 9000; // bytes of a request that are no messages
 const INTERRUPTED = "This call was interrupted before it gave a result."; // as the server says it
 
+const gone = new Set(); // ids of deleted conversations, of which an answer may still come
 const channel = new BroadcastChannel("winterbourne");
 
 const onServer = {
@@ -56,6 +57,11 @@ const inBrowser = {
   },
 
   async delete(id) {
+    gone.add(id);
+    await inBrowser.drop(id);
+  },
+
+  async drop(id) {
     await transact("readwrite", (...stores) => stores.map((store) => store.delete(id)));
     tell(id);
   },
@@ -167,20 +173,23 @@ function withoutFiles(message) {
   return { ...message, content };
 }
 
+// Unless another tab has saved something newer.
 async function save(conversation) {
   clearTimeout(conversation.timer);
   conversation.timer = 0;
   const { id, exchanges, updatedAt = 0 } = conversation;
-  if (!exchanges.length) return inBrowser.delete(id);
+  if (gone.has(id)) return;
   const messages = exchanges.flatMap(({ message: { content, ...message }, answers }) => [{ ...message, parts: content }, ...answers]);
-  conversation.updatedAt = Math.max(Date.now(), updatedAt + 1);
+  const now = conversation.updatedAt = Math.max(Date.now(), updatedAt + 1);
   await transact("readwrite", (summaries, kept) => {
-    const before = summaries.get(id); // another tab may have renamed it
+    const before = summaries.get(id);
     before.onsuccess = () => {
-      const title = before.result?.title ?? titleOf(messages[0]);
-      summaries.put({ id, title, updated_at: conversation.updatedAt });
+      const { title = titleOf(messages[0]), updated_at: other = 0 } = before.result ?? {};
+      if (other > updatedAt) return;
+      summaries.put({ id, title, updated_at: now });
+      kept.put({ id, messages });
     };
-    return [before, kept.put({ id, messages })];
+    return [before];
   }).then(() => tell(id), archive.onFailure);
 }
 

@@ -2,7 +2,7 @@
 
 On a cold function each further request could start an execution environment of its own. The modules stay what
 browsers, editors and tests know: ES modules that import each other. Here each becomes a function that returns its
-exports, in the order of their imports; comments and indentation are left out.
+exports, in the order of their imports; comments, indentation and spaces that only people need are left out.
 """
 
 import re
@@ -35,6 +35,12 @@ ACCENT_RULE: Final = """
 IMPORT: Final = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
 EXPORT: Final = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
 SCRIPT_COMMENT: Final = re.compile(r"^[ \t]*(?://.*|/\*(?s:.*?)\*/)\n", re.MULTILINE)
+# What is no code in a script: strings, and regular expressions, which follow an operator.
+LITERAL: Final = re.compile(
+    r"""("(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`|(?:(?<=[(!\[])|(?<=[(,=:\[!&|?{;>] )|(?<=return ))/"""
+    r"""(?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/)"""
+)
+SPACED: Final = re.compile(r" ?([{}()\[\],;:?=<>&|!*]) ?")
 STYLE_COMMENT: Final = re.compile(r"/\*(?s:.*?)\*/")
 
 
@@ -96,13 +102,20 @@ def _in_order(name: str, found: dict[str, str]) -> dict[str, str]:
 def _as_function(name: str, text: str) -> str:
     exports = ", ".join(exported for _, exported in EXPORT.findall(text))
     body = EXPORT.sub(r"\1", IMPORT.sub(r"const \1 = \2_js;\n", text))
-    return f"const {name}_js = (() => {{\n{''.join(_lines(body))}return {{ {exports} }};\n}})();\n"
+    return _without_spaces(f"const {name}_js = (() => {{\n{''.join(_lines(body))}return {{ {exports} }};\n}})();\n")
 
 
 def _lines(body: str) -> Iterator[str]:
     for line in SCRIPT_COMMENT.sub("", body).splitlines():
         if line.strip():
             yield f"{line.strip()}\n"
+
+
+def _without_spaces(script: str) -> str:
+    """The script without the spaces around its operators and brackets."""
+    parts = LITERAL.split(script)
+    parts[::2] = [SPACED.sub(r"\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def _bundle_styles(options: PageOptions) -> str:
