@@ -77,7 +77,7 @@ function replaceAnswer(exchange, options) {
 
 function requestAnswer(exchange) {
   unsent = null;
-  keepDraft();
+  queueMicrotask(keepDraft); // once the composer is empty
   composer.say("");
   replaceAnswer(exchange);
   receive(exchange, ask, showKept);
@@ -383,8 +383,9 @@ function render(statusText) {
 
 conversationList.onChange = ({ id, title }) => {
   if (id !== conversation.id) return;
-  if (title === undefined) startOver();
-  else setPageTitle(title);
+  if (title === undefined) return startOver();
+  conversation.title = title;
+  setPageTitle(title);
 };
 
 document.getElementById("composer").addEventListener("input", keepDraft);

@@ -151,7 +151,7 @@ function rename(event) {
   edit(null);
   if (title && title !== defaultValue) attempt(async () => {
     const renamed = await archive.rename(id, title);
-    items = items.map((item) => item.id === id ? renamed : item);
+    items = items.map((item) => item.id === id ? { ...item, ...renamed } : item);
     conversationList.onChange(renamed);
     return "";
   });

@@ -18,15 +18,10 @@ const onServer = {
   delete: (id, options) => conversationRequest("DELETE", id, options),
 
   /** Make sure that only this tab asks now; resolves to what ends that. */
-  async begin({ id }) {
-    tell(id);
-    return () => {};
-  },
+  begin: async () => () => {},
 
   /** Keep what is new, soon or now. */
-  async keep({ id }, isNow) {
-    if (isNow) tell(id);
-  },
+  async keep() {},
 
   /** What a request says of the conversation and its last question. */
   body: ({ exchanges }, isDecision) => ({ store: true, messages: isDecision ? [] : [exchanges.at(-1).message] }),
