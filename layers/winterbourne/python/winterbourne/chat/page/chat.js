@@ -42,18 +42,14 @@ export function toChatError({ code, request_id: requestId }, status, retryAfterS
 }
 
 /** Ask in a conversation, with what its `archive` says. Yields the answer's frames, also over a connection that breaks. */
-export function ask(id, options, body) {
-  return post(id, options, body);
+export function ask(id, options, fields) {
+  const body = { conversation_id: id, approvals: true, retractions: true, ...fields };
+  return streamFrames(() => request("POST", "chat", { body, signal: options.signal }), id, options);
 }
 
 /** Go on with an answer after a person's decisions. If the connection breaks, all of it comes again from its start. */
-export function decide(id, options, body) {
-  return post(id, { ...options, isPart: true }, body);
-}
-
-function post(id, options, fields) {
-  const body = { conversation_id: id, approvals: true, retractions: true, ...fields };
-  return streamFrames(() => request("POST", "chat", { body, signal: options.signal }), id, options);
+export function decide(id, options, fields) {
+  return ask(id, { ...options, isPart: true }, fields);
 }
 
 /** Yields the frames of the conversation's last answer, from its start; none if there is nothing to follow. */

@@ -63,7 +63,7 @@ function cutFrom(at) {
 const nodesOf = ({ question, answer }) => [question, answer.node];
 
 function append(exchange, options) {
-  exchange.answers ??= [];
+  exchange.frames ??= [];
   exchange.question = questionNode(exchange.message);
   exchange.answer = new Answer(options);
   log.append(...nodesOf(exchange));
@@ -71,7 +71,7 @@ function append(exchange, options) {
 
 function replaceAnswer(exchange, options) {
   const { node } = exchange.answer;
-  Object.assign(exchange, { answer: new Answer(options), answers: [], answerId: undefined });
+  Object.assign(exchange, { answer: new Answer(options), frames: [] });
   node.replaceWith(exchange.answer.node);
 }
 
@@ -107,6 +107,7 @@ async function receive(exchange, start, whenNothing) {
     if (exchange.answer.isOver) showEnd(exchange.answer);
     else await whenNothing(exchange, signal);
   } catch (error) {
+    if (active === controller && error.name === "AbortError") record(exchange.frames, { type: "stopped", reason: "user" });
     if (release) archive.keep(shown, true).then(release);
     if (active === controller) showError(error, exchange, start === ask || start === follow);
   } finally {
@@ -127,7 +128,7 @@ async function receiveFrames(shown, exchange, start, signal) {
     if (replays && frame.type === "start") replaceAnswer(exchange, { isLive: false });
     if (frame.type === "error") throw toChatError(frame);
     exchange.answer.handleFrame(frame);
-    record(exchange, frame);
+    record(exchange.frames, frame);
     archive.keep(shown);
   }
 }
@@ -147,11 +148,11 @@ function showEnd(answer) {
 
 function showError(error, exchange, isQuestion) {
   if (error.status === 409) return isQuestion ? giveWay(error, exchange) : load(); // something else goes on here
-  const { answer, answers, answerId, message } = exchange;
-  if (error.isRefusal && isQuestion && !answers.length) return giveBack(error, exchange);
+  const { answer, frames, message } = exchange;
+  if (error.isRefusal && isQuestion && frames.every(({ type }) => type === "start")) return giveBack(error, exchange);
   if (error.name === "AbortError") answer.stop("user");
   else answer.fail(told(error), error.isRefusal && isQuestion ? [] : retryButtons(error, isQuestion && exchange));
-  if (isQuestion && !answerId && !answer.isOver) unsent = message;
+  if (isQuestion && !frames.length && !answer.isOver) unsent = message;
   keepDraft();
   setIdle(t(`conversation.${answer.state}`));
 }
@@ -163,10 +164,10 @@ function told({ message, reference }) {
 }
 
 // Asking the same again cannot help: the question goes back to where it was written, with what it had replaced shown again.
-function giveBack(error, { message, answerId, replaced = [] }) {
+function giveBack(error, { message, frames, replaced = [] }) {
   const { exchanges } = conversation;
   cutFrom(exchanges.length - 1);
-  if (archive.isLocal || !answerId) { // else the server has dropped it
+  if (archive.isLocal || !frames.length) { // else the server has dropped it
     exchanges.push(...replaced);
     log.append(...replaced.flatMap(nodesOf));
   }
@@ -283,14 +284,12 @@ function leave() {
 }
 
 // Shows a conversation as it is kept, and follows its answer if that runs or has not ended.
-function show({ id, title, messages = [], running, updated_at: updatedAt }) {
+function show({ id, title, messages = [], exchanges = toExchanges(messages), running, updated_at: updatedAt }) {
   leave();
   const isOther = id !== conversation.id;
-  conversation = { id, title, exchanges: toExchanges(messages), running, updatedAt };
+  conversation = { id, title, exchanges, running, updatedAt };
   if (isOther) showDraft();
-  const { exchanges } = conversation;
-  addAnswers(exchanges, messages);
-  if (!running && exchanges.at(-1)?.message.id === composer.draft.id) exchanges.pop(); // it was given back
+  if (!running && isGivenBack(exchanges.at(-1))) exchanges.pop();
   const last = exchanges.at(-1);
   const isOpen = last && (running || !last.isComplete);
   setPageTitle(title);
@@ -304,11 +303,7 @@ function show({ id, title, messages = [], running, updated_at: updatedAt }) {
   if (isOpen && !(running && archive.isLocal)) receive(last, follow, endKept); // else another tab receives it
 }
 
-function addAnswers(exchanges, messages) {
-  for (const exchange of exchanges) exchange.answers = [];
-  let at = -1;
-  for (const message of messages) message.role === "user" ? at += 1 : exchanges[at]?.answers.push(message);
-}
+const isGivenBack = (exchange) => exchange && exchange.message.id === composer.draft.id && !exchange.frames.length;
 
 function showExchange(exchange, isOpen) {
   append(exchange, { isLive: false });
@@ -316,7 +311,7 @@ function showExchange(exchange, isOpen) {
   for (const frame of exchange.frames) exchange.answer.handleFrame(frame);
   const isOver = ({ approval }) => approval.expires_at_s * 1000 < Date.now();
   if (exchange !== conversation.exchanges.at(-1) || exchange.answer.asked.some(isOver)) exchange.answer.closeAsked();
-  if (!isOpen) exchange.answer.endKept(exchange);
+  if (!isOpen && !exchange.answer.isOver) exchange.answer.endKept(exchange);
 }
 
 function endKept(exchange) {
@@ -351,7 +346,7 @@ export async function catchUp() {
   if (archive.isLocal) return kept.updated_at === updatedAt && kept.running === running || show(kept);
   const isKept = kept.messages.some(({ id }) => id === last.message.id);
   const newest = toExchanges(kept.messages).at(-1);
-  if (newest?.message.id === composer.draft.id) return; // it was given back
+  if (isGivenBack(newest)) return;
   const isDecided = last.answer.asked.length && newest?.turns > last.answer.turns.list.length;
   const hasChanged = kept.running || newest?.message.id !== last.message.id || isDecided;
   if (isFailed ? isKept && (hasChanged || newest.isComplete) : hasChanged) show(kept);

@@ -3,10 +3,13 @@
 import { ChatError, conversationRequest, listConversations, toChatError } from "./chat.js";
 import { config } from "./config.js";
 import { t } from "./strings.js";
+import { isFinal } from "./turns.js";
 
 const SAVE_MS = 1000; // at most so often while an answer comes
 const BODY_MARGIN = 9000; // bytes of a request that are no messages
 const INTERRUPTED = "This call was interrupted before it gave a result."; // as the server says it
+
+const STORES = ["summaries", "exchanges"];
 
 const gone = new Set(); // ids of deleted conversations, of which an answer may still come
 const channel = new BroadcastChannel("winterbourne");
@@ -40,15 +43,19 @@ const inBrowser = {
     const [[summary, kept], running] =
       await Promise.all([transact("readonly", (...stores) => stores.map((store) => store.get(id))), runningIds()]);
     if (!summary) throw toChatError({ code: "conversation_not_found" }, 404);
+    for (const exchange of kept.exchanges) {
+      const { frames } = exchange;
+      const isComplete = ["done", "stopped"].includes(frames.at(-1)?.type);
+      Object.assign(exchange, { isComplete, turns: frames.length, answerId: frames[0]?.message_id });
+    }
     return { ...summary, ...kept, running: running.includes(id) };
   },
 
   async rename(id, title) {
-    const renamed = { ...await inBrowser.get(id), title };
-    delete renamed.messages;
-    await transact("readwrite", (store) => [store.put(renamed)]);
+    const [summary] = await transact("readonly", (store) => [store.get(id)]);
+    await transact("readwrite", (store) => [store.put({ ...summary, title })]);
     tell(id);
-    return renamed;
+    return { id, title };
   },
 
   async delete(id) {
@@ -82,7 +89,7 @@ const inBrowser = {
 };
 
 /**
- * A conversation is {id, title, exchanges}; an exchange has a question and `answers`, the messages that answer it.
+ * A conversation is {id, title, exchanges}; an exchange has a question and the frames of its answer.
  * `archive.onFailure` is called with an error if they cannot be kept.
  */
 export const archive = config.isDurable ? onServer : inBrowser;
@@ -96,100 +103,77 @@ const tell = (id) => channel.postMessage(id);
 
 const busy = () => toChatError({ code: "conversation_busy" }, 409);
 
-/** Record a frame of an answer in `exchange.answers`, as the server keeps it. */
-export function record(exchange, { type, delta, ...frame }) {
-  const { answers } = exchange;
-  const begin = () => {
-    delete answers.at(-1)?.incomplete;
-    const turn = { role: "assistant", id: exchange.answerId, parts: [], incomplete: true };
-    answers.push(turn);
-    return turn;
-  };
-  const turn = () => answers.findLast(({ role }) => role === "assistant") ?? begin();
-  switch (type) {
-    case "start": exchange.answerId = frame.message_id; break;
-    case "turn": begin(); break;
-    case "retract": turn().parts = turn().parts.filter(isCall); break;
-    case "content": case "reasoning":
-      addText(answers.at(-1)?.role === "tool" ? begin() : turn(), type === "content" ? "text" : type, delta); break;
-    case "source": turn().parts.push({ type, ...frame }); break;
-    case "tool_call": recordCall(answers, turn, frame); break;
-    case "done":
-      turn().usage = frame.usage;
-      delete turn().incomplete;
-  }
-}
-
-const isCall = ({ type }) => type === "tool_call";
-
-function addText({ parts }, type, delta) {
-  const last = parts.at(-1);
-  if (last?.type === type) last.text += delta;
-  else parts.push({ type, text: delta });
-}
-
-function recordCall(answers, turn, { id, name, status, arguments: given = "", approval, result, error }) {
-  let call = answers.flatMap(({ parts = [] }) => parts).find((part) => isCall(part) && part.id === id);
-  if (!call) turn().parts.push(call = { type: "tool_call", id, name, approval });
-  call.arguments ||= given;
-  if (["queued", "started", "progress", "approval_requested"].includes(status)) return;
-  const isError = status !== "completed";
-  const content = isError ? error ?? INTERRUPTED : JSON.stringify(result) ?? "";
-  answers.push({ role: "tool", tool_call_id: id, name, content, is_error: isError });
+/** Add a frame to those of its answer. */
+export function record(frames, frame) {
+  const last = frames.at(-1);
+  if (frame.delta && last?.type === frame.type) last.delta += frame.delta;
+  else if (frame.status !== "progress") frames.push({ ...frame });
 }
 
 // The newest of it that there is room for: what was said long ago must not make a question fail.
 function fit(exchanges) {
   let room = config.limits.body - BODY_MARGIN;
   const fitted = [];
-  for (const { message, answers } of exchanges.toReversed()) {
-    const said = answers.map(toSent);
-    const messages = [[message, ...said], [withoutFiles(message), ...said]].find((each) => sizeOf(each) < room);
-    if (!messages && fitted.length) break;
-    fitted.unshift(...messages ?? [message]);
-    room -= sizeOf(messages ?? []);
+  for (const exchange of exchanges.toReversed()) {
+    const messages = messagesOf(exchange);
+    room -= new Blob([JSON.stringify(messages)]).size;
+    if (room < 0 && fitted.length) break;
+    fitted.unshift(...messages);
   }
   return fitted;
 }
 
-const sizeOf = (messages) => new Blob([JSON.stringify(messages)]).size;
+// A question and its answer as a request has them. Thoughts need their maker's signature, which the page is not told.
+function messagesOf({ message, frames }) {
+  const [messages, calls] = [[message], {}];
+  let content;
+  const add = (part) => {
+    if (!content) messages.push({ role: "assistant", id: frames[0].message_id, content: content = [] });
+    content.push(part);
+    return part;
+  };
+  for (const { type, delta, ...frame } of frames) {
+    if (type === "start" || type === "turn") content = null;
+    if (type === "content") add({ type: "text", text: cut(delta) });
+    if (type === "retract") content?.splice(0);
+    if (type !== "tool_call") continue;
+    const { id, name, approval } = frame;
+    const call = calls[id] ??= add({ type, id, name, approval });
+    call.arguments = frame.arguments ?? call.arguments ?? "";
+    if (isFinal(frame)) messages.push(resultOf(frame));
+  }
+  return messages;
+}
 
 const cut = (text) => text.slice(0, config.limits.chars);
 
-// Thoughts need their maker's signature, which the page is not told.
-function toSent({ role, id, parts, usage, content, ...message }) {
-  if (role === "tool") return { ...message, role, content: cut(content) };
-  const said = parts.filter(({ type }) => type === "text" || type === "tool_call");
-  return { ...message, role, id, content: said.map((part) => isCall(part) ? part : { ...part, text: cut(part.text) }) };
-}
-
-function withoutFiles(message) {
-  const content = message.content.map(({ type, text, name }) => ({ type: "text", text: text ?? `[${name || type}]` }));
-  return { ...message, content };
+function resultOf({ id, name, status, result, error = INTERRUPTED }) {
+  const isError = status !== "completed";
+  return { role: "tool", tool_call_id: id, name, content: isError ? error : cut(JSON.stringify(result) ?? ""), is_error: isError };
 }
 
 // Unless another tab has saved something newer.
 async function save(conversation) {
   clearTimeout(conversation.timer);
   conversation.timer = 0;
-  const { id, exchanges, updatedAt = 0 } = conversation;
+  const { id, updatedAt = 0 } = conversation;
   if (gone.has(id)) return;
-  const messages = exchanges.flatMap(({ message: { content, ...message }, answers }) => [{ ...message, parts: content }, ...answers]);
+  const exchanges = conversation.exchanges.map(({ message, frames }) => ({ message, frames }));
   const now = conversation.updatedAt = Math.max(Date.now(), updatedAt + 1);
   await transact("readwrite", (summaries, kept) => {
     const before = summaries.get(id);
     before.onsuccess = () => {
-      const { title = titleOf(messages[0]), updated_at: other = 0 } = before.result ?? {};
+      const { title = titleOf(exchanges[0].message), updated_at: other = 0 } = before.result ?? {};
       if (other > updatedAt) return;
       summaries.put({ id, title, updated_at: now });
-      kept.put({ id, messages });
+      kept.put({ id, exchanges });
     };
     return [before];
   }).then(() => tell(id), archive.onFailure);
 }
 
-function titleOf({ parts }) {
-  return parts.map(({ text }) => text ?? "").join(" ").trim().split("\n")[0].slice(0, 80);
+function titleOf({ content }) {
+  return content.map(({ text }) => text ?? "").join(" ").trim().split("\n")[0].slice(0, 80);
 }
 
 let database;
@@ -197,7 +181,7 @@ let database;
 function open() {
   const request = indexedDB.open("winterbourne", 1);
   request.onupgradeneeded = () => {
-    for (const name of ["summaries", "messages"]) request.result.createObjectStore(name, { keyPath: "id" });
+    for (const name of STORES) request.result.createObjectStore(name, { keyPath: "id" });
   };
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
@@ -208,8 +192,8 @@ function open() {
 // The results of the requests that `use` makes of the two stores, once they are written.
 async function transact(mode, use) {
   try {
-    const transaction = (await (database ??= open())).transaction(["summaries", "messages"], mode);
-    const requests = use(transaction.objectStore("summaries"), transaction.objectStore("messages"));
+    const transaction = (await (database ??= open())).transaction(STORES, mode);
+    const requests = use(...STORES.map((name) => transaction.objectStore(name)));
     await new Promise((resolve, reject) => {
       transaction.oncomplete = resolve;
       transaction.onabort = reject;

@@ -6,24 +6,19 @@ import { t } from "./strings.js";
 /** Let the browser save the conversation {title, exchanges} under its title. */
 export function saveMarkdown({ title, exchanges }) {
   const name = title || t("list.untitled");
-  const text = [`# ${name}`, ...exchanges.flatMap(toMarkdown)].join("\n\n") + "\n";
-  const href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
+  const text = [`# ${name}`, ...exchanges.flatMap(toMarkdown)].filter(Boolean).join("\n\n");
+  const href = URL.createObjectURL(new Blob([text, "\n"], { type: "text/markdown" }));
   el("a", { href, download: `${name.replace(/[\\/:*?"<>|]/g, " ").trim()}.md` }).click();
   setTimeout(() => URL.revokeObjectURL(href), 60_000);
 }
 
-function toMarkdown({ message, answers }) {
-  const parts = answers.flatMap(({ parts = [] }) => parts);
-  const tools = parts.filter(({ type }) => type === "tool_call").map(({ name }) => `\`${name}\``);
-  const sources = new Map(parts.filter(({ type }) => type === "source").map((source) => [source.id, source]));
+function toMarkdown({ message, answer, frames }) {
+  const sources = new Map(frames.filter(({ type }) => type === "source").map((source) => [source.id, source]));
   return [
     `## ${t("save.question")}`,
     ...message.content.map(({ type, text, name }) => text ?? `[${name || type}]`),
     `## ${t("answer.label")}`,
-    tools.length && `*${t("answer.tools")}: ${tools.join(", ")}*`,
-    ...parts.map(({ type, text }) => type === "text" && text),
-    sources.size && [`${t("answer.sources")}:`, "", ...[...sources.values()].map(toItem)].join("\n"),
-  ].filter(Boolean);
+    answer.turns.text,
+    [...sources.values()].map(({ url, title }) => `- ${url ? `<${url}>` : ""} ${title}`).join("\n"),
+  ];
 }
-
-const toItem = ({ url, title }, at) => `${at + 1}. ${url ? `[${title || url}](${url})` : title || t("answer.document")}`;
