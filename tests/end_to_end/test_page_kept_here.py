@@ -1,12 +1,14 @@
-"""Conversations of a chat whose server keeps nothing for long: the browser keeps them, and brings them with each request."""
+"""Conversations of a chat whose server keeps nothing for long: the browser keeps them and brings them along."""
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser_page import Visits, ask, has_ended, keep_picture, sent_body
+from tests.end_to_end.asking_chat import asking_chat
 from tests.local_server import local_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
@@ -169,3 +171,19 @@ def test_the_conversation_is_saved_as_markdown(visits: Visits, forgetful: str) -
         "# Count to 5\n\n## Question\n\nCount to 5\n\n## Answer\n\n1 2 3 4 5\n\n## Question\n\nCompare"
     )
     assert text.count("## Answer") == 2
+
+
+def test_a_decision_is_asked_for_also_after_a_reload_and_brings_the_conversation_along(
+    visits: Visits, tmp_path: Path
+) -> None:
+    with asking_chat(tmp_path, "STORE=memory") as asking:
+        page = visits.open(asking.url)
+        has_ended(ask(page, "please pay 5"))
+        page.reload()
+        page.get_by_role("button", name="Approve").click()
+        expect(has_ended(page.locator(".answer"))).to_contain_text("done pay 5")
+        assert asking.runs == ["pay 5"]
+        page.reload()
+        expect(has_ended(page.locator(".answer"))).to_contain_text("done pay 5")
+        has_ended(ask(page, "Count to 5"))
+        assert asking.runs == []

@@ -96,7 +96,7 @@ class TestRefusals:
         other.evaluate("key => sessionStorage.setItem('winterbourne.key', key)", KEY)
         other.goto(page.url)
         expect(composer(other)).to_have_value("Something else")
-        expect(reason(other)).to_contain_text("The model did not take this question.")
+        expect(reason(other)).to_contain_text("This cannot be answered as it is.")
         model_provider.responds_with("Better ", "so.")
         has_ended(ask(page, "Something better"))
         page.reload()

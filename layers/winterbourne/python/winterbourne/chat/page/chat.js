@@ -10,7 +10,7 @@ const SILENCE_MS = 45_000; // heartbeats come sooner
 
 // What is told in the same words, and what a front end means that gives no code.
 const WORDS = {
-  400: "refused", 401: "unauthorized", 403: "forbidden", 404: "not_found", 409: "conversation_busy", 413: "too_large",
+  401: "unauthorized", 403: "forbidden", 413: "too_large",
   429: "rate_limited", body_too_large: "too_large", message_too_long: "too_large", document_too_large: "too_large",
   too_many_documents: "too_many_images", unsupported_media: "invalid_document", invalid_image: "invalid_document",
   document_url_not_allowed: "invalid_document", image_url_not_allowed: "invalid_document",
@@ -37,7 +37,7 @@ export function toChatError({ code, request_id: requestId }, status, retryAfterS
   const mayPass = status === 429 || status >= 500;
   const isRefusal = status ? !mayPass && ![401, 403, 409].includes(status) : REFUSALS.includes(code);
   const words = [code, WORDS[code], WORDS[status], isRefusal ? "refused" : "failed"].find((key) => config.strings.errors[key]);
-  const reference = ["refused", "failed", "model_refused"].includes(words) && requestId;
+  const reference = ["refused", "failed"].includes(words) && requestId;
   return new ChatError(t(`errors.${words}`), { status, mayPass, isRefusal, retryAfterS, reference });
 }
 

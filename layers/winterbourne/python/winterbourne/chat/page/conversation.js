@@ -5,7 +5,7 @@ import { ask, brokenOff, decide, follow, requestStop, toChatError } from "./chat
 import { composer, questionNode, randomId } from "./composer.js";
 import { conversationList } from "./conversation_list.js";
 import { button, el } from "./dom.js";
-import { archive, record, watchOthers } from "./history.js";
+import { archive, record } from "./history.js";
 import { apiKey } from "./key.js";
 import { saveMarkdown } from "./save.js";
 import { followEnd } from "./scrolling.js";
@@ -352,10 +352,10 @@ export async function catchUp() {
   if (isFailed ? isKept && (hasChanged || newest.isComplete) : hasChanged) show(kept);
 }
 
-watchOthers((id) => {
+archive.onChange = (id) => {
   conversationList.refresh();
   if (id === conversation.id) catchUp();
-});
+};
 
 function setPageTitle(title) {
   document.title = title ? `${title} · ${pageTitle}` : pageTitle;

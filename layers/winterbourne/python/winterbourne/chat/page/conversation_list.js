@@ -1,7 +1,6 @@
 // The kept conversations, in a drawer, by day: search, open, rename, delete.
 
 import { requestStop } from "./chat.js";
-import { config } from "./config.js";
 import { button, el, morph } from "./dom.js";
 import { archive } from "./history.js";
 import { formatDate, t } from "./strings.js";
@@ -213,7 +212,7 @@ function handleClick({ target }) {
   }
 }
 
-document.getElementById("here").hidden = config.isDurable;
+document.getElementById("here").hidden = !archive.isLocal;
 openButton.addEventListener("click", open);
 olderButton.addEventListener("click", () => load(next));
 searchInput.addEventListener("input", search);

@@ -8,7 +8,7 @@ export function saveMarkdown({ title, exchanges }) {
   const name = title || t("list.untitled");
   const text = [`# ${name}`, ...exchanges.flatMap(toMarkdown)].filter(Boolean).join("\n\n");
   const href = URL.createObjectURL(new Blob([text, "\n"], { type: "text/markdown" }));
-  el("a", { href, download: `${name.replace(/[\\/:*?"<>|]/g, " ").trim()}.md` }).click();
+  el("a", { href, download: name.replace(/[^\p{L}\p{N}]+/gu, " ").trim() + ".md" }).click();
   setTimeout(() => URL.revokeObjectURL(href), 60_000);
 }
 
