@@ -148,9 +148,11 @@ function showEnd(answer) {
 
 function showError(error, exchange, isQuestion) {
   if (error.status === 409) return isQuestion ? giveWay(error, exchange) : load(); // something else goes on here
-  const { answer, frames, message } = exchange;
-  if (error.isRefusal && isQuestion && frames.every(({ type }) => type === "start")) return giveBack(error, exchange);
-  if (error.name === "AbortError") answer.stop("user");
+  const { answer, frames, message, replaced = [] } = exchange;
+  const isStopped = error.name === "AbortError";
+  const isLost = error.isRefusal && frames.every(({ type }) => type === "start");
+  if (isQuestion && (isLost || !isStopped && !frames.length && replaced.length)) return giveBack(error, exchange);
+  if (isStopped) answer.stop("user");
   else answer.fail(told(error), error.isRefusal && isQuestion ? [] : retryButtons(error, isQuestion && exchange));
   if (isQuestion && !frames.length && !answer.isOver) unsent = message;
   keepDraft();
@@ -163,7 +165,7 @@ function told({ message, reference }) {
   return text;
 }
 
-// Asking the same again cannot help: the question goes back to where it was written, with what it had replaced shown again.
+// Asking the same again cannot help, or what it would replace is still there: the question goes back to be written anew.
 function giveBack(error, { message, frames, replaced = [] }) {
   const { exchanges } = conversation;
   cutFrom(exchanges.length - 1);
