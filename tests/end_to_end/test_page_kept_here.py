@@ -141,6 +141,21 @@ def test_what_was_said_long_ago_makes_no_question_fail(visits: Visits, forgetful
     expect(page.locator(".question")).to_have_count(4)
 
 
+def test_an_edited_question_replaces_what_followed_it(visits: Visits, forgetful: str) -> None:
+    page = visits.open(forgetful)
+    for number in (3, 4):
+        has_ended(ask(page, f"Count to {number}"))
+    page.locator(".question").first.hover()
+    page.get_by_role("button", name="Edit").first.click()
+    page.get_by_role("textbox", name="Your question").fill("Count to 5")
+    with page.expect_request("**/chat") as sent:
+        page.keyboard.press("Enter")
+    assert [message["role"] for message in sent_body(sent.value)["messages"]] == ["user"]
+    expect(has_ended(page.locator(".answer"))).to_contain_text(FIVE_WORDS)
+    page.reload()
+    expect(page.locator(".question")).to_have_text(["Count to 5"])
+
+
 def test_a_refused_question_is_not_kept(visits: Visits, forgetful: str) -> None:
     page = visits.open(forgetful)
     ask(page, "b" * 50_000)

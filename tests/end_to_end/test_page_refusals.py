@@ -160,7 +160,7 @@ class TestRefusals:
         expect(page.locator(".question")).to_have_count(1)
 
     def test_a_refused_edit_brings_back_what_it_would_have_replaced(self, visits: Visits, chat: str) -> None:
-        page = visits.open(chat, modules=True)
+        page = visits.open(chat)
         for number in (3, 4):
             has_ended(ask(page, f"Count to {number}"))
         refuse(page, 413, "message_too_long")
@@ -174,6 +174,16 @@ class TestRefusals:
         expect(has_ended(page.locator(".answer"))).to_contain_text("1 2 3 4 5")
         page.reload()
         expect(page.locator(".question")).to_have_text(["Count to 5"])
+
+    def test_an_edit_that_does_not_arrive_loses_nothing(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        for number in (3, 4):
+            has_ended(ask(page, f"Count to {number}"))
+        page.route("**/chat", lambda route: route.abort())
+        edit_first(page, "Count to 5")
+        expect(composer(page)).to_have_value("Count to 5")
+        expect(reason(page)).to_contain_text("The chat cannot be reached.")
+        expect(page.locator(".question")).to_have_text(["Count to 3", "Count to 4"])
 
 
 class TestDrafts:
