@@ -150,6 +150,20 @@ class TestAddress:
         expect(visitor.locator(".question")).to_have_text("Hello")
         says(has_ended(visitor.locator(".answer")), "Now it runs.")
 
+    def test_an_answer_that_is_asked_for_again_takes_the_place_of_the_one_before(
+        self, visits: Visits, guarded: str, model_provider: Provider
+    ) -> None:
+        page = visits.open(guarded, key=KEY)
+        model_provider.responds_with("First ", "answer.")
+        has_ended(ask(page, "Hello"))
+        model_provider.responds_with("Second ", "answer.")
+        page.locator(".answer").hover()
+        page.get_by_role("button", name="Answer again").click()
+        says(has_ended(page.locator(".answer")), "Second answer.")
+        page.reload()
+        expect(page.locator(".question")).to_have_text("Hello")
+        says(has_ended(page.locator(".answer")), "Second answer.")
+
 
 class TestLostConnection:
     def test_a_reload_in_mid_answer_follows_it_and_can_stop_it(self, visits: Visits, chat: str) -> None:

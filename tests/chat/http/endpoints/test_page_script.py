@@ -26,7 +26,7 @@ console.log(JSON.stringify([one.length, other.length, difference]));
 
 
 def script() -> str:
-    return bundle_scripts(FOLDER, "app")
+    return bundle_scripts(FOLDER, "kept_here", "app")
 
 
 def test_every_module_is_in_it_once_after_those_that_it_imports() -> None:

@@ -26,7 +26,22 @@ KEYWORDS: Final = re.compile(
 )
 # Names of the browser's own that the script also gives to variables.
 BROWSERS: Final = frozenset(
-    ("event", "find", "history", "length", "location", "name", "open", "origin", "parent", "status", "stop", "top")
+    [
+        "event",
+        "find",
+        "frames",
+        "history",
+        "length",
+        "location",
+        "name",
+        "open",
+        "origin",
+        "parent",
+        "status",
+        "stop",
+        "top",
+        "when",
+    ]
 )
 
 LETTERS: Final = string.ascii_letters + "_"
