@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET, UnsetType
 import orjson
 
 from winterbourne.chat.core.events import ToolStatus
@@ -43,11 +44,15 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a call ended. `result` is JSON text and empty unless completed; `error` is empty exactly then."""
+    """How a call ended. `result` is JSON text and empty unless completed; `error` is empty exactly then.
+
+    `cached` is set if the result is one that was cached.
+    """
 
     status: ToolStatus
     result: bytes = b""
     error: str = ""
+    cached: bool | UnsetType = UNSET
 
 
 CANCELLED: Final = Outcome("cancelled", error="The call was stopped before it was done.")
