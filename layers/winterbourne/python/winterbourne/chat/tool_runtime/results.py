@@ -13,8 +13,8 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, UnsetType
 import orjson
+from msgspec import UNSET, UnsetType
 
 from winterbourne.chat.core.events import ToolStatus
 from winterbourne.chat.errors import ToolError, ToolUnavailable
