@@ -30,6 +30,7 @@ from winterbourne.chat.http.endpoints.chats import ChatsEndpoint
 from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import Check, HealthEndpoint
 from winterbourne.chat.http.endpoints.models import describe_model, list_models
+from winterbourne.chat.http.endpoints.page_config import page_config
 from winterbourne.chat.http.endpoints.page_options import PageOptions
 from winterbourne.chat.http.endpoints.static_files import StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
@@ -271,7 +272,9 @@ def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Pa
 
 def _page_routes(parts: _Parts, options: PageOptions) -> Routes:
     """The page and the probes, for which nobody signs in."""
-    page, health = StaticFiles(options), HealthEndpoint(parts.provider, parts.executor, _readiness_checks(parts))
+    config = partial(page_config, parts.settings, parts.provider, is_durable=parts.store.is_shared)
+    page = StaticFiles(options, config)
+    health = HealthEndpoint(parts.provider, parts.executor, _readiness_checks(parts))
     public = partial(_like_native, is_public=True)
     return {
         ("GET", "/"): public(page.serve),

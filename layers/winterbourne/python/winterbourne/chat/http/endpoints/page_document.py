@@ -110,4 +110,5 @@ def _bundle_styles(options: PageOptions) -> str:
     if options.accent:
         styles += ACCENT_RULE % {"accent": options.accent}
     lines = STYLE_COMMENT.sub("", styles).splitlines()
-    return re.sub(r"\s*([{};,])\s*", r"\1", " ".join(line.strip() for line in lines if line.strip()))
+    text = " ".join(line.strip() for line in lines if line.strip())
+    return re.sub(r"\s*([{};,])\s*|(?<=:) ", r"\1", text).replace(";}", "}")

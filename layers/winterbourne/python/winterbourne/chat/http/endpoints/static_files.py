@@ -5,7 +5,7 @@ The page is made at the first request for it. Paths are only looked up among wha
 
 import base64
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,10 +59,10 @@ class StaticFile(msgspec.Struct, frozen=True):
 
 
 class StaticFiles(msgspec.Struct, frozen=True, dict=True):
-    """The page of one chat, and its logo. `options` say how it looks, `config` is what its scripts are told."""
+    """The page of one chat, and its logo. `options` say how it looks, `config` returns what its scripts are told."""
 
     options: PageOptions
-    config: Mapping[str, Any] = {}
+    config: Callable[[], Mapping[str, Any]] = dict
 
     async def serve(self, context: RequestContext) -> None:
         """Send the file at the path, or 304 if the browser has it already; for a stage without a slash, where it is.
@@ -95,7 +95,7 @@ class StaticFiles(msgspec.Struct, frozen=True, dict=True):
         from winterbourne.chat.http.endpoints.page_document import make_document  # noqa: PLC0415 - only the page needs it
 
         files = {f"/{url}": logo for url, logo in self._logo().items()}
-        document = make_document(self.options, self.config, next(iter(files), "").removeprefix("/"))
+        document = make_document(self.options, self.config(), next(iter(files), "").removeprefix("/"))
         hashes = {"script": _csp_hash(document.script), "style": _csp_hash(document.style)}
         policy = CONTENT_SECURITY_POLICY.format_map(hashes)
         files["/"] = _make_static_file(document.html, "text/html; charset=utf-8", policy, CACHE_REVALIDATE)
