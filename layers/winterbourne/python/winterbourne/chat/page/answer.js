@@ -1,6 +1,5 @@
 // One answer on the page: what is thought, said, cited and run for it, updated from stream frames.
 
-import { config } from "./config.js";
 import { button, copyText, el, icon } from "./dom.js";
 import { MarkdownView } from "./markdown_view.js";
 import { Sources } from "./sources.js";
@@ -262,6 +261,6 @@ export class Answer {
 }
 
 function note(reason) {
-  const text = config.strings.notes[reason];
+  const text = t(`notes.${reason}`);
   return text && el("p", { class: "note" }, text);
 }

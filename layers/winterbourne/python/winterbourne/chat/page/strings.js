@@ -7,10 +7,10 @@ const { lang } = document.documentElement;
 export const locale = navigator.languages.find((each) => each.split("-")[0] === lang) ?? lang;
 const plurals = new Intl.PluralRules(lang);
 
-/** The string of that name, "section.name", with `values` in place of {their names}; its plural by `values.count`. */
+/** The string "section.name", if there is one, with `values` in place of {their names}; its plural by `values.count`. */
 export function t(name, values = {}) {
   const [section, key] = name.split(".");
-  const found = config.strings[section][key];
+  const found = config.strings[section][key] ?? "";
   const text = typeof found === "object" ? found[plurals.select(values.count)] ?? found.other : found;
   return text.replace(/\{(\w+)\}/g, (_, value) => typeof values[value] === "number" ? formatNumber(values[value]) : values[value]);
 }

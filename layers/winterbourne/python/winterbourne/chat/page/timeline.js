@@ -64,10 +64,10 @@ function segment(kind, start, end, axis) {
   return node;
 }
 
-// At most five steps of 1, 2 or 5 times a power of ten.
+// At most three steps of 1, 2 or 5 times a power of ten.
 function ticks({ length }) {
-  const power = 10 ** Math.floor(Math.log10(length / 5));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate * 5 >= length);
+  const power = 10 ** Math.floor(Math.log10(length / 3));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((candidate) => candidate * 3 >= length);
   const labels = Array.from({ length: Math.floor(length / step) + 1 }, (_, index) => {
     const node = el("span", {}, index ? formatUnit(index * step / 1000, "second", { unitDisplay: "narrow", maximumSignificantDigits: 2 }) : "0");
     node.style.left = `${100 * index * step / length}%`;

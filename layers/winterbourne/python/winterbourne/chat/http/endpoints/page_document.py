@@ -38,14 +38,12 @@ SCRIPT_COMMENT: Final = re.compile(r"^[ \t]*(?://.*|/\*(?s:.*?)\*/)\n", re.MULTI
 END_COMMENT: Final = re.compile(r"(?<=\S) +// .*")
 STYLE_COMMENT: Final = re.compile(r"/\*(?s:.*?)\*/")
 
-# Strings; and lines with a template or a regular expression, or what may be one. They keep their spaces.
+# Strings, and lines with a template or a regular expression, or what may be one. They keep their spaces.
 SPACED: Final = re.compile(r"""(^.*[/`'].*$|"(?:[^"\\\n]|\\.)*")""", re.MULTILINE)
-SIGNS: Final = (
-    "=> = === !== < > <= >= && || ?? ??= ||= += -= * ? : { }".split()
-)  # but not + and -: two are another sign
+SIGNS: Final = ("=", "=>", "===", "!==", "<", ">", "<=", ">=", "&&", "||", "??", "??=", "||=", "+=", "*", "?", ":")
 TIGHT: Final = {
     **{f" {sign} ": sign for sign in SIGNS},
-    **{f"{sign} ": sign for sign in ",:;{"},
+    **{f"{sign} ": sign for sign in ",:;{}"},
     **{f" {sign}": sign for sign in "{}("},
 }
 
