@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests import npm
-from tests.browser_page import DESK, FIVE, KEY, Visits, ask, has_ended, keep_picture, wear
+from tests.browser_page import DESK, FIVE, KEY, Visits, ask, has_ended, keep_picture, open_tools, wear
 from tests.provider import Provider
 from winterbourne.chat.http.endpoints.page_options import PageOptions
 
@@ -61,10 +61,10 @@ class TestKeyboardAndScreenReader:
 
     def test_everything_can_be_reached_with_the_tab_key(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        has_ended(ask(page, "What is the weather in Paris?"))
+        open_tools(has_ended(ask(page, "What is the weather in Paris?")))
         page.locator("body").click(position={"x": 2, "y": 200})
         reached = []
-        for _ in range(7):
+        for _ in range(12):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText"))
         assert {"Conversations", "New conversation", "Result", "Copy answer", "Send"} <= set(reached)
@@ -127,7 +127,7 @@ class TestAxe:
         # axe reads the colours of that moment, and a card that is still fading in does not have its final ones.
         page = visits.open(chat, reduced_motion="reduce")
         page.evaluate(axe)
-        answer = ask(page, FIVE)
+        answer = open_tools(ask(page, FIVE))
         expect(answer.locator(".tool[data-status=started]").nth(1)).to_be_visible()
         assert page.evaluate(AXE) == []
         has_ended(answer)

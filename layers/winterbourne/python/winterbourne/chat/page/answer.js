@@ -124,14 +124,14 @@ export class Answer {
     this.#newsMs = this.#elapsedMs();
     clearInterval(this.#ticker);
     this.#ticker = setInterval(() => this.#isBusy ? this.#tick() : clearInterval(this.#ticker), 1000);
-    this.#tick();
+    this.#waiting.render(0, []);
   }
 
   #tick() {
     const nowMs = this.#elapsedMs(), silentMs = nowMs - this.#newsMs;
     this.#thoughts.label(nowMs, this.#isLive);
     const isQuiet = this.state === "waiting" || silentMs >= QUIET_MS;
-    if (!isQuiet || this.#thoughts.isLive || this.#footer.hasChildNodes() || (nowMs > 900 && !this.node.isConnected)) return;
+    if (!isQuiet || this.#thoughts.isLive || this.#footer.hasChildNodes() || !this.node.isConnected) return;
     this.#waiting.render(silentMs, this.turns.calls.filter((call) => !isFinal(call)), this.messageId);
   }
 
@@ -189,7 +189,7 @@ export class Answer {
   // A mark at the beginning of a line could make another block of it.
   #cite(source) {
     const mark = this.#sources.add(source);
-    if (/.$/.test(this.turns.list.at(-1)?.text)) this.#addText(mark);
+    if (/.$/.test(this.turns.list.at(-1)?.text ?? "")) this.#addText(mark);
   }
 
   #updateToolCall(frame) {
@@ -211,7 +211,7 @@ export class Answer {
   #drawTimeline() {
     if (!this.#isLive) return;
     const calls = this.turns.calls.filter(({ approval, cached }) => !approval && !cached);
-    if (calls.length > 1) this.#timeline.render(calls, this.#elapsedMs());
+    this.#timeline.render(calls, this.#elapsedMs());
     const isRunning = calls.some(({ endedMs }) => endedMs === undefined);
     this.#rafId = isRunning ? requestAnimationFrame(() => this.#drawTimeline()) : 0;
   }
@@ -236,6 +236,7 @@ export class Answer {
   }
 
   #end(state, ...footer) {
+    this.#noteNews();
     for (const call of this.turns.cancelRunning(this.#elapsedMs(), state === "done")) this.#render(call);
     for (const { text } of this.#views.values()) text.end();
     cancelAnimationFrame(this.#rafId);

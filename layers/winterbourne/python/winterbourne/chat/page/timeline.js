@@ -7,18 +7,18 @@ import { isFinal } from "./turns.js";
 
 const SHORTEST_AXIS_MS = 10;
 
-/** For two calls or more. */
 export class Timeline {
   node = el("figure", { class: "timeline", "aria-live": "off", hidden: "" });
 
   render(calls, nowMs) {
+    this.node.hidden = calls.length < 2;
+    if (this.node.hidden) return;
     const bars = calls.map((call) => toBar(call, nowMs));
     const start = Math.min(...bars.map(({ queued }) => queued));
     const axis = { start, length: Math.max(...bars.map(({ end }) => end)) - start };
     axis.length = Math.max(axis.length, SHORTEST_AXIS_MS);
     const longest = Math.max(...bars.map(({ duration }) => duration));
     const rows = bars.map((bar) => row(bar, axis, bar.duration === longest));
-    this.node.hidden = false;
     this.node.replaceChildren(caption(bars), el("ol", { role: "list" }, ...rows), ticks(axis));
   }
 }
