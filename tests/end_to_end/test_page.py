@@ -25,10 +25,10 @@ class TestAsking:
 
     def test_five_tools_are_shown_running_at_once_and_which_was_slow(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        answer = open_tools(ask(page, FIVE))
-        running = answer.locator(".tool[data-status=started]")
+        answer = ask(page, FIVE)
+        running = answer.locator(".chip[data-status=started]")
         expect(running.nth(1)).to_be_visible()
-        expect(running.last.get_by_role("progressbar")).to_be_visible()
+        expect(running.last.locator(".flow")).to_be_visible()
         keep_picture(page, "running")
         has_ended(answer)
         expect(answer.locator(".tool[data-status=completed]")).to_have_count(5)
@@ -273,8 +273,8 @@ class TestStopping:
 
     def test_tools_that_had_not_ended_are_shown_as_cancelled(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        answer = open_tools(ask(page, FIVE))
-        expect(answer.locator(".tool[data-status=started]").nth(1)).to_be_visible()
+        answer = ask(page, FIVE)
+        expect(answer.locator(".chip[data-status=started]").nth(1)).to_be_visible()
         page.keyboard.press("Escape")
         has_ended(answer, "stopped")
         expect(answer.locator(".tool[data-status=started]")).to_have_count(0)

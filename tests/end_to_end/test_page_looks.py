@@ -127,10 +127,10 @@ class TestAxe:
         # axe reads the colours of that moment, and a card that is still fading in does not have its final ones.
         page = visits.open(chat, reduced_motion="reduce")
         page.evaluate(axe)
-        answer = open_tools(ask(page, FIVE))
-        expect(answer.locator(".tool[data-status=started]").nth(1)).to_be_visible()
+        answer = ask(page, FIVE)
+        expect(answer.locator(".chip[data-status=started]").nth(1)).to_be_visible()
         assert page.evaluate(AXE) == []
-        has_ended(answer)
+        open_tools(has_ended(answer))
         assert page.evaluate(AXE) == []
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])

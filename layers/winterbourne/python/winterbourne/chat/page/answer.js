@@ -224,9 +224,7 @@ export class Answer {
       usage?.output > 0 && t("answer.tokens", usage),
       usage?.cost > 0 && formatNumber(usage.cost, { style: "currency", currency: "USD", maximumSignificantDigits: 2 }),
     ].filter(Boolean);
-    const about = el("summary", { "aria-label": t("answer.about"), title: t("answer.about") }, icon("info"));
-    const figures = stats.length && el("details", { class: "figures" }, about, stats.join(" · "));
-    this.#end("done", note(reason), ...this.#buttons(), figures);
+    this.#end("done", note(reason), ...this.#buttons(), ...stats.length ? about(stats.join(" · ")) : []);
   }
 
   #buttons() {
@@ -259,6 +257,13 @@ export class Answer {
   #elapsedMs() {
     return performance.now() - this.#startTime;
   }
+}
+
+function about(text) {
+  const name = t("answer.about"), card = el("p", { class: "figures card", popover: "" }, text);
+  const opener = el("button", { type: "button", class: "quiet", "aria-label": name, title: name }, icon("info"));
+  opener.popoverTargetElement = card;
+  return [opener, card];
 }
 
 function note(reason) {

@@ -24,7 +24,7 @@ export class Sources {
       const mark = `${this.size + 1}s${this.#answer}`;
       this.#marks.set(id, `\uFDD0${mark}\uFDD1`);
       this.#list.append(el("li", {}, link(url, title)));
-      this.#cards.append(el("div", { id: mark, class: "cited", popover: "" }, link(url, title), quote && el("p", {}, quote)));
+      this.#cards.append(el("div", { id: mark, class: "card", popover: "" }, link(url, title), quote && el("p", {}, quote)));
       this.node.hidden = false;
     }
     return this.#marks.get(id);
