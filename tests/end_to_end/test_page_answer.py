@@ -202,7 +202,7 @@ class TestTools:
     def test_a_result_from_the_cache_says_so_instead_of_a_time(self, page: Page) -> None:
         answer = show(page, START, *completed("dig", 0, cached=True), content("Done."), DONE)
         open_tools(answer)
-        expect(answer.get_by_role("listitem", name="Tool dig")).to_contain_text("from the cache")
+        expect(answer.get_by_role("listitem", name="Tool dig")).to_contain_text("cached")
 
 
 class TestTimeline:
@@ -217,7 +217,7 @@ class TestTimeline:
         page = visits.open(function_url)
         has_ended(ask(page, FIVE))
         answer = open_tools(has_ended(ask(page, FIVE)))
-        expect(answer.locator(".tool", has_text="from the cache")).to_have_count(5)
+        expect(answer.locator(".tool", has_text="cached")).to_have_count(5)
         expect(answer.locator(".timeline")).to_be_hidden()
 
     def test_of_instant_ones_nothing_is_saved_and_the_axis_has_a_length(self, page: Page) -> None:

@@ -28,7 +28,7 @@ export class Answer {
   #ticker = 0;
   #before = {}; // what there was when the model's turn began
   #body = el("div");
-  #footer = el("footer", { class: "answer-foot" });
+  #footer = el("div", { class: "answer-foot" });
   #rafId = 0;
   #isLive;
 

@@ -3,16 +3,13 @@
 import { formatDate, formatNumber, formatUnit } from "./strings.js";
 
 const UNITS = {
-  percent: "percent", pct: "percent", c: "celsius", celsius: "celsius", f: "fahrenheit", fahrenheit: "fahrenheit",
-  km_h: "kilometer-per-hour", kmh: "kilometer-per-hour", mph: "mile-per-hour", m_s: "meter-per-second",
-  km: "kilometer", kg: "kilogram", ms: "millisecond", seconds: "second", minutes: "minute",
+  c: "celsius", f: "fahrenheit", pct: "percent", km_h: "kilometer-per-hour", kmh: "kilometer-per-hour", mph: "mile-per-hour",
+  m_s: "meter-per-second", km: "kilometer", kg: "kilogram", ms: "millisecond", seconds: "second", minutes: "minute",
 };
-const CURRENCIES = ["usd", "eur", "gbp", "chf", "jpy"];
-const SUFFIX = new RegExp(`^(.+)_(${[...Object.keys(UNITS), ...CURRENCIES].join("|")})$`);
-const MONEY = /(^|_)(price|amount|cost|fee|balance|total|result)$/;
-const RATIO = /(price|cost|rate|fee|per)s?$/; // a price_kg is no weight
+const UNIT = /^(.+)_(celsius|fahrenheit|percent|[cf]|pct|km_?h|mph|m_s|km|kg|ms|seconds|minutes)$/;
+const RATIO = /(price|cost|rate|fee|per)s?_(?!percent|pct)/; // a price_kg is no weight
 const WARMTH = /temp|feels_like|dew_point/; // but a vitamin_c is none
-const MEASURE = /^(value|quantity|temperature|distance|speed|weight)$/;
+const MONEY = /(?:^|_)(?:price|amount|cost|fee|balance|total|result)(?:_(usd|eur|gbp|chf|jpy))?$/;
 const DATE = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
 
 /** The values of an object that are no lists or objects, each with its name: [[name, text]]. */
@@ -20,28 +17,27 @@ export function readable(data) {
   if (data == null) return [];
   if (typeof data !== "object") return [["", String(data)]];
   const rows = Object.entries(data).filter(([, value]) => value !== null && typeof value !== "object");
-  const found = [];
-  for (let index = 0; index < rows.length; index += 1) {
-    const [key, value] = rows[index];
-    const text = typeof value === "number" && beside(key, value, rows[index + 1] ?? []);
-    if (text) index += 1;
-    found.push(text ? [key, text] : typeof value === "number" ? byName(key, value) : [key, asDate(String(value))]);
-  }
-  return found;
+  return rows.flatMap(([name, value], index) => {
+    if (unitOf(...rows[index - 1] ?? [], name, value)) return []; // is said with it
+    return [typeof value === "number" ? measured(name, value, ...rows[index + 1] ?? []) : [name, asDate(String(value))]];
+  });
 }
 
-// A number whose unit or currency is the next value.
-function beside(key, value, [nextKey, next]) {
-  if (MONEY.test(key) && /(^|_)currency$/.test(nextKey) && /^[a-z]{3}$/i.test(next)) return money(value, next);
-  if (nextKey === `${key}_unit` || (nextKey === "unit" && MEASURE.test(key))) return `${formatNumber(value, PLACES)}\u00a0${next}`;
+// The currency or the unit of a number, if the value after it is that.
+function unitOf(name, value, nextName, next) {
+  if (typeof value !== "number" || typeof next !== "string") return null;
+  if (MONEY.test(name) && /(^|_)currency$/.test(nextName) && /^[a-z]{3}$/i.test(next)) return money(value, next);
+  return nextName === `${name}_unit` || (nextName === "unit" && name === "value") ? `${formatNumber(value, PLACES)}\u00a0${next}` : null;
 }
 
-function byName(key, value) {
-  const [, name, suffix] = SUFFIX.exec(key) ?? [];
-  const unit = UNITS[suffix];
-  if (MONEY.test(name) && CURRENCIES.includes(suffix)) return [name, money(value, suffix)];
-  const isSure = unit && (unit === "percent" || !RATIO.test(name)) && (suffix.length > 1 || WARMTH.test(name));
-  return isSure ? [name, formatUnit(value, unit, PLACES)] : [key, String(value)];
+function measured(name, value, ...next) {
+  const beside = unitOf(name, value, ...next), currency = MONEY.exec(name)?.[1];
+  if (beside) return [name, beside];
+  if (currency) return [name.slice(0, -4), money(value, currency)];
+  const [, short, suffix] = UNIT.exec(name) ?? [];
+  const isSure = suffix && !RATIO.test(name) && (suffix.length > 1 || WARMTH.test(name));
+  if (!isSure) return [name, String(value)];
+  return [short, formatUnit(value, UNITS[suffix] ?? suffix, PLACES)];
 }
 
 const money = (value, currency) => formatNumber(value, { style: "currency", currency, maximumFractionDigits: 6 });
