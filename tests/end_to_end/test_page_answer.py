@@ -333,6 +333,20 @@ class TestSources:
         expect(answer.locator(".prose pre")).to_have_text("sum(1)")
         expect(answer.locator(".prose p code")).to_have_text("xy")
 
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ("See https://example.com/a", '<a href="https://example.com/a"'),
+            ("See _this_", "<em>this</em>"),
+            ("See **this**", "<strong>this</strong>"),
+            ("See [this](https://example.com/b)", '<a href="https://example.com/b"'),
+        ],
+    )
+    def test_a_number_ends_what_is_before_it(self, page: Page, text: str, shown: str) -> None:
+        answer = show(page, START, content(text), cited("a"), content(" and more."), DONE)
+        expect(answer.locator(".prose").get_by_role("button", name="Source 1")).to_be_visible()
+        assert shown in answer.locator(".prose").inner_html()
+
     def test_numbers_of_a_turn_that_is_taken_back_go(self, page: Page) -> None:
         first = content("One"), cited("a"), content(". "), *completed("dig", 1), {"type": "turn"}
         answer = show(

@@ -22,7 +22,7 @@ export class Sources {
   add({ id, url, title, cited_text: quote }) {
     if (!this.#marks.has(id)) {
       const mark = `${this.size + 1}s${this.#answer}`;
-      this.#marks.set(id, `\uFDD0${mark}\uFDD1`);
+      this.#marks.set(id, `\u303f${mark}\u303f`);
       this.#list.append(el("li", {}, link(url, title)));
       this.#cards.append(el("div", { id: mark, class: "card", popover: "" }, link(url, title), quote && el("p", {}, quote)));
       this.node.hidden = false;

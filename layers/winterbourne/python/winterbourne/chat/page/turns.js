@@ -4,8 +4,8 @@
 // approval, decision, durationMs}, with times in milliseconds since the request.
 
 const CANCELLED = /^(The call was stopped|This call was interrupted) before/; // a result does not have its status
-/** Cites a source in a text, by noncharacters that no text has. */
-export const MARK = /\uFDD0(\d+s\d+)\uFDD1/;
+/** Cites a source in a text, between signs that no text has; being signs, they end a link or an emphasis before them. */
+export const MARK = /\u303f(\d+s\d+)\u303f/;
 const DENIED = /^The user did not allow this call\./;
 
 export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "cancelled", "denied"].includes(status);
