@@ -320,15 +320,8 @@ class TestSources:
         assert answer.locator(".prose").text_content() == "High at noon today."
 
     def test_no_number_breaks_a_list_or_stands_in_code(self, page: Page) -> None:
-        text = [
-            content("- one\n"),
-            cited("a"),
-            content("- two\n\n```\nsum"),
-            cited("a"),
-            content("(1)\n```\n\n`x"),
-            cited("a"),
-        ]
-        answer = show(page, START, *text, content("y`"), DONE)
+        texts = "- one\n", "- two\n\n```\nsum", "(1)\n```", "\n\n`x", "y`"
+        answer = show(page, START, *(frame for text in texts for frame in (content(text), cited("a"))), DONE)
         expect(answer.locator(".prose li")).to_have_text(["one", "two"])
         expect(answer.locator(".prose pre")).to_have_text("sum(1)")
         expect(answer.locator(".prose p code")).to_have_text("xy")

@@ -186,10 +186,10 @@ export class Answer {
     this.#viewOf(this.turns.appendText(text)).text.append(text);
   }
 
-  // A mark at the beginning of a line could make another block of it.
+  // After words only: beside what makes a list, a table or the end of code, a mark would make something else of it.
   #cite(source) {
     const mark = this.#sources.add(source);
-    if (/.$/.test(this.turns.list.at(-1)?.text ?? "")) this.#addText(mark);
+    if (/[\p{L}\p{N}].*$/u.test(this.turns.list.at(-1)?.text ?? "")) this.#addText(mark);
   }
 
   #updateToolCall(frame) {
