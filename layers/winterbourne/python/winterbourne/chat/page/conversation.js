@@ -2,10 +2,11 @@
 
 import { Answer } from "./answer.js";
 import { ChatError, ask, brokenOff, conversationRequest, decide, follow, requestStop } from "./chat.js";
-import { composer, questionNode, randomId } from "./composer.js";
+import { composer, randomId } from "./composer.js";
 import { conversationList } from "./conversation_list.js";
 import { button } from "./dom.js";
 import { apiKey } from "./key.js";
+import { questionNode } from "./question.js";
 import { followEnd } from "./scrolling.js";
 import { formatDate, t } from "./strings.js";
 import { toExchanges } from "./turns.js";

@@ -15,6 +15,7 @@ const ICONS = {
   approval_requested: "M5 5.5a3 3 0 1 1 3 3v2M8 13v.3",
   copy: "M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z",
   retry: "M12.8 6.5A5.2 5.2 0 1 0 13 9.6M13 2.8v3.9h-3.9",
+  file: "M4 1.8h5l3.2 3.2v9.2H4zM9 1.8v3.4h3.2",
   edit: "M3 13l.6-2.8l7-7l2.2 2.2l-7 7z",
 };
 
