@@ -64,21 +64,22 @@ function checked(part, others) {
 }
 
 // A photo drawn anew stands as its camera was held, and no longer says where it was taken.
-function redrawn(file, bitmap) {
+function redrawn({ type, size }, bitmap) {
   const scale = Math.min(1, LONG_SIDE / Math.max(bitmap.width, bitmap.height));
-  if (scale === 1 && file.size < KEPT_BYTES && /png|gif|webp/.test(file.type)) return "";
+  const isDrawing = /png|gif|webp/.test(type);
+  if (isDrawing && scale === 1 && size < KEPT_BYTES) return "";
   const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.ceil(side * scale));
   const canvas = el("canvas", { width, height });
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, 0, 0, width, height);
-  const png = canvas.toDataURL();
-  // A JPEG has white where it was transparent, not black.
+  const png = isDrawing ? canvas.toDataURL() : "";
+  if (png && png.length < KEPT_BYTES) return png;
+  // A JPEG is white where this is transparent, not black.
   context.globalCompositeOperation = "destination-over";
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);
-  const jpeg = canvas.toDataURL("image/jpeg", .9);
-  return jpeg.length < png.length ? jpeg : png;
+  return canvas.toDataURL("image/jpeg", .9);
 }
 
 // Browsers know the types of few texts.
@@ -106,8 +107,8 @@ export function nameOf({ type, name, text }) {
   return text?.trim().split("\n", 1)[0].slice(0, 80) ?? (name || t(`files.${type}`));
 }
 
-/** A part as a chip, which opens if it is a picture or a pasted text; in the composer it can be removed. */
-export function chip(part, { onRemove, onInsert } = {}) {
+/** A part as a chip, which opens if it is a picture or a pasted text; `onRemove` takes a text that is to be written instead. */
+export function chip(part, onRemove) {
   const { type, media_type = "", name = "", text } = part;
   const label = nameOf(part);
   const kind = /\.(\w{1,5})$/.exec(type === "document" && name)?.[1] ?? /^text|[^/]*$/.exec(media_type)[0];
@@ -116,24 +117,26 @@ export function chip(part, { onRemove, onInsert } = {}) {
   const image = picture(part);
   const face = el(image || text ? "button" : "div", { class: "file-face", type: "button" },
     image ?? icon("file"), el("span", {}, el("b", {}, label), el("small", {}, details)));
-  if (image || text) face.addEventListener("click", () => open(part, onInsert));
+  if (image || text) face.addEventListener("click", () => open(part, onRemove));
   return el("li", { class: "file" }, face,
-    onRemove && button("", onRemove, { icon: "failed", title: t("files.remove", { name: label }) }));
+    onRemove && button("", () => onRemove(), { icon: "failed", title: t("files.remove", { name: label }) }));
 }
 
 function picture({ type, media_type, data }) {
   return type === "image" && data ? el("img", { src: `data:${media_type};base64,${data}`, alt: "" }) : null;
 }
 
-function open(part, onInsert) {
-  const close = button(t("list.close"), () => dialog.close());
-  const insert = part.text && onInsert && button(t("files.insert"), () => {
-    dialog.close();
-    onInsert();
-  });
+function open(part, onRemove) {
+  const { text } = part;
   const dialog = el("dialog", { class: "box reader", "aria-label": nameOf(part) },
-    el("div", { class: "drawer-head" }, close, insert), picture(part) ?? el("pre", {}, part.text.trim()));
-  dialog.addEventListener("close", () => dialog.remove());
+    el("form", { class: "drawer-head", method: "dialog" },
+      el("button", { class: "quiet" }, t("list.close")),
+      text && onRemove && el("button", { class: "quiet", value: text }, t("files.insert"))),
+    picture(part) ?? el("pre", {}, text.trim()));
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    if (dialog.returnValue) onRemove(text);
+  });
   document.body.append(dialog);
   dialog.showModal();
 }

@@ -7,54 +7,51 @@ import { t } from "./strings.js";
 
 const MODEL_KEY = "winterbourne.model";
 
-const [form, input, notice, sendButton, stopButton, attached, attachButton, fileInput, modelSelect, editNote, cancelButton] =
+const [form, input, notice, sendButton, stopButton, chips, attachButton, fileInput, modelSelect, editNote, cancelButton] =
   ["composer", "question", "notice", "send", "stop", "attached", "attach", "files", "model", "editing", "cancel-edit"]
     .map((id) => document.getElementById(id));
 
-let parts = []; // files and pasted texts, as they will be sent
-let sentId = null; // of a question that was given back or is edited: sent again, it replaces what was kept of it
-let setAside = null; // what was being written when the editing of an earlier question began
-let reading = Promise.resolve(); // until the files that were added are parts
+// Files and pasted texts, as they will be sent.
+let parts = [];
+// Of a question that was given back or is edited: sent again, it replaces what was kept of it.
+let sentId = null;
+// What was being written when the editing of an earlier question began.
+let setAside = null;
+// Resolves when the files that were added are parts.
+let reading = Promise.resolve();
 
 export const composer = {
-  /**
-   * Called with the message that is to be sent, {role, id, content}, and with {isEdit}: whether it is to replace an
-   * earlier one and what follows that. Returns whether it is sent.
-   */
+  /** Called with the message that is to be sent, {role, id, content}; returns whether it is. An edited one has its id. */
   onSubmit() {},
 
   /** Called when the answer is to be stopped. */
   onStop() {},
 
-  /** Called when `draft` may have changed. */
-  onDraft() {},
-
-  /** What is written and not sent yet, as a text to be kept and given back; files are not in it. Empty if nothing is. */
-  get draft() {
-    const texts = (setAside?.content ?? content()).filter(({ type }) => type === "text");
-    return texts.length ? JSON.stringify(texts) : "";
-  },
-
-  /** Begin from this draft, with the files that are there already. */
-  set draft(kept) {
-    const files = (setAside?.content ?? content()).filter(({ type }) => type !== "text");
-    take({ content: [...files, ...kept ? JSON.parse(kept) : []] });
-  },
-
   /** The chosen model, if there is a choice. */
   get model() {
-    return modelSelect.value || undefined;
+    return modelSelect.value;
+  },
+
+  /** What is written and not sent: its text, and the id of the question that it is to replace. It has no files. */
+  get draft() {
+    const { id, content } = written();
+    return { id, text: content.map(({ text }) => text).join("") };
+  },
+
+  set draft({ id = null, text }) {
+    const files = written().content.filter(({ data }) => data);
+    take({ id, content: [...files, { type: "text", text }] });
   },
 
   /** Give a message back that was refused, with the reason; what is written already stays after it. */
-  restore(message, reason) {
-    take({ id: message.id, content: [...message.content, ...content(), ...setAside?.content ?? []] });
+  restore({ id, content }, reason) {
+    if (sentId !== id) take({ id, content: [...content, ...current(), ...setAside?.content ?? []] });
     composer.say(reason);
   },
 
   /** Edit an earlier question; what is being written is set aside until that is over. */
   edit(message) {
-    take(message, setAside ?? { id: sentId, content: content() });
+    take(message, written());
     input.focus();
   },
 
@@ -64,9 +61,9 @@ export const composer = {
     submit();
   },
 
-  /** Show a text beside the composer, or none. */
+  /** Show a text, or a node with it, beside the composer, or none. */
   say(text) {
-    notice.textContent = text;
+    notice.replaceChildren(text);
   },
 
   setRunning(isRunning) {
@@ -79,18 +76,12 @@ export const composer = {
   },
 };
 
-/** The text of a message's content; of what is not text, its name. */
-export function textOf({ content }) {
-  return content.map(({ text, type, name }) => text ?? `[${name || type}]`).join("\n");
-}
-
 export function randomId(prefix) {
   return prefix + Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
 }
 
-function content() {
-  return unite(input.value.trim(), parts);
-}
+const current = () => unite(input.value.trim(), parts);
+const written = () => setAside ?? { id: sentId, content: current() };
 
 function take({ id = null, content = [] }, aside = null) {
   [sentId, setAside] = [id, aside];
@@ -109,84 +100,90 @@ function endEdit() {
 async function submit(event) {
   event?.preventDefault();
   await reading;
-  const message = { role: "user", id: sentId ?? randomId("u_"), content: content() };
-  if (message.content.length && composer.onSubmit(message, { isEdit: setAside !== null })) take(setAside ?? {});
+  const message = { role: "user", id: sentId ?? randomId("u_"), content: current() };
+  if (message.content.length && composer.onSubmit(message)) take(setAside ?? {});
+}
+
+function setInput(text) {
+  input.value = text;
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+function resizeInput() {
+  input.style.height = "auto";
+  input.style.height = `${input.scrollHeight}px`;
 }
 
 function setParts(others) {
   parts = others;
-  attached.replaceChildren(...parts.map((part) => {
-    const onRemove = () => setParts(parts.filter((each) => each !== part)) ?? input.focus();
-    const onInsert = () => {
-      onRemove();
-      setInput((input.value + part.text).trim());
-    };
-    return chip(part, { onRemove, onInsert });
-  }));
-  composer.onDraft();
+  chips.replaceChildren(...parts.map((part) => chip(part, removeOf(part))));
+  setInput(input.value);
 }
 
+// A pasted text may be wanted among what is written instead.
+function removeOf(part) {
+  return (text) => {
+    setParts(parts.filter((each) => each !== part));
+    if (text) setInput((input.value + text).trim());
+    input.focus();
+  };
+}
+
+// The list of an input or a drop does not last.
 function addFiles(files) {
-  const added = [...files]; // the list of an input or a drop does not last
-  reading = reading.then(() => attempt(added.map((file) => () => filePart(file, parts))));
+  add([...files].map((file) => () => filePart(file, parts)));
 }
 
-async function attempt(makers) {
-  const reasons = [];
-  for (const make of makers) {
-    await make().then((part) => setParts([...parts, part]), ({ message }) => reasons.push(message));
-  }
-  composer.say(reasons.join("\n"));
+function add(makers) {
+  reading = reading.then(async () => {
+    const reasons = [];
+    for (const make of makers) {
+      await make().then((part) => setParts([...parts, part]), ({ message }) => reasons.push(message));
+    }
+    composer.say(reasons.join("\n"));
+  });
 }
 
 // A copied table comes as a picture, too, and a copied file with its name.
 function paste(event) {
-  if (event.target !== input && event.target.closest("input, textarea, dialog")) return;
-  const { files } = event.clipboardData;
-  const [text, html] = ["text/plain", "text/html"].map((type) => event.clipboardData.getData(type));
+  const { target, clipboardData } = event;
+  if (target !== input && target.closest("input, textarea, dialog")) return;
+  const { files } = clipboardData;
+  const [text, html] = ["text/plain", "text/html"].map((type) => clipboardData.getData(type));
   if (files.length && !(text && html)) addFiles(files);
-  else if (isLong(text)) attempt([() => pastedPart(text, parts)]);
+  else if (isLong(text)) add([() => pastedPart(text, parts)]);
   else return;
   event.preventDefault();
 }
 
 function drag(event) {
-  if (!event.dataTransfer.types.includes("Files")) return;
+  const { dataTransfer, type } = event;
+  if (!dataTransfer.types.includes("Files")) return;
   event.preventDefault();
-  form.classList.toggle("is-target", event.type === "dragover");
-  if (event.type === "drop") addFiles(event.dataTransfer.files);
-}
-
-function setInput(text) {
-  input.value = text;
-  noteInput();
-}
-
-function noteInput() {
-  input.style.height = "auto";
-  input.style.height = `${input.scrollHeight}px`;
-  composer.onDraft();
+  form.classList.toggle("is-target", type === "dragover");
+  if (type === "drop") addFiles(dataTransfer.files);
 }
 
 form.addEventListener("submit", submit);
-input.addEventListener("input", noteInput);
+input.addEventListener("input", resizeInput);
 input.addEventListener("keydown", (event) => {
   // While an input method composes text, as for Japanese, Enter accepts that text.
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
-  if (event.key === "Escape" && setAside) endEdit();
+  // Elsewhere it stops the answer.
+  if (event.key === "Escape" && setAside) endEdit(event.stopPropagation());
 });
 stopButton.addEventListener("click", () => composer.onStop());
 cancelButton.addEventListener("click", endEdit);
 attachButton.addEventListener("click", () => fileInput.click());
 fileInput.addEventListener("change", () => {
   addFiles(fileInput.files);
-  fileInput.value = ""; // so that the same one can be chosen again
+  // So that the same one can be chosen again.
+  fileInput.value = "";
 });
 document.addEventListener("paste", paste);
 for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, drag);
 
 modelSelect.append(...config.models.map((model) => el("option", {}, model)));
-modelSelect.value = localStorage.getItem(MODEL_KEY);
-if (!modelSelect.value) modelSelect.selectedIndex = 0;
 modelSelect.hidden = !config.models.length;
-modelSelect.addEventListener("change", () => localStorage.setItem(MODEL_KEY, modelSelect.value));
+if (config.models.includes(localStorage[MODEL_KEY])) modelSelect.value = localStorage[MODEL_KEY];
+modelSelect.addEventListener("change", () => { localStorage[MODEL_KEY] = modelSelect.value; });
