@@ -7,7 +7,6 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,7 +53,8 @@ JPEG = """async ([width, height, direction]) => {
   context.fillStyle = "#00f";
   context.fillRect(width / 2, 0, width / 2, height);
   const bytes = atob(canvas.toDataURL("image/jpeg", .9).split(",")[1]);
-  const exif = "Exif\\0\\0II*\\0\\x08\\0\\0\\0\\x01\\0\\x12\\x01\\x03\\0\\x01\\0\\0\\0" + String.fromCharCode(direction) + "\\0\\0\\0\\0\\0\\0\\0";
+  const head = "Exif\\0\\0II*\\0\\x08\\0\\0\\0\\x01\\0\\x12\\x01\\x03\\0\\x01\\0\\0\\0";
+  const exif = `${head}${String.fromCharCode(direction)}${"\\0".repeat(7)}`;
   return btoa(bytes.slice(0, 2) + "\\xff\\xe1" + String.fromCharCode(0, exif.length + 2) + exif + bytes.slice(2));
 }"""
 PIXELS = """async (url) => {
@@ -72,7 +72,7 @@ PIXELS = """async (url) => {
 
 def png(width: int, height: int, *, noise: bool = False) -> bytes:
     """A PNG of one half-transparent colour, or one that is transparent to the left and noise to the right."""
-    half, dice = width // 2, random.Random(1)  # noqa: S311 - no secret
+    half, dice = width // 2, random.Random(1)
     lines = (bytes(4 * half) + dice.randbytes(4 * (width - half)) if noise else b"Z" * 4 * width for _ in range(height))
     rows = b"".join(b"\0" + line for line in lines)
 
@@ -170,9 +170,7 @@ class TestPastedTexts:
         assert paste(page, text)
         expect(attached(page)).to_have_count(1)
 
-    def test_its_chip_opens_to_read_and_can_be_removed_or_put_into_the_question(
-        self, visits: Visits, chat: str
-    ) -> None:
+    def test_its_chip_opens_to_read_and_can_be_removed(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         paste(page, LOG)
         attached(page).get_by_role("button", name="0:00 the gate").first.click()
@@ -184,12 +182,6 @@ class TestPastedTexts:
         page.get_by_role("button", name="Remove 0:00 the gate was opened by hand").click()
         expect(attached(page)).to_have_count(0)
         expect(question_box(page)).to_be_focused()
-        question_box(page).fill("Look:")
-        paste(page, LOG)
-        attached(page).get_by_role("button").first.click()
-        reader.get_by_role("button", name="Put into the question").click()
-        expect(question_box(page)).to_have_value(f"Look:\n\n{LOG}")
-        expect(attached(page)).to_have_count(0)
 
     def test_one_that_is_too_long_to_be_sent_is_refused_at_once(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
@@ -197,7 +189,7 @@ class TestPastedTexts:
         question_box(page).focus()
         paste(page, "a" * 2900)
         paste(page, "b" * 2900)
-        expect(page.get_by_role("alert")).to_have_text("Too long: at most 3,000 characters can be sent at once.")
+        expect(page.get_by_role("alert")).to_contain_text("At most 3 kB can be sent at once.")
         expect(attached(page)).to_have_count(1)
 
 
@@ -248,7 +240,8 @@ class TestFiles:
         [part] = send(page)
         assert part["type"] == "document"
         has_ended(page.locator(".answer"))
-        expect(page.get_by_role("heading", name="tides.pdf")).to_be_attached()
+        expect(page.locator(".question").get_by_role("listitem")).to_have_text(["tides.pdfPDF · 2 kB"])
+        expect(page.locator(".question h2")).to_have_count(0)
 
     def test_they_can_be_dropped_anywhere(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
@@ -340,7 +333,7 @@ class TestRefusals:
         page = visits.open(chat)
         limit(page, takes={"images": False, "documents": ["text/plain"], "documentBytes": 0})
         add(page, file("a.png", "image/png", SMALL))
-        expect(page.get_by_role("alert")).to_have_text("This chat cannot look at pictures.")
+        expect(page.get_by_role("alert")).to_have_text("Files like a.png cannot be sent here.")
         add(page, file("tides.pdf", "application/pdf", PDF))
         expect(page.get_by_role("alert")).to_have_text("Files like tides.pdf cannot be sent here.")
 

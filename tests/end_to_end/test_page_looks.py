@@ -64,7 +64,7 @@ class TestKeyboardAndScreenReader:
         has_ended(ask(page, "What is the weather in Paris?"))
         page.locator("body").click(position={"x": 2, "y": 200})
         reached = []
-        for _ in range(7):
+        for _ in range(12):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText"))
         assert {"Conversations", "New conversation", "Result", "Copy answer", "Send"} <= set(reached)

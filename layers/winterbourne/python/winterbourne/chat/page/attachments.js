@@ -10,8 +10,7 @@ const KEPT_BYTES = 1e6;
 // Begins a pasted text, because some models read all texts of a message as one.
 const PASTED = "\n\n";
 
-const isPasted = ({ text }) => text?.startsWith(PASTED);
-const isWritten = (part) => part.type === "text" && !isPasted(part);
+const isWritten = ({ type, text }) => type === "text" && !text.startsWith(PASTED);
 const sizeOf = ({ data, text = "" }) => data ? data.length * .75 : new Blob([text]).size;
 
 /** Whether a pasted text is better not put among what is written. */
@@ -23,44 +22,46 @@ export function divide(content) {
 }
 
 /** A message's content. Models read files better before words, and people give texts after the words on them. */
-export function unite(words, parts) {
-  const written = words ? [{ type: "text", text: words }] : [];
-  return [...parts.filter((part) => !isPasted(part)), ...written, ...parts.filter(isPasted)];
+export function unite(text, parts) {
+  const written = text ? [{ type: "text", text }] : [];
+  return [...parts.filter(({ text }) => !text), ...written, ...parts.filter(({ text }) => text)];
 }
 
-/** A pasted text as a part. Throws an error in the reader's words if it cannot be sent with the others. */
-export async function pastedPart(text, others) {
-  return checked({ type: "text", text: PASTED + text }, others);
+/** A file or a pasted text as a part. Throws an error in the reader's words if it cannot be sent with the others. */
+export async function toPart(source, others) {
+  const part = source.name === undefined ? { type: "text", text: PASTED + source } : await readFile(source);
+  const { body, chars, ...most } = config.limits;
+  const all = [...others, part];
+  const check = (limit, measure) => checkSize(nameOf(part), all.reduce((sum, each) => sum + measure(each), 0), limit);
+  if (all.filter(({ type }) => type === part.type).length > most[`${part.type}s`]) refuse("number", most);
+  check(chars, ({ text = "" }) => text.length);
+  // Base64 adds a third, and a request has more than its files.
+  check(body * .74, sizeOf);
+  return part;
 }
 
-/** A file as a part, a large picture smaller. Throws an error in the reader's words if it cannot be sent. */
-export async function filePart(file, others) {
-  const { name, size } = file;
-  const isPicture = /^image\/(?!svg)/.test(file.type);
-  if (isPicture && !config.takes.images) refuse("noPictures");
-  if (!isPicture && size > config.limits.body) refuse("large", { name, size: formatSize(config.limits.body) });
+async function readFile(file) {
+  const { name, size, type } = file;
+  const isPicture = /^image\/(?!svg)/.test(type);
+  const { images, documents, documentBytes } = config.takes;
+  const isBinary = !/^text/.test(type) && documents.includes(type);
+  if (isPicture && !images) refuse("kind", { name });
+  if (!isPicture) checkSize(name, size, isBinary && documentBytes || config.limits.body);
   const opened = await (isPicture ? createImageBitmap(file) : file.arrayBuffer()).catch(() => {});
   if (!opened || !size) refuse("unread", { name });
+  if (!isPicture && !isBinary && !isReadable(opened)) refuse("kind", { name });
   const url = isPicture && redrawn(file, opened) || await dataUrl(file);
-  const media_type = isPicture ? url.slice(5, url.indexOf(";")) : documentType(file, opened);
-  return checked({ type: isPicture ? "image" : "document", name, media_type, data: url.split(",")[1] }, others);
+  const [, found, data] = /^data:(.*);base64,(.*)/.exec(url);
+  const media_type = isPicture || isBinary || /^text/.test(type) ? found : "text/plain";
+  return { type: isPicture ? "image" : "document", name, media_type, data };
 }
 
 function refuse(reason, values) {
   throw new Error(t(`files.${reason}`, values));
 }
 
-function checked(part, others) {
-  const { body, chars, ...most } = config.limits;
-  const all = [...others, part];
-  const sum = (measure) => all.reduce((total, each) => total + measure(each), 0);
-  const checkSize = (size, bytes) => size > bytes && refuse("large", { name: nameOf(part), size: formatSize(bytes) });
-  if (all.filter(({ type }) => type === part.type).length > most[`${part.type}s`]) refuse("number", most);
-  if (sum(({ text = "" }) => text.length) > chars) refuse("long", { chars });
-  // Base64 adds a third, and a request has more than its files.
-  checkSize(sum(sizeOf), body * .74);
-  if (/^app/.test(part.media_type)) checkSize(sizeOf(part), config.takes.documentBytes || body);
-  return part;
+function checkSize(name, size, most) {
+  if (size > most) refuse("large", { name, size: formatSize(most) });
 }
 
 // A photo drawn anew stands as its camera was held, and no longer says where it was taken.
@@ -83,15 +84,12 @@ function redrawn({ type, size }, bitmap) {
 }
 
 // Browsers know the types of few texts.
-function documentType({ name, type }, bytes) {
-  const isText = type.startsWith("text/");
-  if (!isText && config.takes.documents.includes(type)) return type;
+function isReadable(bytes) {
   try {
-    if (new TextDecoder("utf-8", { fatal: true }).decode(bytes).includes("\0")) refuse();
+    return !new TextDecoder("utf-8", { fatal: true }).decode(bytes).includes("\0");
   } catch {
-    refuse("kind", { name });
+    return false;
   }
-  return isText ? type : "text/plain";
 }
 
 function dataUrl(file) {
@@ -102,41 +100,33 @@ function dataUrl(file) {
   });
 }
 
-/** The name of a part; a pasted text's is how it begins. */
-export function nameOf({ type, name, text }) {
+/** A part as a chip, which opens if it is a picture or a pasted text. */
+export function chip(part, onRemove) {
+  const { type, media_type = "", data, text } = part;
+  const name = nameOf(part);
+  const kind = type === "document" && /\.(\w+)$/.exec(name)?.[1] || media_type.replace(/^text.*|.*\//, "");
+  const details = [text ? t("files.pasted") : kind.toUpperCase(), data || text ? formatSize(sizeOf(part)) : ""];
+  const view = text ? () => el("pre", {}, text.trim()) : type === "image" && data ? () => picture(part) : null;
+  const face = el(view ? "button" : "div", { class: "file-face", type: "button" }, data && view ? view() : icon("file"),
+    el("span", {}, el("b", {}, name), el("small", {}, details.filter(Boolean).join(" · "))));
+  if (view) face.addEventListener("click", () => open(name, view()));
+  return el("li", { class: "file" }, face,
+    onRemove && button("", onRemove, { icon: "failed", title: t("files.remove", { name }) }));
+}
+
+// The name of a part; a pasted text's is how it begins.
+function nameOf({ type, name, text }) {
   return text?.trim().split("\n", 1)[0].slice(0, 80) ?? (name || t(`files.${type}`));
 }
 
-/** A part as a chip, which opens if it is a picture or a pasted text; `onRemove` takes a text that is to be written instead. */
-export function chip(part, onRemove) {
-  const { type, media_type = "", name = "", text } = part;
-  const label = nameOf(part);
-  const kind = /\.(\w{1,5})$/.exec(type === "document" && name)?.[1] ?? /^text|[^/]*$/.exec(media_type)[0];
-  const size = sizeOf(part);
-  const details = [text ? t("files.pasted") : kind.toUpperCase(), size && formatSize(size)].filter(Boolean).join(" · ");
-  const image = picture(part);
-  const face = el(image || text ? "button" : "div", { class: "file-face", type: "button" },
-    image ?? icon("file"), el("span", {}, el("b", {}, label), el("small", {}, details)));
-  if (image || text) face.addEventListener("click", () => open(part, onRemove));
-  return el("li", { class: "file" }, face,
-    onRemove && button("", () => onRemove(), { icon: "failed", title: t("files.remove", { name: label }) }));
+function picture({ media_type, data }) {
+  return el("img", { src: `data:${media_type};base64,${data}`, alt: "" });
 }
 
-function picture({ type, media_type, data }) {
-  return type === "image" && data ? el("img", { src: `data:${media_type};base64,${data}`, alt: "" }) : null;
-}
-
-function open(part, onRemove) {
-  const { text } = part;
-  const dialog = el("dialog", { class: "box reader", "aria-label": nameOf(part) },
-    el("form", { class: "drawer-head", method: "dialog" },
-      el("button", { class: "quiet" }, t("list.close")),
-      text && onRemove && el("button", { class: "quiet", value: text }, t("files.insert"))),
-    picture(part) ?? el("pre", {}, text.trim()));
-  dialog.addEventListener("close", () => {
-    dialog.remove();
-    if (dialog.returnValue) onRemove(text);
-  });
+function open(name, view) {
+  const dialog = el("dialog", { class: "box reader", "aria-label": name },
+    el("form", { method: "dialog" }, el("button", { class: "strong" }, t("list.close"))), view);
+  dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
 }

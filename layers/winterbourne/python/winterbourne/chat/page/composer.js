@@ -1,15 +1,14 @@
 // The composer: what a question is written in with its files, sent from, edited in, and given back to.
 
-import { chip, divide, filePart, isLong, pastedPart, unite } from "./attachments.js";
+import { chip, divide, isLong, toPart, unite } from "./attachments.js";
 import { config } from "./config.js";
 import { el } from "./dom.js";
 import { t } from "./strings.js";
 
 const MODEL_KEY = "winterbourne.model";
 
-const [form, input, notice, sendButton, stopButton, chips, attachButton, fileInput, modelSelect, editNote, cancelButton] =
-  ["composer", "question", "notice", "send", "stop", "attached", "attach", "files", "model", "editing", "cancel-edit"]
-    .map((id) => document.getElementById(id));
+const [form, notice, chips, editNote] = ["composer", "notice", "attached", "editing"].map((id) => document.getElementById(id));
+const { question: input, send, stop, attach, files: fileInput, model: modelSelect, leave } = form.elements;
 
 // Files and pasted texts, as they will be sent.
 let parts = [];
@@ -45,7 +44,7 @@ export const composer = {
 
   /** Give a message back that was refused, with the reason; what is written already stays after it. */
   restore({ id, content }, reason) {
-    if (sentId !== id) take({ id, content: [...content, ...current(), ...setAside?.content ?? []] });
+    if (sentId !== id) take({ id, content: [...content, ...written().content] });
     composer.say(reason);
   },
 
@@ -67,8 +66,8 @@ export const composer = {
   },
 
   setRunning(isRunning) {
-    sendButton.hidden = isRunning;
-    stopButton.hidden = !isRunning;
+    send.hidden = isRunning;
+    stop.hidden = !isRunning;
   },
 
   focus() {
@@ -116,29 +115,19 @@ function resizeInput() {
 
 function setParts(others) {
   parts = others;
-  chips.replaceChildren(...parts.map((part) => chip(part, removeOf(part))));
+  chips.replaceChildren(...parts.map((part) => chip(part, () => {
+    setParts(parts.filter((each) => each !== part));
+    input.focus();
+  })));
   setInput(input.value);
 }
 
-// A pasted text may be wanted among what is written instead.
-function removeOf(part) {
-  return (text) => {
-    setParts(parts.filter((each) => each !== part));
-    if (text) setInput((input.value + text).trim());
-    input.focus();
-  };
-}
-
-// The list of an input or a drop does not last.
-function addFiles(files) {
-  add([...files].map((file) => () => filePart(file, parts)));
-}
-
-function add(makers) {
+// Files or texts, one after the other.
+function add(sources) {
   reading = reading.then(async () => {
     const reasons = [];
-    for (const make of makers) {
-      await make().then((part) => setParts([...parts, part]), ({ message }) => reasons.push(message));
+    for (const source of sources) {
+      await toPart(source, parts).then((part) => setParts([...parts, part]), ({ message }) => reasons.push(message));
     }
     composer.say(reasons.join("\n"));
   });
@@ -150,8 +139,8 @@ function paste(event) {
   if (target !== input && target.closest("input, textarea, dialog")) return;
   const { files } = clipboardData;
   const [text, html] = ["text/plain", "text/html"].map((type) => clipboardData.getData(type));
-  if (files.length && !(text && html)) addFiles(files);
-  else if (isLong(text)) add([() => pastedPart(text, parts)]);
+  if (files.length && !(text && html)) add([...files]);
+  else if (isLong(text)) add([text]);
   else return;
   event.preventDefault();
 }
@@ -161,7 +150,7 @@ function drag(event) {
   if (!dataTransfer.types.includes("Files")) return;
   event.preventDefault();
   form.classList.toggle("is-target", type === "dragover");
-  if (type === "drop") addFiles(dataTransfer.files);
+  if (type === "drop") add([...dataTransfer.files]);
 }
 
 form.addEventListener("submit", submit);
@@ -172,18 +161,19 @@ input.addEventListener("keydown", (event) => {
   // Elsewhere it stops the answer.
   if (event.key === "Escape" && setAside) endEdit(event.stopPropagation());
 });
-stopButton.addEventListener("click", () => composer.onStop());
-cancelButton.addEventListener("click", endEdit);
-attachButton.addEventListener("click", () => fileInput.click());
+stop.addEventListener("click", () => composer.onStop());
+leave.addEventListener("click", endEdit);
+attach.addEventListener("click", () => fileInput.click());
 fileInput.addEventListener("change", () => {
-  addFiles(fileInput.files);
+  add([...fileInput.files]);
   // So that the same one can be chosen again.
   fileInput.value = "";
 });
 document.addEventListener("paste", paste);
 for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, drag);
 
-modelSelect.append(...config.models.map((model) => el("option", {}, model)));
+modelSelect.append(...config.models.map((model) => (
+  el("option", { selected: model === localStorage[MODEL_KEY] ? "" : null }, model)
+)));
 modelSelect.hidden = !config.models.length;
-if (config.models.includes(localStorage[MODEL_KEY])) modelSelect.value = localStorage[MODEL_KEY];
 modelSelect.addEventListener("change", () => { localStorage[MODEL_KEY] = modelSelect.value; });

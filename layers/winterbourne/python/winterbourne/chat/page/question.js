@@ -1,6 +1,6 @@
 // A question as it is shown: its words, its files, and what can be done with it.
 
-import { chip, divide, nameOf } from "./attachments.js";
+import { chip, divide } from "./attachments.js";
 import { composer } from "./composer.js";
 import { button, copyText, el } from "./dom.js";
 import { t } from "./strings.js";
@@ -10,7 +10,7 @@ const isFoldable = (words) => words.length > 600 || words.split("\n", 11).length
 /** A message of the user's. */
 export function questionNode(message) {
   const [words, parts] = divide(message.content);
-  const heading = el("h2", { class: words ? null : "unseen" }, words || parts.map(nameOf).join(", "));
+  const heading = words ? el("h2", {}, words) : null;
   const files = parts.length ? el("ul", { class: "files", role: "list" }, ...parts.map((part) => chip(part))) : null;
   const copy = button("", () => copyText(words, copy), { icon: "copy", title: t("question.copy") });
   const edit = button("", () => composer.edit(message), { icon: "edit", title: t("question.edit") });
