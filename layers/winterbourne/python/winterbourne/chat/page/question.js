@@ -14,8 +14,8 @@ export function questionNode(message) {
   const files = parts.length ? el("ul", { class: "files", role: "list" }, ...parts.map((part) => chip(part))) : null;
   const copy = button("", () => copyText(words, copy), { icon: "copy", title: t("question.copy") });
   const edit = button("", () => composer.edit(message), { icon: "edit", title: t("question.edit") });
-  return el("div", { class: "question" }, files, heading, isFoldable(words) ? foldButton(heading) : null,
-    el("div", { class: "question-actions" }, edit, words ? copy : null));
+  return el("div", { class: "question" }, files, heading,
+    el("div", {}, isFoldable(words) ? foldButton(heading) : null, edit, words ? copy : null));
 }
 
 function foldButton(heading) {
