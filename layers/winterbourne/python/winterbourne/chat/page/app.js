@@ -2,7 +2,6 @@
 
 import { composer } from "./composer.js";
 import { catchUp, openFromUrl, startOver, stopAnswer } from "./conversation.js";
-import { copyText } from "./dom.js";
 
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]")) stopAnswer();
@@ -12,9 +11,5 @@ document.addEventListener("visibilitychange", catchUp);
 document.getElementById("new").addEventListener("click", startOver);
 document.getElementById("hero").addEventListener("click", ({ target }) => {
   if (target.matches(".suggestion")) composer.ask(target.textContent);
-});
-document.getElementById("log").addEventListener("click", ({ target }) => {
-  const copyButton = target.closest("[data-copy]");
-  if (copyButton) copyText(copyButton.closest(".code").querySelector("code").textContent, copyButton);
 });
 openFromUrl();

@@ -1,93 +1,203 @@
-// A parser for the common part of Markdown: text → a tree of plain objects. No DOM, never an error.
+// A parser for Markdown, as CommonMark and GitHub have it: text → a tree of plain objects. No DOM, never an error.
 //
-// Blocks: heading {level, text}, paragraph {text}, code {language, text}, rule, quote {blocks}, list {start, items},
-// table {align, head, rows}. Inlines: a string, strong and em {children}, code {text}, link {href, children}, break.
+// Blocks: heading {level, text}, paragraph {text, check}, code {language, text}, math {text}, rule, quote {blocks},
+// list {first, isLoose, blocks: items}, item {blocks}, table {align, blocks: rows}, row {cells}, note {label, blocks},
+// definition {label, text}. Each stands on the lines from `from` to before `to`.
+// Inlines: a string, strong, em, del, span, sub, sup and kbd {children}, code and math {text}, link {href, children},
+// image {href, text}, reference {label} to a note, break.
 //
-// HTML stays text. Links lead to http and https only; an image becomes a link to it. No input takes much more than
-// linear time. The terms are CommonMark's.
+// HTML stays text, formulas stay as they are. Links lead to http and https only. No input takes much more than linear
+// time. The terms are CommonMark's.
 
-const MAX_DEPTH = 8; // of nested quotes, lists and emphasis; what is deeper stays text
+const MAX_DEPTH = 8; // of nested quotes and items, and of marks of emphasis; what is deeper stays text
 
-const FENCE = /^( {0,3})(`{3,}|~{3,})([^`]*)$/;
+const FENCE = /^( {0,3})(`{3,}(?!.*`)|~{3,})[ \t]*(\S*)/;
+const FORMULA = /^ {0,3}(\$\$|\\\[)[ \t]*$/;
 const HEADING = /^ {0,3}(#{1,6})(?=[ \t]|$)(.*)$/;
+const UNDERLINE = /^ {0,3}(=+|-+)[ \t]*$/;
 const RULE = /^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$/;
 const QUOTE = /^ {0,3}> ?/;
-const ITEM = /^( {0,3})([-*+]|(\d{1,9})[.)])(?: +(?=\S)| *$)/;
+const ITEM = /^( {0,3})([-*+]|(\d{1,9})[.)])(?:[ \t]{1,4}(?=\S)|[ \t]|$)/;
+const TASK = /^\[([ xX])\](?:[ \t]+|$)/;
+const NOTE = /^ {0,3}\[\^([^\]\s]+)\]:[ \t]*/;
+const DEFINITION = /^ {0,3}\[((?:[^[\]\\]|\\.)+)\]:[ \t]*<?([^\s<>]+)>?(?:[ \t]+(?:"[^"]*"|'[^']*'|\([^()]*\)))?[ \t]*$/;
 const DELIMITER_ROW = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?$/;
 
-/** The blocks of a text. Each has `line`, the index of its first line. */
-export function parse(text) {
-  return parseLines(text.split("\n"), 0);
+// A line that the next character may yet make another kind of block.
+const HALF = /^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,3}(?:[-=*_+`~#$:|> \t]+|\d{1,9}[.)]?|\\\[?|\[[^\]]*\]?|\[(?!\^)[^\]]+\]:.*)$/;
+
+/**
+ * → {blocks, definitions}, the latter by label: of a link its URL, of a note "".
+ * `open`: more text will come, so a last line that may become anything is left out; `line` is the number of the first.
+ */
+export function parse(text, open = false, line = 0) {
+  const parser = new BlockParser(line);
+  const lines = text.split("\n");
+  if (open && HALF.test(lines.at(-1))) lines.pop();
+  for (const each of lines) parser.add(each);
+  if (open) parser.expectTable();
+  return parser;
 }
 
-function parseLines(lines, depth) {
-  const blocks = [];
-  for (let line = 0; line < lines.length;) {
-    if (isBlank(lines[line])) line += 1;
-    else {
-      const [block, end] = parseBlock(lines, line, depth);
-      blocks.push({ ...block, line });
-      line = end;
-    }
+class BlockParser {
+  blocks = [];
+  definitions = new Map();
+  #stack = [this]; // the blocks that the next line may belong to, each within the one before
+  #wasBlank = false;
+  #line;
+
+  constructor(line) {
+    this.#line = line;
   }
-  return blocks;
+
+  add(line) {
+    let depth = 1;
+    for (let rest; depth < this.#stack.length && (rest = enter(this.#stack[depth], line)) !== undefined; depth += 1) line = rest;
+    if (!this.#takes(this.#stack[depth], line)) {
+      const known = depth;
+      for (let rest; (rest = this.#openContainer(depth, line)) !== undefined; depth = this.#stack.length) line = rest;
+      if (isBlank(line)) this.#stack.length = depth;
+      else this.#addLeaf(depth, line);
+      this.#wasBlank = isBlank(line) && depth === known && this.#stack.at(-1).type !== "quote";
+    }
+    this.#line += 1;
+    for (const block of this.#stack) block.to = (block.list ?? block).to = this.#line;
+  }
+
+  /** Take a line that may be the head of a table for one. */
+  expectTable() {
+    const leaf = this.#stack.at(-1);
+    if (leaf.type === "paragraph" && /(^|\n)\|.*$/.test(leaf.text)) this.#beginTable(leaf, []);
+  }
+
+  // Code and formulas take any line until they are closed.
+  #takes(leaf, line) {
+    if (leaf?.text === undefined || leaf.type === "paragraph") return false;
+    const isClosed = leaf.closing?.test(line);
+    if (!leaf.closing && !isBlank(line) && indentOf(line) < 4) return false;
+    if (isClosed) this.#stack.pop();
+    if (!isClosed || leaf.type === "math") leaf.text += `${outdent(line, leaf.indent)}\n`;
+    this.#wasBlank = !leaf.closing && isBlank(line);
+    return true;
+  }
+
+  #append(block) {
+    const parent = this.#stack.at(-1);
+    if (this.#wasBlank && parent.list && parent.blocks.length) parent.list.isLoose = true;
+    parent.blocks.push(Object.assign(block, { from: this.#line, to: this.#line + 1 }));
+  }
+
+  #push(depth, block) {
+    this.#stack.length = depth;
+    this.#append(block);
+    this.#stack.push(block);
+  }
+
+  // Opens a quote, item or note; returns the rest of the line.
+  #openContainer(depth, line) {
+    if (depth > MAX_DEPTH) return undefined;
+    const quote = QUOTE.exec(line), item = ITEM.exec(line), note = NOTE.exec(line);
+    const isInterrupting = this.#stack[depth]?.type === "paragraph";
+    if (quote) this.#push(depth, { type: "quote", blocks: [] });
+    else if (note && !isInterrupting) {
+      this.definitions.set(`^${labelOf(note[1])}`, "");
+      this.#push(depth, { type: "note", label: note[1], need: 2, width: 4, blocks: [] });
+    } else if (item && !RULE.test(line) && (!isInterrupting || canInterrupt(item))) this.#openItem(depth, item);
+    else return undefined;
+    return line.slice((quote ?? note ?? item)[0].length);
+  }
+
+  #openItem(depth, [{ length }, { length: indent }, sign, digits]) {
+    const kind = sign.at(-1);
+    this.#stack.length = depth;
+    const { blocks } = this.#stack.at(-1);
+    if (blocks.at(-1)?.kind === kind) blocks.at(-1).isLoose ||= this.#wasBlank;
+    else this.#append({ type: "list", kind, first: digits && Number(digits), isLoose: false, blocks: [] });
+    const width = Math.max(length, indent + sign.length + 1);
+    // What continues a numbered item is indented by two at least, where CommonMark asks for three: many models do so.
+    const item = { type: "item", list: blocks.at(-1), need: digits ? indent + 2 : width, width, blocks: [] };
+    this.#stack.push(item.list);
+    this.#wasBlank = false;
+    this.#append(item);
+    this.#stack[depth] = item;
+  }
+
+  #addLeaf(depth, line) {
+    const last = this.#stack.at(-1), own = this.#stack[depth];
+    const match = (pattern) => (found = pattern.exec(line));
+    let found;
+    if (match(FENCE)) this.#push(depth, fencedCode(found));
+    else if (match(FORMULA)) this.#push(depth, formula(found));
+    else if (match(HEADING)) this.#addClosed(depth, heading(found));
+    else if (own?.type === "paragraph" && match(UNDERLINE)) {
+      Object.assign(own, { type: "heading", level: found[1][0] === "=" ? 1 : 2 });
+      this.#stack.length = depth;
+    } else if (match(RULE)) this.#addClosed(depth, { type: "rule" });
+    else if (own?.type === "paragraph" && isTable(own, line)) this.#beginTable(own, cells(line).map(alignment));
+    else if (last.type === "paragraph") last.text += `\n${line.trimStart()}`;
+    else if (indentOf(line) >= 4) this.#push(depth, { type: "code", language: "", indent: 4, text: `${outdent(line, 4)}\n` });
+    else if (match(DEFINITION) && safeUrl(decode(found[2]))) this.#define(depth, found);
+    else if (own?.type === "table" && line.includes("|")) this.#append(row(own, line));
+    else this.#addText(depth, line.trimStart());
+  }
+
+  #addClosed(depth, block) {
+    this.#push(depth, block);
+    this.#stack.pop();
+  }
+
+  #addText(depth, text) {
+    const parent = this.#stack[depth - 1];
+    const task = parent.type === "item" && !parent.blocks.length && TASK.exec(text);
+    this.#push(depth, task ? { type: "paragraph", check: task[1], text: text.slice(task[0].length) } : { type: "paragraph", text });
+  }
+
+  #define(depth, [text, label, target]) {
+    const key = labelOf(label);
+    if (!this.definitions.has(key)) this.definitions.set(key, safeUrl(decode(target)));
+    this.#addClosed(depth, { type: "definition", label: key, text: text.trim() });
+  }
+
+  // The last line of a paragraph becomes the head of a table.
+  #beginTable(paragraph, align) {
+    const lines = paragraph.text.split("\n"), head = lines.pop();
+    const table = { type: "table", align, blocks: [] };
+    if (lines.length) {
+      paragraph.text = lines.join("\n");
+      this.#push(this.#stack.length - 1, table);
+    } else Object.assign(paragraph, table);
+    this.#append(row(this.#stack.at(-1), head));
+  }
 }
 
-function parseBlock(lines, start, depth) {
-  const line = lines[start];
-  let match;
-  if ((match = FENCE.exec(line))) return fencedCode(lines, start, match);
-  if ((match = HEADING.exec(line))) return [heading(match), start + 1];
-  if (RULE.test(line)) return [{ type: "rule" }, start + 1];
-  if (depth < MAX_DEPTH && QUOTE.test(line)) return quote(lines, start, depth);
-  if (depth < MAX_DEPTH && (match = ITEM.exec(line))) return list(lines, start, match, depth);
-  if (isTable(lines, start)) return table(lines, start);
-  return paragraph(lines, start, depth);
+// The rest of a line that goes on with a container, or undefined.
+function enter({ type, need, width, blocks }, line) {
+  if (type === "quote") return QUOTE.test(line) ? line.replace(QUOTE, "") : undefined;
+  if (width && (isBlank(line) ? blocks.length : indentOf(line) >= need)) return outdent(line, width);
+  return undefined;
+}
+
+function fencedCode([, indent, fence, language]) {
+  const closing = new RegExp(`^ {0,3}${fence[0]}{${fence.length},}[ \\t]*$`);
+  return { type: "code", language, indent: indent.length, closing, text: "" };
+}
+
+function formula([line, mark]) {
+  return { type: "math", indent: 0, closing: mark === "$$" ? /\$\$[ \t]*$/ : /\\\][ \t]*$/, text: `${line}\n` };
 }
 
 function heading([, hashes, text]) {
   return { type: "heading", level: hashes.length, text: text.trim().replace(/(?<=^|[ \t])#+$/, "").trimEnd() };
 }
 
-function fencedCode(lines, start, [, indent, fence, info]) {
-  const closing = new RegExp(`^ {0,3}${fence[0]}{${fence.length},}[ \\t]*$`);
-  const end = findEnd(lines, start + 1, (line) => !closing.test(line));
-  const text = lines.slice(start + 1, end).map((line) => outdent(line, indent.length)).join("\n");
-  return [{ type: "code", language: info.trim().split(/\s/)[0], text }, end + 1];
+function isTable({ text }, line) {
+  const head = text.slice(text.lastIndexOf("\n") + 1);
+  return head.includes("|") && DELIMITER_ROW.test(line.trim()) && cells(head).length === cells(line).length;
 }
 
-function quote(lines, start, depth) {
-  const end = findEnd(lines, start, (line, index) => QUOTE.test(line)
-    || (index > start && isContinuation(lines, index, depth)));
-  const content = lines.slice(start, end).map((line) => line.replace(QUOTE, ""));
-  return [{ type: "quote", blocks: parseLines(content, depth + 1) }, end];
-}
-
-function list(lines, start, first, depth) {
-  const kind = first[2].at(-1);
-  const items = [];
-  for (let item = first; item?.[2].at(-1) === kind && !RULE.test(item.input); item = ITEM.exec(lines[start] ?? "")) {
-    // Content is indented by two, also after numbers, where Markdown asks for three: many models do so.
-    const indent = item[1].length + 2;
-    const end = findEnd(lines, start + 1, (line, index) => isBlank(line) || line.startsWith(" ".repeat(indent))
-      || (!ITEM.test(line) && isContinuation(lines, index, depth)));
-    const rest = lines.slice(start + 1, end).map((line) => outdent(line, indent));
-    items.push(parseLines([lines[start].slice(item[0].length), ...rest], depth + 1));
-    start = end;
-  }
-  return [{ type: "list", start: first[3] === undefined ? null : Number(first[3]), items }, start];
-}
-
-function isTable(lines, start) {
-  const row = lines[start + 1]?.trim() ?? "";
-  return lines[start].includes("|") && DELIMITER_ROW.test(row) && cells(lines[start]).length === cells(row).length;
-}
-
-function table(lines, start) {
-  const head = cells(lines[start]);
-  const end = findEnd(lines, start + 2, (line) => line.includes("|"));
-  const rows = lines.slice(start + 2, end).map(cells).map((row) => head.map((_, column) => row[column] ?? ""));
-  return [{ type: "table", align: cells(lines[start + 1]).map(alignment), head, rows }, end];
+function row({ align, blocks: [head] }, line) {
+  const texts = cells(line);
+  return { type: "row", align, isHead: !head, cells: head ? head.cells.map((_, column) => texts[column] ?? "") : texts };
 }
 
 function cells(line) {
@@ -100,68 +210,77 @@ function alignment(cell) {
   return cell.startsWith(":") ? "center" : "end";
 }
 
-function paragraph(lines, start, depth) {
-  const end = findEnd(lines, start + 1, (_, index) => isContinuation(lines, index, depth));
-  const text = lines.slice(start, end).map((line) => line.trimStart()).join("\n").trimEnd();
-  return [{ type: "paragraph", text }, end];
-}
-
-// A line that begins no block continues the paragraph above, even one in a quote or an item.
-function isContinuation(lines, index, depth) {
-  const line = lines[index];
-  const begins = isBlank(line) || FENCE.test(line) || HEADING.test(line) || RULE.test(line) || isTable(lines, index);
-  const nests = depth < MAX_DEPTH && (QUOTE.test(line) || canInterrupt(ITEM.exec(line)));
-  return !begins && !nests && !isBlank(lines[index - 1]);
-}
-
 // "born in\n1986. Died in" is one paragraph: only an item that is not empty, and numbered 1 if at all, may interrupt.
-function canInterrupt(item) {
-  return item !== null && item[0].length < item.input.length && (item[3] === undefined || Number(item[3]) === 1);
+function canInterrupt({ 0: marker, 3: digits, input }) {
+  return !isBlank(input.slice(marker.length)) && (digits === undefined || Number(digits) === 1);
 }
 
-function findEnd(lines, start, belongs) {
-  let end = start;
-  while (end < lines.length && belongs(lines[end], end)) end += 1;
-  return end;
-}
+const isBlank = (line) => !/\S/.test(line);
 
-function isBlank(line) {
-  return line.trim() === "";
-}
+const labelOf = (text) => text.trim().replace(/\s+/g, " ").toLowerCase();
+
+// A tab goes to the next multiple of four.
+const withoutTab = (line) => line.replace(/^( {0,3})\t/, "    ");
+
+const indentOf = (line) => withoutTab(line).search(/[^ ]|$/);
 
 function outdent(line, width) {
-  return line.slice(Math.min(width, /^ */.exec(line)[0].length));
+  return width ? withoutTab(line).slice(Math.min(width, indentOf(line))) : line;
 }
 
-const ESCAPE = /\\([!-/:-@[-`{-~])/y;
-const HARD_BREAK = /(?:  |\\)\n/y;
+const LITERAL = /\\([!-/:-@[-`{-~])|&(?:#(\d{1,7})|#x([\da-f]{1,6})|([a-z]\w{1,30}));/iy;
+const MATH = /\\\((?:[^\\]|\\[^()])+\\\)|\\\[(?:[^\\]|\\[^[\]])+\\\]|\$\$(?:[^$\\]|\\[^])+\$\$|\$(?=[^\s$])(?:[^$\\]|\\[^])*(?<!\s)\$(?![\w$])/y;
+const HARD_BREAK = /(?: {2,}|\\)\n|<br ?\/?>/iy;
 const BACKTICKS = /`+/y;
-const LINK_TEXT = /!?\[((?:[^[\]\\]|\\.)*)\]/y;
-const LINK_TARGET = /\([ \n]*<?((?:[^\s()<>]|\([^\s()<>]*\))+)>?(?:[ \n]+(?:"[^"]*"|'[^']*'))?[ \n]*\)/y;
-const OPEN_LINK_TARGET = /\([^\s()]*$/y;
-const AUTOLINK = /<?(https?:\/\/[^\s<>]*[^\s<>.,:;!?'")\]*_~])>?/y;
-const EMPHASIS = /\*\*|__|\*|_/y;
-const PLAIN_TEXT = /[^\\`![<h*_ \n]+|[^]/y;
+const LINK_TEXT = /!?\[((?:[^[\]\\]|\\[^]|\[(?:[^[\]\\]|\\[^])*\])*)\]/y;
+const LINK_TARGET = /\([ \n]*(?:<([^<>\n]*)>|((?:[^\s()<>\\]|\\[^]|\((?:[^\s()<>\\]|\\[^])*\))*))(?:[ \n]+(?:"[^"]*"|'[^']*'))?[ \n]*\)/y;
+const LINK_LABEL = /\[([^[\]]*)\]/y;
+const HTML = /<(sub|sup|kbd)>([^<]*)(<\/\1>|<?\/?\w*$)/y;
+const AUTOLINK = /<(https?:\/\/[^\s<>]*)>|(?<!\w)(https?:\/\/(?:[.,:;!?'"*_~\]]*(?:\([^\s()<>]*\)|[^\s<>().,:;!?'"*_~\]\u3000-\u3003\u3008-\u301f\uff01-\uff0f\uff1a-\uff1f\u201c\u201d]))+)/y;
+const MARKS = /\*+|_+|~~/y;
+const PLAIN_TEXT = /(?:[^\\`![<h*_~$& \n]| (?=[^ \n])|h(?!ttp))+|[^]/y;
 
-// `open`: more text will come, so what is unclosed at the end is shown as closed, and nothing flickers when it closes.
-export function parseInline(text, open = false) {
-  return parseInlines({ text, open, depth: 0, inLink: false });
+// What is not closed yet.
+const OPEN_MATH = /(?:\\\(|\\\[|\$\$)[^]*$/y;
+const OPEN_LINK = /!?\[((?:[^[\]\\]|\\[^])*)(?:\](?:\([^\s()]*(?:\s+["'][^)]*)?|\[[^\]]*)?)?$/y;
+const OPEN_LITERAL = /(?:\\|&#?\w*|<\/?[a-z]*)$/iy;
+
+const PUNCTUATION = /[\p{P}\p{S}]/u;
+const BEGINNING = /[\p{Ps}\p{Pi}]/u;
+const ENDING = /[\p{Pe}\p{Pf}.,:;!?%\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]/u;
+
+const ENTITIES = new Map(("amp& lt< gt> quot\" apos' nbsp\xa0 copy© reg® trade™ hellip… ndash– mdash— lsquo‘ rsquo’ "
+  + "ldquo“ rdquo” laquo« raquo» bull• middot· deg° plusmn± times× divide÷ le≤ ge≥ ne≠ asymp≈ infin∞ larr← uarr↑ "
+  + "rarr→ darr↓ harr↔ rArr⇒ euro€ pound£ yen¥ cent¢ sect§ para¶ microµ frac12½ sup2² sup3³ check✓")
+  .split(" ").map((each) => [each.slice(0, -1), each.at(-1)]));
+
+/**
+ * The inlines of a text. `open`: more of it will come, so what is unclosed is shown as closed, and nothing flickers when
+ * it closes. `links`: {definitions, used, missing, isOpen}, the known ones, the labels that were asked for, those of them
+ * that were not found, and whether more may come.
+ */
+export function parseInline(text, open, links) {
+  return parseInlines({ text, open, links, inLink: false });
 }
 
 function parseInlines(options) {
-  const nodes = [];
-  const scan = { ...options, pos: 0, unclosed: new Set() };
+  const scan = { ...options, pos: 0, unclosed: new Set(), frames: [{ children: [] }] };
   while (scan.pos < scan.text.length) {
     const node = nextInline(scan);
-    if (typeof node === "string" && typeof nodes.at(-1) === "string") nodes.push(nodes.pop() + node);
-    else nodes.push(node);
+    push(scan.frames.at(-1).children, node);
   }
-  return nodes;
+  while (scan.frames.length > 1) leaveFrame(scan, scan.open);
+  return scan.frames[0].children;
+}
+
+function push(nodes, node) {
+  if (typeof node === "string" && typeof nodes.at(-1) === "string") nodes.push(nodes.pop() + node);
+  else if (node !== "") nodes.push(node);
 }
 
 function nextInline(scan) {
-  return consume(scan, ESCAPE)?.[1] ?? hardBreak(scan) ?? codeSpan(scan) ?? link(scan) ?? autolink(scan)
-    ?? emphasis(scan) ?? consume(scan, PLAIN_TEXT)[0];
+  return math(scan) ?? literal(scan) ?? hardBreak(scan) ?? codeSpan(scan) ?? link(scan) ?? autolink(scan) ?? html(scan)
+    ?? marks(scan) ?? consume(scan, PLAIN_TEXT)[0];
 }
 
 function consume(scan, pattern) {
@@ -171,6 +290,28 @@ function consume(scan, pattern) {
   return match;
 }
 
+function math(scan) {
+  const match = consume(scan, MATH) ?? (scan.open && consume(scan, OPEN_MATH));
+  return match ? { type: "math", text: match[0] } : null;
+}
+
+function literal(scan) {
+  const match = consume(scan, LITERAL);
+  if (match) return meaning(...match);
+  return scan.open && consume(scan, OPEN_LITERAL) ? "" : null;
+}
+
+function meaning(all, escaped, decimal, hex, name) {
+  if (escaped) return escaped;
+  if (name) return ENTITIES.get(name) ?? all;
+  const code = decimal ? Number(decimal) : parseInt(hex, 16);
+  return String.fromCodePoint(code && code < 0x110000 ? code : 0xfffd);
+}
+
+function decode(text) {
+  return text.replace(new RegExp(LITERAL, "gi"), meaning);
+}
+
 function hardBreak(scan) {
   return consume(scan, HARD_BREAK) ? { type: "break" } : null;
 }
@@ -178,75 +319,129 @@ function hardBreak(scan) {
 function codeSpan(scan) {
   const ticks = consume(scan, BACKTICKS)?.[0];
   if (!ticks) return null;
-  const end = findCloser(scan, ticks, (run) => run === ticks.length);
+  const end = findTicks(scan, ticks);
   if (end < 0 && !scan.open) return ticks;
-  const text = consumeUntil(scan, end, ticks).replaceAll("\n", " ");
+  const text = scan.text.slice(scan.pos, end < 0 ? undefined : end).replaceAll("\n", " ");
+  scan.pos = end < 0 ? scan.text.length : end + ticks.length;
   return { type: "code", text: /^ .*[^ ].* $/.test(text) ? text.slice(1, -1) : text };
 }
 
+// Where they come again, or -1. What was not found once is not searched for again.
+function findTicks({ text, pos, unclosed }, ticks) {
+  if (unclosed.has(ticks)) return -1;
+  const pattern = new RegExp(`(?<!\`)${ticks}(?!\`)`, "g");
+  pattern.lastIndex = pos;
+  const match = pattern.exec(text);
+  if (!match) unclosed.add(ticks);
+  return match ? match.index : -1;
+}
+
 function link(scan) {
-  const start = scan.pos;
+  const { pos: start, links } = scan;
+  const open = scan.open && consume(scan, OPEN_LINK);
+  if (open) return open[1].startsWith("^") ? "" : { type: "span", children: parseChildren(scan, open[1]) };
   const match = consume(scan, LINK_TEXT);
   if (!match) return null;
-  const text = match[1] || "image";
-  const target = consume(scan, LINK_TARGET);
-  if (target) {
-    const href = safeUrl(target[1]);
-    if (!href) return scan.text.slice(start, scan.pos);
-    return { type: "link", href, children: parseChildren(scan, text, { inLink: true }) };
+  const target = consume(scan, LINK_TARGET), label = target ? null : consume(scan, LINK_LABEL)?.[1];
+  const isImage = match[0].startsWith("!");
+  const href = target ? safeUrl(decode(target[1] ?? target[2]), isImage) : findDefinition(scan, label || match[1]);
+  if (href) return linkTo(scan, href, isImage, match[1]);
+  if (target) return scan.text.slice(start, scan.pos);
+  if (match[1].startsWith("^") && (href === "" || links.isOpen)) {
+    scan.pos = start + match[0].length;
+    return { type: "reference", label: match[1].slice(1) };
   }
-  if (scan.open && consume(scan, OPEN_LINK_TARGET)) return text;
+  if (label && links.isOpen && /\p{L}{2}/u.test(match[1])) return { type: "span", children: parseChildren(scan, match[1]) };
   scan.pos = start;
   return null;
 }
 
-function autolink(scan) {
-  if (scan.inLink || /\w/.test(scan.text[scan.pos - 1] ?? "")) return null;
-  const match = consume(scan, AUTOLINK);
-  const href = match && safeUrl(match[1]);
-  return href ? { type: "link", href, children: [match[1]] } : match?.[0];
+function findDefinition({ open, links }, text) {
+  const label = labelOf(text), found = links.definitions.get(label);
+  if (!open && !(links.used.get(label) <= links.line)) links.used.set(label, links.line);
+  if (!open && found === undefined) links.missing.add(label);
+  return found;
 }
 
-// The URL in canonical form, or null if it is not http or https.
-export function safeUrl(text) {
+function linkTo(scan, href, isImage, text) {
+  if (isImage) return scan.inLink ? text : { type: "image", href, text };
+  return { type: "link", href, children: parseChildren(scan, text || href) };
+}
+
+function autolink(scan) {
+  if (scan.inLink) return null;
+  const match = consume(scan, AUTOLINK), text = match?.[1] ?? match?.[2];
+  const href = match && safeUrl(text);
+  return href ? { type: "link", href, children: [text] } : match?.[0];
+}
+
+// The URL in canonical form, or null if it is not http or https, nor the image itself where that may be.
+export function safeUrl(text, isImage = false) {
+  if (isImage && /^data:image\/[\w.+-]+[;,]/i.test(text)) return text;
   const url = URL.parse(text);
   return url && ["http:", "https:"].includes(url.protocol) ? url.href : null;
 }
 
-function emphasis(scan) {
-  const { text, pos: start } = scan;
-  const mark = consume(scan, EMPHASIS)?.[0];
-  if (!mark) return null;
+function html(scan) {
+  const { pos: start } = scan, match = consume(scan, HTML);
+  if (match && (scan.open || match[3].endsWith(">"))) return { type: match[1], children: parseChildren(scan, match[2]) };
+  scan.pos = start;
+  return null;
+}
+
+function parseChildren({ links }, text) {
+  return parseInlines({ text, open: false, links, inLink: true });
+}
+
+// Emphasis, with a frame for each run of marks that is not closed yet: {mark, count, length, canClose, children}.
+function marks(scan) {
+  const { text, pos: start, frames } = scan, run = consume(scan, MARKS)?.[0];
+  if (!run) return null;
   if (scan.open && scan.pos === text.length) return ""; // the next character decides what it is
+  const [mark] = run, before = text[start - 1] ?? " ", after = text[scan.pos] ?? " ";
+  const begins = isFlanking(after, before, BEGINNING), ends = isFlanking(before, after, ENDING);
   // Underscores within words, as in snake_case, are plain text.
-  const isOutside = (pos) => mark[0] === "*" || !/\w/.test(text[pos] ?? "");
-  if (scan.depth >= MAX_DEPTH || !/\S/.test(text[scan.pos] ?? "") || !isOutside(start - 1)) return mark;
-  // A run of three closes em and strong.
-  const end = findCloser(scan, mark, (run, pos) => (run === mark.length || run === 3) && /[^\s\\]/.test(text[pos - 1])
-    && isOutside(pos + run));
-  if (end < 0 && !scan.open) return mark;
-  const children = parseChildren(scan, consumeUntil(scan, end, mark), { open: end < 0 });
-  return { type: mark.length > 1 ? "strong" : "em", children };
+  const canOpen = begins && (mark !== "_" || !ends || PUNCTUATION.test(before));
+  const canClose = ends && (mark !== "_" || !begins || PUNCTUATION.test(after));
+  const count = canClose ? closeFrames(scan, run, canOpen) : run.length;
+  if (!count || !canOpen) return mark.repeat(count);
+  if (frames.length > MAX_DEPTH) flatten(frames[0].children, frames.splice(1, 1)[0]);
+  frames.push({ mark, count, length: run.length, canClose, children: [] });
+  return "";
 }
 
-// Where the delimiter before `scan.pos` is closed, or -1. What was not found once is not searched for again.
-function findCloser(scan, mark, isCloser) {
-  for (let pos = scan.unclosed.has(mark) ? -1 : scan.text.indexOf(mark, scan.pos); pos >= 0;) {
-    let run = mark.length;
-    while (scan.text[pos + run] === mark[0]) run += 1;
-    if (pos > scan.pos && isCloser(run, pos)) return pos + run - mark.length;
-    pos = scan.text.indexOf(mark, pos + run);
+// CommonMark leaves **「so」**so as it is. Here brackets, commas and the like are no reason to.
+function isFlanking(inner, outer, friendly) {
+  return /\S/.test(inner) && (!PUNCTUATION.test(inner) || friendly.test(inner) || /\s/.test(outer) || PUNCTUATION.test(outer));
+}
+
+// Closes what the run closes; returns how many of its marks are left.
+function closeFrames(scan, run, canOpen) {
+  const { frames } = scan;
+  for (let count = run.length; ; ) {
+    const index = frames.findLastIndex(({ mark, length, canClose }) => mark === run[0]
+      && (!(canOpen || canClose) || (length + run.length) % 3 || length % 3 === 0));
+    if (index < 0 || !count) return count;
+    while (frames.length > index + 1) leaveFrame(scan, false);
+    const size = wrap(frames[index], count);
+    count -= size;
+    if (!frames[index].count) leaveFrame(scan, false);
   }
-  scan.unclosed.add(mark);
-  return -1;
 }
 
-function consumeUntil(scan, end, mark) {
-  const text = scan.text.slice(scan.pos, end < 0 ? undefined : end);
-  scan.pos = end < 0 ? scan.text.length : end + mark.length;
-  return text;
+function wrap(frame, count) {
+  const size = Math.min(2, frame.count, count);
+  frame.children = [{ type: frame.mark === "~" ? "del" : size > 1 ? "strong" : "em", children: frame.children }];
+  frame.count -= size;
+  return size;
 }
 
-function parseChildren({ depth, inLink }, text, options) {
-  return parseInlines({ text, open: false, depth: depth + 1, inLink, ...options });
+function leaveFrame({ frames }, isClosed) {
+  const frame = frames.pop();
+  while (isClosed && !frame.canClose && frame.children.length && frame.count) wrap(frame, 2);
+  flatten(frames.at(-1).children, frame);
+}
+
+function flatten(nodes, { mark, count, children }) {
+  for (const node of [mark.repeat(count), ...children]) push(nodes, node);
 }
