@@ -11,8 +11,7 @@
 
 const MAX_DEPTH = 8; // of nested quotes and items, and of marks of emphasis; what is deeper stays text
 
-const FENCE = /^( {0,3})(`{3,}(?!.*`)|~{3,})[ \t]*(\S*)/;
-const FORMULA = /^ {0,3}(\$\$|\\\[)[ \t]*$/;
+const FENCE = /^( {0,3})(`{3,}(?!.*`)|~{3,}|(?:\$\$|\\\[)(?=[ \t]*$))[ \t]*(\S*)/;
 const HEADING = /^ {0,3}(#{1,6})(?=[ \t]|$)(.*)$/;
 const UNDERLINE = /^ {0,3}(=+|-+)[ \t]*$/;
 const RULE = /^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$/;
@@ -23,16 +22,16 @@ const NOTE = /^ {0,3}\[\^([^\]\s]+)\]:[ \t]*/;
 const DEFINITION = /^ {0,3}\[((?:[^[\]\\]|\\.)+)\]:[ \t]*<?([^\s<>]+)>?(?:[ \t]+(?:"[^"]*"|'[^']*'|\([^()]*\)))?[ \t]*$/;
 const DELIMITER_ROW = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?$/;
 
-// A line that the next character may yet make another kind of block.
-const HALF = /^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,3}(?:[-=*_+`~#$:|> \t]+|\d{1,9}[.)]?|\\\[?|\[[^\]]*\]?|\[(?!\^)[^\]]+\]:.*)$/;
+// A line that the next character may yet make any kind of block.
+const HALF = /^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,3}(?:[-=*_+`~#$:| \t]+|\d{1,9}[.)]?|\\\[?|\[[^\]]*\]?|\[(?!\^)[^\]]+\]:.*)?$/;
 
 /**
  * → {blocks, definitions}, the latter by label: of a link its URL, of a note "".
  * `open`: more text will come, so a last line that may become anything is left out; `line` is the number of the first.
  */
 export function parse(text, open = false, line = 0) {
-  const parser = new BlockParser(line);
-  const lines = text.split("\n");
+  const parser = new BlockParser(), lines = text.split("\n");
+  parser.line = line;
   if (open && HALF.test(lines.at(-1))) lines.pop();
   for (const each of lines) parser.add(each);
   if (open) parser.expectTable();
@@ -42,13 +41,9 @@ export function parse(text, open = false, line = 0) {
 class BlockParser {
   blocks = [];
   definitions = new Map();
+  line = 0; // the number of the next line
   #stack = [this]; // the blocks that the next line may belong to, each within the one before
   #wasBlank = false;
-  #line;
-
-  constructor(line) {
-    this.#line = line;
-  }
 
   add(line) {
     let depth = 1;
@@ -60,8 +55,8 @@ class BlockParser {
       else this.#addLeaf(depth, line);
       this.#wasBlank = isBlank(line) && depth === known && this.#stack.at(-1).type !== "quote";
     }
-    this.#line += 1;
-    for (const block of this.#stack) block.to = (block.list ?? block).to = this.#line;
+    this.line += 1;
+    for (const block of this.#stack) block.to = (block.list ?? block).to = this.line;
   }
 
   /** Take a line that may be the head of a table for one. */
@@ -70,11 +65,10 @@ class BlockParser {
     if (leaf.type === "paragraph" && /(^|\n)\|.*$/.test(leaf.text)) this.#beginTable(leaf, []);
   }
 
-  // Code and formulas take any line until they are closed.
+  // Code and formulas take any line until they are closed, or what was indented no longer is.
   #takes(leaf, line) {
-    if (leaf?.text === undefined || leaf.type === "paragraph") return false;
+    if (leaf?.indent === undefined || (!leaf.closing && !isBlank(line) && indentOf(line) < 4)) return false;
     const isClosed = leaf.closing?.test(line);
-    if (!leaf.closing && !isBlank(line) && indentOf(line) < 4) return false;
     if (isClosed) this.#stack.pop();
     if (!isClosed || leaf.type === "math") leaf.text += `${outdent(line, leaf.indent)}\n`;
     this.#wasBlank = !leaf.closing && isBlank(line);
@@ -84,7 +78,7 @@ class BlockParser {
   #append(block) {
     const parent = this.#stack.at(-1);
     if (this.#wasBlank && parent.list && parent.blocks.length) parent.list.isLoose = true;
-    parent.blocks.push(Object.assign(block, { from: this.#line, to: this.#line + 1 }));
+    parent.blocks.push(Object.assign(block, { from: this.line, to: this.line + 1 }));
   }
 
   #push(depth, block) {
@@ -126,8 +120,7 @@ class BlockParser {
     const last = this.#stack.at(-1), own = this.#stack[depth];
     const match = (pattern) => (found = pattern.exec(line));
     let found;
-    if (match(FENCE)) this.#push(depth, fencedCode(found));
-    else if (match(FORMULA)) this.#push(depth, formula(found));
+    if (match(FENCE)) this.#push(depth, fenced(found));
     else if (match(HEADING)) this.#addClosed(depth, heading(found));
     else if (own?.type === "paragraph" && match(UNDERLINE)) {
       Object.assign(own, { type: "heading", level: found[1][0] === "=" ? 1 : 2 });
@@ -177,13 +170,12 @@ function enter({ type, need, width, blocks }, line) {
   return undefined;
 }
 
-function fencedCode([, indent, fence, language]) {
-  const closing = new RegExp(`^ {0,3}${fence[0]}{${fence.length},}[ \\t]*$`);
-  return { type: "code", language, indent: indent.length, closing, text: "" };
-}
-
-function formula([line, mark]) {
-  return { type: "math", indent: 0, closing: mark === "$$" ? /\$\$[ \t]*$/ : /\\\][ \t]*$/, text: `${line}\n` };
+function fenced([line, { length: indent }, fence, language]) {
+  if (/^[`~]/.test(fence)) {
+    const closing = new RegExp(`^ {0,3}${fence[0]}{${fence.length},}[ \\t]*$`);
+    return { type: "code", language, indent, closing, text: "" };
+  }
+  return { type: "math", indent, closing: fence === "$$" ? /\$\$[ \t]*$/ : /\\\][ \t]*$/, text: `${line}\n` };
 }
 
 function heading([, hashes, text]) {
@@ -233,9 +225,9 @@ const MATH = /\\\((?:[^\\]|\\[^()])+\\\)|\\\[(?:[^\\]|\\[^[\]])+\\\]|\$\$(?:[^$\
 const HARD_BREAK = /(?: {2,}|\\)\n|<br ?\/?>/iy;
 const BACKTICKS = /`+/y;
 const LINK_TEXT = /!?\[((?:[^[\]\\]|\\[^]|\[(?:[^[\]\\]|\\[^])*\])*)\]/y;
-const LINK_TARGET = /\([ \n]*(?:<([^<>\n]*)>|((?:[^\s()<>\\]|\\[^]|\((?:[^\s()<>\\]|\\[^])*\))*))(?:[ \n]+(?:"[^"]*"|'[^']*'))?[ \n]*\)/y;
+const LINK_TARGET = /\([ \n]*(?:<([^<>\n]*)>|((?:[^\s()<>\\]|\\[^]|\((?:[^\s()<>\\]|\\[^])*\))*))(?:[ \n]+(?:"[^"]*"|'[^']*'|\([^()]*\)))?[ \n]*\)/y;
 const LINK_LABEL = /\[([^[\]]*)\]/y;
-const HTML = /<(sub|sup|kbd)>([^<]*)(<\/\1>|<?\/?\w*$)/y;
+const HTML = /<(sub|sup|kbd)>([^<]*)<\/\1>/y;
 const AUTOLINK = /<(https?:\/\/[^\s<>]*)>|(?<!\w)(https?:\/\/(?:[.,:;!?'"*_~\]]*(?:\([^\s()<>]*\)|[^\s<>().,:;!?'"*_~\]\u3000-\u3003\u3008-\u301f\uff01-\uff0f\uff1a-\uff1f\u201c\u201d]))+)/y;
 const MARKS = /\*+|_+|~~/y;
 const PLAIN_TEXT = /(?:[^\\`![<h*_~$& \n]| (?=[^ \n])|h(?!ttp))+|[^]/y;
@@ -243,15 +235,13 @@ const PLAIN_TEXT = /(?:[^\\`![<h*_~$& \n]| (?=[^ \n])|h(?!ttp))+|[^]/y;
 // What is not closed yet.
 const OPEN_MATH = /(?:\\\(|\\\[|\$\$)[^]*$/y;
 const OPEN_LINK = /!?\[((?:[^[\]\\]|\\[^])*)(?:\](?:\([^\s()]*(?:\s+["'][^)]*)?|\[[^\]]*)?)?$/y;
-const OPEN_LITERAL = /(?:\\|&#?\w*|<\/?[a-z]*)$/iy;
+const OPEN_LITERAL = /(?:\\|&#?\w*|<[a-z]*(?:>[^<\s]*<?\/?\w*)?)$/iy;
 
 const PUNCTUATION = /[\p{P}\p{S}]/u;
 const BEGINNING = /[\p{Ps}\p{Pi}]/u;
 const ENDING = /[\p{Pe}\p{Pf}.,:;!?%\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]/u;
 
-const ENTITIES = new Map(("amp& lt< gt> quot\" apos' nbsp\xa0 copy© reg® trade™ hellip… ndash– mdash— lsquo‘ rsquo’ "
-  + "ldquo“ rdquo” laquo« raquo» bull• middot· deg° plusmn± times× divide÷ le≤ ge≥ ne≠ asymp≈ infin∞ larr← uarr↑ "
-  + "rarr→ darr↓ harr↔ rArr⇒ euro€ pound£ yen¥ cent¢ sect§ para¶ microµ frac12½ sup2² sup3³ check✓")
+const ENTITIES = new Map("amp& lt< gt> quot\" apos' nbsp\xa0 copy© reg® trade™ hellip… ndash– mdash— lsquo‘ rsquo’ ldquo“ rdquo” laquo« raquo» bull• middot· deg° plusmn± times× divide÷ le≤ ge≥ ne≠ larr← rarr→ euro€ pound£ frac12½ sup2²"
   .split(" ").map((each) => [each.slice(0, -1), each.at(-1)]));
 
 /**
@@ -319,39 +309,27 @@ function hardBreak(scan) {
 function codeSpan(scan) {
   const ticks = consume(scan, BACKTICKS)?.[0];
   if (!ticks) return null;
-  const end = findTicks(scan, ticks);
-  if (end < 0 && !scan.open) return ticks;
-  const text = scan.text.slice(scan.pos, end < 0 ? undefined : end).replaceAll("\n", " ");
-  scan.pos = end < 0 ? scan.text.length : end + ticks.length;
+  // What was not found once is not searched for again.
+  const match = !scan.unclosed.has(ticks) && consume(scan, new RegExp(`([^]*?[^\`])${ticks}(?!\`)`, "y"));
+  if (!match) scan.unclosed.add(ticks);
+  if (!match && !scan.open) return ticks;
+  const text = (match ? match[1] : scan.text.slice(scan.pos)).replaceAll("\n", " ");
+  if (!match) scan.pos = scan.text.length;
   return { type: "code", text: /^ .*[^ ].* $/.test(text) ? text.slice(1, -1) : text };
 }
 
-// Where they come again, or -1. What was not found once is not searched for again.
-function findTicks({ text, pos, unclosed }, ticks) {
-  if (unclosed.has(ticks)) return -1;
-  const pattern = new RegExp(`(?<!\`)${ticks}(?!\`)`, "g");
-  pattern.lastIndex = pos;
-  const match = pattern.exec(text);
-  if (!match) unclosed.add(ticks);
-  return match ? match.index : -1;
-}
-
 function link(scan) {
-  const { pos: start, links } = scan;
-  const open = scan.open && consume(scan, OPEN_LINK);
-  if (open) return open[1].startsWith("^") ? "" : { type: "span", children: parseChildren(scan, open[1]) };
-  const match = consume(scan, LINK_TEXT);
-  if (!match) return null;
-  const target = consume(scan, LINK_TARGET), label = target ? null : consume(scan, LINK_LABEL)?.[1];
-  const isImage = match[0].startsWith("!");
-  const href = target ? safeUrl(decode(target[1] ?? target[2]), isImage) : findDefinition(scan, label || match[1]);
-  if (href) return linkTo(scan, href, isImage, match[1]);
+  const { pos: start, links } = scan, open = scan.open && consume(scan, OPEN_LINK);
+  if (open) return open[1][0] === "^" ? "" : { type: "span", children: parseChildren(scan, open[1]) };
+  const [all, text] = consume(scan, LINK_TEXT) ?? [];
+  if (!all) return null;
+  const isImage = all[0] === "!", isNote = text[0] === "^";
+  const target = consume(scan, LINK_TARGET), label = target || isNote ? "" : consume(scan, LINK_LABEL)?.[1];
+  const href = target ? safeUrl(decode(target[1] ?? target[2]), isImage) : findDefinition(scan, label || text);
+  if (href) return linkTo(scan, href, isImage, text);
   if (target) return scan.text.slice(start, scan.pos);
-  if (match[1].startsWith("^") && (href === "" || links.isOpen)) {
-    scan.pos = start + match[0].length;
-    return { type: "reference", label: match[1].slice(1) };
-  }
-  if (label && links.isOpen && /\p{L}{2}/u.test(match[1])) return { type: "span", children: parseChildren(scan, match[1]) };
+  if (isNote && (href === "" || links.isOpen)) return { type: "reference", label: text.slice(1) };
+  if (label && links.isOpen && /\p{L}{2}/u.test(text)) return { type: "span", children: parseChildren(scan, text) };
   scan.pos = start;
   return null;
 }
@@ -383,10 +361,8 @@ export function safeUrl(text, isImage = false) {
 }
 
 function html(scan) {
-  const { pos: start } = scan, match = consume(scan, HTML);
-  if (match && (scan.open || match[3].endsWith(">"))) return { type: match[1], children: parseChildren(scan, match[2]) };
-  scan.pos = start;
-  return null;
+  const match = consume(scan, HTML);
+  return match && { type: match[1], children: parseChildren(scan, match[2]) };
 }
 
 function parseChildren({ links }, text) {
