@@ -110,7 +110,7 @@ def sent_body(request: Request) -> dict[str, Any]:
 def wear(page: Page, options: PageOptions) -> None:
     """Load the page again as a chat with these options would serve it; its requests go to the same chat as before."""
     config = page.evaluate("JSON.parse(document.getElementById('config').textContent)")
-    files = StaticFiles(options, {name: value for name, value in config.items() if name != "strings"})
+    files = StaticFiles(options, lambda: config)
 
     def serve(route: Route) -> None:
         file = files.find(urlsplit(route.request.url).path)

@@ -6,10 +6,24 @@ import { catchUp, openFromUrl, startOver, stopAnswer } from "./conversation.js";
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]")) stopAnswer();
 });
+// What was pressed with a key may be gone, and with it the place on the page.
+addEventListener("click", ({ detail }) => {
+  if (!detail) setTimeout(() => document.activeElement === document.body && composer.focus(), 50);
+});
 addEventListener("hashchange", openFromUrl);
 document.addEventListener("visibilitychange", catchUp);
 document.getElementById("new").addEventListener("click", startOver);
 document.getElementById("hero").addEventListener("click", ({ target }) => {
-  if (target.matches(".suggestion")) composer.ask(target.textContent);
+  if (target.matches("[data-fill]")) fill(`${target.textContent}: `);
+  else if (target.matches(".suggestion")) composer.ask(target.textContent);
 });
+
+// What a tool does, as the beginning of a question; what was written there comes back with the browser's undo.
+function fill(text) {
+  const input = document.getElementById("question");
+  input.focus();
+  input.select();
+  document.execCommand("insertText", false, text);
+}
+
 openFromUrl();

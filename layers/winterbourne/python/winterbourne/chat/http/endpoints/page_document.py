@@ -1,12 +1,10 @@
 """The chat page as one HTML document: styles and scripts of the folder `page` within it, so that it is one request.
 
-On a cold function each further request could start an execution environment of its own. The modules stay what
-browsers, editors and tests know: ES modules that import each other. Here each becomes a function that returns its
-exports, in the order of their imports; comments and indentation are left out.
+On a cold function each further request could start an execution environment of its own.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -14,27 +12,19 @@ from urllib.parse import quote
 
 import msgspec
 
-from winterbourne.chat.http.endpoints.page_options import PageOptions
+from winterbourne.chat.http.endpoints.page_options import FOOTER_LINK, PageOptions
+from winterbourne.chat.http.endpoints.page_script import bundle_scripts
 
-__all__ = ["FOLDER", "PageDocument", "make_document"]
+__all__ = ["ENGLISH", "FOLDER", "PageDocument", "choose_language", "make_document"]
 
 FOLDER: Final = Path(__file__).parents[2] / "page"
 
-# Keeps the hue of the accent colour. The limits of lightness give any colour, in light and dark, a contrast of 4.5:1 as
-# text on all of the page's backgrounds, and of 3:1 as a line. Browsers that cannot do this keep the default colours.
-ACCENT_RULE: Final = """
-@supports (color: oklch(from red l c h)) {
-  :root {
-    --water: light-dark(oklch(from %(accent)s min(l, .48) c h), oklch(from %(accent)s max(l, .78) c h));
-    --bright: light-dark(oklch(from %(accent)s min(l, .6) c h), oklch(from %(accent)s max(l, .62) c h));
-    --wash: light-dark(oklch(from %(accent)s .96 min(c, .02) h), oklch(from %(accent)s .27 min(c, .03) h));
-  }
-}
-"""
+ENGLISH: Final = "en"
+RIGHT_TO_LEFT: Final = frozenset(("ar", "ckb", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi"))
 
-IMPORT: Final = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
-EXPORT: Final = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
-SCRIPT_COMMENT: Final = re.compile(r"^[ \t]*(?://.*|/\*(?s:.*?)\*/)\n", re.MULTILINE)
+# What a data: URL in an attribute of HTML may have as it is.
+ICON_SAFE: Final = " !$'()*+,-./:;=?@[]_{}~"
+
 STYLE_COMMENT: Final = re.compile(r"/\*(?s:.*?)\*/")
 
 
@@ -46,28 +36,44 @@ class PageDocument(msgspec.Struct, frozen=True):
     style: str
 
 
-def make_document(options: PageOptions, config: Mapping[str, Any], logo_url: str = "") -> PageDocument:
+def choose_language(wanted: Iterable[str]) -> str:
+    """The language of the page for who wants one of these, as in `de-at`, the first most of all: English if need be.
+
+    Source: RFC 4647, 3.4 (lookup); where there is only `pt-BR`, it is for all who want `pt` too.
+    """
+    languages = {path.stem.lower(): path.stem for path in sorted((FOLDER / "strings").glob("*.json"))}
+    for each in wanted:
+        subtags = each.split("-")
+        for count in range(len(subtags), 0, -1):
+            name = "-".join(subtags[:count])
+            if found := [own for low, own in languages.items() if low == name or low.startswith(f"{name}-")]:
+                return found[0]
+    return ENGLISH
+
+
+def make_document(
+    options: PageOptions, config: Mapping[str, Any], logo_url: str = "", language: str = ENGLISH
+) -> PageDocument:
     """The page with the options in it, as escaped text; `config` is what its scripts are told.
 
     A lone surrogate, which UTF-8 cannot say, becomes a `?`.
     """
-    language = "en"
-    strings = msgspec.json.decode((FOLDER / "strings" / f"{language}.json").read_bytes())
-    script, style = _bundle_scripts(), _bundle_styles(options)
-    template = re.sub(r"\n\s*", "\n", (FOLDER / "index.html").read_text())
+    strings = _read_strings(language)
+    script, style = bundle_scripts(FOLDER, "app"), _bundle_styles(options)
+    template = _minified(FOLDER / "index.html")
     heading, *lede = re.split(r"\s*\n\s*\n\s*", options.greeting.strip() or strings["page"]["greeting"], maxsplit=1)
-    button = '<li><button type="button" class="suggestion" dir="auto">{}</button></li>'
-    buttons = "".join(button.format(escape(text)) for text in options.suggestions)
-    told = msgspec.json.encode({**config, "strings": strings}).decode().replace("<", "\\u003c")
+    told = msgspec.json.encode({**config, "strings": _told(strings, script)}).decode().replace("<", "\\u003c")
     html = template.format(
         t=_escaped(strings),
         language=language,
+        direction=' dir="rtl"' if language.split("-", maxsplit=1)[0] in RIGHT_TO_LEFT else "",
         title=escape(options.title),
-        icon=logo_url or f"data:image/svg+xml,{quote((FOLDER / 'icon.svg').read_text())}",
+        icon=logo_url or f"data:image/svg+xml,{quote(_minified(FOLDER / 'icon.svg'), safe=ICON_SAFE)}",
         logo=f'<img class="logo" src="{logo_url}" alt="">' if logo_url else "",
         heading=escape(heading),
         lede="".join(f'<p class="lede">{escape(text)}</p>' for text in lede),
-        suggestions=f'<ul aria-label="{escape(strings["page"]["suggestions"])}">{buttons}</ul>' if buttons else "",
+        suggestions=_suggestions(options, strings["page"]["suggestions"]),
+        footer=f'<footer dir="auto">{_footer(options.footer)}</footer>' if options.footer else "",
         style=style,
         config=told,
         script=script,
@@ -75,39 +81,54 @@ def make_document(options: PageOptions, config: Mapping[str, Any], logo_url: str
     return PageDocument(html.encode(errors="replace"), script, style)
 
 
+def _read_strings(language: str) -> dict[str, dict[str, Any]]:
+    """The page's words by section and name; those that a translation lacks are English."""
+    english, own = (
+        msgspec.json.decode((FOLDER / "strings" / f"{name}.json").read_bytes()) for name in (ENGLISH, language)
+    )
+    return {section: {**words, **own.get(section, {})} for section, words in english.items()}
+
+
 def _escaped(strings: Any) -> Any:
     return escape(strings) if isinstance(strings, str) else {name: _escaped(text) for name, text in strings.items()}
 
 
-def _bundle_scripts() -> str:
-    return "".join(_as_function(name, text) for name, text in _in_order("app", {}).items())
+def _told(strings: Mapping[str, Mapping[str, Any]], script: str) -> dict[str, dict[str, Any]]:
+    """The strings that the scripts name, as `section.name`; all of a section if they name some by a variable."""
+    named = set(re.findall(r"\b\w+\.\w+", script))
+    wholes = set(re.findall(r"(?<=strings\.)\w+|(?<=[\"'`])\w+(?=\.(?!\w))", script))
+    return {
+        section: {name: text for name, text in words.items() if section in wholes or f"{section}.{name}" in named}
+        for section, words in strings.items()
+    }
 
 
-def _in_order(name: str, found: dict[str, str]) -> dict[str, str]:
-    """The module and those that it imports, each after what it imports itself."""
-    text = (FOLDER / f"{name}.js").read_text()
-    for _, imported in IMPORT.findall(text):
-        if imported not in found:
-            _in_order(imported, found)
-    found[name] = text
-    return found
+def _minified(path: Path) -> str:
+    return re.sub(r"\n\s*", "\n", path.read_text())
 
 
-def _as_function(name: str, text: str) -> str:
-    exports = ", ".join(exported for _, exported in EXPORT.findall(text))
-    body = EXPORT.sub(r"\1", IMPORT.sub(r"const \1 = \2_js;\n", text))
-    return f"const {name}_js = (() => {{\n{''.join(_lines(body))}return {{ {exports} }};\n}})();\n"
+def _suggestions(options: PageOptions, label: str) -> str:
+    kind = " data-fill" if options.are_filled else ""
+    buttons = "".join(
+        f'<li><button type="button" class="suggestion" dir="auto"{kind}>{escape(text)}</button></li>'
+        for text in options.suggestions or ()
+    )
+    return buttons and f'<ul aria-label="{escape(label)}">{buttons}</ul>'
 
 
-def _lines(body: str) -> Iterator[str]:
-    for line in SCRIPT_COMMENT.sub("", body).splitlines():
-        if line.strip():
-            yield f"{line.strip()}\n"
+def _footer(text: str) -> str:
+    """The text, with its link."""
+    before, *link = FOOTER_LINK.split(text)
+    if not link:
+        return escape(before)
+    words, url, after = map(escape, link)
+    return f'{escape(before)}<a href="{url}" target="_blank" rel="noopener noreferrer">{words}</a>{after}'
 
 
 def _bundle_styles(options: PageOptions) -> str:
     styles = "".join(path.read_text() for path in sorted((FOLDER / "styles").iterdir()))
-    if options.accent:
-        styles += ACCENT_RULE % {"accent": options.accent}
+    if variables := options.variables():
+        styles += f":root {{ {' '.join(f'{name}: {value};' for name, value in variables.items())} }}"
     lines = STYLE_COMMENT.sub("", styles).splitlines()
-    return re.sub(r"\s*([{};,])\s*", r"\1", " ".join(line.strip() for line in lines if line.strip()))
+    text = " ".join(line.strip() for line in lines if line.strip())
+    return re.sub(r"\s*([{};,])\s*|(?<=:) ", r"\1", text).replace(";}", "}")
