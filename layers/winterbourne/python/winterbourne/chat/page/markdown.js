@@ -30,137 +30,124 @@ const HALF = /^[ \t>]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+){0,3}(?:[-=*_+`~#$:| \t]+|\
  * `open`: more text will come, so a last line that may become anything is left out; `line` is the number of the first.
  */
 export function parse(text, open = false, line = 0) {
-  const parser = new BlockParser(), lines = text.split("\n");
-  parser.line = line;
-  if (open && HALF.test(lines.at(-1))) lines.pop();
-  for (const each of lines) parser.add(each);
-  if (open) parser.expectTable();
-  return parser;
-}
+  const root = { blocks: [] }, definitions = new Map(), lines = text.split("\n");
+  const stack = [root]; // the blocks that the next line may belong to, each within the one before
+  let wasBlank = false;
 
-class BlockParser {
-  blocks = [];
-  definitions = new Map();
-  line = 0; // the number of the next line
-  #stack = [this]; // the blocks that the next line may belong to, each within the one before
-  #wasBlank = false;
-
-  add(line) {
+  function add(rest) {
     let depth = 1;
-    for (let rest; depth < this.#stack.length && (rest = enter(this.#stack[depth], line)) !== undefined; depth += 1) line = rest;
-    if (!this.#takes(this.#stack[depth], line)) {
-      const known = depth;
-      for (let rest; (rest = this.#openContainer(depth, line)) !== undefined; depth = this.#stack.length) line = rest;
-      if (isBlank(line)) this.#stack.length = depth;
-      else this.#addLeaf(depth, line);
-      this.#wasBlank = isBlank(line) && depth === known && this.#stack.at(-1).type !== "quote";
-    }
-    this.line += 1;
-    for (const block of this.#stack) block.to = (block.list ?? block).to = this.line;
-  }
-
-  /** Take a line that may be the head of a table for one. */
-  expectTable() {
-    const leaf = this.#stack.at(-1);
-    if (leaf.type === "paragraph" && /(^|\n)\|.*$/.test(leaf.text)) this.#beginTable(leaf, []);
+    for (let inner; depth < stack.length && (inner = enter(stack[depth], rest)) !== undefined; depth += 1) rest = inner;
+    if (takes(stack[depth], rest)) return;
+    const known = depth;
+    for (let inner; (inner = openContainer(depth, rest)) !== undefined; depth = stack.length) rest = inner;
+    if (isBlank(rest)) stack.length = depth;
+    else addLeaf(depth, rest);
+    wasBlank = isBlank(rest) && depth === known && stack.at(-1).type !== "quote";
   }
 
   // Code and formulas take any line until they are closed, or what was indented no longer is.
-  #takes(leaf, line) {
-    if (leaf?.indent === undefined || (!leaf.closing && !isBlank(line) && indentOf(line) < 4)) return false;
-    const isClosed = leaf.closing?.test(line);
-    if (isClosed) this.#stack.pop();
-    if (!isClosed || leaf.type === "math") leaf.text += `${outdent(line, leaf.indent)}\n`;
-    this.#wasBlank = !leaf.closing && isBlank(line);
+  function takes(leaf, rest) {
+    if (leaf?.indent === undefined || (!leaf.closing && !isBlank(rest) && indentOf(rest) < 4)) return false;
+    const isClosed = leaf.closing?.test(rest);
+    if (isClosed) stack.pop();
+    if (!isClosed || leaf.type === "math") leaf.text += `${outdent(rest, leaf.indent)}\n`;
+    wasBlank = !leaf.closing && isBlank(rest);
     return true;
   }
 
-  #append(block) {
-    const parent = this.#stack.at(-1);
-    if (this.#wasBlank && parent.list && parent.blocks.length) parent.list.isLoose = true;
-    parent.blocks.push(Object.assign(block, { from: this.line, to: this.line + 1 }));
+  function append(block) {
+    const { list, blocks } = stack.at(-1);
+    if (wasBlank && list && blocks.length) list.isLoose = true;
+    blocks.push(Object.assign(block, { from: line, to: line + 1 }));
   }
 
-  #push(depth, block) {
-    this.#stack.length = depth;
-    this.#append(block);
-    this.#stack.push(block);
+  function push(depth, block) {
+    stack.length = depth;
+    append(block);
+    stack.push(block);
+  }
+
+  function pushClosed(depth, block) {
+    push(depth, block);
+    stack.pop();
   }
 
   // Opens a quote, item or note; returns the rest of the line.
-  #openContainer(depth, line) {
+  function openContainer(depth, rest) {
     if (depth > MAX_DEPTH) return undefined;
-    const quote = QUOTE.exec(line), item = ITEM.exec(line), note = NOTE.exec(line);
-    const isInterrupting = this.#stack[depth]?.type === "paragraph";
-    if (quote) this.#push(depth, { type: "quote", blocks: [] });
+    const quote = QUOTE.exec(rest), item = ITEM.exec(rest), note = NOTE.exec(rest);
+    const isInterrupting = stack[depth]?.type === "paragraph";
+    if (quote) push(depth, { type: "quote", blocks: [] });
     else if (note && !isInterrupting) {
-      this.definitions.set(`^${labelOf(note[1])}`, "");
-      this.#push(depth, { type: "note", label: note[1], need: 2, width: 4, blocks: [] });
-    } else if (item && !RULE.test(line) && (!isInterrupting || canInterrupt(item))) this.#openItem(depth, item);
+      definitions.set(`^${labelOf(note[1])}`, "");
+      push(depth, { type: "note", label: note[1], need: 2, width: 4, blocks: [] });
+    } else if (item && !RULE.test(rest) && (!isInterrupting || canInterrupt(item))) openItem(depth, item);
     else return undefined;
-    return line.slice((quote ?? note ?? item)[0].length);
+    return rest.slice((quote ?? note ?? item)[0].length);
   }
 
-  #openItem(depth, [{ length }, { length: indent }, sign, digits]) {
+  function openItem(depth, [{ length }, { length: indent }, sign, digits]) {
     const kind = sign.at(-1);
-    this.#stack.length = depth;
-    const { blocks } = this.#stack.at(-1);
-    if (blocks.at(-1)?.kind === kind) blocks.at(-1).isLoose ||= this.#wasBlank;
-    else this.#append({ type: "list", kind, first: digits && Number(digits), isLoose: false, blocks: [] });
-    const width = Math.max(length, indent + sign.length + 1);
+    stack.length = depth;
+    const { blocks } = stack.at(-1);
+    if (blocks.at(-1)?.kind === kind) blocks.at(-1).isLoose ||= wasBlank;
+    else append({ type: "list", kind, first: digits && Number(digits), isLoose: false, blocks: [] });
+    const list = blocks.at(-1), width = Math.max(length, indent + sign.length + 1);
+    stack.push(list);
+    wasBlank = false;
     // What continues a numbered item is indented by two at least, where CommonMark asks for three: many models do so.
-    const item = { type: "item", list: blocks.at(-1), need: digits ? indent + 2 : width, width, blocks: [] };
-    this.#stack.push(item.list);
-    this.#wasBlank = false;
-    this.#append(item);
-    this.#stack[depth] = item;
+    append({ type: "item", list, need: digits ? indent + 2 : width, width, blocks: [] });
+    stack[depth] = list.blocks.at(-1);
   }
 
-  #addLeaf(depth, line) {
-    const last = this.#stack.at(-1), own = this.#stack[depth];
-    const match = (pattern) => (found = pattern.exec(line));
+  function addLeaf(depth, rest) {
+    const last = stack.at(-1), own = stack[depth], isParagraph = own?.type === "paragraph";
+    const match = (pattern) => (found = pattern.exec(rest));
     let found;
-    if (match(FENCE)) this.#push(depth, fenced(found));
-    else if (match(HEADING)) this.#addClosed(depth, heading(found));
-    else if (own?.type === "paragraph" && match(UNDERLINE)) {
+    if (match(FENCE)) push(depth, fenced(found));
+    else if (match(HEADING)) pushClosed(depth, heading(found));
+    else if (isParagraph && match(UNDERLINE)) {
       Object.assign(own, { type: "heading", level: found[1][0] === "=" ? 1 : 2 });
-      this.#stack.length = depth;
-    } else if (match(RULE)) this.#addClosed(depth, { type: "rule" });
-    else if (own?.type === "paragraph" && isTable(own, line)) this.#beginTable(own, cells(line).map(alignment));
-    else if (last.type === "paragraph") last.text += `\n${line.trimStart()}`;
-    else if (indentOf(line) >= 4) this.#push(depth, { type: "code", language: "", indent: 4, text: `${outdent(line, 4)}\n` });
-    else if (match(DEFINITION) && safeUrl(decode(found[2]))) this.#define(depth, found);
-    else if (own?.type === "table" && line.includes("|")) this.#append(row(own, line));
-    else this.#addText(depth, line.trimStart());
+      stack.length = depth;
+    } else if (match(RULE)) pushClosed(depth, { type: "rule" });
+    else if (isParagraph && isTable(own, rest)) beginTable(own, cells(rest).map(alignment));
+    else if (last.type === "paragraph") last.text += `\n${rest.trimStart()}`;
+    else if (indentOf(rest) >= 4) push(depth, { type: "code", language: "", indent: 4, text: `${outdent(rest, 4)}\n` });
+    else if (match(DEFINITION) && safeUrl(decode(found[2]))) define(depth, found);
+    else if (own?.type === "table" && rest.includes("|")) append(row(own, rest));
+    else addText(depth, rest.trimStart());
   }
 
-  #addClosed(depth, block) {
-    this.#push(depth, block);
-    this.#stack.pop();
+  function addText(depth, rest) {
+    const { type, blocks } = stack[depth - 1], task = type === "item" && !blocks.length && TASK.exec(rest);
+    push(depth, { type: "paragraph", check: task?.[1], text: task ? rest.slice(task[0].length) : rest });
   }
 
-  #addText(depth, text) {
-    const parent = this.#stack[depth - 1];
-    const task = parent.type === "item" && !parent.blocks.length && TASK.exec(text);
-    this.#push(depth, task ? { type: "paragraph", check: task[1], text: text.slice(task[0].length) } : { type: "paragraph", text });
-  }
-
-  #define(depth, [text, label, target]) {
+  function define(depth, [all, label, target]) {
     const key = labelOf(label);
-    if (!this.definitions.has(key)) this.definitions.set(key, safeUrl(decode(target)));
-    this.#addClosed(depth, { type: "definition", label: key, text: text.trim() });
+    if (!definitions.has(key)) definitions.set(key, safeUrl(decode(target)));
+    pushClosed(depth, { type: "definition", label: key, text: all.trim() });
   }
 
   // The last line of a paragraph becomes the head of a table.
-  #beginTable(paragraph, align) {
-    const lines = paragraph.text.split("\n"), head = lines.pop();
-    const table = { type: "table", align, blocks: [] };
-    if (lines.length) {
-      paragraph.text = lines.join("\n");
-      this.#push(this.#stack.length - 1, table);
+  function beginTable(paragraph, align) {
+    const above = paragraph.text.split("\n"), head = above.pop(), table = { type: "table", align, blocks: [] };
+    if (above.length) {
+      paragraph.text = above.join("\n");
+      push(stack.length - 1, table);
     } else Object.assign(paragraph, table);
-    this.#append(row(this.#stack.at(-1), head));
+    append(row(stack.at(-1), head));
   }
+
+  if (open && HALF.test(lines.at(-1))) lines.pop();
+  for (const each of lines) {
+    add(each);
+    line += 1;
+    for (const block of stack) block.to = (block.list ?? block).to = line;
+  }
+  const last = stack.at(-1);
+  if (open && last.type === "paragraph" && /(^|\n)\|.*$/.test(last.text)) beginTable(last, []);
+  return { blocks: root.blocks, definitions };
 }
 
 // The rest of a line that goes on with a container, or undefined.
@@ -228,7 +215,7 @@ const LINK_TEXT = /!?\[((?:[^[\]\\]|\\[^]|\[(?:[^[\]\\]|\\[^])*\])*)\]/y;
 const LINK_TARGET = /\([ \n]*(?:<([^<>\n]*)>|((?:[^\s()<>\\]|\\[^]|\((?:[^\s()<>\\]|\\[^])*\))*))(?:[ \n]+(?:"[^"]*"|'[^']*'|\([^()]*\)))?[ \n]*\)/y;
 const LINK_LABEL = /\[([^[\]]*)\]/y;
 const HTML = /<(sub|sup|kbd)>([^<]*)<\/\1>/y;
-const AUTOLINK = /<(https?:\/\/[^\s<>]*)>|(?<!\w)(https?:\/\/(?:[.,:;!?'"*_~\]]*(?:\([^\s()<>]*\)|[^\s<>().,:;!?'"*_~\]\u3000-\u3003\u3008-\u301f\uff01-\uff0f\uff1a-\uff1f\u201c\u201d]))+)/y;
+const AUTOLINK = /<(https?:\/\/[^\s<>]*)>|(?<!\w)(https?:\/\/(?:[.,:;!?'"*_~\]]*(?:\([^\s()<>]*\)|[^\s<>().,:;!?'"*_~\]\u2018-\u201f\u3000-\u303f\uff00-\uff20]))+)/y;
 const MARKS = /\*+|_+|~~/y;
 const PLAIN_TEXT = /(?:[^\\`![<h*_~$& \n]| (?=[^ \n])|h(?!ttp))+|[^]/y;
 
@@ -239,9 +226,9 @@ const OPEN_LITERAL = /(?:\\|&#?\w*|<[a-z]*(?:>[^<\s]*<?\/?\w*)?)$/iy;
 
 const PUNCTUATION = /[\p{P}\p{S}]/u;
 const BEGINNING = /[\p{Ps}\p{Pi}]/u;
-const ENDING = /[\p{Pe}\p{Pf}.,:;!?%\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]/u;
+const ENDING = /[\p{Pe}\p{Pf}\p{Po}]/u;
 
-const ENTITIES = new Map("amp& lt< gt> quot\" apos' nbsp\xa0 copy© reg® trade™ hellip… ndash– mdash— lsquo‘ rsquo’ ldquo“ rdquo” laquo« raquo» bull• middot· deg° plusmn± times× divide÷ le≤ ge≥ ne≠ larr← rarr→ euro€ pound£ frac12½ sup2²"
+const ENTITIES = new Map("amp& lt< gt> quot\" apos' nbsp\xa0 copy© reg® hellip… ndash– mdash— bull• middot· deg° times× le≤ ge≥ ne≠ larr← rarr→ euro€ pound£"
   .split(" ").map((each) => [each.slice(0, -1), each.at(-1)]));
 
 /**
@@ -249,46 +236,144 @@ const ENTITIES = new Map("amp& lt< gt> quot\" apos' nbsp\xa0 copy© reg® trade�
  * it closes. `links`: {definitions, used, missing, isOpen}, the known ones, the labels that were asked for, those of them
  * that were not found, and whether more may come.
  */
-export function parseInline(text, open, links) {
-  return parseInlines({ text, open, links, inLink: false });
-}
+export function parseInline(text, open, links, inLink = false) {
+  const frames = [{ children: [] }]; // one for each run of marks that is not closed: {mark, count, length, canClose, children}
+  const unclosed = new Set();
+  let pos = 0;
 
-function parseInlines(options) {
-  const scan = { ...options, pos: 0, unclosed: new Set(), frames: [{ children: [] }] };
-  while (scan.pos < scan.text.length) {
-    const node = nextInline(scan);
-    push(scan.frames.at(-1).children, node);
+  function consume(pattern) {
+    pattern.lastIndex = pos;
+    const match = pattern.exec(text);
+    if (match) pos = pattern.lastIndex;
+    return match;
   }
-  while (scan.frames.length > 1) leaveFrame(scan, scan.open);
-  return scan.frames[0].children;
+
+  const within = (inner) => parseInline(inner, false, links, true);
+
+  function math() {
+    const match = consume(MATH) ?? (open && consume(OPEN_MATH));
+    return match ? { type: "math", text: match[0] } : null;
+  }
+
+  function literal() {
+    const match = consume(LITERAL);
+    if (match) return meaning(...match);
+    return open && consume(OPEN_LITERAL) ? "" : null;
+  }
+
+  function hardBreak() {
+    return consume(HARD_BREAK) && { type: "break" };
+  }
+
+  function codeSpan() {
+    const ticks = consume(BACKTICKS)?.[0];
+    if (!ticks) return null;
+    // What was not found once is not searched for again.
+    const match = !unclosed.has(ticks) && consume(new RegExp(`([^]*?[^\`])${ticks}(?!\`)`, "y"));
+    if (!match) unclosed.add(ticks);
+    if (!match && !open) return ticks;
+    const code = (match ? match[1] : text.slice(pos)).replaceAll("\n", " ");
+    if (!match) pos = text.length;
+    return { type: "code", text: /^ .*[^ ].* $/.test(code) ? code.slice(1, -1) : code };
+  }
+
+  function link() {
+    const start = pos, half = open && consume(OPEN_LINK);
+    if (half) return half[1][0] === "^" ? "" : { type: "span", children: within(half[1]) };
+    const [all, inner] = consume(LINK_TEXT) ?? [];
+    if (!all) return null;
+    const isImage = all[0] === "!", isNote = inner[0] === "^";
+    const target = consume(LINK_TARGET), label = target || isNote ? "" : consume(LINK_LABEL)?.[1];
+    const href = target ? safeUrl(decode(target[1] ?? target[2]), isImage) : find(labelOf(label || inner));
+    if (href && isImage) return inLink ? inner : { type: "image", href, text: inner };
+    if (href) return { type: "link", href, children: within(inner || href) };
+    if (target) return text.slice(start, pos);
+    if (isNote && (href === "" || links.isOpen)) return { type: "reference", label: inner.slice(1) };
+    pos = start;
+    return null;
+  }
+
+  function find(label) {
+    const found = links.definitions.get(label);
+    if (!open) links.used.add(label);
+    if (!open && found === undefined) links.missing.add(label);
+    return found;
+  }
+
+  function autolink() {
+    const match = !inLink && consume(AUTOLINK);
+    if (!match) return null;
+    const address = match[1] ?? match[2], href = safeUrl(address);
+    return href ? { type: "link", href, children: [address] } : match[0];
+  }
+
+  function html() {
+    const match = consume(HTML);
+    return match && { type: match[1], children: within(match[2]) };
+  }
+
+  function marks() {
+    const start = pos, run = consume(MARKS)?.[0];
+    if (!run) return null;
+    if (open && pos === text.length) return ""; // the next character decides what it is
+    const [mark] = run, before = text[start - 1] ?? " ", after = text[pos] ?? " ";
+    const begins = isFlanking(after, before, BEGINNING), ends = isFlanking(before, after, ENDING);
+    // Underscores within words, as in snake_case, are plain text.
+    const canOpen = begins && (mark !== "_" || !ends || PUNCTUATION.test(before));
+    const canClose = ends && (mark !== "_" || !begins || PUNCTUATION.test(after));
+    const count = canClose ? closeFrames(run, canOpen) : run.length;
+    if (!count || !canOpen) return mark.repeat(count);
+    if (frames.length > MAX_DEPTH) flatten(frames[0].children, frames.splice(1, 1)[0]);
+    frames.push({ mark, count, length: run.length, canClose, children: [] });
+    return "";
+  }
+
+  // Closes what the run closes; returns how many of its marks are left.
+  function closeFrames(run, canOpen) {
+    for (let count = run.length; ; ) {
+      const index = frames.findLastIndex(({ mark, length, canClose }) => mark === run[0]
+        && (!(canOpen || canClose) || (length + run.length) % 3 || length % 3 === 0));
+      if (index < 0 || !count) return count;
+      while (frames.length > index + 1) leaveFrame(false);
+      count -= wrap(frames[index], count);
+      if (!frames[index].count) leaveFrame(false);
+    }
+  }
+
+  function leaveFrame(isClosed) {
+    const frame = frames.pop();
+    while (isClosed && !frame.canClose && frame.children.length && frame.count) wrap(frame, 2);
+    flatten(frames.at(-1).children, frame);
+  }
+
+  while (pos < text.length) {
+    const node = math() ?? literal() ?? hardBreak() ?? codeSpan() ?? link() ?? autolink() ?? html() ?? marks()
+      ?? consume(PLAIN_TEXT)[0];
+    addNode(frames.at(-1).children, node);
+  }
+  while (frames.length > 1) leaveFrame(open);
+  return frames[0].children;
 }
 
-function push(nodes, node) {
+function addNode(nodes, node) {
   if (typeof node === "string" && typeof nodes.at(-1) === "string") nodes.push(nodes.pop() + node);
   else if (node !== "") nodes.push(node);
 }
 
-function nextInline(scan) {
-  return math(scan) ?? literal(scan) ?? hardBreak(scan) ?? codeSpan(scan) ?? link(scan) ?? autolink(scan) ?? html(scan)
-    ?? marks(scan) ?? consume(scan, PLAIN_TEXT)[0];
+function flatten(nodes, { mark, count, children }) {
+  for (const node of [mark.repeat(count), ...children]) addNode(nodes, node);
 }
 
-function consume(scan, pattern) {
-  pattern.lastIndex = scan.pos;
-  const match = pattern.exec(scan.text);
-  if (match) scan.pos = pattern.lastIndex;
-  return match;
+function wrap(frame, count) {
+  const size = Math.min(2, frame.count, count);
+  frame.children = [{ type: frame.mark === "~" ? "del" : size > 1 ? "strong" : "em", children: frame.children }];
+  frame.count -= size;
+  return size;
 }
 
-function math(scan) {
-  const match = consume(scan, MATH) ?? (scan.open && consume(scan, OPEN_MATH));
-  return match ? { type: "math", text: match[0] } : null;
-}
-
-function literal(scan) {
-  const match = consume(scan, LITERAL);
-  if (match) return meaning(...match);
-  return scan.open && consume(scan, OPEN_LITERAL) ? "" : null;
+// CommonMark leaves **「so」**so as it is. Here brackets, commas and the like are no reason to.
+function isFlanking(inner, outer, friendly) {
+  return /\S/.test(inner) && (!PUNCTUATION.test(inner) || friendly.test(inner) || /\s/.test(outer) || PUNCTUATION.test(outer));
 }
 
 function meaning(all, escaped, decimal, hex, name) {
@@ -302,122 +387,9 @@ function decode(text) {
   return text.replace(new RegExp(LITERAL, "gi"), meaning);
 }
 
-function hardBreak(scan) {
-  return consume(scan, HARD_BREAK) ? { type: "break" } : null;
-}
-
-function codeSpan(scan) {
-  const ticks = consume(scan, BACKTICKS)?.[0];
-  if (!ticks) return null;
-  // What was not found once is not searched for again.
-  const match = !scan.unclosed.has(ticks) && consume(scan, new RegExp(`([^]*?[^\`])${ticks}(?!\`)`, "y"));
-  if (!match) scan.unclosed.add(ticks);
-  if (!match && !scan.open) return ticks;
-  const text = (match ? match[1] : scan.text.slice(scan.pos)).replaceAll("\n", " ");
-  if (!match) scan.pos = scan.text.length;
-  return { type: "code", text: /^ .*[^ ].* $/.test(text) ? text.slice(1, -1) : text };
-}
-
-function link(scan) {
-  const { pos: start, links } = scan, open = scan.open && consume(scan, OPEN_LINK);
-  if (open) return open[1][0] === "^" ? "" : { type: "span", children: parseChildren(scan, open[1]) };
-  const [all, text] = consume(scan, LINK_TEXT) ?? [];
-  if (!all) return null;
-  const isImage = all[0] === "!", isNote = text[0] === "^";
-  const target = consume(scan, LINK_TARGET), label = target || isNote ? "" : consume(scan, LINK_LABEL)?.[1];
-  const href = target ? safeUrl(decode(target[1] ?? target[2]), isImage) : findDefinition(scan, label || text);
-  if (href) return linkTo(scan, href, isImage, text);
-  if (target) return scan.text.slice(start, scan.pos);
-  if (isNote && (href === "" || links.isOpen)) return { type: "reference", label: text.slice(1) };
-  if (label && links.isOpen && /\p{L}{2}/u.test(text)) return { type: "span", children: parseChildren(scan, text) };
-  scan.pos = start;
-  return null;
-}
-
-function findDefinition({ open, links }, text) {
-  const label = labelOf(text), found = links.definitions.get(label);
-  if (!open && !(links.used.get(label) <= links.line)) links.used.set(label, links.line);
-  if (!open && found === undefined) links.missing.add(label);
-  return found;
-}
-
-function linkTo(scan, href, isImage, text) {
-  if (isImage) return scan.inLink ? text : { type: "image", href, text };
-  return { type: "link", href, children: parseChildren(scan, text || href) };
-}
-
-function autolink(scan) {
-  if (scan.inLink) return null;
-  const match = consume(scan, AUTOLINK), text = match?.[1] ?? match?.[2];
-  const href = match && safeUrl(text);
-  return href ? { type: "link", href, children: [text] } : match?.[0];
-}
-
-// The URL in canonical form, or null if it is not http or https, nor the image itself where that may be.
+/** The URL in canonical form, or null if it is not http or https, nor the image itself where that may be. */
 export function safeUrl(text, isImage = false) {
   if (isImage && /^data:image\/[\w.+-]+[;,]/i.test(text)) return text;
   const url = URL.parse(text);
   return url && ["http:", "https:"].includes(url.protocol) ? url.href : null;
-}
-
-function html(scan) {
-  const match = consume(scan, HTML);
-  return match && { type: match[1], children: parseChildren(scan, match[2]) };
-}
-
-function parseChildren({ links }, text) {
-  return parseInlines({ text, open: false, links, inLink: true });
-}
-
-// Emphasis, with a frame for each run of marks that is not closed yet: {mark, count, length, canClose, children}.
-function marks(scan) {
-  const { text, pos: start, frames } = scan, run = consume(scan, MARKS)?.[0];
-  if (!run) return null;
-  if (scan.open && scan.pos === text.length) return ""; // the next character decides what it is
-  const [mark] = run, before = text[start - 1] ?? " ", after = text[scan.pos] ?? " ";
-  const begins = isFlanking(after, before, BEGINNING), ends = isFlanking(before, after, ENDING);
-  // Underscores within words, as in snake_case, are plain text.
-  const canOpen = begins && (mark !== "_" || !ends || PUNCTUATION.test(before));
-  const canClose = ends && (mark !== "_" || !begins || PUNCTUATION.test(after));
-  const count = canClose ? closeFrames(scan, run, canOpen) : run.length;
-  if (!count || !canOpen) return mark.repeat(count);
-  if (frames.length > MAX_DEPTH) flatten(frames[0].children, frames.splice(1, 1)[0]);
-  frames.push({ mark, count, length: run.length, canClose, children: [] });
-  return "";
-}
-
-// CommonMark leaves **「so」**so as it is. Here brackets, commas and the like are no reason to.
-function isFlanking(inner, outer, friendly) {
-  return /\S/.test(inner) && (!PUNCTUATION.test(inner) || friendly.test(inner) || /\s/.test(outer) || PUNCTUATION.test(outer));
-}
-
-// Closes what the run closes; returns how many of its marks are left.
-function closeFrames(scan, run, canOpen) {
-  const { frames } = scan;
-  for (let count = run.length; ; ) {
-    const index = frames.findLastIndex(({ mark, length, canClose }) => mark === run[0]
-      && (!(canOpen || canClose) || (length + run.length) % 3 || length % 3 === 0));
-    if (index < 0 || !count) return count;
-    while (frames.length > index + 1) leaveFrame(scan, false);
-    const size = wrap(frames[index], count);
-    count -= size;
-    if (!frames[index].count) leaveFrame(scan, false);
-  }
-}
-
-function wrap(frame, count) {
-  const size = Math.min(2, frame.count, count);
-  frame.children = [{ type: frame.mark === "~" ? "del" : size > 1 ? "strong" : "em", children: frame.children }];
-  frame.count -= size;
-  return size;
-}
-
-function leaveFrame({ frames }, isClosed) {
-  const frame = frames.pop();
-  while (isClosed && !frame.canClose && frame.children.length && frame.count) wrap(frame, 2);
-  flatten(frames.at(-1).children, frame);
-}
-
-function flatten(nodes, { mark, count, children }) {
-  for (const node of [mark.repeat(count), ...children]) push(nodes, node);
 }

@@ -11,7 +11,7 @@ export class MarkdownView {
   #line = 0; // its first line
   #finalCount = 0; // how many child nodes are final
   #waiting = new Map(); // the blocks of those that lack a definition, by index
-  #links = { definitions: new Map(), used: new Map(), missing: new Set(), isOpen: true };
+  #links = { definitions: new Map(), used: new Set(), missing: new Set(), isOpen: true };
   #edition = 0; // another one, other links
   #rafId = 0;
 
@@ -71,7 +71,6 @@ export class MarkdownView {
     const old = parent.childNodes[index];
     if (!isOpen && old?.version === version) return;
     const isTop = parent === this.node;
-    this.#links.line = block.from;
     if (isTop) this.#links.missing = old?.missing ?? new Set();
     const fresh = BLOCKS[block.type](block, isOpen, this.#links), offset = fresh.childNodes.length;
     if (isTop) fresh.dir ||= "auto";
@@ -89,7 +88,7 @@ export class MarkdownView {
 const BLOCKS = {
   heading: ({ level, text }, ...how) => el(`h${Math.min(level + 2, 6)}`, {}, ...renderText(text, ...how)),
   paragraph: ({ check, text }, ...how) => el("p", {}, check ? checkbox(check) : null, ...renderText(text, ...how)),
-  definition: ({ label, from, text }, isOpen, links) => el("p", { class: "definition", hidden: links.used.get(label) < from ? "" : null }, ...renderText(text, isOpen, links)),
+  definition: ({ label, text }, isOpen, links) => el("p", { class: "definition", hidden: links.used.has(label) ? "" : null }, ...renderText(text, isOpen, links)),
   rule: () => el("hr"),
   math: ({ text }) => math("div", text.trimEnd()),
   quote: () => el("blockquote"),
