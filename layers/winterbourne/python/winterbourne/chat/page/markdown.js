@@ -135,6 +135,7 @@ export function parse(text, open = false, line = 0) {
     if (above.length) {
       paragraph.text = above.join("\n");
       push(stack.length - 1, table);
+      table.from -= 1;
     } else Object.assign(paragraph, table);
     append(row(stack.at(-1), head));
   }
@@ -237,7 +238,7 @@ const ENTITIES = new Map("amp& lt< gt> quot\" apos' nbsp\xa0 copy© reg® hellip
  * that were not found, and whether more may come.
  */
 export function parseInline(text, open, links, inLink = false) {
-  const frames = [{ children: [] }]; // one for each run of marks that is not closed: {mark, count, length, canClose, children}
+  const runs = [{ children: [] }]; // one for each run of marks that is not closed: {mark, count, length, canClose, children}
   const unclosed = new Set();
   let pos = 0;
 
@@ -321,38 +322,38 @@ export function parseInline(text, open, links, inLink = false) {
     // Underscores within words, as in snake_case, are plain text.
     const canOpen = begins && (mark !== "_" || !ends || PUNCTUATION.test(before));
     const canClose = ends && (mark !== "_" || !begins || PUNCTUATION.test(after));
-    const count = canClose ? closeFrames(run, canOpen) : run.length;
+    const count = canClose ? closeRuns(run, canOpen) : run.length;
     if (!count || !canOpen) return mark.repeat(count);
-    if (frames.length > MAX_DEPTH) flatten(frames[0].children, frames.splice(1, 1)[0]);
-    frames.push({ mark, count, length: run.length, canClose, children: [] });
+    if (runs.length > MAX_DEPTH) flatten(runs[0].children, runs.splice(1, 1)[0]);
+    runs.push({ mark, count, length: run.length, canClose, children: [] });
     return "";
   }
 
   // Closes what the run closes; returns how many of its marks are left.
-  function closeFrames(run, canOpen) {
+  function closeRuns(run, canOpen) {
     for (let count = run.length; ; ) {
-      const index = frames.findLastIndex(({ mark, length, canClose }) => mark === run[0]
+      const index = runs.findLastIndex(({ mark, length, canClose }) => mark === run[0]
         && (!(canOpen || canClose) || (length + run.length) % 3 || length % 3 === 0));
       if (index < 0 || !count) return count;
-      while (frames.length > index + 1) leaveFrame(false);
-      count -= wrap(frames[index], count);
-      if (!frames[index].count) leaveFrame(false);
+      while (runs.length > index + 1) leaveRun(false);
+      count -= wrap(runs[index], count);
+      if (!runs[index].count) leaveRun(false);
     }
   }
 
-  function leaveFrame(isClosed) {
-    const frame = frames.pop();
-    while (isClosed && !frame.canClose && frame.children.length && frame.count) wrap(frame, 2);
-    flatten(frames.at(-1).children, frame);
+  function leaveRun(isClosed) {
+    const opened = runs.pop();
+    while (isClosed && !opened.canClose && opened.children.length && opened.count) wrap(opened, 2);
+    flatten(runs.at(-1).children, opened);
   }
 
   while (pos < text.length) {
     const node = math() ?? literal() ?? hardBreak() ?? codeSpan() ?? link() ?? autolink() ?? html() ?? marks()
       ?? consume(PLAIN_TEXT)[0];
-    addNode(frames.at(-1).children, node);
+    addNode(runs.at(-1).children, node);
   }
-  while (frames.length > 1) leaveFrame(open);
-  return frames[0].children;
+  while (runs.length > 1) leaveRun(open);
+  return runs[0].children;
 }
 
 function addNode(nodes, node) {
@@ -364,10 +365,10 @@ function flatten(nodes, { mark, count, children }) {
   for (const node of [mark.repeat(count), ...children]) addNode(nodes, node);
 }
 
-function wrap(frame, count) {
-  const size = Math.min(2, frame.count, count);
-  frame.children = [{ type: frame.mark === "~" ? "del" : size > 1 ? "strong" : "em", children: frame.children }];
-  frame.count -= size;
+function wrap(opened, count) {
+  const size = Math.min(2, opened.count, count);
+  opened.children = [{ type: opened.mark === "~" ? "del" : size > 1 ? "strong" : "em", children: opened.children }];
+  opened.count -= size;
   return size;
 }
 

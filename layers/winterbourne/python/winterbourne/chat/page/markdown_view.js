@@ -124,7 +124,7 @@ function renderRow({ align, cells, isHead }, isOpen, links) {
 function copyTable({ currentTarget: copyButton }) {
   const table = copyButton.parentNode.querySelector("table");
   const lines = [...table.rows].map(({ cells }) => [...cells].map((cell) => cell.innerText.replace(/\s+/g, " ")).join("\t"));
-  return copyText(lines.join("\n"), copyButton, table.outerHTML);
+  return copyText(lines.join("\n"), copyButton, new XMLSerializer().serializeToString(table));
 }
 
 function checkbox(check) {
