@@ -1,6 +1,6 @@
 // Client of the native chat API: answers, and kept conversations. Asks for the key if one is needed.
 
-import { apiKey } from "./key.js";
+import { credentials } from "./credentials.js";
 import { signedFetch } from "./signed_fetch.js";
 import { t } from "./strings.js";
 
@@ -119,17 +119,18 @@ export async function conversationRequest(method, id, options) {
   return response.status === 204 ? null : response.json();
 }
 
-async function request(method, url, { body, headers = {}, signal } = {}) {
+async function request(method, url, { body, headers = {}, signal, isAgain } = {}) {
   if (body) headers["content-type"] = "application/json";
-  if (apiKey.value) headers["x-api-key"] = apiKey.value;
-  const init = { method, headers, body: body && JSON.stringify(body), signal };
-  const response = await signedFetch(url, init).catch((error) => {
+  const send = async () => signedFetch(url, {
+    method, headers: { ...headers, ...await credentials.headers() }, body: body && JSON.stringify(body), signal,
+  });
+  const response = await send().catch((error) => {
     throw error.name === "AbortError" ? error : new ChatError(t("errors.unreachable"), { mayPass: true });
   });
   if (response.ok) return response;
   const error = await toError(response);
-  if (error.status !== 401 || !await apiKey.prompt(apiKey.value && error.message)) throw error;
-  return request(method, url, { body, headers, signal });
+  if (error.status !== 401 || !await credentials.renew(isAgain)) throw error;
+  return request(method, url, { body, headers, signal, isAgain: true });
 }
 
 async function toError(response) {

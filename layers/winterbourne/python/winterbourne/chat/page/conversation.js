@@ -4,8 +4,8 @@ import { Answer } from "./answer.js";
 import { ChatError, ask, brokenOff, conversationRequest, decide, follow, requestStop } from "./chat.js";
 import { composer, questionNode, randomId } from "./composer.js";
 import { conversationList } from "./conversation_list.js";
+import { credentials } from "./credentials.js";
 import { button } from "./dom.js";
-import { apiKey } from "./key.js";
 import { followEnd } from "./scrolling.js";
 import { formatDate, t } from "./strings.js";
 import { toExchanges } from "./turns.js";
@@ -139,9 +139,9 @@ function retryButtons(error, exchange) {
     retry.disabled = true;
     setTimeout(() => { retry.disabled = false; }, waitMs);
   }
-  const changeKey = button(t("conversation.otherKey"), async () => await apiKey.prompt("") && !active && again(),
-    { class: "quiet retry" });
-  return [401, 403].includes(error.status) ? [retry, changeKey] : [retry];
+  if (![401, 403].includes(error.status) || !credentials.changeLabel) return [retry];
+  const changeCredentials = async () => await credentials.renew(true) && !active && again();
+  return [retry, button(credentials.changeLabel, changeCredentials, { class: "quiet retry" })];
 }
 
 export async function stopAnswer() {

@@ -1,37 +1,30 @@
-// The API key: the dialog that prompts for it, and its storage for this tab's session.
+// The API key: prompts for it, and keeps it for this tab's session.
+
+import { askForAccess, forgetButton } from "./access_dialog.js";
+import { credentials } from "./credentials.js";
+import { el } from "./dom.js";
+import { t } from "./strings.js";
 
 const STORAGE_KEY = "winterbourne.key";
+const key = () => sessionStorage.getItem(STORAGE_KEY) ?? "";
 
-const [dialog, form, input, reasonText, cancelButton, forgetButton] =
-  ["key-dialog", "key-form", "key", "key-reason", "key-cancel", "forget"].map((id) => document.getElementById(id));
-
-export const apiKey = {
-  get value() {
-    return sessionStorage.getItem(STORAGE_KEY) ?? "";
-  },
-
-  /** Show the dialog; resolves to whether a key was entered. */
-  async prompt(reason) {
-    reasonText.textContent = reason;
-    dialog.returnValue = "";
-    dialog.showModal();
-    await new Promise((resolve) => { dialog.addEventListener("close", resolve, { once: true }); });
-    return dialog.returnValue === "entered";
-  },
-};
-
-function store(value) {
-  if (value) sessionStorage.setItem(STORAGE_KEY, value);
-  else sessionStorage.removeItem(STORAGE_KEY);
+function keep(value) {
+  sessionStorage.setItem(STORAGE_KEY, value);
   forgetButton.hidden = !value;
 }
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  store(input.value.trim());
-  form.reset();
-  dialog.close("entered");
+function prompt() {
+  const input = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: "" });
+  const fields = [el("label", { for: "key" }, t("key.label")), input, el("p", {}, t("key.kept"))];
+  return askForAccess("key", key() && t("key.unknown"), () => keep(input.value.trim()), fields);
+}
+
+Object.assign(credentials, {
+  headers: async () => key() ? { "x-api-key": key() } : {},
+  renew: prompt,
+  changeLabel: t("key.change"),
+  refusal: t("key.refused"),
 });
-cancelButton.addEventListener("click", () => dialog.close());
-forgetButton.addEventListener("click", () => store(""));
-store(apiKey.value);
+forgetButton.append(t("key.forget"));
+forgetButton.addEventListener("click", () => keep(""));
+keep(key());

@@ -32,6 +32,9 @@ ACCENT_RULE: Final = """
 }
 """
 
+WAYS_IN: Final = {"key": "key", "sign_in": "signIn"}
+"""Modules of which a page has one at most, with the section of its strings."""
+
 IMPORT: Final = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
 EXPORT: Final = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
 SCRIPT_COMMENT: Final = re.compile(r"^[ \t]*(?://.*|/\*(?s:.*?)\*/)\n", re.MULTILINE)
@@ -53,12 +56,15 @@ def make_document(options: PageOptions, config: Mapping[str, Any], logo_url: str
     """
     language = "en"
     strings = msgspec.json.decode((FOLDER / "strings" / f"{language}.json").read_bytes())
-    script, style = _bundle_scripts(), _bundle_styles(options)
+    way_in = _way_in(config)
+    script, style = _bundle_scripts(way_in), _bundle_styles(options)
     template = re.sub(r"\n\s*", "\n", (FOLDER / "index.html").read_text())
     heading, *lede = re.split(r"\s*\n\s*\n\s*", options.greeting.strip() or strings["page"]["greeting"], maxsplit=1)
     button = '<li><button type="button" class="suggestion" dir="auto">{}</button></li>'
     buttons = "".join(button.format(escape(text)) for text in options.suggestions)
-    told = msgspec.json.encode({**config, "strings": strings}).decode().replace("<", "\\u003c")
+    others = {section for name, section in WAYS_IN.items() if name != way_in}
+    spoken = {section: texts for section, texts in strings.items() if section not in others}
+    told = msgspec.json.encode({**config, "strings": spoken}).decode().replace("<", "\\u003c")
     html = template.format(
         t=_escaped(strings),
         language=language,
@@ -79,8 +85,18 @@ def _escaped(strings: Any) -> Any:
     return escape(strings) if isinstance(strings, str) else {name: _escaped(text) for name, text in strings.items()}
 
 
-def _bundle_scripts() -> str:
-    return "".join(_as_function(name, text) for name, text in _in_order("app", {}).items())
+def _bundle_scripts(way_in: str) -> str:
+    found: dict[str, str] = {}
+    for name in filter(None, (way_in, "app")):
+        _in_order(name, found)
+    return "".join(_as_function(name, text) for name, text in found.items())
+
+
+def _way_in(config: Mapping[str, Any]) -> str:
+    """The module by which readers show who they are, if there is one: a scheme of one's own is taken to know keys."""
+    if config.get("signIn"):
+        return "sign_in"
+    return "" if config.get("auth") in {"none", "iam", "jwt"} else "key"
 
 
 def _in_order(name: str, found: dict[str, str]) -> dict[str, str]:

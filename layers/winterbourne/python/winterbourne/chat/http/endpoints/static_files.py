@@ -23,8 +23,8 @@ LOGO_TYPES: Final = {".png": "image/png", ".svg": "image/svg+xml"}
 # disable every sink that would parse a string as HTML or script. Styles that scripts set through the CSSOM need no
 # exception.
 CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'; img-src 'self' data: blob:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'{issuer}; "
+    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
@@ -95,9 +95,11 @@ class StaticFiles(msgspec.Struct, frozen=True, dict=True):
         from winterbourne.chat.http.endpoints.page_document import make_document  # noqa: PLC0415 - only the page needs it
 
         files = {f"/{url}": logo for url, logo in self._logo().items()}
-        document = make_document(self.options, self.config(), next(iter(files), "").removeprefix("/"))
+        config = self.config()
+        document = make_document(self.options, config, next(iter(files), "").removeprefix("/"))
         hashes = {"script": _csp_hash(document.script), "style": _csp_hash(document.style)}
-        policy = CONTENT_SECURITY_POLICY.format_map(hashes)
+        issuer = f" {sign_in.token_origin}" if (sign_in := config.get("signIn")) else ""
+        policy = CONTENT_SECURITY_POLICY.format(**hashes, issuer=issuer)
         files["/"] = _make_static_file(document.html, "text/html; charset=utf-8", policy, CACHE_REVALIDATE)
         return files
 
