@@ -137,5 +137,6 @@ async function toError(response) {
   const { status, headers } = response;
   const { error: { code, message = t("errors.status", { status: String(status) }) } = {} } = await response.json().catch(() => ({}));
   const retryAfterS = Number(headers.get("retry-after"));
-  return new ChatError(message, { status, code, retryAfterS, mayPass: status === 429 || status >= 500 });
+  const isUnknown = status === 401 || status === 403 && !credentials.changeLabel;
+  return new ChatError(isUnknown ? credentials.refusal : message, { status, code, retryAfterS, mayPass: status === 429 || status >= 500 });
 }

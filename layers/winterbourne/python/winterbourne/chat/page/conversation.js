@@ -140,7 +140,7 @@ function retryButtons(error, exchange) {
     setTimeout(() => { retry.disabled = false; }, waitMs);
   }
   if (![401, 403].includes(error.status) || !credentials.changeLabel) return [retry];
-  const changeCredentials = async () => await credentials.renew(true) && !active && again();
+  const changeCredentials = async () => await credentials.change() && !active && again();
   return [retry, button(credentials.changeLabel, changeCredentials, { class: "quiet retry" })];
 }
 

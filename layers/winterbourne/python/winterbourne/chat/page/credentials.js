@@ -7,12 +7,16 @@ export const credentials = {
   /** Headers for each request. */
   headers: async () => ({}),
 
-  /** After a 401: whether there is something new to try with. `isAgain`: what there is has just been refused. */
+  /** After a 401: whether there is something new to try with. `isAgain`: what was new has just been refused. */
   renew: async () => false,
 
-  /** Label of a button that asks for others, by `renew(true)`; empty if this page cannot. */
+  /** Ask the reader for others, as `changeLabel` says, which is empty if this page cannot; whether there are others now. */
+  change: async () => false,
   changeLabel: "",
 
-  /** Why the server knows nobody here, for the reader. */
+  /** Why the server lets nobody in, for the reader. */
   refusal: t(`access.${config.signIn === null ? "unreachable" : "closed"}`),
 };
+
+/** The button at the drawer's end that ends the access. */
+export const forgetButton = document.getElementById("forget");

@@ -1,30 +1,49 @@
-// The API key: prompts for it, and keeps it for this tab's session.
+// The API key: the dialog that prompts for it, and its storage for this tab's session.
 
-import { askForAccess, forgetButton } from "./access_dialog.js";
-import { credentials } from "./credentials.js";
-import { el } from "./dom.js";
+import { credentials, forgetButton } from "./credentials.js";
+import { button, el } from "./dom.js";
 import { t } from "./strings.js";
 
 const STORAGE_KEY = "winterbourne.key";
 const key = () => sessionStorage.getItem(STORAGE_KEY) ?? "";
+
+const title = el("h2", { id: "key-title" }, t("key.title"));
+const reason = el("p");
+const label = el("label", { for: "key" }, t("key.label"));
+const input = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: "" });
+const actions = el("div", { class: "dialog-actions" },
+  button(t("key.notNow"), () => dialog.close()), el("button", { class: "strong" }, t("key.use")));
+const form = el("form", {}, title, reason, label, input, el("p", {}, t("key.kept")), actions);
+const dialog = el("dialog", { class: "box", "aria-labelledby": title.id }, form);
+
+/** Show the dialog; resolves to whether a key was entered. */
+async function prompt() {
+  reason.textContent = key() && t("key.unknown");
+  dialog.returnValue = "";
+  dialog.showModal();
+  await new Promise((resolve) => { dialog.addEventListener("close", resolve, { once: true }); });
+  return dialog.returnValue === "entered";
+}
 
 function keep(value) {
   sessionStorage.setItem(STORAGE_KEY, value);
   forgetButton.hidden = !value;
 }
 
-function prompt() {
-  const input = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: "" });
-  const fields = [el("label", { for: "key" }, t("key.label")), input, el("p", {}, t("key.kept"))];
-  return askForAccess("key", key() && t("key.unknown"), () => keep(input.value.trim()), fields);
-}
-
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  keep(input.value.trim());
+  form.reset();
+  dialog.close("entered");
+});
+document.body.append(dialog);
+forgetButton.textContent = t("key.forget");
+forgetButton.addEventListener("click", () => keep(""));
+keep(key());
 Object.assign(credentials, {
   headers: async () => key() ? { "x-api-key": key() } : {},
   renew: prompt,
+  change: prompt,
   changeLabel: t("key.change"),
   refusal: t("key.refused"),
 });
-forgetButton.append(t("key.forget"));
-forgetButton.addEventListener("click", () => keep(""));
-keep(key());

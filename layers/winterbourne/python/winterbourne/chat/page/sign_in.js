@@ -1,40 +1,41 @@
 // Signing in with whoever issues the tokens: an authorization code with PKCE, then refreshed ones. Kept for this tab.
 
-import { askForAccess, forgetButton } from "./access_dialog.js";
+import { composer } from "./composer.js";
 import { config } from "./config.js";
-import { credentials } from "./credentials.js";
+import { credentials, forgetButton } from "./credentials.js";
 import { button } from "./dom.js";
 import { t } from "./strings.js";
 
 const EARLY_MS = 60_000; // by which tokens are refreshed before they expire
+const STORAGE_KEY = "winterbourne.tokens";
+
 const { authorizationEndpoint, tokenEndpoint, endSessionEndpoint, clientId, scope, audience } = config.signIn;
 const address = location.origin + location.pathname; // the issuer knows the page by it
-const question = document.getElementById("question");
-const signInButton = button(t("signIn.accept"), () => begin(), { class: "strong" });
+const signInButton = button(t("signIn.in"), signIn, { class: "strong" });
 
-let refreshing;
-let tokens = {};
+let kept; // what the issuer gave, and `begun`, what was sent there
+let refreshing = null;
 
-const read = (name) => JSON.parse(sessionStorage.getItem(`winterbourne.${name}`) ?? "{}");
-const keep = (name, value) => sessionStorage.setItem(`winterbourne.${name}`, JSON.stringify(value));
-
-function use(given) {
-  tokens = given;
-  forgetButton.hidden = !tokens.access_token;
+function keep(value) {
+  kept = value;
+  sessionStorage.setItem(STORAGE_KEY, JSON.stringify(value));
+  forgetButton.hidden = !value.access_token;
   signInButton.hidden = !forgetButton.hidden;
-  keep("tokens", tokens);
 }
 
 // The state ties the answer to this tab, the verifier the code, the nonce the tokens.
-async function begin(options) {
-  const [state, verifier, nonce] = [random(), random(), random()];
+async function signIn() {
+  const [state, nonce, id] = Array.from({ length: 3 }, () => crypto.randomUUID());
+  const verifier = id + state;
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
-  keep("signIn", { state, verifier, nonce, from: location.href, draft: question.value });
+  const challenge = btoa(String.fromCharCode(...new Uint8Array(digest)));
+  const wasIn = kept.access_token;
+  keep({ ...kept, begun: { state, nonce, verifier, from: location.href } });
   go(authorizationEndpoint, {
-    response_type: "code", client_id: clientId, redirect_uri: address, scope, state, nonce,
-    code_challenge: base64url(new Uint8Array(digest)), code_challenge_method: "S256",
+    client_id: clientId, redirect_uri: address, response_type: "code", scope, state, nonce,
+    code_challenge: challenge.replaceAll("+", "-").replaceAll("/", "_").replace("=", ""), code_challenge_method: "S256",
     ...audience !== clientId && { audience }, // Auth0 asks for it
-    ...options,
+    ...wasIn && { prompt: "login" }, // as somebody else
   });
 }
 
@@ -44,44 +45,33 @@ function go(endpoint, parameters) {
   location.assign(url);
 }
 
-const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));
-
-function base64url(bytes) {
-  return btoa(String.fromCharCode(...bytes)).replace(/[+/=]/g, (sign) => ({ "+": "-", "/": "_" })[sign] ?? "");
-}
-
-// The page is again as it was left, and there are tokens for the code.
+// From the issuer: the page is again as it was left.
 async function comeBack() {
   const answer = new URLSearchParams(location.search);
   if (!answer.has("state")) return;
-  const { state, verifier, nonce, from, draft } = read("signIn");
-  const [code, isOurs] = [answer.get("code"), answer.get("state") === state];
-  keep("signIn", {}); // it is good for one answer
-  history.replaceState(null, "", isOurs ? from : address);
-  if (isOurs && draft) restore(draft);
-  const fields = { grant_type: "authorization_code", code, redirect_uri: address, code_verifier: verifier };
-  if (isOurs && code && await fetchTokens(fields, nonce).catch(() => false) || tokens.access_token) return;
-  prompt(answer.get("error") === "access_denied" ? "denied" : "failed");
+  const { begun = {}, ...others } = kept;
+  keep(others); // what was begun is good for one answer
+  const isOurs = answer.get("state") === begun.state;
+  history.replaceState(null, "", isOurs ? begun.from : address);
+  const fields = { grant_type: "authorization_code", code: answer.get("code"), redirect_uri: address, code_verifier: begun.verifier };
+  await (isOurs && fields.code && fetchTokens(fields, begun.nonce).catch(() => {}));
+  if (!kept.access_token) composer.say(t("signIn.failed"));
 }
 
-function restore(draft) {
-  question.value ||= draft;
-  question.dispatchEvent(new Event("input")); // it gets its height
-}
-
-// Resolves to whether there are new tokens; rejects if the issuer cannot be asked.
+// Resolves to whether there are new ones; rejects if the issuer cannot be asked.
 async function fetchTokens(fields, nonce) {
   const response = await fetch(tokenEndpoint, { method: "POST", body: new URLSearchParams({ client_id: clientId, ...fields }) });
-  if (response.status >= 500) throw new Error("the issuer fails");
-  const given = response.ok ? await response.json() : {};
-  const isGood = response.ok && (!nonce || claims(given.id_token).nonce === nonce);
-  use(isGood ? { ...tokens, ...given, expiresAt: Date.now() + (given.expires_in ?? 300) * 1000 } : {});
+  if (response.status === 429 || response.status >= 500) throw new Error(response.statusText);
+  const given = response.ok && await response.json();
+  const isGood = given && (!nonce || claims(given.id_token).nonce === nonce);
+  keep(isGood ? { ...!nonce && kept, ...given, expiresAt: Date.now() + (given.expires_in ?? 300) * 1000 } : {});
   return isGood;
 }
 
 function refresh() {
-  const { refresh_token } = tokens;
+  const { refresh_token } = kept;
   if (!refresh_token) return false;
+  // Used twice, it would look stolen.
   return refreshing ??= fetchTokens({ grant_type: "refresh_token", refresh_token }).finally(() => { refreshing = null; });
 }
 
@@ -93,46 +83,36 @@ function claims(token) {
   }
 }
 
-// Not every issuer's access tokens are for the chat: where they are for another service, the ID token is.
+// Where access tokens are for another service than the chat, the ID token is for it.
 function bearer() {
   const isForChat = (token) => [claims(token).aud].flat().includes(audience);
-  return [tokens.access_token, tokens.id_token].find(isForChat) ?? tokens.access_token;
+  return [kept.access_token, kept.id_token].find(isForChat) ?? kept.access_token;
 }
 
-function prompt(reason, options) {
-  // What was asked is in the composer again when the page is left.
-  askForAccess("signIn", t(`signIn.${reason}`), () => setTimeout(begin, 0, options));
-  return false;
-}
-
-async function signOut() {
-  const { id_token } = tokens;
+function signOut() {
   sessionStorage.clear();
-  if (!endSessionEndpoint) return location.replace(address);
-  // Cognito has its own name for the last one.
-  go(endSessionEndpoint, { client_id: clientId, ...id_token && { id_token_hint: id_token }, post_logout_redirect_uri: address, logout_uri: address });
+  const hint = kept.id_token && { id_token_hint: kept.id_token };
+  // Cognito has a name of its own for the address.
+  go(endSessionEndpoint || address, endSessionEndpoint && {
+    client_id: clientId, ...hint, post_logout_redirect_uri: address, logout_uri: address,
+  });
 }
 
 document.querySelector(".head").append(signInButton);
-forgetButton.append(t("signIn.out"));
+forgetButton.textContent = t("signIn.out");
 forgetButton.addEventListener("click", signOut);
-use(read("tokens"));
+keep(JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "{}"));
 const isBack = comeBack();
 
 Object.assign(credentials, {
   async headers() {
     await isBack;
-    if (tokens.expiresAt < Date.now() + EARLY_MS) await refresh();
+    if (kept.expiresAt < Date.now() + EARLY_MS) await refresh();
     // CloudFront replaces `authorization`.
-    return tokens.access_token ? { authorization: `Bearer ${bearer()}`, "x-api-key": bearer() } : {};
+    return kept.access_token ? { authorization: `Bearer ${bearer()}`, "x-api-key": bearer() } : {};
   },
-
-  async renew(isAgain) {
-    if (isAgain) return prompt("other", { prompt: "login" });
-    const wasIn = tokens.access_token;
-    return await refresh() || prompt(wasIn ? "expired" : "reason");
-  },
-
-  changeLabel: t("signIn.change"),
+  renew: async (isAgain) => !isAgain && refresh(),
+  change: signIn,
+  changeLabel: t("signIn.in"),
   refusal: t("signIn.refused"),
 });
