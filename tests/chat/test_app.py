@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from winterbourne import lifecycle, streamify_response
 from winterbourne.chat import app
 from winterbourne.chat.app import build
 from winterbourne.chat.errors import SettingsError
+from winterbourne.chat.http.endpoints.page_options import PageOptions
 from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.http.service import Service
 from winterbourne.chat.infra import http_pool, telemetry
@@ -28,10 +30,14 @@ WRONG: Final = {
     "max_turn=3": "there is no setting max_turn; is max_turns meant?",
     "MAX_TURNS=3": "there is no setting MAX_TURNS; is max_turns meant?",
     "tools='chat.tools'": "tools: expected a package, a module, a function, or a list of them, not 'chat.tools'",
-    "title=5": "title, greeting, accent and logo: expected text; suggestions",
-    "suggestions=[1]": "title, greeting, accent and logo: expected text; suggestions",
+    "title=5": "title, greeting, accent, logo and footer: expected text",
+    "suggestions=[1]": "suggestions: expected a list of texts",
+    "suggestions=5": "suggestions: expected a list of texts",
+    "styles=['--ink']": "styles: expected a dict of texts",
+    "styles={'--ink': 5}": "styles: expected a dict of texts",
+    "styles={'--ink': '#999'}": "styles: --ink on --paper has a contrast of 2.63:1 in light, and needs 4.5:1",
+    "page='no'": "page: expected True or False",
     "tools=None": "tools: expected a package",
-    "suggestions=None": "title, greeting, accent and logo: expected text; suggestions",
     "instructions=5": "instructions: expected text or a pathlib.Path",
     "providers=[len]": "providers, stores and auth_schemes: expected dicts",
     "stores={'x': 5}": "providers, stores and auth_schemes: expected dicts",
@@ -72,6 +78,9 @@ def ring_other_bell() -> str:
 def hoist_flag() -> str:
     """Hoist the flag."""
     return "up"
+
+
+SETTINGS = Settings.of(auth="none", scripted_words_per_second=0, title_model="off")
 
 
 def make_service(*tools: Tool, **settings: object) -> Service:
@@ -315,6 +324,60 @@ class TestChat:
         """
         assert run(code).endswith("[]")
         assert run(code, TOOL_WORKER_FUNCTION="worker").endswith("['dig']")
+
+
+@tool(approval=True)
+def sink_ship() -> str:
+    """Sink a ship."""
+    return "gone"
+
+
+@tool(needs=("HARBOUR",))
+def dredge() -> str:
+    """Dredge the harbour."""
+    return "deep"
+
+
+class TestPage:
+    async def test_without_suggestions_it_offers_what_the_tools_do_that_can_be_used(self) -> None:
+        tools = ring_bell, sink_ship, dredge, hoist_flag
+        service = build(SETTINGS, tools, telemetry.make_logger(), PageOptions(suggestions=None))
+        html = (await send(service, "GET", "/"))["body"]
+        assert re.findall(r'class="suggestion" dir="auto"( data-fill)>([^<]*)<', html) == [
+            (" data-fill", "Ring the bell"),
+            (" data-fill", "Hoist the flag"),
+        ]
+
+    async def test_with_an_empty_list_it_offers_nothing(self) -> None:
+        service = build(SETTINGS, [ring_bell], telemetry.make_logger(), PageOptions(suggestions=()))
+        assert 'class="suggestion"' not in (await send(service, "GET", "/"))["body"]
+
+    async def test_it_is_told_how_the_chat_is_deployed(self) -> None:
+        html = (await send(make_service(model_id="a", model_choices="b"), "GET", "/"))["body"]
+        [told] = re.findall(r'id="config">(.*?)</script>', html)
+        config = json.loads(told)
+        assert (config["auth"], config["isDurable"], config["models"]) == ("none", False, ["a", "b"])
+
+    async def test_there_is_none_if_the_chat_wants_none(self) -> None:
+        service = build(SETTINGS, [ring_bell], telemetry.make_logger(), PageOptions(is_served=False))
+        for path in ("/", "/web/x/logo.svg"):
+            response = await send(service, "GET", path)
+            assert (response["statusCode"], response["headers"]["x-error-code"]) == (404, "not_found")
+        assert (await send(service, "GET", "/healthz"))["statusCode"] == 200
+        assert (await send(service, "POST", "/chat", HELLO))["statusCode"] == 200
+
+    def test_its_look_is_what_the_chat_says(self) -> None:
+        code = """
+        from winterbourne.chat import Chat
+        def look(**options):
+            event = {"rawPath": "/", "requestContext": {"http": {"method": "GET"}}}
+            return Chat(auth="none", **options).handler(event, CONTEXT)
+        face = {"footer": "Be kind.", "styles": {"--serif": "Georgia"}, "suggestions": ["Hello"], "accent": "#a0281e"}
+        texts = "Be kind.</footer>", "--serif:Georgia", ">Hello</button>", "#a0281e"
+        body, status = look(**face)["body"], look(page=False)["statusCode"]
+        print([text in body for text in texts], status)
+        """
+        assert run(code).endswith("[True, True, True, True] 404")
 
 
 class TestStartingAndStopping:

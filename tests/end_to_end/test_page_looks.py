@@ -3,6 +3,7 @@
 Also with a chat's own title, texts, accent colour and logo.
 """
 
+import msgspec
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -25,6 +26,7 @@ one line of code that is far wider than any phone, so that it has to scroll insi
 """
 
 LONG_TITLE = "The harbour master's desk of Whitby, Staithes and Runswick B"
+FOOTER = "For crews alone. What it says may be wrong: [house rules](https://example.com/rules)."
 ARABIC_TITLE = "\N{ARABIC LETTER MEEM}\N{ARABIC LETTER KAF}\N{ARABIC LETTER TEH}\N{ARABIC LETTER BEH}"  # "desk"
 
 
@@ -138,8 +140,8 @@ class TestAxe:
         self, visits: Visits, chat: str, axe: str, wide_logo: str, scheme: str
     ) -> None:
         page = visits.open(chat, color_scheme=scheme, reduced_motion="reduce")
-        options = {"title": LONG_TITLE, "greeting": "Ahoy!\n\nTides and berths.", "accent": "#ff0", "logo": wide_logo}
-        wear(page, PageOptions(suggestions=("What is the weather in Paris?",), **options))
+        face = PageOptions(title=LONG_TITLE, greeting="Ahoy!\n\nTides and berths.", accent="#ff0", logo=wide_logo)
+        wear(page, msgspec.structs.replace(face, suggestions=("What is the weather in Paris?",), footer=FOOTER))
         page.evaluate(axe)
         assert page.evaluate(AXE) == []
         page.get_by_role("button", name="Paris").click()
@@ -167,7 +169,7 @@ class TestLooks:
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize(
-        "accent", ["#ff0", "#000", "#fff", "#000080", "#f00", "#0f0", "#00f", "#808080", "#1d6b7c"]
+        "accent", ["#ff0", "#000", "#fff", "#000080", "#f00", "#0f0", "#00f", "#808080", "#7c1d6b"]
     )
     def test_any_accent_colour_has_enough_contrast_in_light_and_dark(
         self, visits: Visits, chat: str, accent: str, scheme: str

@@ -39,12 +39,7 @@ def signed_in_chat(folder: Path, audience: str, *settings: str) -> Iterator[Urls
     with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL) as issuer:
         told, says = cast("IO[bytes]", issuer.stdin), cast("IO[bytes]", issuer.stdout)
         url = says.readline().decode().strip()
-        tokens = (
-            f"JWT_ISSUER={url}",
-            f"JWT_JWKS_URL={url}/jwks",
-            f"JWT_AUDIENCE={audience}",
-            f"JWT_CLIENT_ID={CLIENT}",
-        )
+        issued = (f"JWT_ISSUER={url}", f"JWT_JWKS_URL={url}/jwks", f"JWT_CLIENT_ID={CLIENT}")
         wanted = ("SCRIPTED_WORDS_PER_SECOND=0", "AUTH=jwt", f"JWT_AUDIENCE={audience}", *issued, *settings)
         flags = [flag for setting in wanted for flag in ("--env", setting)]
         with local_server(folder, "--concurrency", "2", *flags) as server:

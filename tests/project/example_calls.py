@@ -199,6 +199,9 @@ async def every_kind_of_argument(context: LambdaContext) -> None:
         suggestions=("When is high water?",),
         accent="#1d6b7c",
         logo=Path("logo.svg"),
+        footer="Be kind.",
+        styles={"--serif": "Georgia"},
+        page=False,
         providers={"pier": make_pier, "second": PierProvider},
         formats=[FORMAT],
         stores={"shelf": open_shelf},
@@ -210,6 +213,7 @@ async def every_kind_of_argument(context: LambdaContext) -> None:
         log_messages=True,
     )
     Chat(instructions=Path("instructions.md"), logo="logo.svg", suggestions=["When?"], model_temperature=None)
+    Chat(suggestions=None, styles=None)
     assert_type(chat.settings, Settings)
     assert_type(chat.settings.model.model_id, str)
     chat.handler({}, context)
@@ -226,6 +230,7 @@ def wrong_chats(chat: Chat, mapping: dict[str, str]) -> None:
     Chat(tools=mapping)  # type: ignore[arg-type]
     Chat(instructions=None)  # type: ignore[arg-type]
     Chat(suggestions=[1])  # type: ignore[list-item]
+    Chat(styles={"--ink": 1})  # type: ignore[dict-item]
     Chat(max_turn=6)  # type: ignore[call-arg]
     Chat(MAX_TURNS=6)  # type: ignore[call-arg]
     Chat(max_turns="6")  # type: ignore[arg-type]

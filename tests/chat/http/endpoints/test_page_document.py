@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,12 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from winterbourne.chat.auth.sign_in import SignIn
 from winterbourne.chat.http.endpoints import page_document
-from winterbourne.chat.http.endpoints.page_document import FOLDER, PageDocument, make_document
+from winterbourne.chat.http.endpoints.page_document import FOLDER, PageDocument, choose_language, make_document
 from winterbourne.chat.http.endpoints.page_options import PageOptions
+from winterbourne.chat.http.endpoints.static_files import accepted
 from winterbourne.override import override
 
 BUDGET_BYTES = 100_000
+SIGN_IN = SignIn("https://login.example/authorize", "https://tokens.example/token", "", "page", "openid", "chat")
+SIGNING_IN = {"auth": "jwt", "signIn": SIGN_IN}
 
 
 class Reader(HTMLParser):
@@ -81,16 +86,22 @@ def plain() -> PageDocument:
     return make_document(PageOptions(), {})
 
 
+def modules_of(config: Mapping[str, object]) -> list[str]:
+    return re.findall(r"^const (\w+)_js = ", make_document(PageOptions(), config).script, re.MULTILINE)
+
+
 class TestParts:
-    def test_every_module_is_in_it_once_after_those_that_it_imports(self) -> None:
-        modules = re.findall(r"^const (\w+)_js = ", plain().script, re.MULTILINE)
-        assert sorted(modules) == sorted({path.stem for path in FOLDER.glob("*.js")})
+    @pytest.mark.parametrize("config", [{}, {"auth": "none"}, SIGNING_IN])
+    def test_every_module_is_in_it_once_after_those_that_it_imports(self, config: dict[str, object]) -> None:
+        modules = modules_of(config)
+        ways_in = {"key", "sign_in"}
+        assert sorted({*modules} | ways_in) == sorted({path.stem for path in FOLDER.glob("*.js")})
         for name in modules:
             imported = re.findall(r'from "\./(\w+)\.js"', (FOLDER / f"{name}.js").read_text())
             assert all(modules.index(each) < modules.index(name) for each in imported)
 
     def test_every_export_of_a_module_is_one_of_its_function(self) -> None:
-        script = plain().script
+        script = plain().script + make_document(PageOptions(), SIGNING_IN).script
         for path in FOLDER.glob("*.js"):
             names = re.findall(
                 r"^export (?:async )?(?:function\*?|class|const|let) (\w+)", path.read_text(), re.MULTILINE
@@ -110,12 +121,29 @@ class TestParts:
         assert style.startswith("a{margin:0}")
         assert style.endswith("b,i{margin:0}")
 
-    def test_the_scripts_are_told_the_config_and_the_words_of_the_page(self) -> None:
+    def test_the_scripts_are_told_the_config_and_their_words(self) -> None:
         html = make_document(PageOptions(), {"auth": "</script><!--"}).html.decode()
-        [told] = re.findall(r'<script type="application/json" id="config">(.*?)</script>', html)
-        assert "<" not in told
-        strings = json.loads((FOLDER / "strings" / "en.json").read_text())
-        assert json.loads(told) == {"auth": "</script><!--", "strings": strings}
+        [text] = re.findall(r'<script type="application/json" id="config">(.*?)</script>', html)
+        assert "<" not in text
+        told, strings = json.loads(text), json.loads((FOLDER / "strings" / "en.json").read_text())
+        assert told["auth"] == "</script><!--"
+        assert told["strings"].keys() == strings.keys()
+        assert all(words.items() <= strings[section].items() for section, words in told["strings"].items())
+
+    def test_every_word_that_a_script_names_is_told(self, folder: Path) -> None:
+        strings = json.loads((folder / "strings" / "en.json").read_text())
+        strings["colours"] = {"red": "Red", "blue": "Blue"}
+        strings["sizes"] = {"small": "Small", "large": "Large"}
+        strings["winds"] = {"east": "East", "west": "West"}
+        (folder / "strings" / "en.json").write_text(json.dumps(strings))
+        script = folder / "app.js"
+        script.write_text(
+            f"{script.read_text()}\nt(`colours.${{x}}`); t(y ? 'sizes.large' : ''); config.strings.winds[x];\n"
+        )
+        [text] = re.findall(r'id="config">(.*?)</script>', make_document(PageOptions(), {}).html.decode())
+        told = json.loads(text)["strings"]
+        assert (told["colours"], told["winds"]) == (strings["colours"], strings["winds"])
+        assert told["sizes"] == {"large": "Large"}
 
     def test_every_word_of_the_page_is_in_its_strings(self) -> None:
         strings = json.loads((FOLDER / "strings" / "en.json").read_text())
@@ -127,6 +155,22 @@ class TestParts:
         assert len(plain().html) < BUDGET_BYTES
         face = PageOptions(title="x" * 60, greeting="x" * 500, suggestions=("x" * 200,) * 6, accent="#123456")
         assert len(make_document(face, {}).html) < BUDGET_BYTES
+        assert len(make_document(face, SIGNING_IN).html) < BUDGET_BYTES
+
+    @pytest.mark.parametrize(
+        ("config", "way_in"),
+        [
+            ({"auth": "api_key"}, {"key"}),
+            ({"auth": "own"}, {"key"}),
+            (SIGNING_IN, {"sign_in"}),
+            ({"auth": "jwt", "signIn": None}, set()),
+            ({"auth": "jwt"}, set()),
+            ({"auth": "iam"}, set()),
+            ({"auth": "none"}, set()),
+        ],
+    )
+    def test_it_has_the_one_way_in_that_the_deployment_knows(self, config: dict[str, object], way_in: set[str]) -> None:
+        assert {*modules_of(config)} & {"key", "sign_in"} == way_in
 
 
 def text_up_to(length: int) -> st.SearchStrategy[str]:
@@ -172,14 +216,87 @@ class TestFace:
         assert page.html.count('"web/x/logo.svg"') == 2
         assert page.elements.count(("img", "logo")) == 1
 
-    def test_an_accent_colour_follows_the_styles(self) -> None:
-        style, accented = plain().style, make_document(PageOptions(accent="#fc0"), {}).style
-        assert accented.startswith(style)
-        assert set(re.findall(r"--\w+(?=:)", accented[len(style) :])) == {"--water", "--bright", "--wash"}
-        assert set(re.findall(r"#\w+", accented[len(style) :])) == {"#fc0"}
+    def test_an_accent_colour_and_styles_follow_the_styles(self) -> None:
+        style = plain().style
+        own = {"--ink": "light-dark(#000, #fff)", "--serif": "Georgia, serif"}
+        worn = make_document(PageOptions(accent="#b3261e", styles=own), {}).style
+        assert worn.startswith(style)
+        added = dict(re.findall(r"(--\w+):([^;}]+)", worn[len(style) :]))
+        assert added.keys() == {"--ink", "--serif", "--water", "--bright", "--wash"}
+        assert (added["--ink"], added["--serif"]) == ("light-dark(#000000,#ffffff)", "Georgia,serif")
+        assert added["--water"].startswith("light-dark(#b3261e,")
 
     def test_two_chats_of_one_process_have_two_faces(self) -> None:
-        one, two = (PageOptions(title=title, accent=accent) for title, accent in (("A", ""), ("B", "#f00")))
+        one, two = (PageOptions(title=title, accent=accent) for title, accent in (("A", ""), ("B", "#a0281e")))
         assert [Reader(options).title for options in (one, two, one)] == ["A", "B", "A"]
-        assert "#f00" in make_document(two, {}).style
-        assert "#f00" not in make_document(one, {}).style
+        assert "#a0281e" in make_document(two, {}).style
+        assert "#a0281e" not in make_document(one, {}).style
+
+    def test_a_footer_is_text_with_at_most_one_link(self) -> None:
+        page = Reader(PageOptions(footer="<b> & [terms <i>](https://example.com/?a=1&b='2'), {title}"))
+        assert page.find("footer") == ["<b> & "]
+        assert page.find("a") == ["terms <i>"]
+        assert "https://example.com/?a=1&b='2'" in [each.get("href") for each in page.attributes]
+        assert "</a>, {title}</footer>" in page.html
+        assert not Reader(PageOptions(footer="Be kind.")).find("a")
+        assert not PAGE.find("footer")
+
+    def test_suggestions_of_tools_are_to_be_completed(self) -> None:
+        page = Reader(PageOptions(suggestions=("Get the weather",), are_filled=True))
+        assert page.suggestions == ["Get the weather"]
+        assert page.html.count("data-fill>") == 1
+        assert "data-fill>" not in Reader(PageOptions(suggestions=("Get the weather",))).html
+
+
+class TestLanguages:
+    @pytest.fixture(autouse=True)
+    def german_and_brazilian(self, folder: Path) -> None:
+        german = {"page": {"greeting": "Was darf es sein?"}, "composer": {"label": "Ihre Frage"}}
+        for name, strings in (("de", german), ("pt-BR", {}), ("ar", {})):
+            (folder / "strings" / f"{name}.json").write_text(json.dumps(strings))
+
+    @pytest.mark.parametrize(
+        ("wanted", "language"),
+        [
+            ("", "en"),
+            ("de", "de"),
+            ("DE-at", "de"),
+            ("de-Latn-DE, en;q=0.5", "de"),
+            ("en-GB, de", "en"),
+            ("en;q=0.4, de;q=0.7", "de"),
+            ("fr, de;q=0.3", "de"),
+            ("de;q=0, fr", "en"),
+            ("pt", "pt-BR"),
+            ("pt-PT", "pt-BR"),
+            ("*", "en"),
+            ("d, deu, ../de, ;;,,", "en"),
+        ],
+    )
+    def test_the_page_is_in_the_language_that_is_wanted_most(self, wanted: str, language: str) -> None:
+        assert choose_language(accepted(wanted)) == language
+
+    def test_a_translation_is_one_more_file_and_what_it_lacks_is_english(self) -> None:
+        html = make_document(PageOptions(), {}, language="de").html.decode()
+        assert '<html lang="de" data' in html
+        assert "Was darf es sein?" in html
+        assert "Ihre Frage" in html
+        assert 'aria-label="New conversation"' in html
+        [told] = re.findall(r'id="config">(.*?)</script>', html)
+        assert json.loads(told)["strings"]["answer"]["copied"] == "Copied"
+
+    def test_a_language_that_is_written_from_the_right_is_laid_out_so(self) -> None:
+        assert '<html lang="ar" dir="rtl" ' in make_document(PageOptions(), {}, language="ar").html.decode()
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER / "strings").iterdir()), ids=lambda path: path.name)
+def test_a_translation_has_the_same_strings_with_the_same_values_in_them(path: Path) -> None:
+    """So that none is left over after a change, and none shows a brace."""
+    english, own = (json.loads(each.read_text()) for each in (FOLDER / "strings" / "en.json", path))
+    for section, words in own.items():
+        for name, text in words.items():
+            assert values_in(text) == values_in(english[section][name]), f"{section}.{name}"
+
+
+def values_in(text: str | dict[str, str]) -> set[str]:
+    assert isinstance(text, str) or "other" in text
+    return set(re.findall(r"\{(\w+)\}", text if isinstance(text, str) else text["other"]))

@@ -1,8 +1,10 @@
 """Static files: which paths are served, their security headers, and their caching."""
 
 import base64
+import gzip
 import hashlib
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -170,11 +172,15 @@ class TestCaching:
         assert find(f"/{link}", page).body == SVG
         assert find("/", page).body
 
-    def test_a_matching_etag_means_not_modified(self) -> None:
-        file = find("/")
-        etag = file.headers["etag"]
-        assert all(file.is_not_modified(header) for header in (etag, f"W/{etag}", f'"other", {etag}', "*"))
-        assert not any(file.is_not_modified(header) for header in ("", '"other"', etag.strip('"')))
+    def test_a_matching_etag_means_not_modified(self, tmp_path: Path) -> None:
+        page = with_logo(tmp_path, PNG, "logo.png")
+        for path in ("/", *(f"/{link}" for link in links(page))):
+            etag = find(path, page).headers["etag"]
+            strong = etag.removeprefix("W/")
+            for header in (etag, strong, f"W/{strong}", f'"other", {etag}', "*"):
+                assert find(path, page).is_not_modified(header)
+            for header in ("", '"other"', strong.strip('"')):
+                assert not find(path, page).is_not_modified(header)
 
 
 async def visit(path: str, page: StaticFiles = PAGE, **headers: str) -> RecordedResponse:
@@ -199,3 +205,50 @@ async def test_any_other_path_is_not_found() -> None:
     with pytest.raises(RequestRejected) as rejection:
         await visit("/web/x/settings.py")
     assert rejection.value.status == 404
+
+
+class TestCompression:
+    @pytest.mark.parametrize(
+        "header", ["gzip", "GZIP", "br, gzip", "gzip, deflate, br, zstd", "gzip;q=0.5", "br;q=1.0, gzip; q=0.001"]
+    )
+    async def test_the_page_is_compressed_for_who_takes_that(self, header: str) -> None:
+        response = await visit("/", accept_encoding=header)
+        assert response.headers["content-encoding"] == "gzip"
+        assert gzip.decompress(response.body) == find("/").body
+        assert len(response.body) < len(find("/").body) / 2
+
+    @pytest.mark.parametrize("header", ["", "br", "identity", "gzip;q=0", "gzip;q=0.000, *", "gzipped"])
+    async def test_for_all_others_it_is_not(self, header: str) -> None:
+        response = await visit("/", accept_encoding=header)
+        assert "content-encoding" not in response.headers
+        assert response.body == find("/").body
+
+    async def test_caches_are_told_what_the_page_depends_on_and_that_its_tag_is_of_both(self) -> None:
+        for response in (await visit("/"), await visit("/", accept_encoding="gzip")):
+            assert response.headers["vary"] == "accept-encoding, accept-language, origin"
+            assert response.headers["etag"] == find("/").headers["etag"]
+            assert response.headers["etag"].startswith('W/"')
+
+    async def test_a_response_without_a_body_has_no_encoding(self) -> None:
+        etag = find("/").headers["etag"]
+        response = await visit("/", accept_encoding="gzip", if_none_match=etag)
+        assert (response.status, "content-encoding" in response.headers) == (304, False)
+
+    async def test_a_logo_is_compressed_if_it_is_text(self, tmp_path: Path) -> None:
+        for name, body, is_text in (("a.svg", SVG, True), ("b.png", PNG, False)):
+            page = with_logo(tmp_path, body, name)
+            [link] = links(page)
+            response = await visit(f"/{link}", page, accept_encoding="gzip")
+            assert (response.headers.get("content-encoding") == "gzip") == is_text
+            assert ("accept-encoding" in response.headers.get("vary", "")) == is_text
+
+
+async def test_the_page_speaks_the_readers_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(shutil.copytree(FOLDER, tmp_path / "page"))
+    (folder / "strings" / "de.json").write_text('{"page": {"greeting": "Was darf es sein?"}}')
+    monkeypatch.setattr(page_document, "FOLDER", folder)
+    page = StaticFiles(PageOptions())
+    german, english, again = [await visit("/", page, accept_language=each) for each in ("de-AT, en", "en", "de")]
+    assert b"Was darf es sein?" in german.body == again.body
+    assert b"How can I help?" in english.body
+    assert german.headers["etag"] != english.headers["etag"]

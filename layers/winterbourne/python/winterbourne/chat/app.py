@@ -31,7 +31,7 @@ from winterbourne.chat.http.endpoints.conversations import ConversationsEndpoint
 from winterbourne.chat.http.endpoints.health import Check, HealthEndpoint
 from winterbourne.chat.http.endpoints.models import describe_model, list_models
 from winterbourne.chat.http.endpoints.page_config import page_config
-from winterbourne.chat.http.endpoints.page_options import PageOptions
+from winterbourne.chat.http.endpoints.page_options import PageOptions, suggestions_of
 from winterbourne.chat.http.endpoints.static_files import StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.lambda_events import LambdaDoor
@@ -113,9 +113,18 @@ class Chat:
             what changes does not belong into the instructions, as it would keep all that follows from being cached.
         title: The name of the chat, on its page.
         greeting: What the page says before the first question: a heading and, after a blank line, a paragraph.
-        suggestions: Questions that the page offers before the first one.
-        accent: The colour of the page's links and signs of life, as `#1d6b7c`; empty for the engine's.
+        suggestions: Questions that the page offers before the first one, each sent with one click. None for what the
+            first four tools do, in the first sentence of each description, which a click puts where a question is
+            written, to be completed; without tools before which a person is asked. Empty for none at all.
+        accent: The colour of the page's links and signs of life, as `#1d6b7c`; made lighter or darker where it could
+            not be read. Empty for the engine's.
         logo: The path of an SVG or PNG file, shown beside the title.
+        footer: A line or two at the end of the page, of at most 300 characters, such as who may use the chat; with at
+            most one link, as `[Terms](https://example.com/terms)`.
+        styles: Colours and fonts of the page by the names of its CSS variables, such as `{"--paper":
+            "light-dark(#ffffff, #101014)", "--serif": "Georgia, serif"}`. A colour that others could not be read on, or
+            in, is an error.
+        page: Whether there is a page; with False `GET /` is answered with 404.
         providers: Model providers of your own, by the names that MODEL_PROVIDER may then have: functions that take the
             model's settings. One with a name of the engine's replaces it; so it is with stores and authentication
             schemes.
@@ -147,9 +156,12 @@ class Chat:
         context: Callable[[str], str] | None = None,
         title: str = "Chat",
         greeting: str = "",
-        suggestions: Sequence[str] = (),
+        suggestions: Sequence[str] | None = None,
         accent: str = "",
         logo: str | Path = "",
+        footer: str = "",
+        styles: Mapping[str, str] | None = None,
+        page: bool = True,
         providers: Mapping[str, ProviderFactory] | None = None,
         formats: Sequence[Format] = (),
         stores: Mapping[str, StoreFactory] | None = None,
@@ -160,12 +172,21 @@ class Chat:
         _check_kinds(instructions, mcp_token, formats, context, providers, stores, auth_schemes)
         own = OwnParts(providers or {}, formats, stores or {}, auth_schemes or {}, mcp_token, context)
         arguments = _with_instructions(settings, instructions)
-        page = PageOptions(title=title, greeting=greeting, suggestions=suggestions, accent=accent, logo=str(logo))
+        options = PageOptions(
+            title=title,
+            greeting=greeting,
+            suggestions=suggestions,
+            accent=accent,
+            logo=str(logo),
+            footer=footer,
+            styles={} if styles is None else styles,
+            is_served=page,
+        )
         self.settings, logger = set_up_process(os.environ, arguments)
         argued = Settings.of(**arguments)  # also what a variable hides on this machine
         choose("MODEL_PROVIDER", argued.model.model_provider, PROVIDERS, own.providers)
         choose("AUTH", argued.auth.auth, SCHEMES, own.auth_schemes)
-        self._service = build(self.settings, discover(tools), logger, page, own)
+        self._service = build(self.settings, discover(tools), logger, options, own)
         self.handler = StreamingHandler(LambdaDoor(self._service, self.settings.doors).handle, takes_large_bodies=True)
 
     @cached_property
@@ -228,13 +249,14 @@ def build(
     Raises:
         SettingsError: A setting is missing or invalid; the message names it.
     """
-    own, page = own or OwnParts(), page or PageOptions()
+    own, page, tools = own or OwnParts(), page or PageOptions(), list(tools)
     parts = _make_parts(settings, tools, own)
     is_agentcore = settings.doors.asgi_door == "agentcore"
     more_formats = _agentcore_formats() if is_agentcore else ()
     formats, show = _shown((*FORMATS, *more_formats, *own.formats), settings.model)
     routes = {
-        **_page_routes(parts, page),
+        **(_page_routes(parts, _with_suggestions(page, tools, parts.executor)) if page.is_served else {}),
+        **_probe_routes(parts),
         **_conversation_routes(parts, show),
         **_openai_routes(settings.model),
         **_mcp_routes(parts, page.title),
@@ -270,16 +292,28 @@ def _make_parts(settings: Settings, tools: Iterable[Tool], own: OwnParts) -> _Pa
     )
 
 
+def _with_suggestions(page: PageOptions, tools: Iterable[Tool], executor: ToolExecutor) -> PageOptions:
+    """With what the tools on offer do, unless a person is asked first, if the chat does not say what is suggested."""
+    if page.suggestions is not None:
+        return page
+    offered = {each.name for each in executor.schemas} - executor.unavailable.keys()
+    open_to_all = (each for each in tools if each.name in offered and not each.options.approval)
+    suggestions = suggestions_of(each.description for each in open_to_all)
+    return msgspec.structs.replace(page, suggestions=suggestions, are_filled=True)
+
+
 def _page_routes(parts: _Parts, options: PageOptions) -> Routes:
-    """The page and the probes, for which nobody signs in."""
-    page = _make_page(parts, options)
+    """The page, for which nobody signs in."""
+    serve = _like_native(_make_page(parts, options), is_public=True)
+    return {("GET", "/"): serve, ("GET", "/web/{version}/{name}"): serve}
+
+
+def _probe_routes(parts: _Parts) -> Routes:
+    """The probes, for which nobody signs in."""
     health = HealthEndpoint(parts.provider, parts.executor, _readiness_checks(parts))
-    public = partial(_like_native, is_public=True)
     return {
-        ("GET", "/"): public(page),
-        ("GET", "/web/{version}/{name}"): public(page),
-        ("GET", "/healthz"): public(health.liveness),
-        ("GET", "/readyz"): public(health.readiness),
+        ("GET", "/healthz"): _like_native(health.liveness, is_public=True),
+        ("GET", "/readyz"): _like_native(health.readiness, is_public=True),
     }
 
 

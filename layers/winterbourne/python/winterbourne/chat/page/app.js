@@ -11,8 +11,18 @@ addEventListener("hashchange", openFromUrl);
 document.addEventListener("visibilitychange", catchUp);
 document.getElementById("new").addEventListener("click", startOver);
 document.getElementById("hero").addEventListener("click", ({ target }) => {
-  if (target.matches(".suggestion")) composer.ask(target.textContent);
+  if (target.matches("[data-fill]")) fill(`${target.textContent}: `);
+  else if (target.matches(".suggestion")) composer.ask(target.textContent);
 });
+
+// What a tool does, as the beginning of a question; what was written there comes back with the browser's undo.
+function fill(text) {
+  const input = document.getElementById("question");
+  input.focus();
+  input.select();
+  document.execCommand("insertText", false, text);
+}
+
 document.getElementById("log").addEventListener("click", ({ target }) => {
   const copyButton = target.closest("[data-copy]");
   if (copyButton) copyText(copyButton.closest(".code").querySelector("code").textContent, copyButton);

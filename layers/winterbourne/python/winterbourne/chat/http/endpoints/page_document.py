@@ -6,7 +6,7 @@ exports, in the order of their imports; comments and indentation are left out.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -14,26 +14,17 @@ from urllib.parse import quote
 
 import msgspec
 
-from winterbourne.chat.http.endpoints.page_options import PageOptions
+from winterbourne.chat.http.endpoints.page_options import FOOTER_LINK, PageOptions
 
-__all__ = ["FOLDER", "PageDocument", "make_document"]
+__all__ = ["ENGLISH", "FOLDER", "PageDocument", "choose_language", "make_document"]
 
 FOLDER: Final = Path(__file__).parents[2] / "page"
 
-# Keeps the hue of the accent colour. The limits of lightness give any colour, in light and dark, a contrast of 4.5:1 as
-# text on all of the page's backgrounds, and of 3:1 as a line. Browsers that cannot do this keep the default colours.
-ACCENT_RULE: Final = """
-@supports (color: oklch(from red l c h)) {
-  :root {
-    --water: light-dark(oklch(from %(accent)s min(l, .48) c h), oklch(from %(accent)s max(l, .78) c h));
-    --bright: light-dark(oklch(from %(accent)s min(l, .6) c h), oklch(from %(accent)s max(l, .62) c h));
-    --wash: light-dark(oklch(from %(accent)s .96 min(c, .02) h), oklch(from %(accent)s .27 min(c, .03) h));
-  }
-}
-"""
+ENGLISH: Final = "en"
+RIGHT_TO_LEFT: Final = frozenset(("ar", "ckb", "dv", "fa", "he", "ps", "sd", "ug", "ur", "yi"))
 
-WAYS_IN: Final = {"key": "key", "sign_in": "signIn"}
-"""Modules of which a page has one at most, with the section of its strings."""
+# What a data: URL in an attribute of HTML may have as it is.
+ICON_SAFE: Final = " !$'()*+,-./:;=?@[]_{}~"
 
 IMPORT: Final = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
 EXPORT: Final = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
@@ -49,31 +40,44 @@ class PageDocument(msgspec.Struct, frozen=True):
     style: str
 
 
-def make_document(options: PageOptions, config: Mapping[str, Any], logo_url: str = "") -> PageDocument:
+def choose_language(wanted: Iterable[str]) -> str:
+    """The language of the page for who wants one of these, as in `de-at`, the first most of all: English if need be.
+
+    Source: RFC 4647, 3.4 (lookup); where there is only `pt-BR`, it is for all who want `pt` too.
+    """
+    languages = {path.stem.lower(): path.stem for path in sorted((FOLDER / "strings").glob("*.json"))}
+    for each in wanted:
+        subtags = each.split("-")
+        for count in range(len(subtags), 0, -1):
+            name = "-".join(subtags[:count])
+            if found := [own for low, own in languages.items() if low == name or low.startswith(f"{name}-")]:
+                return found[0]
+    return ENGLISH
+
+
+def make_document(
+    options: PageOptions, config: Mapping[str, Any], logo_url: str = "", language: str = ENGLISH
+) -> PageDocument:
     """The page with the options in it, as escaped text; `config` is what its scripts are told.
 
     A lone surrogate, which UTF-8 cannot say, becomes a `?`.
     """
-    language = "en"
-    strings = msgspec.json.decode((FOLDER / "strings" / f"{language}.json").read_bytes())
-    way_in = _way_in(config)
-    script, style = _bundle_scripts(way_in), _bundle_styles(options)
-    template = re.sub(r"\n\s*", "\n", (FOLDER / "index.html").read_text())
+    strings = _read_strings(language)
+    script, style = _bundle_scripts(_way_in(config)), _bundle_styles(options)
+    template = _minified(FOLDER / "index.html")
     heading, *lede = re.split(r"\s*\n\s*\n\s*", options.greeting.strip() or strings["page"]["greeting"], maxsplit=1)
-    button = '<li><button type="button" class="suggestion" dir="auto">{}</button></li>'
-    buttons = "".join(button.format(escape(text)) for text in options.suggestions)
-    others = {section for name, section in WAYS_IN.items() if name != way_in}
-    spoken = {section: texts for section, texts in strings.items() if section not in others}
-    told = msgspec.json.encode({**config, "strings": spoken}).decode().replace("<", "\\u003c")
+    told = msgspec.json.encode({**config, "strings": _told(strings, script)}).decode().replace("<", "\\u003c")
     html = template.format(
         t=_escaped(strings),
         language=language,
+        direction=' dir="rtl"' if language.split("-", maxsplit=1)[0] in RIGHT_TO_LEFT else "",
         title=escape(options.title),
-        icon=logo_url or f"data:image/svg+xml,{quote((FOLDER / 'icon.svg').read_text())}",
+        icon=logo_url or f"data:image/svg+xml,{quote(_minified(FOLDER / 'icon.svg'), safe=ICON_SAFE)}",
         logo=f'<img class="logo" src="{logo_url}" alt="">' if logo_url else "",
         heading=escape(heading),
         lede="".join(f'<p class="lede">{escape(text)}</p>' for text in lede),
-        suggestions=f'<ul aria-label="{escape(strings["page"]["suggestions"])}">{buttons}</ul>' if buttons else "",
+        suggestions=_suggestions(options, strings["page"]["suggestions"]),
+        footer=f'<footer dir="auto">{_footer(options.footer)}</footer>' if options.footer else "",
         style=style,
         config=told,
         script=script,
@@ -81,8 +85,48 @@ def make_document(options: PageOptions, config: Mapping[str, Any], logo_url: str
     return PageDocument(html.encode(errors="replace"), script, style)
 
 
+def _read_strings(language: str) -> dict[str, dict[str, Any]]:
+    """The page's words by section and name; those that a translation lacks are English."""
+    english, own = (
+        msgspec.json.decode((FOLDER / "strings" / f"{name}.json").read_bytes()) for name in (ENGLISH, language)
+    )
+    return {section: {**words, **own.get(section, {})} for section, words in english.items()}
+
+
 def _escaped(strings: Any) -> Any:
     return escape(strings) if isinstance(strings, str) else {name: _escaped(text) for name, text in strings.items()}
+
+
+def _told(strings: Mapping[str, Mapping[str, Any]], script: str) -> dict[str, dict[str, Any]]:
+    """The strings that the scripts name, as `section.name`; all of a section if they name some by a variable."""
+    named = set(re.findall(r"\b\w+\.\w+", script))
+    wholes = set(re.findall(r"(?<=strings\.)\w+|(?<=[\"'`])\w+(?=\.(?!\w))", script))
+    return {
+        section: {name: text for name, text in words.items() if section in wholes or f"{section}.{name}" in named}
+        for section, words in strings.items()
+    }
+
+
+def _minified(path: Path) -> str:
+    return re.sub(r"\n\s*", "\n", path.read_text())
+
+
+def _suggestions(options: PageOptions, label: str) -> str:
+    kind = " data-fill" if options.are_filled else ""
+    buttons = "".join(
+        f'<li><button type="button" class="suggestion" dir="auto"{kind}>{escape(text)}</button></li>'
+        for text in options.suggestions or ()
+    )
+    return buttons and f'<ul aria-label="{escape(label)}">{buttons}</ul>'
+
+
+def _footer(text: str) -> str:
+    """The text, with its link."""
+    before, *link = FOOTER_LINK.split(text)
+    if not link:
+        return escape(before)
+    words, url, after = map(escape, link)
+    return f'{escape(before)}<a href="{url}" target="_blank" rel="noopener noreferrer">{words}</a>{after}'
 
 
 def _bundle_scripts(way_in: str) -> str:
@@ -123,8 +167,8 @@ def _lines(body: str) -> Iterator[str]:
 
 def _bundle_styles(options: PageOptions) -> str:
     styles = "".join(path.read_text() for path in sorted((FOLDER / "styles").iterdir()))
-    if options.accent:
-        styles += ACCENT_RULE % {"accent": options.accent}
+    if variables := options.variables():
+        styles += f":root {{ {' '.join(f'{name}: {value};' for name, value in variables.items())} }}"
     lines = STYLE_COMMENT.sub("", styles).splitlines()
     text = " ".join(line.strip() for line in lines if line.strip())
     return re.sub(r"\s*([{};,])\s*|(?<=:) ", r"\1", text).replace(";}", "}")

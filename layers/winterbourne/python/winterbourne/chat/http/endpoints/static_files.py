@@ -1,10 +1,12 @@
-"""Static files: the chat page at `/`, one document, and its logo under `/web/`.
+"""Static files: the chat page at `/`, one document for each language, and its logo under `/web/`.
 
-The page is made at the first request for it. Paths are only looked up among what was made, so none can escape.
+A page is made at the first request for it. Paths are only looked up among what was made, so none can escape.
 """
 
 import base64
 import functools
+import re
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -42,20 +44,29 @@ SECURITY_HEADERS: Final = {
 CACHE_REVALIDATE: Final = "no-cache"
 CACHE_IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
+GZIP: Final = 16 + zlib.MAX_WBITS
 
-class StaticFile(msgspec.Struct, frozen=True):
-    """One file as served to GET and HEAD. Header names are in lower case."""
+
+class StaticFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file as served to GET and HEAD. Header names are in lower case; `gzipped` is empty if that saves nothing."""
 
     body: bytes
     headers: Mapping[str, str]
+    gzipped: bytes = b""
 
     def is_not_modified(self, if_none_match: str) -> bool:
-        """Whether the caller already has these bytes, so that the response is a 304 without a body.
+        """Whether the caller already has this file, in whatever encoding, so that the response is a 304 without a body.
 
-        Source: RFC 9110, 13.1.2 (weak comparison, because compressing proxies weaken the tag).
+        Source: RFC 9110, 13.1.2 (weak comparison).
         """
         tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-        return self.headers["etag"] in tags or "*" in tags
+        return self.headers["etag"].removeprefix("W/") in tags or "*" in tags
+
+    def encoded(self, accept_encoding: str) -> tuple[bytes, Mapping[str, str]]:
+        """The body as the caller accepts it, and its headers."""
+        if self.gzipped and "gzip" in accepted(accept_encoding):
+            return self.gzipped, {**self.headers, "content-encoding": "gzip"}
+        return self.body, self.headers
 
 
 class StaticFiles(msgspec.Struct, frozen=True, dict=True):
@@ -75,46 +86,76 @@ class StaticFiles(msgspec.Struct, frozen=True, dict=True):
             query = f"?{request.raw_query}" if request.raw_query else ""
             await reply(context.stream, 308, b"", {"location": request.page + query})
             return
-        file = self.find(request.raw_path)
+        file = self.find(request.raw_path, request.headers.get("accept-language", ""))
         if file is None:
             raise RequestRejected(404, "not_found", "there is nothing at this path")
-        is_known = file.is_not_modified(request.headers.get("if-none-match", ""))
-        await reply(context.stream, 304 if is_known else 200, b"" if is_known else file.body, file.headers)
+        if file.is_not_modified(request.headers.get("if-none-match", "")):
+            await reply(context.stream, 304, b"", file.headers)
+            return
+        await reply(context.stream, 200, *file.encoded(request.headers.get("accept-encoding", "")))
 
-    def find(self, path: str) -> StaticFile | None:
-        """The file at a path, or None: `/` is the page, `/web/DIGEST/logo.TYPE` its logo.
+    def find(self, path: str, accept_language: str = "") -> StaticFile | None:
+        """The file at a path, or None: `/` is the page in one of the languages, `/web/DIGEST/logo.TYPE` its logo.
 
         Raises:
-            OSError: A file cannot be read; never after a first successful call.
+            OSError: A file cannot be read; never after a first successful call for that language.
         """
-        return self._files.get(path)
+        from winterbourne.chat.http.endpoints.page_document import choose_language  # noqa: PLC0415 - as in _make_page
 
-    @functools.cached_property
-    def _files(self) -> Mapping[str, StaticFile]:
-        """Each file by its path."""
+        return self._page(choose_language(accepted(accept_language))) if path == "/" else self._logo.get(path)
+
+    def _page(self, language: str) -> StaticFile:
+        if language not in self._pages:
+            self._pages[language] = self._make_page(language)
+        return self._pages[language]
+
+    def _make_page(self, language: str) -> StaticFile:
         from winterbourne.chat.http.endpoints.page_document import make_document  # noqa: PLC0415 - only the page needs it
 
-        files = {f"/{url}": logo for url, logo in self._logo().items()}
         config = self.config()
-        document = make_document(self.options, config, next(iter(files), "").removeprefix("/"))
+        document = make_document(self.options, config, next(iter(self._logo), "").removeprefix("/"), language)
         hashes = {"script": _csp_hash(document.script), "style": _csp_hash(document.style)}
         issuer = f" {sign_in.token_origin}" if (sign_in := config.get("signIn")) else ""
         policy = CONTENT_SECURITY_POLICY.format(**hashes, issuer=issuer)
-        files["/"] = _make_static_file(document.html, "text/html; charset=utf-8", policy, CACHE_REVALIDATE)
-        return files
+        headers = {"cache-control": CACHE_REVALIDATE, "vary": "accept-encoding, accept-language, origin"}
+        return _make_static_file(document.html, "text/html; charset=utf-8", policy, headers)
 
-    def _logo(self) -> dict[str, StaticFile]:
+    @functools.cached_property
+    def _pages(self) -> dict[str, StaticFile]:
+        """Those that have been made, by their languages."""
+        return {}
+
+    @functools.cached_property
+    def _logo(self) -> Mapping[str, StaticFile]:
+        """The logo by its path, if there is one."""
         if not self.options.logo:
             return {}
         path = Path(self.options.logo)
         body, suffix = path.read_bytes(), path.suffix.lower()
-        file = _make_static_file(body, LOGO_TYPES[suffix], PICTURE_POLICY, CACHE_IMMUTABLE)
-        return {f"web/{_digest(body)}/logo{suffix}": file}
+        caching = {"cache-control": CACHE_IMMUTABLE}
+        file = _make_static_file(body, LOGO_TYPES[suffix], PICTURE_POLICY, caching)
+        return {f"/web/{_digest(body)}/logo{suffix}": file}
 
 
-def _make_static_file(body: bytes, content_type: str, policy: str, cache_control: str) -> StaticFile:
-    headers = {"content-type": content_type, "content-security-policy": policy, **SECURITY_HEADERS}
-    return StaticFile(body, {**headers, "cache-control": cache_control, "etag": f'"{_digest(body)}"'})
+def accepted(header: str) -> list[str]:
+    """What an Accept header names, in lower case: the most wanted first, without what it refuses.
+
+    Source: RFC 9110, 12.4.2.
+    """
+    weights = dict[str, float]()
+    for each in header.lower().split(","):
+        name, _, parameters = each.partition(";")
+        quality = re.search(r"\bq\s*=\s*([01](\.\d*)?)", parameters)
+        weights[name.strip()] = float(quality[1]) if quality else 1.0
+    return sorted((name for name, weight in weights.items() if name and weight > 0), key=lambda name: -weights[name])
+
+
+def _make_static_file(body: bytes, content_type: str, policy: str, headers: Mapping[str, str]) -> StaticFile:
+    about = {"content-type": content_type, "content-security-policy": policy, **SECURITY_HEADERS, **headers}
+    if content_type == "image/png":
+        return StaticFile(body=body, headers={**about, "etag": f'"{_digest(body)}"'})
+    about = {"vary": "accept-encoding, origin", "etag": f'W/"{_digest(body)}"', **about}  # weak: of both encodings
+    return StaticFile(body=body, headers=about, gzipped=zlib.compress(body, wbits=GZIP))
 
 
 def _csp_hash(text: str) -> str:
