@@ -1,12 +1,10 @@
 """The chat page as one HTML document: styles and scripts of the folder `page` within it, so that it is one request.
 
-On a cold function each further request could start an execution environment of its own. The modules stay what
-browsers, editors and tests know: ES modules that import each other. Here each becomes a function that returns its
-exports, in the order of their imports; comments and indentation are left out.
+On a cold function each further request could start an execution environment of its own.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +13,7 @@ from urllib.parse import quote
 import msgspec
 
 from winterbourne.chat.http.endpoints.page_options import FOOTER_LINK, PageOptions
+from winterbourne.chat.http.endpoints.page_script import bundle_scripts
 
 __all__ = ["ENGLISH", "FOLDER", "PageDocument", "choose_language", "make_document"]
 
@@ -26,9 +25,6 @@ RIGHT_TO_LEFT: Final = frozenset(("ar", "ckb", "dv", "fa", "he", "ps", "sd", "ug
 # What a data: URL in an attribute of HTML may have as it is.
 ICON_SAFE: Final = " !$'()*+,-./:;=?@[]_{}~"
 
-IMPORT: Final = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
-EXPORT: Final = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
-SCRIPT_COMMENT: Final = re.compile(r"^[ \t]*(?://.*|/\*(?s:.*?)\*/)\n", re.MULTILINE)
 STYLE_COMMENT: Final = re.compile(r"/\*(?s:.*?)\*/")
 
 
@@ -63,7 +59,7 @@ def make_document(
     A lone surrogate, which UTF-8 cannot say, becomes a `?`.
     """
     strings = _read_strings(language)
-    script, style = _bundle_scripts(_way_in(config)), _bundle_styles(options)
+    script, style = bundle_scripts(FOLDER, *_ways_in(config), "app"), _bundle_styles(options)
     template = _minified(FOLDER / "index.html")
     heading, *lede = re.split(r"\s*\n\s*\n\s*", options.greeting.strip() or strings["page"]["greeting"], maxsplit=1)
     told = msgspec.json.encode({**config, "strings": _told(strings, script)}).decode().replace("<", "\\u003c")
@@ -129,40 +125,11 @@ def _footer(text: str) -> str:
     return f'{escape(before)}<a href="{url}" target="_blank" rel="noopener noreferrer">{words}</a>{after}'
 
 
-def _bundle_scripts(way_in: str) -> str:
-    found: dict[str, str] = {}
-    for name in filter(None, (way_in, "app")):
-        _in_order(name, found)
-    return "".join(_as_function(name, text) for name, text in found.items())
-
-
-def _way_in(config: Mapping[str, Any]) -> str:
+def _ways_in(config: Mapping[str, Any]) -> list[str]:
     """The module by which readers show who they are, if there is one: a scheme of one's own is taken to know keys."""
     if config.get("signIn"):
-        return "sign_in"
-    return "" if config.get("auth") in {"none", "iam", "jwt"} else "key"
-
-
-def _in_order(name: str, found: dict[str, str]) -> dict[str, str]:
-    """The module and those that it imports, each after what it imports itself."""
-    text = (FOLDER / f"{name}.js").read_text()
-    for _, imported in IMPORT.findall(text):
-        if imported not in found:
-            _in_order(imported, found)
-    found[name] = text
-    return found
-
-
-def _as_function(name: str, text: str) -> str:
-    exports = ", ".join(exported for _, exported in EXPORT.findall(text))
-    body = EXPORT.sub(r"\1", IMPORT.sub(r"const \1 = \2_js;\n", text))
-    return f"const {name}_js = (() => {{\n{''.join(_lines(body))}return {{ {exports} }};\n}})();\n"
-
-
-def _lines(body: str) -> Iterator[str]:
-    for line in SCRIPT_COMMENT.sub("", body).splitlines():
-        if line.strip():
-            yield f"{line.strip()}\n"
+        return ["sign_in"]
+    return [] if config.get("auth") in {"none", "iam", "jwt"} else ["key"]
 
 
 def _bundle_styles(options: PageOptions) -> str:
