@@ -3,12 +3,15 @@
 Also with a chat's own title, texts, accent colour and logo.
 """
 
+from typing import Any
+
 import msgspec
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests import npm
 from tests.browser_page import DESK, FIVE, KEY, Visits, ask, has_ended, keep_picture, wear
+from tests.fed_page import DONE, FedPage, content
 from tests.provider import Provider
 from winterbourne.chat.http.endpoints.page_options import PageOptions
 
@@ -158,6 +161,175 @@ def wide_logo(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+class TestFirstPaint:
+    def test_it_takes_nothing_but_the_page_itself(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.route("**/*", lambda route: route.fallback() if route.request.is_navigation_request() else route.abort())
+        page.reload()
+        expect(page.get_by_role("heading", name="Ask, and it runs.")).to_be_visible()
+        page.wait_for_load_state("networkidle")
+        painted = "performance.getEntriesByName('first-contentful-paint').length"
+        assert page.evaluate(painted) == 1
+        assert page.evaluate("performance.getEntriesByType('resource').map(({ name }) => name)") == []
+        assert page.evaluate("document.fonts.size") == 0
+        assert visits.requested_urls == [f"{chat}/"] * 2
+
+
+class TestHead:
+    @pytest.mark.parametrize("viewport", [DESK, PHONE])
+    def test_it_is_56_pixels_high(self, visits: Visits, chat: str, viewport: Any) -> None:
+        page = visits.open(chat, viewport=viewport)
+        assert height(page.locator("header")) == 56
+        wear(page, PageOptions(title=LONG_TITLE))
+        assert height(page.locator("header")) == 56
+
+    def test_on_a_phone_it_hides_while_the_reader_reads_on(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport=PHONE)
+        read_long_answer(page)
+        page.evaluate("scrollTo(0, 0)")
+        head = page.get_by_role("heading", level=1)
+        expect(head).to_be_in_viewport()
+        page.mouse.wheel(0, 300)
+        expect(head).not_to_be_in_viewport()
+        expect(page.locator(".river")).to_be_in_viewport(ratio=0.01)
+        page.mouse.wheel(0, -60)
+        expect(head).to_be_in_viewport()
+        page.mouse.wheel(0, 300)
+        expect(head).not_to_be_in_viewport()
+        page.get_by_role("button", name="Conversations").focus()
+        expect(head).to_be_in_viewport()
+
+    def test_elsewhere_it_stays(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        read_long_answer(page)
+        page.evaluate("scrollTo(0, 0)")
+        page.mouse.wheel(0, 300)
+        expect(page.locator("html")).to_have_attribute("data-reading", "true")
+        expect(page.get_by_role("heading", level=1)).to_be_in_viewport()
+
+    def test_an_answer_that_moves_the_page_does_not_hide_it(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport=PHONE)
+        read_long_answer(page)
+        assert page.evaluate("scrollY") > 1000
+        expect(page.get_by_role("heading", level=1)).to_be_in_viewport()
+
+    def test_at_400_percent_it_and_the_composer_leave_room_to_read(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport={"width": 320, "height": 256})
+        has_ended(ask(page, FIVE))
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+        page.evaluate("scrollTo(0, 0)")
+        page.mouse.wheel(0, 100)
+        expect(page.get_by_role("heading", level=1)).not_to_be_in_viewport()
+        room = page.locator(".composer-box").bounding_box()
+        assert room
+        assert room["y"] - 16 > 256 / 2
+
+
+def read_long_answer(page: Page) -> None:
+    """Show an answer of several screens; its end is in view."""
+    FedPage(page).ask("Hello", content("Many words. " * 600), DONE)
+    shows_end(has_ended(page.locator(".answer")).page)
+
+
+def height(part: Locator) -> float:
+    box = part.bounding_box()
+    assert box
+    return box["height"]
+
+
+class TestScrolling:
+    def test_the_newest_text_stays_in_view_unless_the_reader_scrolls_up(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport={"width": 500, "height": 400})
+        answer = ask(page, "Count to 600")
+        while page.evaluate("scrollY") < 100:
+            page.wait_for_timeout(20)
+        page.evaluate("scrollTo(0, 0)")
+        page.wait_for_timeout(100)
+        assert page.evaluate("scrollY") == 0
+        has_ended(answer)
+        assert page.evaluate("scrollY") == 0
+
+    def test_it_stays_when_much_comes_at_once_and_when_a_phone_is_turned(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport=PHONE)
+        read_long_answer(page)
+        # The event of the page's own scrolling comes when more has already been added.
+        page.evaluate("""() => {
+          document.getElementById("log").append("Much more. ".repeat(500));
+          dispatchEvent(new Event("scroll"));
+        }""")
+        shows_end(page)
+        page.set_viewport_size({"width": PHONE["height"], "height": PHONE["width"]})
+        shows_end(page)
+
+    def test_before_the_first_question_it_begins_at_its_top(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport={"width": 320, "height": 256})
+        page.set_viewport_size({"width": 256, "height": 320})
+        expect(page.get_by_role("heading", name="Ask, and it runs.")).to_be_in_viewport()
+        assert page.evaluate("scrollY") == 0
+
+    def test_a_reader_who_has_scrolled_up_gets_back_to_the_newest_with_one_press(
+        self, visits: Visits, chat: str
+    ) -> None:
+        page = visits.open(chat, viewport=PHONE)
+        to_end = page.get_by_role("button", name="To the newest")
+        read_long_answer(page)
+        expect(to_end).to_be_hidden()
+        page.mouse.move(100, 300)
+        page.mouse.wheel(0, -900)
+        expect(to_end).to_be_visible()
+        to_end.press("Enter")
+        shows_end(page)
+        expect(to_end).to_be_hidden()
+        expect(page.get_by_role("textbox", name="Your question")).to_be_focused()
+
+
+def shows_end(page: Page) -> None:
+    """Wait until the end is in view, for 5 s at most."""
+    for _ in range(100):
+        if page.evaluate("innerHeight + scrollY >= document.documentElement.scrollHeight - 2"):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail("the end is not in view")
+
+
+class TestFocus:
+    def test_it_is_not_lost_when_what_was_pressed_is_gone(
+        self, visits: Visits, chat: str, guarded: str, model_provider: Provider
+    ) -> None:
+        page = visits.open(chat)
+        box = page.get_by_role("textbox", name="Your question")
+        page.get_by_role("button", name="What is 17.5 %").press("Enter")
+        expect(box).to_be_focused()
+        has_ended(page.locator(".answer"))
+        page.get_by_role("button", name="New conversation").press("Enter")
+        expect(box).to_be_focused()
+        page = visits.open(guarded, key=KEY)
+        model_provider.rejects_with(400)
+        has_ended(ask(page, "Hello"), "failed")
+        model_provider.responds_with("Now it runs.")
+        page.get_by_role("button", name="Try again").press("Enter")
+        expect(page.get_by_role("textbox", name="Your question")).to_be_focused()
+
+    def test_it_is_never_on_what_the_head_or_the_composer_covers(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport=PHONE)
+        has_ended(ask(page, FIVE))
+        box = page.get_by_role("textbox", name="Your question")
+        for key, steps in (("Shift+Tab", 12), ("Tab", 10)):
+            for _ in range(steps):
+                page.keyboard.press(key)
+                assert page.evaluate(IS_SEEN), page.evaluate("document.activeElement.outerHTML")
+        expect(box).not_to_be_focused()
+
+
+# The middle of the focused element is what lies there. Beyond the last one, the browser itself has the focus.
+IS_SEEN = """() => {
+  if (document.activeElement === document.body) return true;
+  const { left, right, top, bottom } = document.activeElement.getBoundingClientRect();
+  const found = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+  return document.activeElement.contains(found);
+}"""
+
+
 class TestLooks:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     def test_text_has_enough_contrast_in_light_and_dark(self, visits: Visits, chat: str, scheme: str) -> None:
@@ -165,7 +337,7 @@ class TestLooks:
         has_ended(ask(page, FIVE))
         keep_picture(page, scheme)
         assert (_luminance(_colour(page, "--paper")) < 0.1) == (scheme == "dark")
-        assert _poor_contrasts(page, bars=2.5) == {}
+        assert _poor_contrasts(page) == {}
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize(
@@ -179,7 +351,7 @@ class TestLooks:
         wear(page, PageOptions(accent=accent))
         after = [_colour(page, name) for name in ("--water", "--bright", "--wash")]
         assert all(one != other for one, other in zip(before, after, strict=True))
-        assert _poor_contrasts(page, bars=3) == {}
+        assert _poor_contrasts(page) == {}
 
     def test_an_accent_colour_that_can_be_read_stays_as_it_is(self, visits: Visits, chat: str) -> None:
         for scheme, accent, colour in (("light", "#a0281e", (160, 40, 30)), ("dark", "#ffb3a8", (255, 179, 168))):
@@ -198,7 +370,7 @@ class TestLooks:
         assert title["x"] + title["width"] < button["x"]
         assert title["height"] <= 60, "two lines"
         assert button["height"] < 40, "one line"
-        assert max(box["y"] + box["height"] for box in (logo, title, button)) <= river["y"] + 1
+        assert max(box["y"] + box["height"] for box in (logo, title, button)) <= river["y"] + 5, "its bed is lower"
         keep_picture(page, "phone-long-title")
 
     def test_a_right_to_left_title_has_its_logo_to_the_right(self, visits: Visits, chat: str, wide_logo: str) -> None:
@@ -254,21 +426,47 @@ class TestLooks:
         edit.click()
         keep_picture(page, "phone-list-edit")
 
-    def test_the_newest_text_stays_in_view_unless_the_user_scrolls_away(self, visits: Visits, chat: str) -> None:
-        page = visits.open(chat, viewport={"width": 500, "height": 400})
-        answer = ask(page, "Count to 600")
-        while page.evaluate("scrollY") < 100:
-            page.wait_for_timeout(20)
-        page.evaluate("scrollTo(0, 0)")
-        page.wait_for_timeout(100)
-        assert page.evaluate("scrollY") == 0
-        has_ended(answer)
-        assert page.evaluate("scrollY") == 0
-
     def test_reduced_motion_is_respected(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat, reduced_motion="reduce")
         expect(ask(page, "Count to 100")).to_contain_text("1 2 3")
         assert page.evaluate("document.getAnimations().length") == 0
+
+    def test_where_nothing_moves_the_river_says_that_an_answer_comes(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        answer = ask(page, "Count to 200")
+        status = page.get_by_role("status")
+        assert height(status) == 1, "the river flows"
+        page.emulate_media(reduced_motion="reduce")
+        expect(status).to_have_text("Answering")
+        assert height(status) == 16
+        expect(page.locator(".river-water")).to_have_css("opacity", "1")
+        keep_picture(page, "still")
+        has_ended(answer)
+        assert height(status) == 1
+
+    @pytest.mark.parametrize("scheme", ["light", "dark"])
+    def test_forced_colours_draw_all_that_is_not_text_too(self, visits: Visits, chat: str, scheme: str) -> None:
+        page = visits.open(chat, forced_colors="active", color_scheme=scheme)
+        has_ended(ask(page, FIVE))
+        drawn = {".bar": "background-color", ".composer-box": "border-top-color", ".river-bed": "stroke"}
+        for name, css in drawn.items():
+            assert _contrast(_colour(page, style(page, name, css)), _colour(page, "Canvas")) > 3, name
+        assert "gradient" in style(page, ".answer[data-state=done]", "background-image", "::before")
+        page.get_by_role("button", name="Send").focus()
+        assert (
+            page.get_by_role("button", name="Send").evaluate("(node) => getComputedStyle(node).outlineStyle") == "solid"
+        )
+        assert style(page, "#send", "background-color") != style(page, "#send", "color")
+        keep_picture(page, f"forced-{scheme}")
+
+    def test_what_is_pressed_is_24_pixels_wide_and_high(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport=PHONE, has_touch=True)
+        assert page.evaluate(SMALL) == []
+        has_ended(ask(page, FIVE))
+        assert page.evaluate(SMALL) == []
+        page.get_by_role("button", name="Conversations").click()
+        page.get_by_role("button", name="Rename or delete").first.click()
+        assert page.evaluate(SMALL) == []
 
     def test_water_runs_in_the_river_only_while_an_answer_does(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
@@ -280,10 +478,24 @@ class TestLooks:
         expect(river).to_have_attribute("data-running", "false")
 
 
-def _poor_contrasts(page: Page, *, bars: float) -> dict[tuple[str, str], float]:
+# Links within text are as high as it is.
+SMALL = """() => [...document.querySelectorAll("button, summary, input, select, textarea, a:not(p a, li a)")]
+  .filter((node) => node.checkVisibility())
+  .map((node) => [(node.closest("label") ?? node).getBoundingClientRect(), node.outerHTML])
+  .filter(([{ width, height }]) => Math.min(width, height) < 24)
+  .map(([, html]) => html)"""
+
+
+def style(page: Page, name: str, css: str, part: str = "") -> str:
+    got = "([name, css, part]) => getComputedStyle(document.querySelector(name), part)[css]"
+    return str(page.evaluate(got, [name, css, part or None]))
+
+
+def _poor_contrasts(page: Page) -> dict[tuple[str, str], float]:
     """Pairs of a colour and its background that do not have the contrast they need."""
     needed = {(ink, ground): 4.5 for ink in ("--ink", "--soft", "--water", "--rust") for ground in GROUNDS}
-    needed |= {("--bright", ground): bars for ground in ("--paper", "--raised")}  # bars and focus rings
+    # Bars, focus rings and the borders of what is written into.
+    needed |= {(line, ground): 3 for line in ("--bright", "--bed") for ground in ("--paper", "--raised")}
     found = {pair: _contrast(_colour(page, pair[0]), _colour(page, pair[1])) for pair in needed}
     return {pair: contrast for pair, contrast in found.items() if contrast < needed[pair]}
 
@@ -292,7 +504,7 @@ def _colour(page: Page, name: str) -> tuple[int, int, int]:
     red, green, blue, *_ = page.evaluate(
         """(name) => {
           const probe = document.body.appendChild(document.createElement("i"));
-          probe.style.color = `var(${name})`;
+          probe.style.color = name.startsWith("--") ? `var(${name})` : name;
           const canvas = document.createElement("canvas").getContext("2d");
           canvas.fillStyle = getComputedStyle(probe).color;
           probe.remove();

@@ -58,6 +58,7 @@ def test_every_export_of_a_module_is_one_of_its_function() -> None:
         ("function f(a, b) {\n  return a + b;\n}\nf();\n", "function f(a,b){return a+b}\nf();"),
         ("const a = \"a  =  b\" + 'c , d';", "const a=\"a  =  b\"+'c , d';"),
         ('const a = `b  { ${c ? `d , ${e}` : "f ; g"} , h`;', 'const a=`b  { ${c ? `d , ${e}` : "f ; g"} , h`;'),
+        ("x = `a  ${b.replace(/[`{ ]/g, { c : d })} e  f` + g;", "x=`a  ${b.replace(/[`{ ]/g, { c : d })} e  f`+g;"),
         ("return /[\"'`/ ] , \\/ /.test(a) ? a / b / c : d;", "return/[\"'`/ ] , \\/ /.test(a)?a / b / c:d;"),
         ('a.split(/ , /); // why, "perhaps"\nb();', "a.split(/ , /);b();"),
         ("/** What it's for. */\nlet a = 1; // don't\n// \"\nlet b;", "let a=1;let b;"),

@@ -7,6 +7,10 @@ import { copyText } from "./dom.js";
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]")) stopAnswer();
 });
+// What was pressed with a key may be gone, and with it the place on the page.
+addEventListener("click", ({ detail }) => {
+  if (!detail) setTimeout(() => document.activeElement === document.body && composer.focus(), 50);
+});
 addEventListener("hashchange", openFromUrl);
 document.addEventListener("visibilitychange", catchUp);
 document.getElementById("new").addEventListener("click", startOver);

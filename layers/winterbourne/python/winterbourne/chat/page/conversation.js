@@ -139,9 +139,10 @@ function retryButtons(error, exchange) {
     retry.disabled = true;
     setTimeout(() => { retry.disabled = false; }, waitMs);
   }
-  if (![401, 403].includes(error.status) || !credentials.changeLabel) return [retry];
+  if (![401, 403].includes(error.status)) return [retry];
+  // The same again would be refused again.
   const changeCredentials = async () => await credentials.change() && !active && again();
-  return [retry, button(credentials.changeLabel, changeCredentials, { class: "quiet retry" })];
+  return credentials.changeLabel ? [button(credentials.changeLabel, changeCredentials, { class: "strong retry" })] : [];
 }
 
 export async function stopAnswer() {

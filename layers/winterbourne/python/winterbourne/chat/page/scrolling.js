@@ -1,14 +1,40 @@
-// Keeps the newest text in view, unless the reader has scrolled away.
+// Keeps the newest text in view until the reader scrolls up, and tells the styles who reads on: a phone hides the head.
 
 const root = document.documentElement;
+const [log, endButton] = ["log", "to-end"].map((id) => document.getElementById(id));
 let isFollowing = false;
+let lastY = 0;
 
 /** Keep the end in view from now on. */
 export function followEnd() {
   isFollowing = true;
 }
 
+function scrollToEnd() {
+  scrollTo(0, root.scrollHeight);
+  lastY = scrollY; // the reader has not moved
+}
+
+function follow() {
+  if (isFollowing && log.hasChildNodes()) scrollToEnd();
+  render();
+}
+
+function render() {
+  endButton.hidden = root.scrollHeight - innerHeight - scrollY < 200;
+}
+
 addEventListener("scroll", () => {
-  isFollowing = innerHeight + scrollY >= root.scrollHeight - 80;
+  const endY = root.scrollHeight - innerHeight;
+  const y = Math.min(Math.max(scrollY, 0), endY); // iOS goes beyond both ends
+  const moved = y - lastY;
+  if (Math.abs(moved) > 8) {
+    isFollowing = moved > 0 ? isFollowing || y > endY - 80 : y > endY - 2;
+    root.dataset.reading = moved > 0 && y > 56;
+    lastY = y;
+  }
+  render();
 }, { passive: true });
-new ResizeObserver(() => isFollowing && scrollTo(0, root.scrollHeight)).observe(document.getElementById("log"));
+addEventListener("resize", follow);
+new ResizeObserver(follow).observe(document.body);
+endButton.addEventListener("click", scrollToEnd);

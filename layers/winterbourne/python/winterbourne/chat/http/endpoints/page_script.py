@@ -15,11 +15,11 @@ EXPORT: Final = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let)
 
 # What is no code: comments, strings, templates, with one more of these within them, and regular expressions.
 STRING: Final = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
-TEXT: Final = r"`(?:[^`\\$]|\\.|\$(?!\{))*`"
-HOLE: Final = rf"\$\{{(?:[^{{}}`\"']|{STRING}|`(?:[^`\\$]|\\.|\$(?!\{{)|\$\{{[^{{}}`]*\}})*`|\{{[^{{}}]*\}})*\}}"
-TEMPLATE: Final = rf"`(?:[^`\\$]|\\.|\$(?!\{{)|{HOLE})*`"
 OPERAND: Final = r"[\w)\]}\"'`]"  # after which a slash divides
 REGEX: Final = rf"(?:(?<=return )|(?<!{OPERAND} )(?<!{OPERAND}))/(?![/*])(?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/"
+INNER: Final = r"`(?:[^`\\$]|\\.|\$(?!\{)|\$\{[^{}`]*\})*`"
+HOLE: Final = rf"\$\{{(?:{REGEX}|{STRING}|{INNER}|\{{[^{{}}]*\}}|[^{{}}`\"'])*\}}"
+TEMPLATE: Final = rf"`(?:[^`\\$]|\\.|\$(?!\{{)|{HOLE})*`"
 COMMENT: Final = r"(?<!\S)//[^\n]*|/\*(?s:.*?)\*/"
 NO_CODE: Final = re.compile(rf"((?=[\"'`/])(?:{COMMENT}|{STRING}|{TEMPLATE}|{REGEX}))")
 
