@@ -163,8 +163,12 @@ class TestNotSigningIn:
     def test_who_declines_is_not_signed_in(self, visits: Visits, urls: Urls) -> None:
         page = visits.open(urls.chat)
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("link", name="Cancel").click()
+        with page.expect_request(f"{urls.chat}/?error=access_denied*") as answered:
+            page.get_by_role("link", name="Cancel").click()
         is_refused(page, urls)
+        page.goto(answered.value.url.replace("error=access_denied", "code=late"))
+        is_refused(page, urls)
+        assert f"{urls.issuer}/token" not in visits.requested_urls, "what was begun is good for one answer"
 
     @pytest.mark.parametrize("part", ["state", "nonce", "verifier"])
     def test_an_answer_to_another_question_is_refused(self, visits: Visits, urls: Urls, part: str) -> None:
@@ -219,6 +223,15 @@ class TestGoingOn:
         change(page, refresh_token="expired", expiresAt=0)
         expect(has_ended(ask(page, "Hello"), "failed")).to_contain_text("You are not signed in.")
         expect(page.locator("header").get_by_role("button", name="Sign in")).to_be_visible()
+
+    def test_who_is_not_let_in_may_sign_in_as_somebody_else(self, visits: Visits, urls: Urls) -> None:
+        page = signed_in(visits, urls)
+        refusal = {"error": {"code": "forbidden", "message": "the scope chat is required"}}
+        page.route("**/chat", lambda route: route.fulfill(status=403, json=refusal))
+        answer = has_ended(ask(page, "Hello"), "failed")
+        expect(answer.get_by_role("button", name="Try again")).to_have_count(0)
+        answer.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_placeholder("Enter any login")).to_be_visible()
 
     def test_an_issuer_that_is_away_signs_nobody_out(self, visits: Visits, urls: Urls) -> None:
         page = signed_in(visits, urls)

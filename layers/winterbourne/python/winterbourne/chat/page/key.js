@@ -1,4 +1,4 @@
-// The API key: the dialog that prompts for it, and its storage for this tab's session.
+// The API key: the dialog that asks for it, and its storage for this tab's session.
 
 import { credentials, forgetButton } from "./credentials.js";
 import { button, el } from "./dom.js";
@@ -17,7 +17,7 @@ const form = el("form", {}, title, reason, label, input, el("p", {}, t("key.kept
 const dialog = el("dialog", { class: "box", "aria-labelledby": title.id }, form);
 
 /** Show the dialog; resolves to whether a key was entered. */
-async function prompt() {
+async function askForKey() {
   reason.textContent = key() && t("key.unknown");
   dialog.returnValue = "";
   dialog.showModal();
@@ -42,8 +42,8 @@ forgetButton.addEventListener("click", () => keep(""));
 keep(key());
 Object.assign(credentials, {
   headers: async () => key() ? { "x-api-key": key() } : {},
-  renew: prompt,
-  change: prompt,
+  renew: askForKey,
+  change: askForKey,
   changeLabel: t("key.change"),
   refusal: t("key.refused"),
 });
