@@ -159,7 +159,7 @@ class TestFace:
     def test_without_options_it_is_neutral(self) -> None:
         assert (PAGE.title, PAGE.greeting, PAGE.suggestions) == ("Chat", ["How can I help?"], [])
         assert not {"ul", "li", "img"} & {tag for tag, _ in PAGE.elements}
-        assert not re.search(r"winterbourne", re.sub("winterbourne.key", "", PAGE.html), re.IGNORECASE)
+        assert not re.search(r"winterbourne", re.sub(r"winterbourne\.(key|model|draft)", "", PAGE.html), re.IGNORECASE)
 
     @given(text_up_to(60), text_up_to(500), st.lists(text_up_to(200), max_size=6))
     def test_any_text_is_shown_as_it_is_and_adds_no_markup(

@@ -13,7 +13,7 @@ from winterbourne.chat.http.endpoints.page_document import FOLDER
 from winterbourne.chat.http.endpoints.page_names import shorten_names
 from winterbourne.chat.http.endpoints.page_script import bundle_scripts
 
-SCRIPTS = ("key", "sign_in", "app")
+SCRIPTS = ("kept_here", "key", "sign_in", "app")
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,19 @@ export const composer = {
 
   /** Give a message back that was refused, with the reason; what is written already stays after it. */
   restore(message, reason) {
+    if (returnedId !== message.id) setInput([textOf(message), input.value].filter(Boolean).join("\n\n"));
     returnedId = message.id;
-    setInput([textOf(message), input.value].filter(Boolean).join("\n\n"));
     composer.say(reason);
+  },
+
+  /** What is written: its text, and the id of the question that it is to replace. */
+  get draft() {
+    return { id: returnedId, text: input.value };
+  },
+
+  set draft({ id = null, text }) {
+    returnedId = id;
+    setInput(text);
   },
 
   /** Send this text, unless something runs. */
@@ -27,9 +37,9 @@ export const composer = {
     submit();
   },
 
-  /** Show a text beside the composer, or none. */
+  /** Show a text, or a node with it, beside the composer, or none. */
   say(text) {
-    notice.textContent = text;
+    notice.replaceChildren(text);
   },
 
   setRunning(isRunning) {

@@ -59,7 +59,8 @@ def make_document(
     A lone surrogate, which UTF-8 cannot say, becomes a `?`.
     """
     strings = _read_strings(language)
-    script, style = bundle_scripts(FOLDER, *_ways_in(config), "app"), _bundle_styles(options)
+    keeping = () if config.get("isDurable", True) else ("kept_here",)
+    script, style = bundle_scripts(FOLDER, *keeping, *_ways_in(config), "app"), _bundle_styles(options)
     template = _minified(FOLDER / "index.html")
     heading, *lede = re.split(r"\s*\n\s*\n\s*", options.greeting.strip() or strings["page"]["greeting"], maxsplit=1)
     told = msgspec.json.encode({**config, "strings": _told(strings, script)}).decode().replace("<", "\\u003c")
