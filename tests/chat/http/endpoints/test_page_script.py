@@ -15,7 +15,7 @@ from winterbourne.chat.http.endpoints.page_script import bundle_scripts, shorten
 def written(monkeypatch: pytest.MonkeyPatch) -> str:
     """The script before what only people need is left out."""
     monkeypatch.setattr(page_script, "shortened", lambda script: script.replace(SHARED, ""))
-    return bundle_scripts(FOLDER, "kept_here", "app")
+    return bundle_scripts(FOLDER, "kept_here", "key", "sign_in", "app")
 
 
 def test_every_module_is_in_it_once_after_those_that_it_imports(written: str) -> None:
