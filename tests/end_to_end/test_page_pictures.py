@@ -127,7 +127,7 @@ def listed(page: FedPage) -> None:
 def thought(page: FedPage) -> None:
     tides = {"type": "source", "id": "t", "title": "Tide tables", "url": "https://example.com/t", "cited_text": "06:12"}
     notes = {"type": "source", "id": "n", "title": "The harbour master's notes of the week before last, in full"}
-    reasoning = {"type": "reasoning", "delta": "The question is about Whitby.\\n\\nSo the tables of the east coast."}
+    reasoning = {"type": "reasoning", "delta": "The question is about Whitby.\n\nSo the tables of the east coast."}
     page.ask(
         "When is high water?",
         reasoning,
