@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from winterbourne.chat.http.endpoints.page_names import shorten_names
+
 __all__ = ["bundle_scripts", "tightened"]
 
 IMPORT: Final = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
@@ -69,5 +71,6 @@ def tightened(script: str) -> str:
             literals.append(part)
     for spaces, instead in TIGHT:
         code = spaces.sub(instead, code)
+    code = shorten_names(code, literals)
     first, *pieces = code.split("\0")
     return first + "".join(literal + piece for literal, piece in zip(literals, pieces, strict=True))
