@@ -26,23 +26,8 @@ KEYWORDS: Final = re.compile(
 )
 # Names of the browser's own that the script also gives to variables.
 BROWSERS: Final = frozenset(
-    [
-        "event",
-        "find",
-        "frames",
-        "history",
-        "length",
-        "location",
-        "name",
-        "open",
-        "origin",
-        "parent",
-        "status",
-        "stop",
-        "top",
-        "when",
-    ]
-)
+    ("event", "find", "frames", "history", "length", "location", "name", "open", "origin", "parent", "status", "stop")
+) | {"top", "when"}
 
 LETTERS: Final = string.ascii_letters + "_"
 MODIFIERS: Final = ("async", "get", "set", "static")
