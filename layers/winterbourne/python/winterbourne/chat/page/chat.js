@@ -1,7 +1,7 @@
 // Client of the native chat API: answers, and kept conversations. Asks for the key if one is needed.
 
 import { config } from "./config.js";
-import { apiKey } from "./key.js";
+import { credentials } from "./credentials.js";
 import { signedFetch } from "./signed_fetch.js";
 import { t } from "./strings.js";
 
@@ -10,7 +10,7 @@ const SILENCE_MS = 45_000; // heartbeats come sooner
 
 // What is told in the same words, and what a front end means that gives no code.
 const WORDS = {
-  401: "unauthorized", 403: "forbidden", 413: "too_large",
+  403: "forbidden", 413: "too_large",
   429: "rate_limited", body_too_large: "too_large", message_too_long: "too_large", document_too_large: "too_large",
   too_many_documents: "too_many_images", unsupported_media: "invalid_document", invalid_image: "invalid_document",
   document_url_not_allowed: "invalid_document", image_url_not_allowed: "invalid_document",
@@ -38,7 +38,8 @@ export function toChatError({ code, request_id: requestId }, status, retryAfterS
   const isRefusal = status ? !mayPass && ![401, 403, 409].includes(status) : REFUSALS.includes(code);
   const words = [code, WORDS[code], WORDS[status], isRefusal ? "refused" : "failed"].find((key) => config.strings.errors[key]);
   const reference = ["refused", "failed"].includes(words) && requestId;
-  return new ChatError(t(`errors.${words}`), { status, mayPass, isRefusal, retryAfterS, reference });
+  const isUnknown = status === 401 || status === 403 && !credentials.changeLabel;
+  return new ChatError(isUnknown ? credentials.refusal : t(`errors.${words}`), { status, mayPass, isRefusal, retryAfterS, reference });
 }
 
 /** Ask in a conversation, with what its `archive` says. Yields the answer's frames, also over a connection that breaks. */
@@ -139,18 +140,18 @@ export async function conversationRequest(method, id, options) {
   return response.status === 204 ? null : response.json();
 }
 
-async function request(method, url, { body, headers = {}, ...options } = {}) {
+async function request(method, url, { body, headers = {}, isAgain, ...options } = {}) {
   if (body) headers["content-type"] = "application/json";
-  if (apiKey.value) headers["x-api-key"] = apiKey.value;
   const send = options.keepalive ? fetch : signedFetch; // a page that is closed has no time for a digest
-  const init = { method, headers, body: body && JSON.stringify(body), ...options };
-  const response = await send(url, init).catch((error) => {
+  const response = await credentials.headers().then((shown) => (
+    send(url, { method, headers: { ...headers, ...shown }, body: body && JSON.stringify(body), ...options })
+  )).catch((error) => {
     throw error.name === "AbortError" ? error : new ChatError(t("errors.unreachable"), { mayPass: true });
   });
   if (response.ok) return response;
   const error = await toError(response);
-  if (error.status !== 401 || !await apiKey.prompt(apiKey.value && error.message)) throw error;
-  return request(method, url, { body, headers, ...options });
+  if (error.status !== 401 || !await credentials.renew(isAgain)) throw error;
+  return request(method, url, { body, headers, ...options, isAgain: true });
 }
 
 async function toError(response) {

@@ -2,11 +2,12 @@
 
 import { Answer } from "./answer.js";
 import { ask, brokenOff, decide, follow, requestStop, toChatError } from "./chat.js";
-import { composer, questionNode, randomId } from "./composer.js";
+import { composer, randomId } from "./composer.js";
 import { conversationList } from "./conversation_list.js";
+import { credentials } from "./credentials.js";
 import { button, el } from "./dom.js";
 import { archive, record } from "./history.js";
-import { apiKey } from "./key.js";
+import { questionNode } from "./question.js";
 import { saveMarkdown } from "./save.js";
 import { followEnd } from "./scrolling.js";
 import { formatDate, t } from "./strings.js";
@@ -225,9 +226,10 @@ function retryButtons(error, exchange) {
     retry.disabled = true;
     setTimeout(() => { retry.disabled = false; }, waitMs);
   }
-  const changeKey = button(t("conversation.otherKey"), async () => await apiKey.prompt("") && !active && again(),
-    { class: "quiet retry" });
-  return [401, 403].includes(error.status) ? [retry, changeKey] : [retry];
+  if (![401, 403].includes(error.status)) return [retry];
+  // The same again would be refused again.
+  const changeCredentials = async () => await credentials.change() && !active && again();
+  return credentials.changeLabel ? [button(credentials.changeLabel, changeCredentials, { class: "strong retry" })] : [];
 }
 
 export async function stopAnswer() {
