@@ -525,6 +525,15 @@ class TestEditing:
         expect(attached(page)).to_have_count(1)
         expect(page.get_by_text("Editing an earlier question.")).to_be_hidden()
 
+    def test_escape_that_ends_it_does_not_stop_an_answer(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        answer = ask(page, "Count to 300")
+        expect(answer).to_contain_text("1 2 3")
+        page.get_by_role("button", name="Edit question").click()
+        page.keyboard.press("Escape")
+        expect(page.get_by_text("Editing an earlier question.")).to_be_hidden()
+        has_ended(answer)
+
     def test_after_it_was_sent_too(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         has_ended(ask(page, "Hello"))
