@@ -255,6 +255,16 @@ class TestInlines:
         expect(drawn(page, text).locator("strong")).to_have_count(1)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(page: Page, scheme: Any) -> None:
+    page.emulate_media(color_scheme=scheme)
+    drawn(page, RICH)
+    page.evaluate((npm.clients() / "node_modules" / "axe-core" / "axe.min.js").read_text())
+    found = page.evaluate("async () => (await axe.run('#log .prose')).violations")
+    page.emulate_media(color_scheme="light")
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+
+
 class TestDirections:
     def test_each_block_has_the_direction_of_its_letters(self, page: Page) -> None:
         shown = drawn(
