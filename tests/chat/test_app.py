@@ -358,6 +358,13 @@ class TestPage:
         config = json.loads(told)
         assert (config["auth"], config["isDurable"], config["models"]) == ("none", False, ["a", "b"])
 
+    async def test_it_signs_its_readers_in_where_it_is_known_to_the_issuer(self) -> None:
+        issuer = {"jwt_issuer": "http://127.0.0.1:9", "jwt_audience": "chat"}
+        for client, signs_in in ({}, False), ({"jwt_client_id": "page"}, True):
+            service = make_service(auth="jwt", **issuer, **client)
+            [told] = re.findall(r'id="config">(.*?)</script>', (await send(service, "GET", "/"))["body"])
+            assert ("signIn" in json.loads(told)) is signs_in
+
     async def test_there_is_none_if_the_chat_wants_none(self) -> None:
         service = build(SETTINGS, [ring_bell], telemetry.make_logger(), PageOptions(is_served=False))
         for path in ("/", "/web/x/logo.svg"):

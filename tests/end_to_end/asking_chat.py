@@ -79,13 +79,13 @@ class AskingChat:
 
 
 @contextmanager
-def asking_chat(root: Path) -> Iterator[AskingChat]:
-    """Start the chat in a folder of its own."""
+def asking_chat(root: Path, *more: str) -> Iterator[AskingChat]:
+    """Start the chat in a folder of its own, with more settings if need be."""
     folder = root / "functions" / "chat"
     folder.mkdir(parents=True)
     for name, text in (("__init__.py", ""), ("app.py", APP)):
         (folder / name).write_text(text)
-    settings = "SCRIPTED_WORDS_PER_SECOND=0", "SIGNING_KEY=one key for all environments of the chat"
+    settings = "SCRIPTED_WORDS_PER_SECOND=0", "SIGNING_KEY=one key for all environments of the chat", *more
     flags = "--task-root", str(folder.parent), "--concurrency", "3", *(f"--env={setting}" for setting in settings)
     with local_server(root, *flags) as server:
         yield AskingChat(server.url, folder / "runs.txt")

@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.clients]
 
 SHOWN = """(answer) => [...answer.querySelectorAll(".prose, .thoughts, .tool")].map((node) => {
   const copy = node.cloneNode(true);
-  copy.querySelector(".tool-state span, .tool-state")?.remove(); // how long a call took is not kept
+  // How long it thought, and how long a call took, is not kept.
+  copy.querySelector(".tool-state span, .tool-state, .thoughts > summary")?.remove();
   return [node.className, node.ariaLabel, copy.innerHTML.replace("<p></p>", "")];
 })"""
 
@@ -67,7 +68,7 @@ class TestAddress:
         page = visits.open(chat)
         live = [has_ended(ask(page, text)).evaluate(SHOWN) for text in ("Please think about it", FIVE)]
         failed = has_ended(ask(page, "What is the weather in Atlantisville?")).evaluate(SHOWN)
-        tokens = page.locator(".figures").last.inner_text().split(" · ")[-2:]
+        tokens = (page.locator(".figures").last.text_content() or "").split(" · ")[-2:]
         page.reload()
         answers = page.locator(".answer")
         expect(answers).to_have_count(3)
@@ -125,7 +126,7 @@ class TestAddress:
         body = json.dumps({"error": {"code": "store_unavailable", "message": "storage is unavailable"}})
         page.route("**/conversations/*", lambda route: route.fulfill(status=503, body=body))
         page.reload()
-        expect(page.get_by_role("alert").first).to_have_text("storage is unavailable")
+        expect(page.get_by_role("alert").first).to_have_text("Something went wrong here. Try again in a moment.")
         page.unroute("**/conversations/*")
         page.get_by_role("button", name="Try again").click()
         expect(page.locator(".answer")).to_have_text(re.compile("1 2 3"))
@@ -134,7 +135,7 @@ class TestAddress:
         self, visits: Visits, guarded: str, model_provider: Provider
     ) -> None:
         page = visits.open(guarded, key=KEY)
-        model_provider.rejects_with(400)
+        model_provider.rejects_with(503)
         with page.expect_request("**/chat") as first:
             has_ended(ask(page, "Hello"), "failed")
         model_provider.responds_with("Now it ", "runs.")
@@ -149,6 +150,20 @@ class TestAddress:
         visitor.keyboard.press("Enter")
         expect(visitor.locator(".question")).to_have_text("Hello")
         says(has_ended(visitor.locator(".answer")), "Now it runs.")
+
+    def test_an_answer_that_is_asked_for_again_takes_the_place_of_the_one_before(
+        self, visits: Visits, guarded: str, model_provider: Provider
+    ) -> None:
+        page = visits.open(guarded, key=KEY)
+        model_provider.responds_with("First ", "answer.")
+        has_ended(ask(page, "Hello"))
+        model_provider.responds_with("Second ", "answer.")
+        page.locator(".answer").hover()
+        page.get_by_role("button", name="Answer again").click()
+        says(has_ended(page.locator(".answer")), "Second answer.")
+        page.reload()
+        expect(page.locator(".question")).to_have_text("Hello")
+        says(has_ended(page.locator(".answer")), "Second answer.")
 
 
 class TestLostConnection:
@@ -215,7 +230,7 @@ class TestLostConnection:
         expect(answer).to_contain_text("Trying again.")
         for _ in range(40):
             page.clock.run_for(1000)
-        expect(has_ended(answer, "failed").get_by_role("alert")).to_have_text("The stream broke off before its end.")
+        expect(has_ended(answer, "failed").get_by_role("alert")).to_have_text("The answer broke off before its end.")
         expect(answer).to_contain_text("Half a")
         assert tries == ["1"] * 6
         page.unroute("**/stream*")
@@ -230,7 +245,7 @@ class TestLostConnection:
         expect(ask(one, "Count to 500")).to_contain_text("1 2 3")
         answer = ask(other, "And what then?")
         expect(other.locator(".composer").get_by_role("alert")).to_have_text(
-            "another request is running in this conversation"
+            "Another question is being answered in this conversation. Wait for its end, then send yours."
         )
         expect(other.locator(".question")).to_have_text(["Count to 3", "Count to 500"])
         expect(other.get_by_role("textbox", name="Your question")).to_have_value("And what then?")
@@ -245,7 +260,7 @@ class TestLostConnection:
     def test_what_failed_is_shown_until_a_second_tab_has_an_answer(
         self, visits: Visits, guarded: str, model_provider: Provider
     ) -> None:
-        model_provider.rejects_with(400)
+        model_provider.rejects_with(503)
         page = visits.open(guarded, key=KEY)
         answer = has_ended(ask(page, "Hello"), "failed")
         with page.expect_response("**/conversations/*"):
@@ -260,14 +275,14 @@ class TestLostConnection:
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         says(has_ended(answer), "Now it runs.")
 
-    def test_a_question_that_was_refused_is_shown_on_coming_back(self, visits: Visits, chat: str) -> None:
+    def test_a_question_that_failed_is_shown_on_coming_back(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        page.route("**/chat", lambda route: route.fulfill(status=413, json={"error": {"message": "too long"}}))
+        page.route("**/chat", lambda route: route.fulfill(status=503, json={"error": {"code": "store_unavailable"}}))
         answer = has_ended(ask(page, "Hello"), "failed")
         with page.expect_response("**/conversations/*"):
             page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         page.evaluate("new Promise((resolve) => setTimeout(resolve))")
-        expect(answer.get_by_role("alert")).to_have_text("too long")
+        expect(answer.get_by_role("alert")).to_contain_text("Something went wrong here.")
         expect(page.get_by_role("article")).to_have_count(1)
 
     def test_one_that_a_second_tab_has_deleted_is_not_gone_on_with(self, visits: Visits, chat: str) -> None:
@@ -318,7 +333,6 @@ class TestList:
 
         rows.nth(1).get_by_role("button").click()
         drawer.get_by_role("button", name="Delete", exact=True).click()
-        drawer.get_by_role("button", name="Delete for good").click()
         expect(drawer).to_contain_text("Deleted.")
         expect(drawer.get_by_text("Seven")).to_have_count(0)
         expect(page).to_have_url(f"{chat}/")
@@ -414,17 +428,100 @@ class TestList:
         for gone, next_one in (("a", drawer.get_by_role("link", name="B")), ("B", drawer.get_by_text("Close"))):
             drawer.get_by_role("button", name=f"Rename or delete: {gone}").press("Enter")
             drawer.get_by_role("button", name="Delete", exact=True).press("Enter")
-            page.keyboard.press("Enter")
             expect(next_one).to_be_focused()
 
     def test_what_became_of_it_is_told_in_sight(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
+        page.clock.install()
         serve_list(page, *map(str, range(30)))
         drawer = open_list(page)
-        drawer.get_by_role("button", name="Rename or delete: 1", exact=True).click()
-        drawer.get_by_role("button", name="Delete", exact=True).click()
         body = {"error": {"code": "conversation_busy", "message": "an answer is running here"}}
         page.route("**/conversations/1", lambda route: route.fulfill(status=409, json=body))
-        drawer.get_by_role("button", name="Delete for good").click()
-        expect(drawer.get_by_role("status")).to_have_text("an answer is running here")
+        delete(drawer, "1")
+        expect(drawer.get_by_role("link")).to_have_count(29)
+        expect(drawer.get_by_role("button", name="Undo")).to_be_in_viewport(ratio=1)
+        page.clock.run_for(9000)
+        expect(drawer.get_by_role("status")).to_contain_text("Another question is being answered")
         expect(drawer.get_by_role("status")).to_be_in_viewport(ratio=1)
+        expect(drawer.get_by_role("link")).to_have_count(30)  # nothing is lost
+
+    def test_a_deletion_can_be_undone_for_eight_seconds_and_is_sent_after_them(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        has_ended(ask(page, "Count to 3"))
+        url = address(page)
+        page.clock.install()
+        deletions: list[str] = []
+
+        def refuse_or_pass(route: Route) -> None:
+            if route.request.method == "DELETE":
+                deletions.append(route.request.url)
+            route.fallback()
+
+        page.route("**/conversations/*", refuse_or_pass)
+        drawer = open_list(page)
+        delete(drawer, "Count to 3", at=0)
+        expect(page.locator(".answer")).to_have_count(0)
+        keep_picture(page, "deleted")
+        page.clock.run_for(7000)
+        drawer.get_by_role("button", name="Undo").click()
+        expect(drawer.get_by_role("link").first).to_be_focused()
+        expect(page).to_have_url(url)
+        says(page.locator(".answer"), "1 2 3")
+        page.clock.run_for(9000)
+        assert deletions == []
+        delete(drawer, "Count to 3", at=0)
+        with page.expect_response("**/conversations/*"):
+            page.clock.run_for(9000)
+        expect(drawer.get_by_role("status")).to_have_text("Deleted.")
+        page.goto(url)
+        expect(page.get_by_role("article")).to_contain_text("There is no such conversation here, or no longer.")
+
+    def test_a_deletion_that_waits_is_sent_by_a_page_that_is_closed(self, visits: Visits, chat: str) -> None:
+        page, other = visits.open(chat), visits.open(chat)
+        has_ended(ask(page, "Count to 3"))
+        url = address(page)
+        delete(open_list(page), "Count to 3", at=0)
+        page.goto("about:blank")
+        other.goto(url)
+        expect(other.get_by_role("article")).to_contain_text("There is no such conversation here, or no longer.")
+
+    def test_titles_are_found_in_all_of_it_whatever_their_accents(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        dates = {"updated_at": "2025-01-31T12:00:00Z", "running": False}
+        pages = {"": ["Trains to Köln", "Tea"], "more": ["Old trains"], "last": ["Cologne"]}
+        cursors = {"": "more", "more": "last", "last": None}
+
+        def serve(route: Route) -> None:
+            cursor = route.request.url.rpartition("after=")[2]
+            rows = [{"id": name, "title": name} | dates for name in pages[cursor]]
+            route.fulfill(json={"conversations": rows, "next": cursors[cursor]})
+
+        page.route("**/conversations?*", serve)
+        drawer = open_list(page)
+        search = drawer.get_by_role("searchbox", name="Search titles")
+        search.fill("TRAINS")
+        expect(drawer.locator("b")).to_have_text(["Trains to Köln", "Old trains"])
+        expect(drawer.get_by_role("status")).to_have_text("2 found")
+        search.fill("koln")
+        expect(drawer.locator("b")).to_have_text(["Trains to Köln"])
+        search.press("Escape")
+        expect(drawer.locator("b")).to_have_count(4)
+        expect(drawer).to_be_visible()
+
+    def test_they_stand_under_their_days(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, locale="en-GB", timezone_id="Europe/Berlin")
+        page.clock.set_fixed_time("2026-03-30T10:00:00Z")  # a day after a change of the clocks
+        times = ["03-30T00:30", "03-29T21:00", "03-28T23:30", "03-24T12:00", "03-01T12:00", "02-28T12:00"]
+        rows = [{"id": at, "title": at, "updated_at": f"2026-{at}:00Z", "running": False} for at in times]
+        page.route("**/conversations?*", lambda route: route.fulfill(json={"conversations": rows, "next": None}))
+        drawer = open_list(page)
+        days = [("Today", 1), ("Yesterday", 2), ("Previous 7 days", 1), ("March 2026", 1), ("February 2026", 1)]
+        expect(drawer.get_by_role("heading", level=3)).to_have_text([day for day, _ in days])
+        for day, count_ in days:
+            expect(drawer.get_by_role("list", name=day).get_by_role("listitem")).to_have_count(count_)
+
+
+def delete(drawer: Locator, title: str, at: int | None = None) -> None:
+    edit = drawer.get_by_role("button", name=f"Rename or delete: {title}", exact=True)
+    (edit if at is None else edit.nth(at)).click()
+    drawer.get_by_role("button", name="Delete", exact=True).click()

@@ -103,6 +103,7 @@ class TestProblems:
             ("STORE=memory", 120, {"STORE": "memory"}),
             ("API_KEYS has no effect with AUTH=none", 120, {"API_KEYS": '{"a": "b"}'}),
             ("JWT_ISSUER has no effect with AUTH=none", 120, {"JWT_ISSUER": "https://a.example"}),
+            ("JWT_CLIENT_ID has no effect with AUTH=none", 120, {"JWT_CLIENT_ID": "page"}),
             ("AUTH=iam: requests here have no caller", 120, {"AUTH": "iam"}),
         ],
     )

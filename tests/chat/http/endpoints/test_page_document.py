@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from winterbourne.chat.auth.sign_in import SignIn
 from winterbourne.chat.http.endpoints import page_document
 from winterbourne.chat.http.endpoints.page_document import FOLDER, PageDocument, choose_language, make_document
 from winterbourne.chat.http.endpoints.page_options import PageOptions
@@ -18,6 +19,8 @@ from winterbourne.chat.http.endpoints.static_files import accepted
 from winterbourne.override import override
 
 BUDGET_BYTES = 100_000
+SIGN_IN = SignIn("https://login.example/authorize", "https://tokens.example/token", "", "page", "openid", "chat")
+SIGNING_IN = {"auth": "jwt", "signIn": SIGN_IN}
 
 
 class Reader(HTMLParser):
@@ -127,7 +130,25 @@ class TestParts:
     def test_it_is_under_a_hundred_kilobytes(self) -> None:
         assert len(plain().html) < BUDGET_BYTES
         face = PageOptions(title="x" * 60, greeting="x" * 500, suggestions=("x" * 200,) * 6, accent="#123456")
-        assert len(make_document(face, {}).html) < BUDGET_BYTES
+        assert len(make_document(face, {"isDurable": False}).html) < BUDGET_BYTES
+        assert len(make_document(face, {**SIGNING_IN, "isDurable": False}).html) < BUDGET_BYTES
+
+    @pytest.mark.parametrize(
+        ("config", "way_in"),
+        [
+            ({"auth": "api_key"}, {"key"}),
+            ({"auth": "own"}, {"key"}),
+            (SIGNING_IN, {"sign_in"}),
+            ({"auth": "jwt", "signIn": None}, set()),
+            ({"auth": "jwt"}, set()),
+            ({"auth": "iam"}, set()),
+            ({"auth": "none"}, set()),
+        ],
+    )
+    def test_it_has_the_one_way_in_that_the_deployment_knows(self, config: dict[str, object], way_in: set[str]) -> None:
+        script = make_document(PageOptions(), config).script
+        stored = {"key": "winterbourne.key", "sign_in": "winterbourne.tokens"}
+        assert {name for name, text in stored.items() if text in script} == way_in
 
 
 def text_up_to(length: int) -> st.SearchStrategy[str]:
@@ -138,7 +159,7 @@ class TestFace:
     def test_without_options_it_is_neutral(self) -> None:
         assert (PAGE.title, PAGE.greeting, PAGE.suggestions) == ("Chat", ["How can I help?"], [])
         assert not {"ul", "li", "img"} & {tag for tag, _ in PAGE.elements}
-        assert not re.search(r"winterbourne", re.sub("winterbourne.key", "", PAGE.html), re.IGNORECASE)
+        assert not re.search(r"winterbourne", re.sub(r"winterbourne\.(key|model|draft)", "", PAGE.html), re.IGNORECASE)
 
     @given(text_up_to(60), text_up_to(500), st.lists(text_up_to(200), max_size=6))
     def test_any_text_is_shown_as_it_is_and_adds_no_markup(

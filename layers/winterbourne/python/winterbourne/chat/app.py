@@ -36,7 +36,7 @@ from winterbourne.chat.http.endpoints.static_files import StaticFiles
 from winterbourne.chat.http.endpoints.streams import StreamEndpoint
 from winterbourne.chat.http.lambda_events import LambdaDoor
 from winterbourne.chat.http.router import Router
-from winterbourne.chat.http.service import Endpoint, Service
+from winterbourne.chat.http.service import Endpoint, Handler, Service
 from winterbourne.chat.http.titles import Titles
 from winterbourne.chat.infra import http_pool, telemetry
 from winterbourne.chat.process_setup import make_tracer, set_up_process
@@ -304,8 +304,7 @@ def _with_suggestions(page: PageOptions, tools: Iterable[Tool], executor: ToolEx
 
 def _page_routes(parts: _Parts, options: PageOptions) -> Routes:
     """The page, for which nobody signs in."""
-    config = partial(page_config, parts.settings, parts.provider, is_durable=parts.store.is_shared)
-    serve = _like_native(StaticFiles(options, config).serve, is_public=True)
+    serve = _like_native(_make_page(parts, options), is_public=True)
     return {("GET", "/"): serve, ("GET", "/web/{version}/{name}"): serve}
 
 
@@ -316,6 +315,17 @@ def _probe_routes(parts: _Parts) -> Routes:
         ("GET", "/healthz"): _like_native(health.liveness, is_public=True),
         ("GET", "/readyz"): _like_native(health.readiness, is_public=True),
     }
+
+
+def _make_page(parts: _Parts, options: PageOptions) -> Handler:
+    config = partial(page_config, parts.settings, parts.provider, is_durable=parts.store.is_shared)
+    auth = parts.settings.auth
+    if auth.auth != "jwt" or not auth.jwt_client_id:
+        return StaticFiles(options, config).serve
+    from winterbourne.chat.auth.sign_in import SignInDiscovery  # noqa: PLC0415 - only if the page signs in
+    from winterbourne.chat.http.endpoints.sign_in_page import SignInPage  # noqa: PLC0415 - the same
+
+    return SignInPage(options, config, SignInDiscovery(auth).get).serve
 
 
 def _readiness_checks(parts: _Parts) -> dict[str, Check]:

@@ -81,6 +81,7 @@ class SettingArguments(TypedDict, total=False):
     jwt_jwks_url: str
     jwt_scope: str
     jwt_clock_skew: float
+    jwt_client_id: str
     limit_requests_per_minute: int
     limit_tokens_per_day: int
     limit_dollars_per_day: float

@@ -357,6 +357,10 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     jwt_clock_skew: Annotated[float, Meta(ge=0)] = 30.0
     """Seconds by which the issuer's clock may differ from ours, where a token's times are checked."""
+    jwt_client_id: str = ""
+    """Client id that the issuer has given to the chat's page, a public client (a single-page application): with it the
+    page signs its readers in there. Unset: the page cannot get a token.
+    """
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -109,5 +109,6 @@ def _contradictions(config: ServerConfig, settings: "Settings") -> list[str]:
         "AUTH=iam: requests here have no caller's identity, so each is refused": auth.auth == "iam",
         f"API_KEYS has no effect with AUTH={auth.auth}": auth.auth != "api_key" and has_keys,
         f"JWT_ISSUER has no effect with AUTH={auth.auth}": auth.auth != "jwt" and bool(auth.jwt_issuer),
+        f"JWT_CLIENT_ID has no effect with AUTH={auth.auth}": auth.auth != "jwt" and bool(auth.jwt_client_id),
     }
     return [text for text, applies in problems.items() if applies]

@@ -1,13 +1,28 @@
 // Client of the native chat API: answers, and kept conversations. Asks for the key if one is needed.
 
-import { apiKey } from "./key.js";
+import { config } from "./config.js";
+import { credentials } from "./credentials.js";
 import { signedFetch } from "./signed_fetch.js";
 import { t } from "./strings.js";
 
 const WAITS_MS = [500, 1000, 2000, 4000, 8000, 15000]; // before each try to resume
 const SILENCE_MS = 45_000; // heartbeats come sooner
 
-/** An error with a message for the user; with HTTP `status`, `code` and `retryAfterS` if known. */
+// What is told in the same words, and what a front end means that gives no code.
+const WORDS = {
+  403: "forbidden", 413: "too_large",
+  429: "rate_limited", body_too_large: "too_large", message_too_long: "too_large", document_too_large: "too_large",
+  too_many_documents: "too_many_images", unsupported_media: "invalid_document", invalid_image: "invalid_document",
+  document_url_not_allowed: "invalid_document", image_url_not_allowed: "invalid_document",
+  too_many_messages: "context_length_exceeded", model_unreachable: "model_busy", model_silent: "model_busy",
+};
+// Of what a stream may end with: asking the same again cannot help.
+const REFUSALS = ["context_length_exceeded", "content_policy_violation", "invalid_image", "invalid_document", "model_refused"];
+
+/**
+ * An error with a message for the reader; with HTTP `status` and `retryAfterS` if known, `isRefusal` if trying again
+ * cannot help, and `reference`, by which whoever runs the chat finds an error that is not the reader's.
+ */
 export class ChatError extends Error {
   constructor(message, details) {
     super(message);
@@ -17,19 +32,25 @@ export class ChatError extends Error {
 
 export const brokenOff = () => new ChatError(t("errors.broken"), { isBroken: true });
 
-/** Ask in a kept conversation. Yields the answer's frames, also over a connection that breaks. */
-export function ask(id, options, message) {
-  return post(id, options, { messages: [message] });
+/** What an error of the server's means for the reader: of a response with this status, or without one, of a stream. */
+export function toChatError({ code, request_id: requestId }, status, retryAfterS) {
+  const mayPass = status === 429 || status >= 500;
+  const isRefusal = status ? !mayPass && ![401, 403, 409].includes(status) : REFUSALS.includes(code);
+  const words = [code, WORDS[code], WORDS[status], isRefusal ? "refused" : "failed"].find((key) => config.strings.errors[key]);
+  const reference = ["refused", "failed"].includes(words) && requestId;
+  const isUnknown = status === 401 || status === 403 && !credentials.changeLabel;
+  return new ChatError(isUnknown ? credentials.refusal : t(`errors.${words}`), { status, mayPass, isRefusal, retryAfterS, reference });
+}
+
+/** Ask in a conversation, with what its `archive` says. Yields the answer's frames, also over a connection that breaks. */
+export function ask(id, options, fields) {
+  const body = { conversation_id: id, approvals: true, retractions: true, ...fields };
+  return streamFrames(() => request("POST", "chat", { body, signal: options.signal }), id, options);
 }
 
 /** Go on with an answer after a person's decisions. If the connection breaks, all of it comes again from its start. */
-export function decide(id, options, answer, decisions) {
-  return post(id, { ...options, isPart: true }, { messages: [], message_id: answer, decisions });
-}
-
-function post(id, options, fields) {
-  const body = { conversation_id: id, store: true, approvals: true, retractions: true, ...fields };
-  return streamFrames(() => request("POST", "chat", { body, signal: options.signal }), id, options);
+export function decide(id, options, fields) {
+  return ask(id, { ...options, isPart: true }, fields);
 }
 
 /** Yields the frames of the conversation's last answer, from its start; none if there is nothing to follow. */
@@ -109,8 +130,8 @@ export function requestStop(id) {
 }
 
 /** `conversations`, newest first, and `next`, the cursor of more. */
-export async function listConversations(after = "") {
-  return (await request("GET", `conversations?after=${encodeURIComponent(after)}`)).json();
+export async function listConversations(after = "", limit = 30) {
+  return (await request("GET", `conversations?limit=${limit}&after=${encodeURIComponent(after)}`)).json();
 }
 
 /** GET, DELETE or (with `body`) PATCH a conversation. */
@@ -119,22 +140,21 @@ export async function conversationRequest(method, id, options) {
   return response.status === 204 ? null : response.json();
 }
 
-async function request(method, url, { body, headers = {}, signal } = {}) {
+async function request(method, url, { body, headers = {}, isAgain, ...options } = {}) {
   if (body) headers["content-type"] = "application/json";
-  if (apiKey.value) headers["x-api-key"] = apiKey.value;
-  const init = { method, headers, body: body && JSON.stringify(body), signal };
-  const response = await signedFetch(url, init).catch((error) => {
+  const send = options.keepalive ? fetch : signedFetch; // a page that is closed has no time for a digest
+  const response = await credentials.headers().then((shown) => (
+    send(url, { method, headers: { ...headers, ...shown }, body: body && JSON.stringify(body), ...options })
+  )).catch((error) => {
     throw error.name === "AbortError" ? error : new ChatError(t("errors.unreachable"), { mayPass: true });
   });
   if (response.ok) return response;
   const error = await toError(response);
-  if (error.status !== 401 || !await apiKey.prompt(apiKey.value && error.message)) throw error;
-  return request(method, url, { body, headers, signal });
+  if (error.status !== 401 || !await credentials.renew(isAgain)) throw error;
+  return request(method, url, { body, headers, ...options, isAgain: true });
 }
 
 async function toError(response) {
-  const { status, headers } = response;
-  const { error: { code, message = t("errors.status", { status: String(status) }) } = {} } = await response.json().catch(() => ({}));
-  const retryAfterS = Number(headers.get("retry-after"));
-  return new ChatError(message, { status, code, retryAfterS, mayPass: status === 429 || status >= 500 });
+  const { error } = await response.json().catch(() => ({}));
+  return toChatError(error ?? {}, response.status, Number(response.headers.get("retry-after")));
 }

@@ -1,11 +1,14 @@
 // The conversation that is shown: what is asked and answered in it, from asking until it is left or loaded anew.
 
 import { Answer } from "./answer.js";
-import { ChatError, ask, brokenOff, conversationRequest, decide, follow, requestStop } from "./chat.js";
-import { composer, questionNode, randomId } from "./composer.js";
+import { ask, brokenOff, decide, follow, requestStop, toChatError } from "./chat.js";
+import { composer, randomId } from "./composer.js";
 import { conversationList } from "./conversation_list.js";
-import { button } from "./dom.js";
-import { apiKey } from "./key.js";
+import { credentials } from "./credentials.js";
+import { button, el } from "./dom.js";
+import { archive, record } from "./history.js";
+import { questionNode } from "./question.js";
+import { saveMarkdown } from "./save.js";
 import { followEnd } from "./scrolling.js";
 import { formatDate, t } from "./strings.js";
 import { toExchanges } from "./turns.js";
@@ -13,29 +16,33 @@ import { toExchanges } from "./turns.js";
 const STOP_TIMEOUT_MS = 3000; // after this the request is aborted
 const TITLE_DELAY_MS = 3000; // a model writes the title after the first answer
 
-const [log, status, hero, newButton] = ["log", "status", "hero", "new"].map((id) => document.getElementById(id));
+const [log, status, hero, newButton, saveButton] =
+  ["log", "status", "hero", "new", "save"].map((id) => document.getElementById(id));
 const root = document.documentElement;
 const pageTitle = document.title;
 
 let conversation = newConversation();
 let active = null; // the AbortController of the answer that is being received
 let loading = null; // that of the conversation that is being loaded, or could not be
+let unsent = null; // the last question if it did not reach the server
+const elsewhere = new Map(); // by id: conversations whose answers this page receives while it shows another one
 
 function newConversation() {
   return { id: randomId("c_"), exchanges: [] };
 }
 
-/** Ask in this conversation; returns whether it can be asked now. */
+/** Ask in this conversation, in place of what has this message's id and of what follows it; returns whether it can be. */
 composer.onSubmit = (message) => {
   if (active || loading) return false;
   const { id, exchanges } = conversation;
+  sessionStorage.removeItem(draftKey());
   if (!exchanges.length) {
     log.replaceChildren();
     history.pushState(null, "", `#${id}`);
   }
-  for (const node of log.querySelectorAll(".retry")) node.remove(); // asked again, it would drop what follows
   exchanges.at(-1)?.answer.closeAsked();
-  const exchange = { message };
+  const exchange = { message, replaced: cutFrom(exchanges.findIndex((each) => each.message.id === message.id)) };
+  for (const node of log.querySelectorAll(".retry")) node.remove(); // asked again, it would drop what follows
   exchanges.push(exchange);
   append(exchange);
   requestAnswer(exchange);
@@ -43,19 +50,35 @@ composer.onSubmit = (message) => {
 };
 
 composer.onStop = stopAnswer;
+archive.onFailure = (error) => composer.say(error.message);
+
+Answer.onRegenerate = (answer) => composer.onSubmit(conversation.exchanges.find((each) => each.answer === answer).message);
+
+// Takes the exchanges from there on out of the conversation; of none if that is -1.
+function cutFrom(at) {
+  const cut = at < 0 ? [] : conversation.exchanges.splice(at);
+  for (const node of cut.flatMap(nodesOf)) node.remove();
+  return cut;
+}
+
+const nodesOf = ({ question, answer }) => [question, answer.node];
 
 function append(exchange, options) {
+  exchange.frames ??= [];
+  exchange.question = questionNode(exchange.message);
   exchange.answer = new Answer(options);
-  log.append(questionNode(exchange.message), exchange.answer.node);
+  log.append(...nodesOf(exchange));
 }
 
 function replaceAnswer(exchange, options) {
   const { node } = exchange.answer;
-  exchange.answer = new Answer(options);
+  Object.assign(exchange, { answer: new Answer(options), frames: [] });
   node.replaceWith(exchange.answer.node);
 }
 
 function requestAnswer(exchange) {
+  unsent = null;
+  queueMicrotask(keepDraft); // once the composer is empty
   composer.say("");
   replaceAnswer(exchange);
   receive(exchange, ask, showKept);
@@ -65,68 +88,132 @@ Answer.onDecide = (decisions) => {
   if (active || loading) return false;
   const exchange = conversation.exchanges.at(-1);
   composer.say("");
-  const start = (id, options) => decide(id, options, exchange.answer.messageId, decisions);
+  const start = (id, options, body) => decide(id, options, { ...body, message_id: exchange.answer.messageId, decisions });
   queueMicrotask(() => receive(exchange, start, showKept));
   return true;
 };
 
 async function receive(exchange, start, whenNothing) {
-  const controller = active = new AbortController();
+  const [shown, controller] = [conversation, active = new AbortController()];
   const { signal } = controller;
+  let release;
   followEnd();
   render(t("conversation.answering"));
   try {
-    let replays = start === follow;
-    const onBreak = () => {
-      replays ||= start !== ask;
-      exchange.answer.interrupt();
-    };
-    for await (const frame of start(conversation.id, { signal, onBreak }, exchange.message)) {
-      // What was kept of an answer gives way to its replay.
-      if (replays && frame.type === "start") replaceAnswer(exchange, { isLive: false });
-      if (frame.type === "error") throw new ChatError(frame.message);
-      exchange.answer.handleFrame(frame);
-    }
+    release = await archive.begin(shown);
+    await receiveFrames(shown, exchange, start, signal);
+    await archive.keep(shown, true);
+    release();
     if (active !== controller) return; // the user has gone elsewhere
     if (exchange.answer.isOver) showEnd(exchange.answer);
     else await whenNothing(exchange, signal);
   } catch (error) {
+    if (active === controller && error.name === "AbortError") record(exchange.frames, { type: "stopped", reason: "user" });
+    if (release) archive.keep(shown, true).then(release);
     if (active === controller) showError(error, exchange, start === ask || start === follow);
   } finally {
     controller.abort(); // closes a response that was not read whole
+    if (elsewhere.get(shown.id)?.active === controller) elsewhere.delete(shown.id);
+  }
+}
+
+async function receiveFrames(shown, exchange, start, signal) {
+  let replays = start === follow;
+  const onBreak = () => {
+    replays ||= start !== ask;
+    exchange.answer.interrupt();
+  };
+  const body = { ...archive.body(shown, start !== ask), model: composer.model || undefined };
+  for await (const frame of start(shown.id, { signal, onBreak }, body)) {
+    // What was kept of an answer gives way to its replay.
+    if (replays && frame.type === "start") replaceAnswer(exchange, { isLive: false });
+    if (frame.type === "error") throw toChatError(frame);
+    exchange.answer.handleFrame(frame);
+    record(exchange.frames, frame);
+    archive.keep(shown);
   }
 }
 
 // The stream is gone, but the answer may be kept.
 async function showKept(_, signal) {
-  show(await conversationRequest("GET", conversation.id, { signal }).catch(() => { throw brokenOff(); }));
+  show(await archive.get(conversation.id, { signal }).catch(() => { throw brokenOff(); }));
 }
 
 function showEnd(answer) {
   setIdle(t(answer.asked.length ? "conversation.decision" : `conversation.${answer.state}`));
   const isFirst = conversation.exchanges.length === 1;
   conversationList.refresh(isFirst);
-  if (isFirst) setTimeout(() => conversationList.refresh(true), TITLE_DELAY_MS);
+  if (isFirst && !archive.isLocal) setTimeout(() => conversationList.refresh(true), TITLE_DELAY_MS);
   answer.sendDecisions();
 }
 
 function showError(error, exchange, isQuestion) {
   if (error.status === 409) return isQuestion ? giveWay(error, exchange) : load(); // something else goes on here
-  const { answer } = exchange;
-  if (error.name === "AbortError") answer.stop("user");
-  else answer.fail(error.message, retryButtons(error, isQuestion && exchange));
+  const { answer, frames, message, replaced = [] } = exchange;
+  const isStopped = error.name === "AbortError";
+  const isLost = error.isRefusal && frames.every(({ type }) => type === "start");
+  if (isQuestion && (isLost || !isStopped && !frames.length && replaced.length)) return giveBack(error, exchange);
+  if (isStopped) answer.stop("user");
+  else answer.fail(told(error), error.isRefusal && isQuestion ? [] : retryButtons(error, isQuestion && exchange));
+  if (isQuestion && !frames.length && !answer.isOver) unsent = message;
+  keepDraft();
   setIdle(t(`conversation.${answer.state}`));
 }
 
+function told({ message, reference }) {
+  const text = document.createDocumentFragment();
+  text.append(message, ...reference ? [" ", el("small", {}, t("errors.reference", { id: reference }))] : []);
+  return text;
+}
+
+// Asking the same again cannot help, or what it would replace is still there: the question goes back to be written anew.
+function giveBack(error, { message, frames, replaced = [] }) {
+  const { exchanges } = conversation;
+  cutFrom(exchanges.length - 1);
+  if (archive.isLocal || !frames.length) { // else the server has dropped it
+    exchanges.push(...replaced);
+    log.append(...replaced.flatMap(nodesOf));
+  }
+  if (!exchanges.length) history.replaceState(null, "", location.pathname + location.search);
+  if (exchanges.length) archive.keep(conversation, true);
+  else if (archive.isLocal) archive.drop(conversation.id);
+  setIdle("");
+  restore(message, told(error));
+}
+
+function restore(message, reason) {
+  composer.restore(message, reason);
+  keepDraft();
+  composer.focus();
+}
+
 // Another answer runs. It is shown, and the question goes back to where it was written.
-async function giveWay(error, { message, answer }) {
-  conversation.exchanges.pop();
-  answer.node.previousSibling.remove();
-  answer.node.remove();
+async function giveWay(error, { message }) {
+  cutFrom(conversation.exchanges.length - 1);
   await load();
   if (conversation.exchanges.some((each) => each.message.id === message.id)) return; // it is the answer to this
-  composer.restore(message, error.message);
+  restore(message, told(error));
 }
+
+// What is written survives a reload, in each conversation, under the id of the question that it is to replace.
+const draftKey = () => `winterbourne.draft${location.hash}`;
+
+function keepDraft() {
+  const { id, text } = composer.draft;
+  const written = [unsent && textOf(unsent), text].filter(Boolean).join("\n\n");
+  const draft = { id: id ?? unsent?.id, text: written, conversation: conversation.id };
+  if (written) sessionStorage.setItem(draftKey(), JSON.stringify(draft));
+  else sessionStorage.removeItem(draftKey());
+}
+
+function showDraft() {
+  const draft = JSON.parse(sessionStorage.getItem(draftKey())) ?? { text: "" };
+  if (!location.hash && draft.conversation) conversation.id = draft.conversation;
+  unsent = null;
+  composer.draft = draft;
+}
+
+const textOf = ({ content }) => content.map(({ text }) => text).filter(Boolean).join("\n\n");
 
 function retryButtons(error, exchange) {
   const again = () => exchange && !error.isBroken ? requestAnswer(exchange) : load();
@@ -139,9 +226,10 @@ function retryButtons(error, exchange) {
     retry.disabled = true;
     setTimeout(() => { retry.disabled = false; }, waitMs);
   }
-  const changeKey = button(t("conversation.otherKey"), async () => await apiKey.prompt("") && !active && again(),
-    { class: "quiet retry" });
-  return [401, 403].includes(error.status) ? [retry, changeKey] : [retry];
+  if (![401, 403].includes(error.status)) return [retry];
+  // The same again would be refused again.
+  const changeCredentials = async () => await credentials.change() && !active && again();
+  return credentials.changeLabel ? [button(credentials.changeLabel, changeCredentials, { class: "strong retry" })] : [];
 }
 
 export async function stopAnswer() {
@@ -156,8 +244,21 @@ export function openFromUrl() {
   const id = new URLSearchParams(`id=${location.hash.slice(1)}`).get("id"); // never throws
   if (!id) return show(newConversation());
   if (id === conversation.id) return;
+  const running = elsewhere.get(id);
+  if (running) return comeBack(running);
   show({ id });
   load();
+}
+
+function comeBack(running) {
+  leave();
+  ({ conversation, active } = running);
+  log.replaceChildren(...conversation.exchanges.flatMap(nodesOf));
+  setPageTitle(conversation.title);
+  showDraft();
+  composer.say("");
+  followEnd();
+  render(t("conversation.answering"));
 }
 
 export function startOver() {
@@ -171,35 +272,42 @@ async function load() {
   const { signal } = loading = new AbortController();
   render(t("conversation.loading"));
   try {
-    const kept = await conversationRequest("GET", conversation.id, { signal });
+    const kept = await archive.get(conversation.id, { signal });
     if (!signal.aborted) show(kept);
   } catch (error) {
     if (!signal.aborted) showLoadError(error);
   }
 }
 
+// What the browser keeps, it goes on to receive: another request would not find the answer.
 function leave() {
-  active?.abort();
+  if (active && archive.isLocal) elsewhere.set(conversation.id, { conversation, active });
+  else active?.abort();
   loading?.abort();
   active = loading = null;
 }
 
-// Shows a conversation as the server keeps it, and follows its answer if that runs or has not ended.
-function show({ id, title, messages = [], running }) {
+// Shows a conversation as it is kept, and follows its answer if that runs or has not ended.
+function show({ id, title, messages = [], exchanges = toExchanges(messages), running, updated_at: updatedAt }) {
   leave();
-  conversation = { id, exchanges: toExchanges(messages) };
-  const last = conversation.exchanges.at(-1);
+  const isOther = id !== conversation.id;
+  conversation = { id, title, exchanges, running, updatedAt };
+  if (isOther) showDraft();
+  if (!running && isGivenBack(exchanges.at(-1))) exchanges.pop();
+  const last = exchanges.at(-1);
   const isOpen = last && (running || !last.isComplete);
   setPageTitle(title);
   composer.say("");
   log.ariaLive = "off"; // nobody wants all of it read out
   log.replaceChildren();
-  for (const exchange of conversation.exchanges) showExchange(exchange, isOpen && exchange === last);
+  for (const exchange of exchanges) showExchange(exchange, isOpen && exchange === last);
   followEnd();
   setIdle(title ?? "");
   setTimeout(() => { log.ariaLive = null; }, 1000);
-  if (isOpen) receive(last, follow, endKept);
+  if (isOpen && !(running && archive.isLocal)) receive(last, follow, endKept); // else another tab receives it
 }
+
+const isGivenBack = (exchange) => exchange && exchange.message.id === composer.draft.id && !exchange.frames.length;
 
 function showExchange(exchange, isOpen) {
   append(exchange, { isLive: false });
@@ -207,7 +315,7 @@ function showExchange(exchange, isOpen) {
   for (const frame of exchange.frames) exchange.answer.handleFrame(frame);
   const isOver = ({ approval }) => approval.expires_at_s * 1000 < Date.now();
   if (exchange !== conversation.exchanges.at(-1) || exchange.answer.asked.some(isOver)) exchange.answer.closeAsked();
-  if (!isOpen) exchange.answer.endKept(exchange);
+  if (!isOpen && !exchange.answer.isOver) exchange.answer.endKept(exchange);
 }
 
 function endKept(exchange) {
@@ -223,26 +331,35 @@ function showLoadError(error) {
     const begin = button(t("page.new"), startOver, { class: "strong" });
     answer.fail(t("conversation.notFound"), [begin]);
     [conversation, loading] = [newConversation(), null];
-  } else answer.fail(error.message, retryButtons(error));
+  } else answer.fail(told(error), retryButtons(error));
   render("");
 }
 
-// Another tab may have gone on with the conversation, or deleted it.
+/** Look whether another tab has gone on with the conversation, or deleted it, and load it if that was not possible. */
 export async function catchUp() {
-  const { id, exchanges } = conversation;
+  const { id, exchanges, running, updatedAt } = conversation;
   const last = exchanges.at(-1);
-  if (document.hidden || active || loading || !last) return;
-  const kept = await conversationRequest("GET", id).catch((error) => error);
+  if (document.hidden || active) return;
+  if (loading && log.querySelector(".retry")) return load();
+  if (loading || !last) return;
+  const kept = await archive.get(id).catch((error) => error);
   if (active || loading || conversation.id !== id) return;
   const isFailed = !last.answer.isOver; // and perhaps not kept
-  if (kept.status === 404 && !isFailed) showLoadError(kept);
+  if (kept.status === 404 && (!isFailed || running)) showLoadError(kept);
   if (kept instanceof Error) return;
+  if (archive.isLocal) return kept.updated_at === updatedAt && kept.running === running || show(kept);
   const isKept = kept.messages.some(({ id }) => id === last.message.id);
   const newest = toExchanges(kept.messages).at(-1);
+  if (isGivenBack(newest)) return;
   const isDecided = last.answer.asked.length && newest?.turns > last.answer.turns.list.length;
   const hasChanged = kept.running || newest?.message.id !== last.message.id || isDecided;
   if (isFailed ? isKept && (hasChanged || newest.isComplete) : hasChanged) show(kept);
 }
+
+archive.onChange = (id) => {
+  conversationList.refresh();
+  if (id === conversation.id) catchUp();
+};
 
 function setPageTitle(title) {
   document.title = title ? `${title} · ${pageTitle}` : pageTitle;
@@ -258,12 +375,19 @@ function render(statusText) {
   status.textContent = statusText;
   hero.hidden = log.hasChildNodes() || loading !== null;
   newButton.hidden = !hero.hidden;
+  saveButton.hidden = !conversation.exchanges.length;
   composer.setRunning(active !== null);
   conversationList.mark(conversation.id);
 }
 
 conversationList.onChange = ({ id, title }) => {
   if (id !== conversation.id) return;
-  if (title === undefined) startOver();
-  else setPageTitle(title);
+  if (title === undefined) return startOver();
+  conversation.title = title;
+  setPageTitle(title);
 };
+
+document.getElementById("composer").addEventListener("input", keepDraft);
+addEventListener("online", catchUp);
+addEventListener("pagehide", () => active && archive.keep(conversation, true));
+saveButton.addEventListener("click", () => saveMarkdown(conversation));

@@ -1,17 +1,25 @@
-// The kept conversations, in a drawer: open, rename, delete.
+// The kept conversations, in a drawer, by day: search, open, rename, delete.
 
-import { conversationRequest, listConversations } from "./chat.js";
+import { requestStop } from "./chat.js";
 import { button, el, morph } from "./dom.js";
+import { archive } from "./history.js";
 import { formatDate, t } from "./strings.js";
 
-const [drawer, list, message, olderButton, openButton, closeButton] =
-  ["conversations", "list", "list-message", "older", "open-list", "close-list"]
+const UNDO_MS = 8000;
+const STOPPED_MS = 1500; // a stopped answer has ended by then
+const DAY_MS = 86_400_000;
+const MANY = 100; // loaded at once to search in
+
+const [drawer, list, message, searchInput, olderButton, openButton, closeButton] =
+  ["conversations", "list", "list-message", "search", "older", "open-list", "close-list"]
     .map((id) => document.getElementById(id));
+const undoButton = button(t("list.undo"), undo, { class: "strong" });
 
 let items = [];
 let next = null;
 let shownId = "";
 let editedId = null;
+let deleted = null; // {item, wasShown, timer} as long as that can be undone
 
 export const conversationList = {
   /** Called with an id and title, without a title if it was deleted. */
@@ -31,16 +39,17 @@ export const conversationList = {
 
 function open() {
   editedId = null;
+  searchInput.value = "";
   list.replaceChildren();
   render();
   drawer.showModal();
   load();
 }
 
-function load(after, keepsOlder) {
+function load(after, keepsOlder, limit) {
   if (!items.length) message.textContent = t("list.loading");
-  attempt(async () => {
-    const page = await listConversations(after);
+  return attempt(async () => {
+    const page = await archive.list(after, limit);
     const ids = page.conversations.map(({ id }) => id);
     const others = items.filter(({ id }) => !ids.includes(id));
     const last = items.findIndex(({ id }) => id === ids.at(-1));
@@ -53,12 +62,32 @@ function load(after, keepsOlder) {
 }
 
 async function attempt(action) {
+  let text;
   try {
-    message.textContent = await action();
+    text = await action();
   } catch (error) {
-    message.textContent = error.message;
+    text = error.message;
   }
+  if (!deleted) message.textContent = text;
   render();
+}
+
+// Looks through all of them: those that are not here yet are loaded, as long as somebody searches.
+async function search() {
+  render();
+  while (next && searchInput.value && drawer.open) {
+    const cursor = next;
+    await load(cursor, false, MANY);
+    if (next === cursor) return; // it failed
+  }
+  if (!deleted) message.textContent = searchInput.value ? t("list.found", { count: found().length }) : "";
+}
+
+const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+
+function found() {
+  const wanted = plain(searchInput.value.trim());
+  return items.filter(({ id, title }) => id !== deleted?.item.id && plain(title ?? "").includes(wanted));
 }
 
 function render() {
@@ -66,21 +95,27 @@ function render() {
   if (list.querySelector("form")) return; // somebody is writing
   const focused = list.querySelector(":focus");
   const focusedId = focused?.closest("li").dataset.id;
-  morph(list, el("ol", {}, ...items.map((item) => (
-    el("li", { "data-id": item.id }, ...item.id === editedId ? [editForm(item)] : row(item))
-  ))));
+  const groups = Object.entries(Object.groupBy(found(), dayOf));
+  morph(list, el("div", {}, ...groups.flatMap(([day, ones]) => [el("h3", {}, day), el("ol", { role: "list", "aria-label": day },
+    ...ones.map((item) => el("li", { "data-id": item.id }, ...item.id === editedId ? [editForm(item)] : row(item))))])));
   if (focused && !focused.isConnected) find(focusedId, focused.localName)?.focus({ preventScroll: true });
 }
 
+function dayOf({ updated_at: updatedAt }) {
+  const date = new Date(updatedAt);
+  const days = Math.round((new Date().setHours(12, 0, 0, 0) - new Date(date).setHours(12, 0, 0, 0)) / DAY_MS);
+  if (days < 8) return t(`list.${days < 1 ? "today" : days < 2 ? "yesterday" : "week"}`);
+  return formatDate(date, { month: "long", year: "numeric" });
+}
+
 function find(id, selector) {
-  return [...list.children].find(({ dataset }) => dataset.id === id)?.querySelector(selector);
+  return [...list.querySelectorAll("li")].find(({ dataset }) => dataset.id === id)?.querySelector(selector);
 }
 
 function row({ id, title, updated_at: updatedAt, running }) {
   const name = title || t("list.untitled"); // a picture alone gives it none
-  const updated = new Date(updatedAt);
-  const isToday = updated.toDateString() === new Date().toDateString();
-  const when = formatDate(updated, isToday ? { timeStyle: "short" } : { dateStyle: "medium" });
+  const isRecent = Date.now() - new Date(updatedAt) < 2 * DAY_MS;
+  const when = formatDate(new Date(updatedAt), isRecent ? { timeStyle: "short" } : { dateStyle: "medium" });
   const link = el("a", {
     href: `#${encodeURIComponent(id)}`,
     "aria-current": id === shownId ? "page" : null,
@@ -114,24 +149,56 @@ function rename(event) {
   const title = value.trim();
   edit(null);
   if (title && title !== defaultValue) attempt(async () => {
-    const renamed = await conversationRequest("PATCH", id, { body: { title } });
-    items = items.map((item) => item.id === id ? renamed : item);
+    const renamed = await archive.rename(id, title);
+    items = items.map((item) => item.id === id ? { ...item, ...renamed } : item);
     conversationList.onChange(renamed);
     return "";
   });
 }
 
+// It goes at once, and for good once that cannot be undone any more.
 function remove(id) {
+  sendDeletion();
+  const ids = found().map((item) => item.id);
+  const nearest = ids[ids.indexOf(id) + 1] ?? ids.at(-2);
+  deleted = { item: items.find((item) => item.id === id), wasShown: id === shownId };
+  deleted.timer = setTimeout(sendDeletion, UNDO_MS);
   edit(null);
-  attempt(async () => {
-    await conversationRequest("DELETE", id).catch((error) => { if (error.status !== 404) throw error; });
-    const at = items.findIndex((item) => item.id === id);
-    items = items.filter((item) => item.id !== id);
-    const nearest = items[at] ?? items[at - 1];
-    if (find(id, ":focus")) (find(nearest?.id, "a") ?? closeButton).focus({ preventScroll: true });
-    conversationList.onChange({ id });
-    return t("list.deleted");
-  });
+  message.replaceChildren(t("list.deleted"), " ", undoButton);
+  (find(nearest, "a") ?? closeButton).focus({ preventScroll: true });
+  if (deleted.wasShown) conversationList.onChange({ id });
+}
+
+function undo() {
+  clearTimeout(deleted.timer);
+  const { item: { id }, wasShown } = deleted;
+  deleted = null;
+  message.textContent = "";
+  render();
+  find(id, "a")?.focus();
+  if (wasShown) location.hash = id;
+}
+
+function sendDeletion({ type } = {}) {
+  if (!deleted) return;
+  clearTimeout(deleted.timer);
+  const { item } = deleted;
+  const deletion = forget(item, type === "pagehide");
+  items = items.filter(({ id }) => id !== item.id);
+  if (message.contains(document.activeElement)) closeButton.focus();
+  deleted = null;
+  attempt(() => deletion.then(() => t("list.deleted"), (error) => {
+    if (error.status === 404) return t("list.deleted");
+    items.push(item);
+    items.sort((a, b) => new Date(b.updated_at) - new Date(a.updated_at));
+    throw error;
+  }));
+}
+
+// One that still answers is stopped first.
+async function forget({ id, running }, keepalive) {
+  if (running && !keepalive && await requestStop(id)) await new Promise((resolve) => { setTimeout(resolve, STOPPED_MS); });
+  return archive.delete(id, { keepalive });
 }
 
 function handleClick({ target }) {
@@ -141,20 +208,23 @@ function handleClick({ target }) {
   switch (pressed?.dataset.action) {
     case "edit": return edit(pressed.closest("li").dataset.id);
     case "cancel": return edit(null);
-    case "delete": // once more, to be sure
-      pressed.dataset.action = "confirm";
-      pressed.querySelector("span").textContent = t("list.deleteForGood");
-      return;
-    case "confirm": return remove(editedId);
+    case "delete": return remove(editedId);
   }
 }
 
+document.getElementById("here").hidden = !archive.isLocal;
 openButton.addEventListener("click", open);
 olderButton.addEventListener("click", () => load(next));
+searchInput.addEventListener("input", search);
 drawer.addEventListener("click", handleClick);
 drawer.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || !editedId) return;
+  if (event.key !== "Escape") return;
+  if (editedId) edit(null);
+  else if (searchInput.value) {
+    searchInput.value = "";
+    search();
+  } else return;
   event.preventDefault(); // it would close the drawer
-  edit(null);
 });
 list.addEventListener("submit", rename);
+addEventListener("pagehide", sendDeletion);

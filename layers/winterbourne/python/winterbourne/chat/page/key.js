@@ -1,37 +1,49 @@
-// The API key: the dialog that prompts for it, and its storage for this tab's session.
+// The API key: the dialog that asks for it, and its storage for this tab's session.
+
+import { credentials, forgetButton } from "./credentials.js";
+import { button, el } from "./dom.js";
+import { t } from "./strings.js";
 
 const STORAGE_KEY = "winterbourne.key";
+const key = () => sessionStorage.getItem(STORAGE_KEY) ?? "";
 
-const [dialog, form, input, reasonText, cancelButton, forgetButton] =
-  ["key-dialog", "key-form", "key", "key-reason", "key-cancel", "forget"].map((id) => document.getElementById(id));
+const title = el("h2", { id: "key-title" }, t("key.title"));
+const reason = el("p");
+const label = el("label", { for: "key" }, t("key.label"));
+const input = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: "" });
+const actions = el("div", { class: "dialog-actions" },
+  button(t("key.notNow"), () => dialog.close()), el("button", { class: "strong" }, t("key.use")));
+const form = el("form", {}, title, reason, label, input, el("p", {}, t("key.kept")), actions);
+const dialog = el("dialog", { class: "box", "aria-labelledby": title.id }, form);
 
-export const apiKey = {
-  get value() {
-    return sessionStorage.getItem(STORAGE_KEY) ?? "";
-  },
+/** Show the dialog; resolves to whether a key was entered. */
+async function askForKey() {
+  reason.textContent = key() && t("key.unknown");
+  dialog.returnValue = "";
+  dialog.showModal();
+  await new Promise((resolve) => { dialog.addEventListener("close", resolve, { once: true }); });
+  return dialog.returnValue === "entered";
+}
 
-  /** Show the dialog; resolves to whether a key was entered. */
-  async prompt(reason) {
-    reasonText.textContent = reason;
-    dialog.returnValue = "";
-    dialog.showModal();
-    await new Promise((resolve) => { dialog.addEventListener("close", resolve, { once: true }); });
-    return dialog.returnValue === "entered";
-  },
-};
-
-function store(value) {
-  if (value) sessionStorage.setItem(STORAGE_KEY, value);
-  else sessionStorage.removeItem(STORAGE_KEY);
+function keep(value) {
+  sessionStorage.setItem(STORAGE_KEY, value);
   forgetButton.hidden = !value;
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  store(input.value.trim());
+  keep(input.value.trim());
   form.reset();
   dialog.close("entered");
 });
-cancelButton.addEventListener("click", () => dialog.close());
-forgetButton.addEventListener("click", () => store(""));
-store(apiKey.value);
+document.body.append(dialog);
+forgetButton.textContent = t("key.forget");
+forgetButton.addEventListener("click", () => keep(""));
+keep(key());
+Object.assign(credentials, {
+  headers: async () => key() ? { "x-api-key": key() } : {},
+  renew: askForKey,
+  change: askForKey,
+  changeLabel: t("key.change"),
+  refusal: t("key.refused"),
+});

@@ -2,7 +2,9 @@
 
 import { button, copyText, el, icon, morph } from "./dom.js";
 import { parse, parseInline } from "./markdown.js";
+import { citedText } from "./sources.js";
 import { t } from "./strings.js";
+import { withoutMarks } from "./turns.js";
 
 /** A view of growing text, rendered at most once per animation frame. */
 export class MarkdownView {
@@ -105,7 +107,7 @@ function renderCode({ language, text }) {
   const copy = ({ currentTarget: copyButton }) => copyText(copyButton.closest(".code").querySelector("code").textContent, copyButton);
   const head = el("div", { class: "code-head" }, label, button(t("markdown.copy"), copy, { icon: "copy" }));
   // What scrolls sideways must be focusable by keyboard.
-  const code = el("pre", { tabindex: "0", "aria-label": t("markdown.code", { language: label }) }, el("code", {}, text.trimEnd()));
+  const code = el("pre", { tabindex: "0", "aria-label": t("markdown.code", { language: label }) }, el("code", {}, withoutMarks(text).trimEnd()));
   return el("div", { class: "code", dir: "ltr" }, head, code);
 }
 
@@ -140,19 +142,19 @@ function noteButton(label, name, other) {
 }
 
 function math(tag, text) {
-  return el(tag, { class: /^\\\(|^\$[^$]/.test(text) ? "math" : "math wide", dir: "ltr", translate: "no" }, text);
+  return el(tag, { class: /^\\\(|^\$[^$]/.test(text) ? "math" : "math wide", dir: "ltr", translate: "no" }, withoutMarks(text));
 }
 
 function renderText(text, isOpen, links) {
-  return parseInline(text, isOpen, links).map(renderInline);
+  return parseInline(text, isOpen, links).flatMap(renderInline);
 }
 
 function renderInline(inline) {
-  if (typeof inline === "string") return document.createTextNode(inline);
+  if (typeof inline === "string") return citedText(inline);
   const { type, text, href, label } = inline, link = { href, target: "_blank", rel: "noopener noreferrer" };
-  const children = () => inline.children.map(renderInline);
+  const children = () => inline.children.flatMap(renderInline);
   switch (type) {
-    case "code": return el("code", {}, text);
+    case "code": return el("code", {}, withoutMarks(text));
     case "math": return math("span", text);
     case "break": return el("br");
     case "link": return el("a", link, ...children());

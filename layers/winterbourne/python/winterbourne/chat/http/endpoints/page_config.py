@@ -14,16 +14,15 @@ def page_config(settings: Settings, provider: Provider, *, is_durable: bool) -> 
     """The deployment as the page's `config.js` has it, but for the page's words.
 
     Returns:
-        `auth`: AUTH. `signIn`: how the page signs in, None if it does not. `isDurable`: whether what is kept outlives
-        the process. `models`: those that a question may choose, the default first; empty if there is no choice.
-        `limits`: what one request may hold: bytes of `body`, `images`, `documents`, `chars` of a message. `takes`: what
-        the default model takes: `images`, the media types of `documents`, and `documentBytes`, the size of one that is
-        not text; 0 for no limit of its own.
+        `auth`: AUTH. `isDurable`: whether what is kept outlives the process. `models`: those that a question may
+        choose, the default first; empty if there is no choice. `limits`: what one request may hold: bytes of `body`,
+        `images`, `documents`, `chars` of a message. `takes`: what the default model takes: `images`, the media types of
+        `documents`, and `documentBytes`, the size of one that is not text; 0 for no limit of its own. A `SignInPage`
+        adds `signIn`.
     """
     models, capabilities = available_models(settings.model), capabilities_of(provider)("")
     return {
         "auth": settings.auth.auth,
-        "signIn": None,
         "isDurable": is_durable,
         "models": models if len(models) > 1 else (),
         "limits": _limits(settings.request),

@@ -59,7 +59,8 @@ def make_document(
     A lone surrogate, which UTF-8 cannot say, becomes a `?`.
     """
     strings = _read_strings(language)
-    script, style = bundle_scripts(FOLDER, "app"), _bundle_styles(options)
+    keeping = () if config.get("isDurable", True) else ("kept_here",)
+    script, style = bundle_scripts(FOLDER, *keeping, *_ways_in(config), "app"), _bundle_styles(options)
     template = _minified(FOLDER / "index.html")
     heading, *lede = re.split(r"\s*\n\s*\n\s*", options.greeting.strip() or strings["page"]["greeting"], maxsplit=1)
     told = msgspec.json.encode({**config, "strings": _told(strings, script)}).decode().replace("<", "\\u003c")
@@ -123,6 +124,13 @@ def _footer(text: str) -> str:
         return escape(before)
     words, url, after = map(escape, link)
     return f'{escape(before)}<a href="{url}" target="_blank" rel="noopener noreferrer">{words}</a>{after}'
+
+
+def _ways_in(config: Mapping[str, Any]) -> list[str]:
+    """The module by which readers show who they are, if there is one: a scheme of one's own is taken to know keys."""
+    if config.get("signIn"):
+        return ["sign_in"]
+    return [] if config.get("auth") in {"none", "iam", "jwt"} else ["key"]
 
 
 def _bundle_styles(options: PageOptions) -> str:

@@ -25,8 +25,8 @@ LOGO_TYPES: Final = {".png": "image/png", ".svg": "image/svg+xml"}
 # disable every sink that would parse a string as HTML or script. Styles that scripts set through the CSSOM need no
 # exception.
 CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'; img-src 'self' data: blob:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "default-src 'none'; script-src '{script}'; style-src '{style}'; connect-src 'self'{issuer}; "
+    "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 
@@ -112,9 +112,11 @@ class StaticFiles(msgspec.Struct, frozen=True, dict=True):
     def _make_page(self, language: str) -> StaticFile:
         from winterbourne.chat.http.endpoints.page_document import make_document  # noqa: PLC0415 - only the page needs it
 
-        document = make_document(self.options, self.config(), next(iter(self._logo), "").removeprefix("/"), language)
+        config = self.config()
+        document = make_document(self.options, config, next(iter(self._logo), "").removeprefix("/"), language)
         hashes = {"script": _csp_hash(document.script), "style": _csp_hash(document.style)}
-        policy = CONTENT_SECURITY_POLICY.format_map(hashes)
+        issuer = f" {sign_in.token_origin}" if (sign_in := config.get("signIn")) else ""
+        policy = CONTENT_SECURITY_POLICY.format(**hashes, issuer=issuer)
         headers = {"cache-control": CACHE_REVALIDATE, "vary": "accept-encoding, accept-language, origin"}
         return _make_static_file(document.html, "text/html; charset=utf-8", policy, headers)
 
