@@ -19,6 +19,7 @@ __all__ = [
     "ask",
     "has_ended",
     "keep_picture",
+    "open_tools",
     "sent_body",
     "serve_module",
     "wear",
@@ -99,6 +100,12 @@ def ask(page: Page, question: str) -> Locator:
 
 def has_ended(answer: Locator, state: str = "done") -> Locator:
     expect(answer).to_have_attribute("data-state", state)
+    return answer
+
+
+def open_tools(answer: Locator) -> Locator:
+    """Open an answer's first row of tools, so that their cards are seen."""
+    answer.locator(".chips:visible").first.click()
     return answer
 
 

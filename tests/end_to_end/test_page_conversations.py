@@ -13,7 +13,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.clients]
 
 SHOWN = """(answer) => [...answer.querySelectorAll(".prose, .thoughts, .tool")].map((node) => {
   const copy = node.cloneNode(true);
-  copy.querySelector(".tool-state span, .tool-state")?.remove(); // how long a call took is not kept
+  // How long it thought, and how long a call took, is not kept.
+  copy.querySelector(".tool-state span, .tool-state, .thoughts > summary")?.remove();
   return [node.className, node.ariaLabel, copy.innerHTML.replace("<p></p>", "")];
 })"""
 
@@ -67,7 +68,7 @@ class TestAddress:
         page = visits.open(chat)
         live = [has_ended(ask(page, text)).evaluate(SHOWN) for text in ("Please think about it", FIVE)]
         failed = has_ended(ask(page, "What is the weather in Atlantisville?")).evaluate(SHOWN)
-        tokens = page.locator(".figures").last.inner_text().split(" · ")[-2:]
+        tokens = (page.locator(".figures").last.text_content() or "").split(" · ")[-2:]
         page.reload()
         answers = page.locator(".answer")
         expect(answers).to_have_count(3)
@@ -149,6 +150,20 @@ class TestAddress:
         visitor.keyboard.press("Enter")
         expect(visitor.locator(".question")).to_have_text("Hello")
         says(has_ended(visitor.locator(".answer")), "Now it runs.")
+
+    def test_an_answer_that_is_asked_for_again_takes_the_place_of_the_one_before(
+        self, visits: Visits, guarded: str, model_provider: Provider
+    ) -> None:
+        page = visits.open(guarded, key=KEY)
+        model_provider.responds_with("First ", "answer.")
+        has_ended(ask(page, "Hello"))
+        model_provider.responds_with("Second ", "answer.")
+        page.locator(".answer").hover()
+        page.get_by_role("button", name="Answer again").click()
+        says(has_ended(page.locator(".answer")), "Second answer.")
+        page.reload()
+        expect(page.locator(".question")).to_have_text("Hello")
+        says(has_ended(page.locator(".answer")), "Second answer.")
 
 
 class TestLostConnection:

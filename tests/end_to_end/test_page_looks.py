@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests import npm
-from tests.browser_page import DESK, FIVE, KEY, Visits, ask, has_ended, keep_picture, wear
+from tests.browser_page import DESK, FIVE, KEY, Visits, ask, has_ended, keep_picture, open_tools, wear
 from tests.fed_page import DONE, FedPage, content
 from tests.provider import Provider
 from winterbourne.chat.http.endpoints.page_options import PageOptions
@@ -66,10 +66,10 @@ class TestKeyboardAndScreenReader:
 
     def test_everything_can_be_reached_with_the_tab_key(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
-        has_ended(ask(page, "What is the weather in Paris?"))
+        open_tools(has_ended(ask(page, "What is the weather in Paris?")))
         page.locator("body").click(position={"x": 2, "y": 200})
         reached = []
-        for _ in range(7):
+        for _ in range(12):
             page.keyboard.press("Tab")
             reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText"))
         assert {"Conversations", "New conversation", "Result", "Copy answer", "Send"} <= set(reached)
@@ -133,9 +133,9 @@ class TestAxe:
         page = visits.open(chat, reduced_motion="reduce")
         page.evaluate(axe)
         answer = ask(page, FIVE)
-        expect(answer.locator(".tool[data-status=started]").nth(1)).to_be_visible()
+        expect(answer.locator(".chip[data-status=started]").nth(1)).to_be_visible()
         assert page.evaluate(AXE) == []
-        has_ended(answer)
+        open_tools(has_ended(answer))
         assert page.evaluate(AXE) == []
 
     @pytest.mark.parametrize("scheme", ["light", "dark"])

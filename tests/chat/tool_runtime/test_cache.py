@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from tests.chat.tool_runtime.recording_clients import RecordingClient, recorded_metrics, run_turn, tool_call
 from tests.clock import jumping
-from winterbourne.chat.core.events import EventBatch, ToolProgressed
+from winterbourne.chat.core.events import EventBatch, ToolFinished, ToolProgressed
 from winterbourne.chat.core.messages import ToolCall
 from winterbourne.chat.errors import ToolError
 from winterbourne.chat.infra import redaction
@@ -324,6 +325,18 @@ class TestCache:
             (message,) = await turn.results()
         assert message.content == "careless failed because of an internal error."
         assert "must not read its caller" in caplog.text
+
+    @jumping
+    async def test_a_hit_says_that_it_is_one(self) -> None:
+        executor = ToolExecutor(TOOLS)
+        said = []
+        for _ in range(2):
+            client = RecordingClient()
+            async with executor.turn(client, caller_id="nora") as turn:
+                turn.start(tool_call("cached", key="a"))
+                await turn.results()
+            said += [event.cached for event in client.events if isinstance(event, ToolFinished)]
+        assert said == [UNSET, True]
 
     @jumping
     async def test_a_hit_is_counted_in_a_metric(self) -> None:

@@ -48,6 +48,11 @@ class TestFrames:
             b',"id":"c1","duration_ms":230,"result":{"price":1}}\n\n'
         )
 
+    def test_a_result_that_was_cached_says_so(self) -> None:
+        [frame] = data_of(frames(e.ToolFinished("c1", "x", "completed", 0, b"7", cached=True)))
+        assert frame["cached"] is True
+        assert frame["result"] == 7
+
     def test_a_started_call_shows_its_arguments_as_the_model_wrote_them(self) -> None:
         ready = e.ToolCallReady("c1", "calculate", '{"expression": "1+1"')
         frame = frames(ready, e.ToolStarted("c1", "calculate"))

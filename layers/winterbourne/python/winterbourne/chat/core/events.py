@@ -185,12 +185,16 @@ class ToolApprovalRequested(_ToolCallEvent, frozen=True):
 
 
 class ToolFinished(_ToolCallEvent, frozen=True):
-    """The one last event of a call. `result` is JSON text, empty on failure; `error` is empty on success."""
+    """The one last event of a call. `result` is JSON text, empty on failure; `error` is empty on success.
+
+    `cached` is set if the call did not run: its result is that of an identical one before.
+    """
 
     status: ToolStatus
     duration_ms: int
     result: bytes = b""
     error: str = ""
+    cached: bool | UnsetType = UNSET
 
 
 ToolEvent: TypeAlias = ToolQueued | ToolStarted | ToolProgressed | ToolApprovalRequested | ToolFinished

@@ -1,43 +1,48 @@
-// One answer on the page: text, reasoning, tool cards and timeline, updated from stream frames.
+// One answer on the page: what is thought, said, cited and run for it, updated from stream frames.
 
-import { config } from "./config.js";
-import { button, copyText, el } from "./dom.js";
-import { safeUrl } from "./markdown.js";
+import { button, copyText, el, icon } from "./dom.js";
 import { MarkdownView } from "./markdown_view.js";
-import { formatDuration, t } from "./strings.js";
+import { Sources } from "./sources.js";
+import { formatDuration, formatNumber, t } from "./strings.js";
+import { Thoughts } from "./thoughts.js";
 import { Timeline } from "./timeline.js";
-import { ToolCard } from "./tool_card.js";
-import { Turns, isAsked } from "./turns.js";
+import { ToolRow } from "./tool_card.js";
+import { Turns, isAsked, isFinal } from "./turns.js";
+import { Waiting } from "./waiting.js";
+
+const QUIET_MS = 2000; // so long may what is said pause
 
 /** An answer. `state` is waiting, running, done, stopped or failed. Times are shown of one that was seen live. */
 export class Answer {
   static onDecide; // takes decisions; returns whether they are sent
+  static onRegenerate; // takes the answer in whose place another is wanted
   turns = new Turns();
-  #views = new Map(); // turn → its text view and card list
-  #cards = new Map(); // call → its card
+  #views = new Map(); // turn → its text view and row of tools
   #timeline = new Timeline();
+  #waiting = new Waiting();
+  #thoughts = new Thoughts();
+  #sources = new Sources();
   #startTime = performance.now();
   #firstTextMs = null;
-  #thoughts = el("details", { class: "thoughts", hidden: "" }, el("summary", {}, t("answer.thinking")));
-  #thought = null; // what this turn thinks
+  #newsMs = 0; // when something last came
+  #ticker = 0;
   #before = {}; // what there was when the model's turn began
   #body = el("div");
-  #cited = new Set(); // ids of sources
-  #sources = el("ol", { class: "sources", "aria-label": t("answer.sources"), hidden: "" });
-  #footer = el("footer", { class: "answer-foot" });
+  #footer = el("div", { class: "answer-foot" });
   #rafId = 0;
   #isLive;
 
   constructor({ isLive = true } = {}) {
     this.#isLive = isLive;
     this.node = el("article", { class: "answer", "aria-label": t("answer.label") },
-      this.#thoughts, this.#body, this.#sources, this.#timeline.node, this.#footer);
-    this.#setState("waiting");
+      this.#thoughts.node, this.#body, this.#waiting.node, this.#sources.node, this.#timeline.node, this.#footer);
+    this.#wait();
   }
 
   /** Apply a frame. Unknown types are ignored, as later servers may add some. */
   handleFrame(frame) {
     if (this.#footer.hasChildNodes()) this.#footer.replaceChildren(); // the connection is back
+    if (frame.type !== "start") this.#noteNews(frame.type === "reasoning");
     switch (frame.type) {
       case "start": this.messageId = frame.message_id; // and its first turn begins
       case "turn": return this.#beginTurn();
@@ -45,14 +50,14 @@ export class Answer {
       case "content": return this.#appendText(frame.delta);
       case "reasoning": return this.#appendReasoning(frame.delta);
       case "tool_call": return this.#updateToolCall(frame);
-      case "source": return this.#addSource(frame);
+      case "source": return this.#cite(frame);
       case "done": return this.#complete(frame);
       case "stopped": return this.stop(frame.reason);
     }
   }
 
   stop(reason) {
-    this.#end("stopped", note(reason), this.#copyButton());
+    this.#end("stopped", note(reason), ...this.#buttons());
   }
 
   /** End with an error, and buttons to retry. */
@@ -63,6 +68,7 @@ export class Answer {
   /** Say that the connection is lost. What comes after it tells no times. */
   interrupt() {
     this.#forgetTimes();
+    this.#noteNews();
     this.#footer.replaceChildren(note("interrupted"));
   }
 
@@ -92,41 +98,68 @@ export class Answer {
     if (!isReady || !Answer.onDecide(decisions)) return;
     this.#forgetTimes();
     this.#footer.replaceChildren();
-    this.#setState("waiting");
+    this.#wait();
   }
 
   #decide(call, decision) {
     call.decision = decision;
     if (decision.arguments && !call.approval.schema) call.arguments = JSON.stringify(decision.arguments);
     this.#render(call);
-    this.#cards.get(this.asked.find(({ decision }) => !decision) ?? call).node.focus();
+    this.#focus(this.asked.find(({ decision }) => !decision) ?? call);
     this.sendDecisions();
   }
 
+  #focus(call) {
+    for (const { tools } of this.#views.values()) tools.focus(call);
+  }
+
   #render(call) {
-    this.#cards.get(call).render(call, (decision) => this.#decide(call, decision));
+    const turn = this.turns.list.find(({ calls }) => calls.includes(call));
+    this.#viewOf(turn).tools.render(turn.calls, call, (decision) => this.#decide(call, decision));
+  }
+
+  // It is busy, and says so while nothing comes.
+  #wait() {
+    this.#setState("waiting");
+    this.#newsMs = this.#elapsedMs();
+    clearInterval(this.#ticker);
+    this.#ticker = setInterval(() => this.#isBusy ? this.#tick() : clearInterval(this.#ticker), 1000);
+    this.#waiting.render(0, []);
+  }
+
+  #tick() {
+    const nowMs = this.#elapsedMs(), silentMs = nowMs - this.#newsMs;
+    this.#thoughts.label(nowMs, this.#isLive);
+    const isQuiet = this.state === "waiting" || silentMs >= QUIET_MS;
+    if (!isQuiet || this.#thoughts.isLive || this.#footer.hasChildNodes() || !this.node.isConnected) return;
+    this.#waiting.render(silentMs, this.turns.calls.filter((call) => !isFinal(call)), this.messageId);
+  }
+
+  #noteNews(isThought) {
+    this.#newsMs = this.#elapsedMs();
+    this.#waiting.hide();
+    if (!isThought && this.#thoughts.isLive) {
+      this.#thoughts.pause(this.#newsMs);
+      this.#thoughts.label(this.#newsMs, this.#isLive);
+    }
   }
 
   /** End what was kept of an answer: whole, or with buttons to retry. */
   endKept({ isComplete, usage, turns }, buttons = []) {
     if (isComplete) this.#complete({ usage, turns, stop_reason: this.asked.length ? "approval" : undefined });
-    else this.#end("stopped", note(turns ? "unfinished" : "unanswered"), ...buttons, this.#copyButton());
+    else this.#end("stopped", note(turns ? "unfinished" : "unanswered"), ...buttons, ...this.#buttons());
   }
 
   #beginTurn() {
     const turn = this.turns.list.at(-1);
-    this.#before = { turn, text: turn?.text, cited: this.#cited.size };
-    this.#thought = null;
+    this.#before = { turn, text: turn?.text, cited: this.#sources.size };
+    this.#thoughts.beginTurn();
   }
 
   // A turn with calls is never taken back.
   #retract() {
     const turn = this.turns.list.at(-1), { text, cited = 0 } = this.#before;
-    for (const id of [...this.#cited].slice(cited)) {
-      this.#cited.delete(id);
-      this.#sources.lastChild.remove();
-    }
-    this.#sources.hidden = !this.#cited.size;
+    this.#sources.cut(cited);
     if (turn) {
       turn.text = turn === this.#before.turn ? text : "";
       const views = this.#viewOf(turn), view = new MarkdownView();
@@ -134,55 +167,42 @@ export class Answer {
       views.text = view;
       view.append(turn.text);
     }
-    this.#thought?.remove();
-    this.#thought = null;
-    this.#thoughts.hidden = !this.#thoughts.children[1];
+    this.#thoughts.retract();
   }
 
   #appendText(delta) {
     this.#setState("running");
     this.#firstTextMs ??= this.#elapsedMs();
-    this.#viewOf(this.turns.appendText(delta)).text.append(delta);
+    this.#addText(delta);
   }
 
   #appendReasoning(delta) {
     this.#setState("running");
-    if (!this.#thought) this.#thoughts.append(this.#thought = el("p"));
-    this.#thoughts.hidden = false;
-    this.#thought.append(delta);
+    this.#thoughts.append(delta, this.#newsMs);
+    this.#thoughts.label(this.#newsMs, this.#isLive);
   }
 
-  // A page is a link, a document its name; an answer may cite each often.
-  #addSource({ id, url, title, cited_text: quote }) {
-    if (this.#cited.has(id)) return;
-    this.#cited.add(id);
-    const href = url && safeUrl(url);
-    const name = title || url || t("answer.document");
-    const source = href ? el("a", { href, target: "_blank", rel: "noopener noreferrer" }, name) : name;
-    this.#sources.append(el("li", { title: quote }, source));
-    this.#sources.hidden = false;
+  #addText(text) {
+    this.#viewOf(this.turns.appendText(text)).text.append(text);
+  }
+
+  // After words only: beside what makes a list, a table or the end of code, a mark would make something else of it.
+  #cite(source) {
+    const mark = this.#sources.add(source);
+    if (/[\p{L}\p{N}].*$/u.test(this.turns.list.at(-1)?.text ?? "")) this.#addText(mark);
   }
 
   #updateToolCall(frame) {
     this.#setState("running");
-    const { turn, call } = this.turns.updateToolCall(frame, this.#elapsedMs());
-    const { cards } = this.#viewOf(turn);
-    if (!this.#cards.has(call)) {
-      const card = new ToolCard();
-      this.#cards.set(call, card);
-      cards.append(card.node);
-      cards.hidden = false;
-    }
-    this.#render(call);
+    this.#render(this.turns.updateToolCall(frame, this.#newsMs));
     this.#rafId ||= requestAnimationFrame(() => this.#drawTimeline());
   }
 
   #viewOf(turn) {
     if (!this.#views.has(turn)) {
-      const text = new MarkdownView();
-      const cards = el("ul", { class: "tools", "aria-label": t("answer.tools"), hidden: "" });
-      this.#views.set(turn, { text, cards });
-      this.#body.append(text.node, cards);
+      const text = new MarkdownView(), tools = new ToolRow();
+      this.#views.set(turn, { text, tools });
+      this.#body.append(text.node, tools.node);
     }
     return this.#views.get(turn);
   }
@@ -190,7 +210,7 @@ export class Answer {
   // Repeats as long as a tool runs.
   #drawTimeline() {
     if (!this.#isLive) return;
-    const calls = this.turns.calls.filter(({ approval }) => !approval);
+    const calls = this.turns.calls.filter(({ approval, cached }) => !approval && !cached);
     this.#timeline.render(calls, this.#elapsedMs());
     const isRunning = calls.some(({ endedMs }) => endedMs === undefined);
     this.#rafId = isRunning ? requestAnimationFrame(() => this.#drawTimeline()) : 0;
@@ -202,18 +222,19 @@ export class Answer {
       this.#isLive && t("answer.whole", { time: formatDuration(this.#elapsedMs()) }),
       turns > 1 && t("answer.turns", { count: turns }),
       usage?.output > 0 && t("answer.tokens", usage),
-    ];
-    const text = stats.filter(Boolean).join(" · ");
-    const line = text && el("p", { class: "figures" }, text);
-    this.#end("done", note(reason), line, this.#copyButton());
+      usage?.cost > 0 && formatNumber(usage.cost, { style: "currency", currency: "USD", maximumSignificantDigits: 2 }),
+    ].filter(Boolean);
+    this.#end("done", note(reason), ...this.#buttons(), ...stats.length ? about(stats.join(" · ")) : []);
   }
 
-  #copyButton() {
-    const node = button(t("answer.copy"), () => copyText(this.turns.text, node), { icon: "copy" });
-    return this.turns.text ? node : null;
+  #buttons() {
+    const copy = button(t("answer.copy"), () => copyText(this.turns.text, copy), { icon: "copy" });
+    const again = button(t("answer.again"), () => Answer.onRegenerate(this), { icon: "retry", class: "quiet again" });
+    return [this.turns.text && copy, Answer.onRegenerate && !this.asked.length && again];
   }
 
   #end(state, ...footer) {
+    this.#noteNews();
     for (const call of this.turns.cancelRunning(this.#elapsedMs(), state === "done")) this.#render(call);
     for (const { text } of this.#views.values()) text.end();
     cancelAnimationFrame(this.#rafId);
@@ -226,7 +247,11 @@ export class Answer {
     this.state = state;
     this.isOver = state === "done" || state === "stopped";
     this.node.dataset.state = state;
-    this.node.setAttribute("aria-busy", state === "waiting" || state === "running");
+    this.node.setAttribute("aria-busy", this.#isBusy);
+  }
+
+  get #isBusy() {
+    return this.state === "waiting" || this.state === "running";
   }
 
   #elapsedMs() {
@@ -234,7 +259,14 @@ export class Answer {
   }
 }
 
+function about(text) {
+  const name = t("answer.about"), card = el("p", { class: "figures card", popover: "" }, text);
+  const opener = el("button", { type: "button", class: "quiet", "aria-label": name, title: name }, icon("info"));
+  opener.popoverTargetElement = card;
+  return [opener, card];
+}
+
 function note(reason) {
-  const text = config.strings.notes[reason];
+  const text = t(`notes.${reason}`);
   return text && el("p", { class: "note" }, text);
 }

@@ -2,7 +2,9 @@
 
 import { button, el, morph } from "./dom.js";
 import { parse, parseInline } from "./markdown.js";
+import { citedText } from "./sources.js";
 import { t } from "./strings.js";
+import { withoutMarks } from "./turns.js";
 
 /** A view of growing text, rendered at most once per animation frame. */
 export class MarkdownView {
@@ -58,7 +60,7 @@ function renderCode({ language, text }) {
   const label = language || t("markdown.text");
   const head = el("div", { class: "code-head" }, label, copyButton);
   // What scrolls sideways must be focusable by keyboard.
-  const code = el("pre", { tabindex: "0", "aria-label": t("markdown.code", { language: label }) }, el("code", {}, text));
+  const code = el("pre", { tabindex: "0", "aria-label": t("markdown.code", { language: label }) }, el("code", {}, withoutMarks(text)));
   return el("div", { class: "code" }, head, code);
 }
 
@@ -86,14 +88,14 @@ function renderTable({ align, head, rows }) {
 }
 
 function renderText(text, open) {
-  return parseInline(text, open).map(renderInline);
+  return parseInline(text, open).flatMap(renderInline);
 }
 
 function renderInline(inline) {
-  if (typeof inline === "string") return document.createTextNode(inline);
-  const children = () => inline.children.map(renderInline);
+  if (typeof inline === "string") return citedText(inline);
+  const children = () => inline.children.flatMap(renderInline);
   switch (inline.type) {
-    case "code": return el("code", {}, inline.text);
+    case "code": return el("code", {}, withoutMarks(inline.text));
     case "break": return el("br");
     case "link": return el("a", { href: inline.href, target: "_blank", rel: "noopener noreferrer" }, ...children());
     default: return el(inline.type, {}, ...children());

@@ -7,10 +7,10 @@ const { lang } = document.documentElement;
 export const locale = navigator.languages.find((each) => each.split("-")[0] === lang) ?? lang;
 const plurals = new Intl.PluralRules(lang);
 
-/** The string of that name, "section.name", with `values` in place of {their names}; its plural by `values.count`. */
+/** The string "section.name", if there is one, with `values` in place of {their names}; its plural by `values.count`. */
 export function t(name, values = {}) {
   const [section, key] = name.split(".");
-  const found = config.strings[section][key];
+  const found = config.strings[section][key] ?? "";
   const text = typeof found === "object" ? found[plurals.select(values.count)] ?? found.other : found;
   return text.replace(/\{(\w+)\}/g, (_, value) => typeof values[value] === "number" ? formatNumber(values[value]) : values[value]);
 }
@@ -20,16 +20,26 @@ export function formatNumber(value, options) {
   return new Intl.NumberFormat(locale, options).format(value);
 }
 
+/** A number with its unit, apart from it as in 8.7 °C. */
+export function formatUnit(value, unit, options) {
+  return formatNumber(value, { style: "unit", unit, ...options }).replace(/(\d)(?=[°a-z])/i, "$1\u00a0");
+}
+
 /** A duration: milliseconds below ten of them, else seconds. */
-export function formatDuration(ms) {
-  const [value, unit, digits] = ms < 10 ? [ms, "millisecond", 0] : [ms / 1000, "second", 2];
-  return formatNumber(value, { style: "unit", unit, unitDisplay: "short", minimumFractionDigits: digits, maximumFractionDigits: digits });
+export function formatDuration(ms, digits = 2) {
+  const places = { unitDisplay: "narrow", minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return ms < 10 ? formatUnit(Math.round(ms), "millisecond") : formatUnit(ms / 1000, "second", places);
 }
 
 /** A size in bytes, as 340 kB or 1.2 MB. */
 export function formatSize(bytes) {
   const [value, unit] = bytes < 1e6 ? [Math.max(1, bytes / 1e3), "kilobyte"] : [bytes / 1e6, "megabyte"];
   return formatNumber(value, { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: value < 10 ? 1 : 0 });
+}
+
+/** Names as one: a, b and c. */
+export function formatList(names) {
+  return new Intl.ListFormat(locale).format(names);
 }
 
 /** A date or time; `options` are those of Intl.DateTimeFormat. */

@@ -1,18 +1,56 @@
-// One tool call as a card: its arguments, status, progress and result; a form for a person's yes or no.
+// Tool calls: a row with the state of each, which opens to a card for each, with its arguments, progress and result, or
+// a form for a person's yes or no.
 
-import { button, el, icon } from "./dom.js";
+import { button, el, icon, morph } from "./dom.js";
 import { formatDate, formatDuration, t } from "./strings.js";
 import { isAsked, isFinal, parseJson } from "./turns.js";
+import { readable } from "./values.js";
 
-export class ToolCard {
+/** The calls of a turn. */
+export class ToolRow {
+  #cards = new Map(); // by call
+  #chips = el("button", { type: "button", class: "chips", "aria-expanded": "false" });
+  #list = el("ul", { "aria-label": t("answer.tools") });
+  node = el("div", { class: "tools", hidden: "" }, this.#chips, this.#list);
+
+  constructor() {
+    this.#chips.addEventListener("click", () => { this.#chips.ariaExpanded = this.#chips.ariaExpanded === "false"; });
+  }
+
+  /** Show one of the calls; `decide` is called with what the user decides. */
+  render(calls, call, decide) {
+    if (!this.#cards.has(call)) {
+      const card = new ToolCard();
+      this.#cards.set(call, card);
+      this.#list.append(card.node);
+      this.node.hidden = false;
+    }
+    this.#cards.get(call).render(call, decide);
+    morph(this.#chips, el("div", {}, ...calls.map(chip)));
+  }
+
+  focus(call) {
+    this.#cards.get(call)?.node.focus();
+  }
+}
+
+function chip(call) {
+  const state = el("span", { class: "unseen" }, stateOf(call));
+  return el("span", { class: "chip", "data-status": call.status }, icon(call.status), call.name, " ", state, ...progress(call));
+}
+
+const stateOf = (call) => t(isAsked(call) && call.decision ? "tool.decided" : `tool.${call.status}`);
+
+class ToolCard {
   node = el("li", { class: "tool", tabindex: "-1" });
 
   /** Show a call; `decide` is called with what the user decides. */
   render(call, decide) {
     const asks = isAsked(call) && !call.decision;
-    const label = t(isAsked(call) && !asks ? "tool.decided" : `tool.${call.status}`);
-    const text = call.status !== "completed" ? label : call.durationMs == null ? "" : formatDuration(call.durationMs);
+    const label = stateOf(call);
+    const text = call.status !== "completed" ? label : call.cached ? t("tool.cached") : call.durationMs == null ? "" : formatDuration(call.durationMs);
     this.node.dataset.status = call.status;
+    this.node.classList.toggle("stays", call.approval || ["failed", "timed_out"].includes(call.status));
     this.node.setAttribute("aria-label", t("tool.label", { name: call.name, state: label }));
     this.node.replaceChildren(
       el("div", { class: "tool-head" }, call.name, el("span", { class: "tool-state" }, icon(call.status), text)),
@@ -34,7 +72,7 @@ function outcome(call) {
 
 function result(call) {
   if (call.error) return [el("p", { class: "tool-error" }, call.error)];
-  if (!isFinal(call)) return [...dataList(call, call.data), progressBar(call.data)];
+  if (!isFinal(call)) return [...dataList(call, call.data), ...progress(call)];
   if (call.result === undefined) return [];
   const json = el("pre", { tabindex: "0", "aria-label": t("tool.result") }, JSON.stringify(call.result, null, 2));
   return [...dataList(call, call.result), el("details", {}, el("summary", {}, t("tool.result")), json)];
@@ -43,27 +81,22 @@ function result(call) {
 // The first scalars of progress data or a result, without those that only repeat an argument.
 function dataList(call, data) {
   const args = argumentValues(call);
-  const shown = scalars(data).filter(([name, value]) => name !== "fraction" && !args.includes(value)).slice(0, 3);
+  const shown = readable(data).filter(([name, value]) => name !== "fraction" && !args.includes(value)).slice(0, 3);
   return shown.length ? [el("dl", {}, ...shown.map(row))] : [];
 }
 
 // Tools may report their progress as a `fraction` between 0 and 1.
-function progressBar(data) {
+function progress(call) {
+  if (isFinal(call) || isAsked(call)) return [];
+  const { data } = call;
   const percent = data?.fraction >= 0 ? Math.min(100, Math.round(100 * data.fraction)) : null;
   const node = el("div", { class: "flow", role: "progressbar", "aria-label": t("tool.progress"), "aria-valuenow": percent });
   node.style.setProperty("--share", `${percent}%`);
-  return node;
+  return [node];
 }
 
 function argumentValues({ arguments: json }) {
-  return scalars(parseJson(json || "{}")).map(([, value]) => value);
-}
-
-function scalars(data) {
-  if (data == null) return [];
-  if (typeof data !== "object") return [["", String(data)]];
-  return Object.entries(data).filter(([, value]) => value !== null && typeof value !== "object")
-    .map(([name, value]) => [name, String(value)]);
+  return readable(parseJson(json || "{}")).map(([, value]) => value);
 }
 
 // Asks a person about a call; `decide` is called with {approved, reason, arguments}.

@@ -1,9 +1,11 @@
 // The data of answers: turns, built from stream frames; and kept messages as such frames. No DOM.
 //
-// Turn: {text, calls}. Tool call: {id, name, arguments, status, data, result, error, queuedMs, startedMs, endedMs,
+// Turn: {text, calls}. Tool call: {id, name, arguments, status, data, result, error, cached, queuedMs, startedMs, endedMs,
 // approval, decision, durationMs}, with times in milliseconds since the request.
 
 const CANCELLED = /^(The call was stopped|This call was interrupted) before/; // a result does not have its status
+/** Cites a source in a text, between signs that no text has; being signs, they end a link or an emphasis before them. */
+export const MARK = /\u303f(\d+s\d+)\u303f/;
 const DENIED = /^The user did not allow this call\./;
 
 export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "cancelled", "denied"].includes(status);
@@ -19,6 +21,8 @@ export function parseJson(text, reviver) {
   }
 }
 
+export const withoutMarks = (text) => text.replace(new RegExp(MARK, "g"), "");
+
 export class Turns {
   list = [];
 
@@ -27,7 +31,7 @@ export class Turns {
   }
 
   get text() {
-    return this.list.map(({ text }) => text).filter(Boolean).join("\n\n");
+    return withoutMarks(this.list.map(({ text }) => text).filter(Boolean).join("\n\n"));
   }
 
   /** Append text; returns its turn. */
@@ -39,7 +43,7 @@ export class Turns {
     return turn;
   }
 
-  /** Apply a tool_call frame; returns the call and its turn. */
+  /** Apply a tool_call frame; returns the call. */
   updateToolCall({ type, status, duration_ms: durationMs, ...fields }, nowMs) {
     let turn = this.list.find(({ calls }) => calls.some(({ id }) => id === fields.id));
     if (!turn) {
@@ -51,7 +55,7 @@ export class Turns {
     if (status === "queued") call.queuedMs = nowMs;
     else if (!isAsked(call)) call.startedMs ??= nowMs;
     if (isFinal(call)) call.endedMs = durationMs == null ? nowMs : call.startedMs + durationMs;
-    return { turn, call };
+    return call;
   }
 
   /** Mark unfinished calls as cancelled, but not those that wait for a person if `keepsAsked`; returns them. */

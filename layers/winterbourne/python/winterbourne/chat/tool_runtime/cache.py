@@ -91,7 +91,8 @@ class CachedTool(msgspec.Struct, frozen=True):
         if not call.identity or (result := self.results.get(self.key(call))) is None:
             return None
         measure("CacheHits", tool=self.tool.name)
-        return Outcome("completed", redaction.redact_json(result))  # a secret may have been registered since
+        # A secret may have been registered since.
+        return Outcome("completed", redaction.redact_json(result), cached=True)
 
     def join(self, call: ActiveCall) -> RunSlot | None:
         """A slot in the run of an identical call."""

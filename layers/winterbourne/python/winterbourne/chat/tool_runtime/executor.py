@@ -391,7 +391,10 @@ class ToolExecutor:
         content = outcome.error or outcome.result.decode()
         call.message = ToolMessage(call_id, name, content, is_error=outcome.status != "completed")
         duration_s = 0.0 if call.started_at is None else _now() - call.started_at
-        finished = ToolFinished(call_id, name, outcome.status, round(duration_s * 1000), outcome.result, outcome.error)
+        duration_ms = round(duration_s * 1000)
+        finished = ToolFinished(
+            call_id, name, outcome.status, duration_ms, outcome.result, outcome.error, outcome.cached
+        )
         try:
             if call.emit_error:
                 raise call.emit_error

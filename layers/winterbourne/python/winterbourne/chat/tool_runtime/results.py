@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 import orjson
+from msgspec import UNSET, UnsetType
 
 from winterbourne.chat.core.events import ToolStatus
 from winterbourne.chat.errors import ToolError, ToolUnavailable
@@ -43,11 +44,15 @@ _LOGGER: Final = logging.getLogger(__name__)
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a call ended. `result` is JSON text and empty unless completed; `error` is empty exactly then."""
+    """How a call ended. `result` is JSON text and empty unless completed; `error` is empty exactly then.
+
+    `cached` is set if the result is one that was cached.
+    """
 
     status: ToolStatus
     result: bytes = b""
     error: str = ""
+    cached: bool | UnsetType = UNSET
 
 
 CANCELLED: Final = Outcome("cancelled", error="The call was stopped before it was done.")

@@ -33,6 +33,8 @@ __all__ = ["NativeEncoder"]
 TURN_FRAME: Final = b'data: {"type":"turn"}\n\n'
 RETRACT_FRAME: Final = b'data: {"type":"retract"}\n\n'
 DURATION: Final = b',"duration_ms":'
+RESULT: Final = b',"result":'
+CACHED_RESULT: Final = b',"cached":true,"result":'
 END: Final = b"}\n\n"
 
 # What a delta's frame has around its text.
@@ -113,7 +115,8 @@ class NativeEncoder(sse.SseResponse):
         if result := event.result:
             if 10 in result or 13 in result:
                 result = single_line(result)
-            return b"".join((start, id_, DURATION, duration_ms, b',"result":', result, END))
+            named = CACHED_RESULT if event.cached else RESULT
+            return b"".join((start, id_, DURATION, duration_ms, named, result, END))
         if event.error:
             return b"".join((start, id_, DURATION, duration_ms, b',"error":', text(event.error), END))
         return b"".join((start, id_, DURATION, duration_ms, END))

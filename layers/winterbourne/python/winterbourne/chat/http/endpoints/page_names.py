@@ -1,124 +1,144 @@
-"""Shorter names for the variables of the chat page's script, which are a fourth of its bytes.
+"""Short names for the variables of a script, so that a page that has its scripts within it is small.
 
-A name is replaced everywhere or nowhere, by one that the script does not have, so scopes need not be known: only which
-words are variables and which are properties. What is not certain to be a variable keeps its name. The code has no
-spaces that only people need, and a NUL in place of each literal.
+Each variable's name becomes another everywhere, so that no scopes need to be known. Names of properties stay, and so do
+those that are not declared here: they are the browser's. A name that is variable and property at once becomes both.
 """
 
-import itertools
 import re
-import string
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection, Iterator
+from itertools import islice, product
+from typing import Final
 
-__all__ = ["shorten_names"]
+__all__ = ["BROWSER", "SHARED", "shorten_names"]
 
-TOKEN: Final = re.compile(r"[{}()\[\]]|(?<![\w$#])(?<!(?<!\.)\.)[A-Za-z_$][\w$]*")
-WORD_BEFORE: Final = re.compile(r"[a-z]+$")
-CLASS_BEFORE: Final = re.compile(r"(?<!\w)class(?: \w+)?(?: extends [\w.]+)?$")
-CONTROL_BEFORE: Final = re.compile(r"(?<![\w.])(?:if|for|while|switch|await)$")
-DECLARED_BEFORE: Final = re.compile(r"(?:const|let|class|function\*?|catch\()[ *]?$")
+SHARED: Final = "\1"
+"""Before a name that is a property as well, but of nothing that others see, so that both are shortened."""
 
-KEYWORDS: Final = re.compile(
-    "async|await|break|case|catch|class|const|continue|default|delete|do|else|extends|false|finally|for|function|get|if|"
-    "in|instanceof|let|new|null|of|return|set|static|super|switch|this|throw|true|try|typeof|undefined|void|while|yield"
+PART: Final = re.compile(r"[A-Za-z_$][\w$]*|\d[\w.]*|\.\.\.|\?\.(?!\d)|=>|[^\w$]")
+NAME: Final = re.compile(r"[A-Za-z_$]")
+FIRST: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+LANGUAGE: Final = (
+    "arguments as async await break case catch class const continue default delete do else export extends false "
+    "finally for from function get if import in instanceof let new null of return set static super switch this throw "
+    "true try typeof undefined var void while with yield"
 )
-# Names of the browser's own that the script also gives to variables.
-BROWSERS: Final = frozenset(
-    ("event", "find", "history", "length", "location", "name", "open", "origin", "parent", "status", "stop", "top")
+KEYWORDS: Final = frozenset(LANGUAGE.split())
+
+WINDOW: Final = (
+    "addEventListener alert atob blur btoa caches chrome close closed confirm console constructor crypto "
+    "customElements dispatchEvent document escape eval event external fence fetch find focus frames history indexedDB "
+    "innerHeight innerWidth length localStorage location locationbar menubar moveBy moveTo name navigation navigator "
+    "open opener origin parent performance personalbar print prompt reportError scheduler screen scroll scrollbars "
+    "scrollBy scrollTo scrollX scrollY self sessionStorage status statusbar stop toolbar top unescape viewport "
+    "visualViewport when window"
 )
+BROWSER: Final = frozenset(WINDOW.split())
+"""What a browser has, too: a variable of such a name in one place may be the browser's in another."""
 
-LETTERS: Final = string.ascii_letters + "_"
-MODIFIERS: Final = ("async", "get", "set", "static")
-
-
-class _Word(NamedTuple):
-    """A name in variable position; `is_short` if it is a property too, as in `{ name }`."""
-
-    start: int
-    end: int
-    text: str
-    is_short: bool
-
-
-def shorten_names(code: str, literals: Sequence[str]) -> str:
-    """The code with short names for what it declares."""
-    words, declared = _read(code)
-    within = re.findall(r"\w+", " ".join(each for each in literals if each.startswith("`")))
-    taken = {*re.findall(r"[\w$]+", code), *within}
-    count = Counter(word.text for word in words if word.text in declared)
-    kept = BROWSERS | set(within)
-    longest = (name for name, _ in count.most_common() if len(name) > 2 and name not in kept)
-    short = dict(zip(longest, _new_names(taken), strict=False))
-    return "".join(_pieces(code, words, short))
+DECLARING: Final = frozenset(("const", "let", "var", "function", "class"))
+CONTROL: Final = frozenset(("if", "for", "while", "switch"))
+MODIFIERS: Final = frozenset(("get", "set", "async", "static"))
+# Of objects and classes: after what a property's name stands, and before what.
+MEMBERS: Final = {"object": ("{", ","), "class": ("{", ";", "}")}
+ENDS: Final = {"object": (":", "("), "class": ("(", "=", ";", "}")}
+BEFORE_OBJECT: Final = frozenset((*"(,=:[?&|", "...", "const", "let", "return", "yield", "await"))
+BEFORE_PATTERN: Final = frozenset((*"(,[{:", "...", SHARED))
 
 
-def _new_names(taken: set[str]) -> Iterator[str]:
-    pairs = itertools.product(LETTERS, LETTERS + string.digits)
-    return (name for name in itertools.chain(LETTERS, map("".join, pairs)) if name not in taken)
+def shorten_names(code: str) -> str:
+    """The code, in which a literal is a NUL, with short names of its variables: the most frequent get the shortest."""
+    parts: list[str] = PART.findall(code)
+    reader = _Reader(parts)
+    counts, doubled = (Counter(parts[at] for at in places) for places in (reader.variables, reader.doubles))
+    gains = {name: counts[name] * (len(name) - 2) - doubled[name] * 3 for name in reader.declared - BROWSER - KEYWORDS}
+    long = sorted((name for name, gain in gains.items() if gain > 0), key=lambda name: (-counts[name], name))
+    kept = KEYWORDS | BROWSER | (counts.keys() | doubled.keys()) - set(long)
+    short = dict(zip(long, islice(_short_names(kept), len(long)), strict=True))
+    for at in reader.variables:
+        parts[at] = short.get(parts[at], parts[at])
+    for at in reader.doubles:
+        parts[at] = f"{parts[at]}:{short[parts[at]]}" if parts[at] in short else parts[at]
+    return "".join(parts).replace(SHARED, "")
 
 
-def _pieces(code: str, words: Sequence[_Word], short: dict[str, str]) -> Iterator[str]:
-    done = 0
-    for start, end, text, is_short in words:
-        if new := short.get(text):
-            yield f"{code[done:start]}{text}:{new}" if is_short else f"{code[done:start]}{new}"
-            done = end
-    yield code[done:]
+def _short_names(kept: Collection[str]) -> Iterator[str]:
+    rest = f"{FIRST}0123456789"
+    names = ("".join(each) for length in range(3) for each in product(FIRST, *[rest] * length))
+    return (name for name in names if name not in kept)
 
 
-def _read(code: str) -> tuple[list[_Word], set[str]]:
-    """The variables of the code, and those names that are declared somewhere."""
-    words, declared = list[_Word](), set[str]()
-    opened: list[tuple[str, int, bool]] = [("{", 0, False)]  # kind of bracket, words before it, whether it declares
-    for match in TOKEN.finditer(code):
-        sign, start, end = match[0], match.start(), match.end()
-        if sign in "([":
-            kind = "control" if CONTROL_BEFORE.search(code, max(0, start - 6), start) else sign
-            opened.append((kind, len(words), _declares(code, start)))
-        elif sign == "{":
-            opened.append((_kind_of_brace(code, start), len(words), _declares(code, start)))
-        elif sign in ")]}":
-            kind, first, declares = opened.pop()
-            if declares or (kind == "(" and _is_parameters(code, start)):
-                declared.update(word.text for word in words[first:] if not word.text[0].isupper())
-        elif not KEYWORDS.fullmatch(sign) and (word := _as_word(code, start, end, sign, opened[-1][0])) is not None:
-            words.append(word)
-            if DECLARED_BEFORE.search(code, max(0, start - 10), start):
-                declared.add(sign)
-    return words, declared
+class _Frame:
+    """An open bracket: its kind, what stands before it, and the names in it that are variables if it is a pattern."""
+
+    __slots__ = ("before", "kind", "names")
+
+    def __init__(self, kind: str, before: str) -> None:
+        self.kind = kind
+        self.before = before
+        self.names: list[str] = []
 
 
-def _declares(code: str, start: int) -> bool:
-    return code.endswith(("const", "let", "const ", "let "), max(0, start - 6), start)
+class _Reader:
+    """Reads the parts of a script.
 
+    Attributes:
+        variables: Where variables are.
+        doubles: Where one name is that of a variable and of a property: `{name}`.
+        declared: The names that are declared.
+    """
 
-def _is_parameters(code: str, end: int) -> bool:
-    return code.startswith(("=>", "{"), end + 1)
+    def __init__(self, parts: list[str]) -> None:
+        self.variables: list[int] = []
+        self.doubles: list[int] = []
+        self.declared: set[str] = set()
+        self._frames = [_Frame("block", "")]
+        self._is_class = False
+        self._before = self._last = ""
+        solid = [at for at, part in enumerate(parts) if not part.isspace()]
+        for at, after in zip(solid, [*(parts[at] for at in solid[1:]), ""], strict=True):
+            part = parts[at]
+            if part in "([{":
+                self._open(part)
+            elif part in ")]}":
+                self._close(after)
+            elif part == "class":
+                self._is_class = after != ":"
+            elif NAME.match(part) and part not in KEYWORDS and self._last not in {".", "?.", "#"}:
+                self._name(at, part, after)
+            self._before, self._last = self._last, part
 
+    def _open(self, bracket: str) -> None:
+        kind = bracket
+        if bracket == "{":
+            kind = "class" if self._is_class else "object" if self._last in BEFORE_OBJECT else "block"
+            self._is_class = False
+        self._frames.append(_Frame(kind, self._last))
 
-def _kind_of_brace(code: str, start: int) -> str:
-    """`object` also for a pattern, else `class` or `block`."""
-    before = code[start - 1 : start]
-    if before.isalnum() or before in "_$ ":
-        if CLASS_BEFORE.search(code, max(0, start - 60), start):
-            return "class"
-        word = WORD_BEFORE.search(code, max(0, start - 8), start)
-        return "object" if word and word[0] in {"return", "const", "let", "of", "in", "yield"} else "block"
-    is_arrow = code[start - 2 : start] == "=>"
-    return "object" if before and before in "(,[=:?&|." and not is_arrow else "block"
+    def _close(self, after: str) -> None:
+        """What a bracket tells of the names in it: they are parameters, a pattern, part of one, or nothing."""
+        frame = self._frames.pop()
+        is_function = after == "=>" or (after == "{" and frame.before not in CONTROL)
+        if frame.kind in {"[", "object"} and frame.before in BEFORE_PATTERN:
+            self._frames[-1].names += frame.names
+        elif frame.before in DECLARING or (frame.kind == "(" and is_function):
+            self.declared.update(frame.names)
 
+    def _name(self, at: int, name: str, after: str) -> None:
+        frame, last = self._frames[-1], self._last
+        if self._is_property(frame.kind, after):
+            return
+        if frame.kind == "object" and last in {"{", ","} and after in {",", "}", "="}:
+            self.doubles.append(at)
+        else:
+            self.variables.append(at)
+        if last in DECLARING or after == "=>" or (last == "*" and self._before == "function"):
+            self.declared.add(name)
+        elif last in BEFORE_PATTERN:
+            frame.names.append(name)
 
-def _as_word(code: str, start: int, end: int, sign: str, kind: str) -> _Word | None:
-    """The sign if it is a variable; None if it names a property."""
-    before, after = code[start - 1 : start], code[end : end + 1]
-    if before == " " and code.endswith(MODIFIERS, max(0, start - 7), start - 1):
-        before = "," if kind == "object" else ";"
-    if kind == "object" and before in {"{", ",", "*"}:
-        if after in {":", "("} or (after == " " and sign in MODIFIERS):
-            return None
-        return _Word(start, end, sign, after in {",", "}", "="})
-    if kind == "class" and before in {"{", ";", "}", "\n", "*"} and after in {"(", "=", ";", "\n", "}"}:
-        return None
-    return _Word(start, end, sign, is_short=False)
+    def _is_property(self, kind: str, after: str) -> bool:
+        starts = MEMBERS.get(kind, ())
+        is_generator = self._last == "*" and (self._before in starts or self._before in MODIFIERS)
+        return after in ENDS.get(kind, ()) and (self._last in starts or self._last in MODIFIERS or is_generator)

@@ -1,17 +1,18 @@
 """The chat page's modules as one script: each a function that returns its exports, after those that it imports.
 
-The modules stay what browsers, editors and tests know. Comments, spaces and line ends that only people need are
-left out. That relies on how the modules are written: a semicolon ends each statement.
+The modules stay what browsers, editors and tests know. What only people need is left out: comments, spaces, line ends
+and long names of variables. That relies on how they are written: a semicolon ends each statement.
 """
 
 import re
 from pathlib import Path
 from typing import Final
 
-from winterbourne.chat.http.endpoints.page_names import shorten_names
+from winterbourne.chat.http.endpoints.page_names import SHARED, shorten_names
 
-__all__ = ["bundle_scripts", "tightened"]
+__all__ = ["bundle_scripts", "shortened"]
 
+WORD: Final = r"\b(?=\w)"
 IMPORT: Final = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
 EXPORT: Final = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
 
@@ -22,17 +23,20 @@ REGEX: Final = rf"(?:(?<=return )|(?<!{OPERAND} )(?<!{OPERAND}))/(?![/*])(?:[^/\
 INNER: Final = r"`(?:[^`\\$]|\\.|\$(?!\{)|\$\{[^{}`]*\})*`"
 HOLE: Final = rf"\$\{{(?:{REGEX}|{STRING}|{INNER}|\{{[^{{}}]*\}}|[^{{}}`\"'])*\}}"
 TEMPLATE: Final = rf"`(?:[^`\\$]|\\.|\$(?!\{{)|{HOLE})*`"
+HOLES: Final = re.compile(rf"(?<!\\)({HOLE})")
 COMMENT: Final = r"(?<!\S)//[^\n]*|/\*(?s:.*?)\*/"
 NO_CODE: Final = re.compile(rf"((?=[\"'`/])(?:{COMMENT}|{STRING}|{TEMPLATE}|{REGEX}))")
 
-# Where spaces and line ends say nothing: before and after these signs. A literal is a NUL.
+# Where spaces and line ends say nothing, and what has a shorter form. A literal is a NUL.
 TIGHT: Final = (
     (re.compile(r"[ \n]+(?=[,;:?=&|)\]}.])"), ""),
     (re.compile(r"(?<=[{(\[,;:?=&|<>!*])[ \n]+"), ""),
     (re.compile(r" +(?=[{(\[<>!*\0\n])|(?<=[)\]}\0\n]) +"), ""),
-    (re.compile(r"(?<![+-]) ([+-]) (?![+-])"), r"\1"),
-    (re.compile(r"\n{2,}"), "\n"),
+    (re.compile(r"(?<![+-]) (?=[+-])|(?<=[+-]) (?![+-])"), ""),
+    (re.compile(r"(?<=[)}\n])\n+"), ""),
     (re.compile(r";(?=\})"), ""),
+    (re.compile(r"(?<![\w$.])const(?=[ [{])"), "let"),
+    (re.compile(r"(?<![\w$])\(([\w$]+)\)(?==>)"), r"\1"),
 )
 
 
@@ -41,7 +45,7 @@ def bundle_scripts(folder: Path, *names: str) -> str:
     found = dict[str, str]()
     for name in names:
         _in_order(folder, name, found)
-    return tightened("".join(_as_function(name, text) for name, text in found.items()))
+    return shortened("".join(_as_function(name, text) for name, text in found.items()))
 
 
 def _in_order(folder: Path, name: str, found: dict[str, str]) -> None:
@@ -55,22 +59,37 @@ def _in_order(folder: Path, name: str, found: dict[str, str]) -> None:
 
 
 def _as_function(name: str, text: str) -> str:
-    exports = ", ".join(exported for _, exported in EXPORT.findall(text))
-    body = EXPORT.sub(r"\1", IMPORT.sub(r"const \1 = \2_js;\n", text))
+    exports = ", ".join(f"{SHARED}{exported}" for _, exported in EXPORT.findall(text))
+    imports = IMPORT.sub(lambda found: f"const {re.sub(WORD, SHARED, found[1])} = {found[2]}_js;\n", text)
+    body = EXPORT.sub(r"\1", imports)
     return f"const {name}_js = (() => {{\n{body}\nreturn {{ {exports} }};\n}})();\n"
 
 
-def tightened(script: str) -> str:
-    """The script without its comments, and what only people need between its words and signs."""
-    code, literals = "", []
+def shortened(script: str) -> str:
+    """The script without its comments and what only people need between its words and signs, with short names."""
+    code, literals = _split(script)
+    for spaces, instead in TIGHT:
+        code = spaces.sub(instead, code)
+    first, *pieces = shorten_names(code).split("\0")
+    return first + "".join(literal + piece for literal, piece in zip(literals, pieces, strict=True))
+
+
+def _split(script: str) -> tuple[str, list[str]]:
+    """The code, with a NUL for each literal, and the literals; a template is several of them, and code between."""
+    code, literals = "", list[str]()
     for at, part in enumerate(NO_CODE.split(script)):
         if at % 2 == 0:
             code += part
+        elif part.startswith("`"):
+            text, *more = HOLES.split(part)
+            for hole, following in zip(more[::2], more[1::2], strict=True):
+                inner, within = _split(hole[2:-1])
+                code += f"\0{inner}"
+                literals += [f"{text}${{", *within]
+                text = f"}}{following}"
+            code += "\0"
+            literals.append(text)
         elif not part.startswith(("//", "/*")):
             code += "\0"
             literals.append(part)
-    for spaces, instead in TIGHT:
-        code = spaces.sub(instead, code)
-    code = shorten_names(code, literals)
-    first, *pieces = code.split("\0")
-    return first + "".join(literal + piece for literal, piece in zip(literals, pieces, strict=True))
+    return code, literals
