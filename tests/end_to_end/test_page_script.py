@@ -65,9 +65,9 @@ console.log(JSON.stringify({ count: [before.length, after.length], differences: 
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """The script as the modules are written, and as it is served."""
-    served = bundle_scripts(FOLDER, "app")
+    served = bundle_scripts(FOLDER, "kept_here", "key", "sign_in", "app")
     monkeypatch.setattr(page_script, "shortened", lambda script: script.replace(SHARED, ""))
-    return bundle_scripts(FOLDER, "app"), served
+    return bundle_scripts(FOLDER, "kept_here", "key", "sign_in", "app"), served
 
 
 @pytest.fixture
