@@ -14,6 +14,7 @@ FEED: Final = """() => {
   const real = window.fetch;
   window.feed = (...frames) => window.feeding.then((stream) => {
     for (const frame of frames) stream.enqueue(new TextEncoder().encode(`data: ${JSON.stringify(frame)}\\n\\n`));
+    if (["done", "error", "stopped"].includes(frames.at(-1)?.type)) stream.close();
   });
   let started;
   window.feeding = new Promise((resolve) => { started = resolve; });

@@ -145,7 +145,7 @@ class TestSources:
             expect(sources.last.get_by_role("link")).to_have_count(0)
             page.reload()
             answer = page.locator(".answer").last
-        expect(page.locator(".question").last).to_contain_text("[Tide tables.pdf]")
+        expect(page.locator(".question").last).to_contain_text("Tide tables.pdf")
 
     def test_an_answer_without_sources_shows_none(self, visits: Visits, chat: str) -> None:
         answer = has_ended(ask(visits.open(chat), "Hello"))
@@ -153,7 +153,7 @@ class TestSources:
 
 
 def _with_documents(route: Route) -> None:
-    """Send documents along, which the page itself cannot yet."""
+    """Send documents along, one of them by its address."""
     body = sent_body(route.request)
     if not body.get("messages"):
         route.continue_()

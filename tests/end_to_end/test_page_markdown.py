@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, expect
 
@@ -204,6 +204,7 @@ class TestAnyText:
 
     @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(pieces=Pieces)
+    @example(pieces=["a", "\n  ", "|-|\n", "|-|\n", "a", "\n\n"])
     def test_text_in_pieces_is_rendered_like_the_whole(
         self, evaluate: Callable[[str, list[str]], Any], pieces: list[str]
     ) -> None:

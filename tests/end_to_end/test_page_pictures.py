@@ -4,7 +4,9 @@ The page runs as it is, over the chat function; only its answers come from the t
 lasts as long as its pictures take.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -122,7 +124,68 @@ def listed(page: FedPage) -> None:
     expect(page.page.get_by_role("dialog").get_by_role("link").first).to_be_visible()
 
 
-STATES: Final = (empty, waiting, writing, markdown, tools, answered, stopped, failed, listed)
+def thought(page: FedPage) -> None:
+    tides = {"type": "source", "id": "t", "title": "Tide tables", "url": "https://example.com/t", "cited_text": "06:12"}
+    notes = {"type": "source", "id": "n", "title": "The harbour master's notes of the week before last, in full"}
+    reasoning = {"type": "reasoning", "delta": "The question is about Whitby.\n\nSo the tables of the east coast."}
+    page.ask(
+        "When is high water?",
+        reasoning,
+        content("At **06:12**"),
+        tides,
+        content(", he says"),
+        notes,
+        content("."),
+        DONE,
+    )
+    answer = has_ended(page.page.locator(".answer"))
+    answer.get_by_text("Thought for").click()
+    answer.get_by_role("button", name="Source 1").click()
+    expect(answer.locator(":popover-open")).to_be_visible()
+
+
+def opened(page: FedPage) -> None:
+    answered(page)
+    page.page.get_by_role("button", name="get_stock_quote").click()
+    page.page.get_by_role("button", name="About this answer").click()
+    expect(page.page.locator(":popover-open")).to_be_visible()
+
+
+def attached(page: FedPage) -> None:
+    picture = str(Path(__file__).parents[2] / "docs" / "page.png")
+    box = page.page.get_by_role("textbox", name="Your question")
+    page.page.locator("#files").set_input_files([picture, str(Path(__file__).parents[2] / "LICENSE")])
+    box.fill("What do these have in common?")
+    expect(page.page.get_by_role("list", name="Files").get_by_role("listitem").first).to_be_visible()
+
+
+def edited(page: FedPage) -> None:
+    page.ask("When is high water? " * 40, content("At 06:12."), DONE)
+    has_ended(page.page.locator(".answer"))
+    page.page.locator(".question").hover()
+    page.page.get_by_role("button", name="Edit").first.click()
+    expect(page.page.get_by_text("Editing an earlier question")).to_be_visible()
+
+
+def refused(page: FedPage) -> None:
+    has_ended(ask(page.page, "Count to 3"))
+    error = json.dumps({"error": {"code": "message_too_long", "message": "too long"}})
+    page.page.route("**/chat", lambda route: route.fulfill(status=413, body=error, content_type="application/json"))
+    ask(page.page, "Count to 4, please")
+    expect(page.page.locator("#notice")).not_to_be_empty()
+
+
+def deleted(page: FedPage) -> None:
+    listed(page)
+    drawer = page.page.get_by_role("dialog")
+    drawer.get_by_role("button", name="Rename or delete").first.click()
+    expect(drawer.get_by_role("textbox", name="Title")).to_be_visible()
+
+
+STATES: Final = (
+    *(empty, waiting, thought, writing, markdown, tools, answered, opened, stopped, failed),
+    *(attached, edited, refused, listed, deleted),
+)
 
 
 @pytest.fixture(scope="module")
@@ -154,17 +217,22 @@ def test_the_key_is_asked_for_at_each_look(visits: Visits, guarded: str, axe: st
 def check(page: Page, axe: str, state: str) -> None:
     """At each look: nothing is wider than the page, all that is pressed is large enough; axe has no findings."""
     page.evaluate(axe)
-    faults = []
+    faults: dict[str, list[str]] = {}
     for look, (viewport, media) in LOOKS.items():
         page.set_viewport_size(viewport)
         page.emulate_media(**{**PLAIN, **media})
         page.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
         keep_picture(page, f"{state}-{look}")
-        if page.evaluate("document.documentElement.scrollWidth") > viewport["width"]:
-            faults.append(f"{look}: wider than the window")
-        faults += [f"{look}: small: {html}" for html in page.evaluate(SMALL)]
-        if look in {"light", "dark", "phone", "400"}:
-            page.emulate_media(**STILL)  # axe reads the colours of that moment
-            faults += [f"{look}: axe: {finding}" for finding in page.evaluate(AXE)]
+        for fault in _faults(page, viewport["width"], with_axe=look in {"light", "dark", "phone", "400"}):
+            faults.setdefault(fault, []).append(look)
     if faults:
-        pytest.fail("\n".join(faults))
+        pytest.fail("\n".join(f"{fault}: {', '.join(looks)}" for fault, looks in faults.items()))
+
+
+def _faults(page: Page, width: int, *, with_axe: bool) -> Iterator[str]:
+    if page.evaluate("document.documentElement.scrollWidth") > width:
+        yield "wider than the window"
+    yield from (f"small: {html}" for html in page.evaluate(SMALL))
+    if with_axe:
+        page.emulate_media(**STILL)  # axe reads the colours of that moment
+        yield from (f"axe: {finding}" for finding in page.evaluate(AXE))

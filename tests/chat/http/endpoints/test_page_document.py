@@ -130,8 +130,8 @@ class TestParts:
     def test_it_is_under_a_hundred_kilobytes(self) -> None:
         assert len(plain().html) < BUDGET_BYTES
         face = PageOptions(title="x" * 60, greeting="x" * 500, suggestions=("x" * 200,) * 6, accent="#123456")
-        for config in {}, SIGNING_IN:
-            assert len(make_document(face, {**config, "isDurable": False}).html) < BUDGET_BYTES
+        assert len(make_document(face, {"isDurable": False}).html) < BUDGET_BYTES
+        assert len(make_document(face, {**SIGNING_IN, "isDurable": False}).html) < BUDGET_BYTES
 
     @pytest.mark.parametrize(
         ("config", "way_in"),

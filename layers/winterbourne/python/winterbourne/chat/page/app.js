@@ -2,7 +2,6 @@
 
 import { composer } from "./composer.js";
 import { catchUp, openFromUrl, startOver, stopAnswer } from "./conversation.js";
-import { copyText } from "./dom.js";
 
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]")) stopAnswer();
@@ -27,8 +26,4 @@ function fill(text) {
   document.execCommand("insertText", false, text);
 }
 
-document.getElementById("log").addEventListener("click", ({ target }) => {
-  const copyButton = target.closest("[data-copy]");
-  if (copyButton) copyText(copyButton.closest(".code").querySelector("code").textContent, copyButton);
-});
 openFromUrl();

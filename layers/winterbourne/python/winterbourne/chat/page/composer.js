@@ -1,34 +1,57 @@
-// The composer: what a question is written in, sent from, and given back to.
+// The composer: what a question is written in with its files, sent from, edited in, and given back to.
 
+import { chip, divide, isLong, toPart, unite } from "./attachments.js";
+import { config } from "./config.js";
 import { el } from "./dom.js";
+import { t } from "./strings.js";
 
-const [form, input, notice, sendButton, stopButton] =
-  ["composer", "question", "notice", "send", "stop"].map((id) => document.getElementById(id));
+const MODEL_KEY = "winterbourne.model";
 
-let returnedId = null; // of a question that was given back: sent again, it replaces what was kept of it
+const [form, notice, chips, editNote] = ["composer", "notice", "attached", "editing"].map((id) => document.getElementById(id));
+const { question: input, send, stop, attach, files: fileInput, model: modelSelect, leave } = form.elements;
+
+// Files and pasted texts, as they will be sent.
+let parts = [];
+// Of a question that was given back or is edited: sent again, it replaces what was kept of it.
+let sentId = null;
+// What was being written when the editing of an earlier question began.
+let setAside = null;
+// Resolves when the files that were added are parts.
+let reading = Promise.resolve();
 
 export const composer = {
-  /** Called with the message that is to be sent, {role, id, content}; returns whether it is. */
+  /** Called with the message that is to be sent, {role, id, content}; returns whether it is. An edited one has its id. */
   onSubmit() {},
 
   /** Called when the answer is to be stopped. */
   onStop() {},
 
-  /** Give a message back that was refused, with the reason; what is written already stays after it. */
-  restore(message, reason) {
-    if (returnedId !== message.id) setInput([textOf(message), input.value].filter(Boolean).join("\n\n"));
-    returnedId = message.id;
-    composer.say(reason);
+  /** The chosen model, if there is a choice. */
+  get model() {
+    return modelSelect.value;
   },
 
-  /** What is written: its text, and the id of the question that it is to replace. */
+  /** What is written and not sent: its text, and the id of the question that it is to replace. It has no files. */
   get draft() {
-    return { id: returnedId, text: input.value };
+    const { id, content } = written();
+    return { id, text: content.map(({ text }) => text).join("") };
   },
 
   set draft({ id = null, text }) {
-    returnedId = id;
-    setInput(text);
+    const files = written().content.filter(({ data }) => data);
+    take({ id, content: [...files, { type: "text", text }] });
+  },
+
+  /** Give a message back that was refused, with the reason; what is written already stays after it. */
+  restore({ id, content }, reason) {
+    if (sentId !== id) take({ id, content: [...content, ...written().content] });
+    composer.say(reason);
+  },
+
+  /** Edit an earlier question; what is being written is set aside until that is over. */
+  edit(message) {
+    take(message, written());
+    input.focus();
   },
 
   /** Send this text, unless something runs. */
@@ -43,8 +66,8 @@ export const composer = {
   },
 
   setRunning(isRunning) {
-    sendButton.hidden = isRunning;
-    stopButton.hidden = !isRunning;
+    send.hidden = isRunning;
+    stop.hidden = !isRunning;
   },
 
   focus() {
@@ -52,33 +75,37 @@ export const composer = {
   },
 };
 
-/** The text of a message's content; of what is not text, its name. */
-export function textOf({ content }) {
-  return content.map(({ text, type, name }) => text ?? `[${name || type}]`).join("\n");
-}
-
-/** A message as a question is shown. */
-export function questionNode(message) {
-  return el("h2", { class: "question" }, textOf(message));
-}
-
 export function randomId(prefix) {
   return prefix + Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("");
 }
 
-function submit(event) {
+const current = () => unite(input.value.trim(), parts);
+const written = () => setAside ?? { id: sentId, content: current() };
+
+function take({ id = null, content = [] }, aside = null) {
+  [sentId, setAside] = [id, aside];
+  const [words, others] = divide(content);
+  editNote.hidden = !aside;
+  input.ariaDescription = aside && t("composer.editing");
+  setParts(others);
+  setInput(words);
+}
+
+function endEdit() {
+  take(setAside ?? {});
+  input.focus();
+}
+
+async function submit(event) {
   event?.preventDefault();
-  const text = input.value.trim();
-  if (!text) return;
-  const message = { role: "user", id: returnedId ?? randomId("u_"), content: [{ type: "text", text }] };
-  if (!composer.onSubmit(message)) return;
-  returnedId = null;
-  setInput("");
+  await reading;
+  const message = { role: "user", id: sentId ?? randomId("u_"), content: current() };
+  if (message.content.length && composer.onSubmit(message)) take(setAside ?? {});
 }
 
 function setInput(text) {
   input.value = text;
-  resizeInput();
+  input.dispatchEvent(new Event("input", { bubbles: true }));
 }
 
 function resizeInput() {
@@ -86,10 +113,67 @@ function resizeInput() {
   input.style.height = `${input.scrollHeight}px`;
 }
 
+function setParts(others) {
+  parts = others;
+  chips.replaceChildren(...parts.map((part) => chip(part, () => {
+    setParts(parts.filter((each) => each !== part));
+    input.focus();
+  })));
+  setInput(input.value);
+}
+
+// Files or texts, one after the other.
+function add(sources) {
+  reading = reading.then(async () => {
+    const reasons = [];
+    for (const source of sources) {
+      await toPart(source, parts).then((part) => setParts([...parts, part]), ({ message }) => reasons.push(message));
+    }
+    composer.say(reasons.join("\n"));
+  });
+}
+
+// A copied table comes as a picture, too, and a copied file with its name.
+function paste(event) {
+  const { target, clipboardData } = event;
+  if (target !== input && target.closest("input, textarea, dialog")) return;
+  const { files } = clipboardData;
+  const [text, html] = ["text/plain", "text/html"].map((type) => clipboardData.getData(type));
+  if (files.length && !(text && html)) add([...files]);
+  else if (isLong(text)) add([text]);
+  else return;
+  event.preventDefault();
+}
+
+function drag(event) {
+  const { dataTransfer, type } = event;
+  if (!dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  form.classList.toggle("is-target", type === "dragover");
+  if (type === "drop") add([...dataTransfer.files]);
+}
+
 form.addEventListener("submit", submit);
 input.addEventListener("input", resizeInput);
 input.addEventListener("keydown", (event) => {
   // While an input method composes text, as for Japanese, Enter accepts that text.
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+  // Elsewhere it stops the answer.
+  if (event.key === "Escape" && setAside) endEdit(event.stopPropagation());
 });
-stopButton.addEventListener("click", () => composer.onStop());
+stop.addEventListener("click", () => composer.onStop());
+leave.addEventListener("click", endEdit);
+attach.addEventListener("click", () => fileInput.click());
+fileInput.addEventListener("change", () => {
+  add([...fileInput.files]);
+  // So that the same one can be chosen again.
+  fileInput.value = "";
+});
+document.addEventListener("paste", paste);
+for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, drag);
+
+modelSelect.append(...config.models.map((model) => (
+  el("option", { selected: model === localStorage[MODEL_KEY] ? "" : null }, model)
+)));
+modelSelect.hidden = !config.models.length;
+modelSelect.addEventListener("change", () => { localStorage[MODEL_KEY] = modelSelect.value; });

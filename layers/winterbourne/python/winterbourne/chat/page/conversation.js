@@ -2,11 +2,12 @@
 
 import { Answer } from "./answer.js";
 import { ask, brokenOff, decide, follow, requestStop, toChatError } from "./chat.js";
-import { composer, questionNode, randomId } from "./composer.js";
+import { composer, randomId } from "./composer.js";
 import { conversationList } from "./conversation_list.js";
 import { credentials } from "./credentials.js";
 import { button, el } from "./dom.js";
 import { archive, record } from "./history.js";
+import { questionNode } from "./question.js";
 import { saveMarkdown } from "./save.js";
 import { followEnd } from "./scrolling.js";
 import { formatDate, t } from "./strings.js";

@@ -16,6 +16,8 @@ const ICONS = {
   copy: "M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z",
   retry: "M12.8 6.5A5.2 5.2 0 1 0 13 9.6M13 2.8v3.9h-3.9",
   info: "M8 1.8a6.2 6.2 0 1 0 0 12.4a6.2 6.2 0 1 0 0-12.4M8 7.4v3.8M8 4.8v.1",
+  file: "M4 1.8h5l3.2 3.2v9.2H4zM9 1.8v3.4h3.2",
+  image: "M2.5 3h11v10h-11zM2.5 11l3.4-3.4l2.6 2.6l1.6-1.6l3.4 3.4M10.4 5.9v.1",
   edit: "M3 13l.6-2.8l7-7l2.2 2.2l-7 7z",
 };
 
@@ -45,12 +47,14 @@ export function button(label, onClick, { icon: name, ...attributes } = {}) {
   return node;
 }
 
-/** Copy text to the clipboard; the button's label briefly shows the result. */
-export async function copyText(text, copyButton) {
+/** Copy text, perhaps with HTML of the same, to the clipboard; the button's label briefly shows the result. */
+export async function copyText(text, copyButton, html) {
   const label = copyButton.querySelector("span");
   const labelText = label.textContent;
   // Browsers have a clipboard on https and localhost only.
-  const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false);
+  const kinds = Object.entries({ "text/plain": text, ...html && { "text/html": html } });
+  const blobs = Object.fromEntries(kinds.map(([type, content]) => [type, new Blob([content], { type })]));
+  const copied = await navigator.clipboard?.write([new ClipboardItem(blobs)]).then(() => true, () => false);
   label.textContent = t(copied ? "answer.copied" : "answer.notCopied");
   setTimeout(() => { label.textContent = labelText; }, 1600);
 }

@@ -1,6 +1,6 @@
-// Renders Markdown that is still streaming in; nodes of complete blocks are never touched again.
+// Renders Markdown that is still streaming in. What is complete is never touched again, but where a definition comes later.
 
-import { button, el, morph } from "./dom.js";
+import { button, copyText, el, icon, morph } from "./dom.js";
 import { parse, parseInline } from "./markdown.js";
 import { citedText } from "./sources.js";
 import { t } from "./strings.js";
@@ -10,7 +10,11 @@ import { withoutMarks } from "./turns.js";
 export class MarkdownView {
   node = el("div", { class: "prose" });
   #pending = ""; // text of the blocks that may still change
-  #finalizedCount = 0; // how many child nodes are final
+  #line = 0; // its first line
+  #finalCount = 0; // how many child nodes are final
+  #waiting = new Map(); // the blocks of those that lack a definition, by index
+  #links = { definitions: new Map(), used: new Set(), missing: new Set(), isOpen: true };
+  #edition = 0; // another one, other links
   #rafId = 0;
 
   append(text) {
@@ -23,81 +27,147 @@ export class MarkdownView {
     this.#render(false);
   }
 
-  #render(open) {
+  #render(isOpen) {
     cancelAnimationFrame(this.#rafId);
     this.#rafId = 0;
-    morph(this.node, el("div", {}, ...renderBlocks(parse(this.#pending), open)), this.#finalizedCount);
-    if (open) this.#finalizeBlocks();
+    const { blocks, definitions } = parse(this.#pending, isOpen, this.#line);
+    this.#define(definitions, isOpen);
+    this.#drawAll(this.node, blocks, isOpen, this.#finalCount);
+    if (isOpen) this.#finalize(blocks);
   }
 
-  // All blocks but the last are complete. Only whole lines count: a partial one may yet belong to the block above.
-  #finalizeBlocks() {
-    const end = this.#pending.lastIndexOf("\n") + 1;
-    const blocks = parse(this.#pending.slice(0, end));
-    if (blocks.length < 2) return;
-    this.#finalizedCount += blocks.length - 1;
-    this.#pending = this.#pending.split("\n").slice(blocks.at(-1).line).join("\n");
+  #define(definitions, isOpen) {
+    const known = this.#links.definitions, fresh = [...definitions].filter(([label]) => !known.has(label));
+    if (!fresh.length && isOpen === this.#links.isOpen) return;
+    for (const [label, href] of fresh) known.set(label, href);
+    this.#links.isOpen = isOpen;
+    this.#edition += 1;
+    for (const [index, block] of this.#waiting) {
+      const { missing } = this.node.childNodes[index];
+      if (!isOpen || fresh.some(([label]) => missing.has(label))) this.#draw(this.node, index, block, false);
+    }
+  }
+
+  // Only the last block that begins on a whole line can still grow.
+  #finalize(blocks) {
+    const lines = this.#pending.split("\n");
+    const last = blocks.findLastIndex(({ from }) => from < this.#line + lines.length - 1);
+    if (last < 1) return;
+    this.#pending = lines.slice(blocks[last].from - this.#line).join("\n");
+    this.#line = blocks[last].from;
+    for (const block of blocks.slice(0, last)) {
+      if (this.node.childNodes[this.#finalCount].missing.size) this.#waiting.set(this.#finalCount, block);
+      this.#finalCount += 1;
+    }
+  }
+
+  // The children of a node, from an index on, become those of the blocks.
+  #drawAll(parent, blocks, isOpen, from = 0) {
+    blocks.forEach((block, index) => this.#draw(parent, from + index, block, isOpen && index === blocks.length - 1));
+    while (parent.childNodes.length > from + blocks.length) parent.lastChild.remove();
+  }
+
+  // What was drawn of the same lines stays.
+  #draw(parent, index, block, isOpen) {
+    const version = [block.from, block.to, this.#edition].join();
+    const old = parent.childNodes[index];
+    if (!isOpen && old?.version === version) return;
+    const isTop = parent === this.node;
+    if (isTop) this.#links.missing = old?.missing ?? new Set();
+    const fresh = BLOCKS[block.type](block, isOpen, this.#links), offset = fresh.childNodes.length;
+    if (isTop) fresh.dir ||= "auto";
+    const isKept = old?.cloneNode().isEqualNode(fresh.cloneNode()), node = isKept ? old : fresh;
+    if (!old) parent.append(fresh);
+    else if (!isKept) old.replaceWith(fresh);
+    else if (!block.blocks) morph(old, fresh);
+    Object.assign(node, { version: isOpen ? "" : version, missing: this.#links.missing });
+    if (block.type === "table") this.#drawAll(node.querySelector("table"), block.blocks, isOpen);
+    else if (block.blocks) this.#drawAll(node, block.blocks, isOpen, offset);
   }
 }
 
-// Block → node. `open`: more of its text may come.
-const RENDERERS = {
-  heading: ({ level, text }, open) => el(`h${Math.min(level + 2, 6)}`, {}, ...renderText(text, open)),
-  paragraph: ({ text }, open) => el("p", {}, ...renderText(text, open)),
+// Block → node, without the blocks within it. `isOpen`: more of its text may come.
+const BLOCKS = {
+  heading: ({ level, text }, ...how) => el(`h${Math.min(level + 2, 6)}`, {}, ...renderText(text, ...how)),
+  paragraph: ({ check, text }, ...how) => el("p", {}, check ? checkbox(check) : null, ...renderText(text, ...how)),
+  definition: ({ label, text }, isOpen, links) => el("p", { class: "definition", hidden: links.used.has(label) ? "" : null }, ...renderText(text, isOpen, links)),
   rule: () => el("hr"),
-  quote: ({ blocks }, open) => el("blockquote", {}, ...renderBlocks(blocks, open)),
+  math: ({ text }) => math("div", text.trimEnd()),
+  quote: () => el("blockquote"),
+  list: ({ first, isLoose }) => el(first === undefined ? "ul" : "ol", { start: first, class: isLoose ? "loose" : null }),
+  item: () => el("li"),
+  note: ({ label }) => el("div", { class: "note-text" }, noteButton(label, "note-back", "note-mark")),
   code: renderCode,
-  list: renderList,
   table: renderTable,
+  row: renderRow,
 };
 
-function renderBlocks(blocks, open) {
-  return blocks.map((block, index) => RENDERERS[block.type](block, open && index === blocks.length - 1));
-}
-
 function renderCode({ language, text }) {
-  const copyButton = button(t("markdown.copy"), null, { icon: "copy", "data-copy": "" });
   const label = language || t("markdown.text");
-  const head = el("div", { class: "code-head" }, label, copyButton);
+  const copy = ({ currentTarget: copyButton }) => copyText(copyButton.closest(".code").querySelector("code").textContent, copyButton);
+  const head = el("div", { class: "code-head" }, label, button(t("markdown.copy"), copy, { icon: "copy" }));
   // What scrolls sideways must be focusable by keyboard.
-  const code = el("pre", { tabindex: "0", "aria-label": t("markdown.code", { language: label }) }, el("code", {}, withoutMarks(text)));
-  return el("div", { class: "code" }, head, code);
+  const code = el("pre", { tabindex: "0", "aria-label": t("markdown.code", { language: label }) }, el("code", {}, withoutMarks(text).trimEnd()));
+  return el("div", { class: "code", dir: "ltr" }, head, code);
 }
 
-function renderList({ start, items }, open) {
-  const nodes = items.map((blocks, index) => el("li", {}, ...renderItem(blocks, open && index === items.length - 1)));
-  return start === null ? el("ul", {}, ...nodes) : el("ol", { start }, ...nodes);
+function renderTable() {
+  const table = el("div", { class: "table", tabindex: "0", role: "region", "aria-label": t("markdown.table") }, el("table"));
+  return el("div", { class: "table-frame" }, table, button(t("markdown.copyTable"), copyTable, { icon: "copy" }));
 }
 
-// An item of one paragraph, perhaps with nested lists, needs no p element.
-function renderItem([first, ...rest], open) {
-  if (first?.type !== "paragraph" || rest.some(({ type }) => type !== "list")) {
-    return renderBlocks(first ? [first, ...rest] : [], open);
-  }
-  return [...renderText(first.text, open && !rest.length), ...renderBlocks(rest, open)];
+function renderRow({ align, cells, isHead }, isOpen, links) {
+  return el("tr", {}, ...cells.map((text, column) => el(isHead ? "th" : "td",
+    { class: align[column] && `align-${align[column]}`, scope: isHead ? "col" : null },
+    ...renderText(text, isOpen && column === cells.length - 1, links))));
 }
 
-function renderTable({ align, head, rows }) {
-  const cell = (tag) => (text, column) => {
-    const side = align[column];
-    return el(tag, { class: side && `align-${side}`, scope: tag === "th" ? "col" : null }, ...renderText(text));
-  };
-  const body = rows.map((row) => el("tr", {}, ...row.map(cell("td"))));
-  const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map(cell("th")))), el("tbody", {}, ...body));
-  return el("div", { class: "table", tabindex: "0", role: "region", "aria-label": t("markdown.table") }, table);
+// As text with tabs for a spreadsheet, as HTML for a document.
+function copyTable({ currentTarget: copyButton }) {
+  const table = copyButton.parentNode.querySelector("table");
+  const lines = [...table.rows].map(({ cells }) => [...cells].map((cell) => cell.innerText.replace(/\s+/g, " ")).join("\t"));
+  return copyText(lines.join("\n"), copyButton, new XMLSerializer().serializeToString(table));
 }
 
-function renderText(text, open) {
-  return parseInline(text, open).flatMap(renderInline);
+function checkbox(check) {
+  const isDone = check !== " ";
+  return el("span", { class: "check", role: "img", "aria-label": t(isDone ? "markdown.done" : "markdown.open") }, isDone ? icon("completed") : null);
+}
+
+// A note and the mark of it in the text lead to each other.
+function noteButton(label, name, other) {
+  const jump = ({ currentTarget }) => currentTarget.closest(".prose")
+    .querySelector(`.${other}[data-note="${CSS.escape(label)}"]`)?.focus();
+  return button(label, jump, { class: name, "data-note": label, "aria-label": t(name === "note-mark" ? "markdown.note" : "markdown.back", { label }) });
+}
+
+function math(tag, text) {
+  return el(tag, { class: /^\\\(|^\$[^$]/.test(text) ? "math" : "math wide", dir: "ltr", translate: "no" }, withoutMarks(text));
+}
+
+function renderText(text, isOpen, links) {
+  return parseInline(text, isOpen, links).flatMap(renderInline);
 }
 
 function renderInline(inline) {
   if (typeof inline === "string") return citedText(inline);
+  const { type, text, href, label } = inline, link = { href, target: "_blank", rel: "noopener noreferrer" };
   const children = () => inline.children.flatMap(renderInline);
-  switch (inline.type) {
-    case "code": return el("code", {}, withoutMarks(inline.text));
+  switch (type) {
+    case "code": return el("code", {}, withoutMarks(text));
+    case "math": return math("span", text);
     case "break": return el("br");
-    case "link": return el("a", { href: inline.href, target: "_blank", rel: "noopener noreferrer" }, ...children());
-    default: return el(inline.type, {}, ...children());
+    case "link": return el("a", link, ...children());
+    case "image": return picture(text || t("markdown.image"), link);
+    case "reference": return el("sup", {}, noteButton(label, "note-mark", "note-back"));
+    default: return el(type, {}, ...children());
   }
+}
+
+// Another host's image opens in a tab of its own, so that nothing is told to that host before; one that came along, here.
+function picture(name, link) {
+  const { protocol, host } = new URL(link.href);
+  if (protocol !== "data:") return el("a", { class: "picture", ...link }, icon("image"), el("span", {}, name), el("small", {}, host));
+  const show = ({ currentTarget }) => currentTarget.replaceChildren(el("img", { src: link.href, alt: name }));
+  return button(name, show, { icon: "image", class: "picture" });
 }
