@@ -39,6 +39,7 @@ function compare(one, other, { isName = false, isHandedOver = false } = {}) {
     return String(one) === String(other) || differences.push([one, other]);
   }
   if (one.type !== other?.type) return differences.push([one.type, other?.type]);
+  if (one.type === "PrivateIdentifier") return rename(`#${one.name}`, `#${other.name}`);
   if (one.type === "Identifier") {
     if (!isName) return rename(one.name, other.name);
     return one.name === other.name || differences.push([one.name, other.name]);
