@@ -125,7 +125,7 @@ class TestAxe:
         assert page.evaluate(AXE) == []
         keep_picture(page, f"list-{scheme}")
         page.get_by_role("button", name="Close").click()
-        model_provider.rejects_with(400)
+        model_provider.rejects_with(503)
         has_ended(ask(page, "Hello again"), "failed")
         assert page.evaluate(AXE) == []
 
@@ -305,7 +305,7 @@ class TestFocus:
         page.get_by_role("button", name="New conversation").press("Enter")
         expect(box).to_be_focused()
         page = visits.open(guarded, key=KEY)
-        model_provider.rejects_with(400)
+        model_provider.rejects_with(503)
         has_ended(ask(page, "Hello"), "failed")
         model_provider.responds_with("Now it runs.")
         page.get_by_role("button", name="Try again").press("Enter")

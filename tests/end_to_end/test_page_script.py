@@ -14,6 +14,8 @@ from winterbourne.chat.http.endpoints.page_script import bundle_scripts
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
 
+SCRIPTS = ("kept_here", "key", "sign_in", "app")
+
 # Node has a parser within it. Both scripts are walked side by side: all must be equal but the names of variables, each
 # of which must have one other name everywhere. Where modules hand over what they export, properties are renamed too.
 COMPARE = """
@@ -37,6 +39,7 @@ function compare(one, other, { isName = false, isHandedOver = false } = {}) {
     return String(one) === String(other) || differences.push([one, other]);
   }
   if (one.type !== other?.type) return differences.push([one.type, other?.type]);
+  if (one.type === "PrivateIdentifier") return rename(`#${one.name}`, `#${other.name}`);
   if (one.type === "Identifier") {
     if (!isName) return rename(one.name, other.name);
     return one.name === other.name || differences.push([one.name, other.name]);
@@ -65,9 +68,9 @@ console.log(JSON.stringify({ count: [before.length, after.length], differences: 
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """The script as the modules are written, and as it is served."""
-    served = bundle_scripts(FOLDER, "app")
+    served = bundle_scripts(FOLDER, *SCRIPTS)
     monkeypatch.setattr(page_script, "shortened", lambda script: script.replace(SHARED, ""))
-    return bundle_scripts(FOLDER, "app"), served
+    return bundle_scripts(FOLDER, *SCRIPTS), served
 
 
 @pytest.fixture

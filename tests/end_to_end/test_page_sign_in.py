@@ -136,6 +136,7 @@ class TestSigningIn:
         page = visits.open(urls.chat)
         answer = has_ended(ask(page, "Hello"), "failed")
         expect(answer).to_contain_text("You are not signed in.")
+        expect(answer).not_to_contain_text("For support")
         answer.get_by_role("button", name="Sign in").click()
         sign_in(page)
         expect(page.get_by_role("textbox", name="Your question")).to_have_value("Hello")

@@ -33,7 +33,7 @@ const send=1;o={send(value){return value},get size(){return send},async*rows(){}
 const a=1;o={send(b){return b},get size(){return a},async*rows(){}};
 
 class Row extends Base{#size=1;static kind=2;size(kind){return this.#size+kind}}new Row;
-class a extends Base{#size=1;static kind=2;size(b){return this.#size+b}}new a;
+class a extends Base{#a=1;static kind=2;size(b){return this.#a+b}}new a;
 
 try{go()}catch(error){show(error)}
 try{go()}catch(a){show(a)}

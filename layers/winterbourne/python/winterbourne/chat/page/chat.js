@@ -37,8 +37,8 @@ export function toChatError({ code, request_id: requestId }, status, retryAfterS
   const mayPass = status === 429 || status >= 500;
   const isRefusal = status ? !mayPass && ![401, 403, 409].includes(status) : REFUSALS.includes(code);
   const words = [code, WORDS[code], WORDS[status], isRefusal ? "refused" : "failed"].find((key) => config.strings.errors[key]);
-  const reference = ["refused", "failed"].includes(words) && requestId;
   const isUnknown = status === 401 || status === 403 && !credentials.changeLabel;
+  const reference = !isUnknown && ["refused", "failed"].includes(words) && requestId;
   return new ChatError(isUnknown ? credentials.refusal : t(`errors.${words}`), { status, mayPass, isRefusal, retryAfterS, reference });
 }
 

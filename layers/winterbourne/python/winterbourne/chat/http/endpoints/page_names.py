@@ -60,7 +60,17 @@ def shorten_names(code: str) -> str:
         parts[at] = short.get(parts[at], parts[at])
     for at in reader.doubles:
         parts[at] = f"{parts[at]}:{short[parts[at]]}" if parts[at] in short else parts[at]
+    _shorten_private(parts)
     return "".join(parts).replace(SHARED, "")
+
+
+def _shorten_private(parts: list[str]) -> None:
+    """Short names of what only a class knows, as in `this.#name`: they are names of their own."""
+    places = [at for at in range(1, len(parts)) if parts[at - 1] == "#"]
+    counts = Counter(parts[at] for at in places)
+    short = dict(zip((name for name, _ in counts.most_common()), _short_names(()), strict=False))
+    for at in places:
+        parts[at] = short[parts[at]]
 
 
 def _short_names(kept: Collection[str]) -> Iterator[str]:
