@@ -263,8 +263,8 @@ class TestScrolling:
         shows_end(page)
 
     def test_before_the_first_question_it_begins_at_its_top(self, visits: Visits, chat: str) -> None:
-        page = visits.open(chat, viewport={"width": 320, "height": 256})
-        page.set_viewport_size({"width": 256, "height": 320})
+        page = visits.open(chat, viewport=PHONE)
+        page.set_viewport_size({"width": 320, "height": 568})
         expect(page.get_by_role("heading", name="Ask, and it runs.")).to_be_in_viewport()
         assert page.evaluate("scrollY") == 0
 
