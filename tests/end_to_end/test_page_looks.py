@@ -71,7 +71,11 @@ class TestKeyboardAndScreenReader:
         reached = []
         for _ in range(12):
             page.keyboard.press("Tab")
-            reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText"))
+            reached.append(
+                page.evaluate(
+                    "document.activeElement.ariaLabel || document.activeElement.innerText || document.activeElement.title"
+                )
+            )
         assert {"Conversations", "New conversation", "Result", "Copy answer", "Send"} <= set(reached)
 
     def test_the_conversation_is_a_log_that_is_busy_while_text_arrives(self, visits: Visits, chat: str) -> None:
