@@ -37,7 +37,7 @@ LOOKS: Final[dict[str, tuple[dict[str, int], dict[str, Any]]]] = {
 }
 PLAIN: Final = {"color_scheme": "light", "forced_colors": "none", "reduced_motion": "no-preference"}
 
-MARKDOWN: Final = """## Tides at Whitby
+MARKDOWN: Final = """# Tides at Whitby
 
 High water is at **06:12**, and *low* water at ~~12:20~~ 12:26, as the [almanac](https://example.com) says.
 
@@ -62,7 +62,9 @@ It costs $5 to $6, and the swell is \\\\( h = \\\\frac{a}{2} \\\\).
 
 ---
 
-مرحبا بكم في الميناء. 満潮は六時十二分です。
+مرحبا بكم في الميناء.
+
+満潮は六時十二分です。
 """
 
 
@@ -81,7 +83,7 @@ def writing(page: FedPage) -> None:
 
 
 def markdown(page: FedPage) -> None:
-    page.ask("When is high water?", content(MARKDOWN), DONE)
+    page.ask("When is high water?", content(f"#{MARKDOWN}\n\n#### Sources"), DONE)
     has_ended(page.page.locator(".answer"))
 
 

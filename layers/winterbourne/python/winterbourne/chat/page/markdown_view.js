@@ -25,6 +25,12 @@ export class MarkdownView {
   /** No more text will come. */
   end() {
     this.#render(false);
+    // Whatever an answer begins with, no level is left out below its question's.
+    let level = 2;
+    for (const heading of this.node.querySelectorAll("h3, h4, h5, h6")) {
+      level = Math.min(heading.localName[1], level + 1);
+      heading.ariaLevel = level;
+    }
   }
 
   #render(isOpen) {

@@ -21,7 +21,7 @@ function follow() {
 }
 
 function render() {
-  endButton.hidden = root.scrollHeight - innerHeight - scrollY < 200;
+  endButton.hidden = !log.hasChildNodes() || root.scrollHeight - innerHeight - scrollY < 200;
 }
 
 addEventListener("scroll", () => {
