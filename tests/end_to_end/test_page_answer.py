@@ -329,9 +329,10 @@ class TestSources:
     @pytest.mark.parametrize(
         ("text", "shown"),
         [
+            ("See https://example.com/a", 'href="https://example.com/a"'),
             ("See _this_", "<em>this</em>"),
             ("See **this**", "<strong>this</strong>"),
-            ("See [this](https://example.com/b)", '<a href="https://example.com/b"'),
+            ("See [this](https://example.com/b)", 'href="https://example.com/b"'),
         ],
     )
     def test_a_number_ends_what_is_before_it(self, page: Page, text: str, shown: str) -> None:

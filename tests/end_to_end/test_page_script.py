@@ -30,6 +30,9 @@ function rename(one, other) {
   back.set(other, one);
 }
 
+const isShortBoolean = ({ type, operator, argument }) =>
+  type === "UnaryExpression" && operator === "!" && typeof argument.value === "number";
+
 function compare(one, other, { isName = false, isHandedOver = false } = {}) {
   if (Array.isArray(one)) {
     if (one.length !== other.length) differences.push("another length");
@@ -38,6 +41,7 @@ function compare(one, other, { isName = false, isHandedOver = false } = {}) {
   if (!one || typeof one !== "object" || one instanceof RegExp) {
     return String(one) === String(other) || differences.push([one, other]);
   }
+  if (typeof one.value === "boolean" && isShortBoolean(other)) return one.value === !other.argument.value || differences.push([one.value]);
   if (one.type !== other?.type) return differences.push([one.type, other?.type]);
   if (one.type === "PrivateIdentifier") return rename(`#${one.name}`, `#${other.name}`);
   if (one.type === "Identifier") {

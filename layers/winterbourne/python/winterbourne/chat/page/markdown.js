@@ -160,7 +160,7 @@ function enter({ type, need, width, blocks }, line) {
 
 function fenced([line, { length: indent }, fence, language]) {
   if (/^[`~]/.test(fence)) {
-    const closing = new RegExp(`^ {0,3}${fence[0]}{${fence.length},}[ \\t]*(?:\ufdd0|$)`); // a source may be cited there
+    const closing = new RegExp(`^ {0,3}${fence[0]}{${fence.length},}[ \\t]*$`);
     return { type: "code", language, indent, closing, text: "" };
   }
   return { type: "math", indent, closing: fence === "$$" ? /\$\$[ \t]*$/ : /\\\][ \t]*$/, text: `${line}\n` };

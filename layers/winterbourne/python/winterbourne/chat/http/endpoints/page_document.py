@@ -105,7 +105,9 @@ def _told(strings: Mapping[str, Mapping[str, Any]], script: str) -> dict[str, di
 
 
 def _minified(path: Path) -> str:
-    return re.sub(r"\n\s*", "\n", path.read_text())
+    """Markup without indentation, the line ends between elements, and the quotes that HTML does not need."""
+    markup = re.sub(r"(?<=>)\n\s*(?=<)", "", re.sub(r"\n\s*", "\n", path.read_text()))
+    return re.sub(r'="([\w-]+)"(?=[ >])', r"=\1", markup) if path.suffix == ".html" else markup
 
 
 def _suggestions(options: PageOptions, label: str) -> str:

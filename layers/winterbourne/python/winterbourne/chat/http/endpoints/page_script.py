@@ -29,6 +29,8 @@ NO_CODE: Final = re.compile(rf"((?=[\"'`/])(?:{COMMENT}|{STRING}|{TEMPLATE}|{REG
 
 # Where spaces and line ends say nothing, and what has a shorter form. A literal is a NUL.
 TIGHT: Final = (
+    (re.compile(r"(?<![\w$.])true(?![\w$:])"), "!0"),
+    (re.compile(r"(?<![\w$.])false(?![\w$:])"), "!1"),
     (re.compile(r"[ \n]+(?=[,;:?=&|)\]}.])"), ""),
     (re.compile(r"(?<=[{(\[,;:?=&|<>!*])[ \n]+"), ""),
     (re.compile(r" +(?=[{(\[<>!*\0\n])|(?<=[)\]}\0\n]) +"), ""),
