@@ -4,7 +4,17 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Route, expect
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Route,
+    ViewportSize,
+    expect,
+)
 
 from winterbourne.chat.http.endpoints.page_document import FOLDER
 from winterbourne.chat.http.endpoints.page_options import PageOptions
@@ -39,7 +49,7 @@ FLAGS: Final = (
 KEY: Final = "a key of many letters"
 PATIENCE_MS: Final = 20_000  # per expectation; only a broken page makes a test wait that long
 FIVE: Final = "Compare AAPL and MSFT, the weather in Paris and Lima, and 1200 EUR in USD"
-DESK: Final = {"width": 1120, "height": 900}
+DESK: Final[ViewportSize] = {"width": 1120, "height": 900}
 
 
 expect.set_options(timeout=PATIENCE_MS)

@@ -354,7 +354,7 @@ class TestPage:
 
     async def test_it_is_told_how_the_chat_is_deployed(self) -> None:
         html = (await send(make_service(model_id="a", model_choices="b"), "GET", "/"))["body"]
-        [told] = re.findall(r'id="config">(.*?)</script>', html)
+        [told] = re.findall(r"id=config>(.*?)</script>", html)
         config = json.loads(told)
         assert (config["auth"], config["isDurable"], config["models"]) == ("none", False, ["a", "b"])
 
@@ -362,7 +362,7 @@ class TestPage:
         issuer = {"jwt_issuer": "http://127.0.0.1:9", "jwt_audience": "chat"}
         for client, signs_in in ({}, False), ({"jwt_client_id": "page"}, True):
             service = make_service(auth="jwt", **issuer, **client)
-            [told] = re.findall(r'id="config">(.*?)</script>', (await send(service, "GET", "/"))["body"])
+            [told] = re.findall(r"id=config>(.*?)</script>", (await send(service, "GET", "/"))["body"])
             assert ("signIn" in json.loads(told)) is signs_in
 
     async def test_there_is_none_if_the_chat_wants_none(self) -> None:

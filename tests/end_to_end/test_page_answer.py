@@ -26,9 +26,10 @@ async (frames) => {
 }
 """
 READABLE = "async (data) => (await import('/modules/values.js')).readable(data)"
-COPIED = (
-    "Object.defineProperty(navigator, 'clipboard', { value: { writeText: async (text) => { window.copied = text; } } })"
-)
+COPIED = """
+const write = async ([item]) => { window.copied = await (await item.getType("text/plain")).text(); };
+Object.defineProperty(navigator, "clipboard", { value: { write } });
+"""
 
 START = {"type": "start", "message_id": "m_1"}
 DONE = {"type": "done", "stop_reason": "stop", "usage": {"input": 1200, "output": 340, "cost": 0.00123}, "turns": 2}
@@ -316,7 +317,7 @@ class TestSources:
         page.evaluate(COPIED)
         answer = show(page, START, content("High at `noon`"), cited("Tides"), content(" today."), DONE)
         answer.get_by_role("button", name="Copy answer").click()
-        assert page.evaluate("copied") == "High at `noon` today."
+        page.wait_for_function("window.copied === 'High at `noon` today.'")
         assert answer.locator(".prose").text_content() == "High at noon today."
 
     def test_no_number_breaks_a_list_or_stands_in_code(self, page: Page) -> None:

@@ -135,7 +135,7 @@ def limit(page: Page, **config: Any) -> None:
 
     def serve(route: Any) -> None:
         html = route.fetch().text()
-        pattern = r'(<script type="application/json" id="config">).*?(</script>)'
+        pattern = r'(<script type="application/json" id=config>).*?(</script>)'
         safe = changed.replace("<", "\\u003c")
         route.fulfill(body=re.sub(pattern, lambda found: found[1] + safe + found[2], html), content_type="text/html")
 

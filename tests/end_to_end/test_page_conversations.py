@@ -68,7 +68,7 @@ class TestAddress:
         page = visits.open(chat)
         live = [has_ended(ask(page, text)).evaluate(SHOWN) for text in ("Please think about it", FIVE)]
         failed = has_ended(ask(page, "What is the weather in Atlantisville?")).evaluate(SHOWN)
-        tokens = (page.locator(".figures").last.text_content() or "").split(" · ")[-2:]
+        tokens = (page.locator(".figures").last.text_content() or "").split(" · ")[-3:]
         page.reload()
         answers = page.locator(".answer")
         expect(answers).to_have_count(3)
@@ -90,8 +90,8 @@ class TestAddress:
         page.reload()
         answer = has_ended(page.locator(".answer"), "stopped")
         expect(answer).to_contain_text("This answer was not finished.")
-        expect(answer.locator(".tool[data-status=cancelled]").first).to_be_visible()
-        expect(answer.locator(".tool[data-status=started]")).to_have_count(0)
+        expect(answer.locator(".chip[data-status=cancelled]").first).to_be_visible()
+        expect(answer.locator("[data-status=started]")).to_have_count(0)
         expect(answer.get_by_role("button", name="Try again")).to_be_visible()
 
     def test_back_and_forward_lead_from_one_to_another(self, visits: Visits, chat: str) -> None:

@@ -1,6 +1,7 @@
 """What Lighthouse says of the page, on the phone that it measures with: 95 points or more in each of its categories."""
 
 import socket
+from typing import Any
 
 import pytest
 from playwright.sync_api import sync_playwright
@@ -15,7 +16,7 @@ CATEGORIES = {"performance", "accessibility", "best-practices", "seo"}
 
 def test_lighthouse_gives_95_points_or_more(chat: str) -> None:
     """One of three runs has to: it measures times, and a busy machine only makes them longer."""
-    port = _free_port()
+    port, scores, poor = _free_port(), dict[str, Any](), dict[str, Any]()
     with sync_playwright() as playwright:
         flags = [*FLAGS, f"--remote-debugging-port={port}"]
         browser = playwright.chromium.launch(executable_path=requirements.chromium(), args=flags)

@@ -109,7 +109,7 @@ class TestMarkdown:
         expect(answer.locator(".code button")).to_have_text("Copied")
         assert page.evaluate("navigator.clipboard.readText()") == "a\n  b"
         answer.get_by_role("button", name="Copy answer").click()
-        expect(answer.locator("footer button")).to_have_text("Copied")
+        expect(answer.locator(".answer-foot button").first).to_have_text("Copied")
         assert page.evaluate("navigator.clipboard.readText()") == "Say:\n\n```\na\n  b\n```"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, ViewportSize, expect
 
 from tests import npm
 from tests.browser_page import DESK, FIVE, Visits, ask, has_ended, keep_picture
@@ -20,11 +20,11 @@ from tests.fed_page import DONE, FedPage, call, content
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients, pytest.mark.timeout(300)]
 
-PHONE: Final = {"width": 360, "height": 740}
-STILL: Final = {"reduced_motion": "reduce"}
+PHONE: Final[ViewportSize] = {"width": 360, "height": 740}
+STILL: Final[dict[str, Any]] = {"reduced_motion": "reduce"}
 
 # The size of the window and what its reader prefers. At 200 and 400 % a desktop's window has that much less room.
-LOOKS: Final[dict[str, tuple[dict[str, int], dict[str, Any]]]] = {
+LOOKS: Final[dict[str, tuple[ViewportSize, dict[str, Any]]]] = {
     "light": (DESK, {}),
     "dark": (DESK, {"color_scheme": "dark"}),
     "phone": (PHONE, {}),
@@ -35,7 +35,7 @@ LOOKS: Final[dict[str, tuple[dict[str, int], dict[str, Any]]]] = {
     "forced": (DESK, {"forced_colors": "active", "color_scheme": "dark"}),
     "still": (DESK, STILL),
 }
-PLAIN: Final = {"color_scheme": "light", "forced_colors": "none", "reduced_motion": "no-preference"}
+PLAIN: Final[dict[str, Any]] = {"color_scheme": "light", "forced_colors": "none", "reduced_motion": "no-preference"}
 
 MARKDOWN: Final = """# Tides at Whitby
 

@@ -41,7 +41,9 @@ function compare(one, other, { isName = false, isHandedOver = false } = {}) {
   if (!one || typeof one !== "object" || one instanceof RegExp) {
     return String(one) === String(other) || differences.push([one, other]);
   }
-  if (typeof one.value === "boolean" && isShortBoolean(other)) return one.value === !other.argument.value || differences.push([one.value]);
+  if (typeof one.value === "boolean" && isShortBoolean(other)) {
+    return one.value === !other.argument.value || differences.push([one.value]);
+  }
   if (one.type !== other?.type) return differences.push([one.type, other?.type]);
   if (one.type === "PrivateIdentifier") return rename(`#${one.name}`, `#${other.name}`);
   if (one.type === "Identifier") {

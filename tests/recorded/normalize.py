@@ -15,6 +15,7 @@ UNSTEADY: Final = (
     (re.compile(r'("id":"u_)\d{13}_'), r"\1<epoch>_"),
     (re.compile(r'("next":)"[^"]+"'), r"\1<cursor>"),
     (re.compile(r"^(< etag: ).+$", re.MULTILINE), r"\1<etag>"),
+    (re.compile(r"'sha256-[\w+/=]+'"), "'<hash>'"),  # of the page's script and style
     (re.compile(r"^(: keep-alive\n\n)\1+", re.MULTILINE), r"\1"),
     (re.compile(r'(\\?"stackTrace\\?": )\[.*\](?=\})'), r"\1[<lines>]"),
     (re.compile(r"http://127\.0\.0\.1:\d+"), "<provider>"),

@@ -100,7 +100,7 @@ class TestParts:
 
     def test_the_scripts_are_told_the_config_and_their_words(self) -> None:
         html = make_document(PageOptions(), {"auth": "</script><!--"}).html.decode()
-        [text] = re.findall(r'<script type="application/json" id="config">(.*?)</script>', html)
+        [text] = re.findall(r'<script type="application/json" id=config>(.*?)</script>', html)
         assert "<" not in text
         told, strings = json.loads(text), json.loads((FOLDER / "strings" / "en.json").read_text())
         assert told["auth"] == "</script><!--"
@@ -117,7 +117,7 @@ class TestParts:
         script.write_text(
             f"{script.read_text()}\nt(`colours.${{x}}`); t(y && `sizes.large`); config.strings.winds[x];\n"
         )
-        [text] = re.findall(r'id="config">(.*?)</script>', make_document(PageOptions(), {}).html.decode())
+        [text] = re.findall(r"id=config>(.*?)</script>", make_document(PageOptions(), {}).html.decode())
         told = json.loads(text)["strings"]
         assert (told["colours"], told["winds"]) == (strings["colours"], strings["winds"])
         assert told["sizes"] == {"large": "Large"}
@@ -272,7 +272,7 @@ class TestLanguages:
         assert "Was darf es sein?" in html
         assert "Ihre Frage" in html
         assert 'aria-label="New conversation"' in html
-        [told] = re.findall(r'id="config">(.*?)</script>', html)
+        [told] = re.findall(r"id=config>(.*?)</script>", html)
         assert json.loads(told)["strings"]["answer"]["copied"] == "Copied"
 
     def test_a_language_that_is_written_from_the_right_is_laid_out_so(self) -> None:

@@ -33,7 +33,7 @@ def deployment() -> Deployment:
 
 
 def told(response: RecordedResponse) -> dict[str, object]:
-    [config] = re.findall(r'id="config">(.*?)</script>', response.body.decode())
+    [config] = re.findall(r"id=config>(.*?)</script>", response.body.decode())
     return dict(msgspec.json.decode(config))
 
 

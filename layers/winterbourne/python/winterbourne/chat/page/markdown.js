@@ -147,7 +147,10 @@ export function parse(text, open = false, line = 0) {
     for (const block of stack) block.to = (block.list ?? block).to = line;
   }
   const last = stack.at(-1);
-  if (open && last.type === "paragraph" && /(^|\n)\|.*$/.test(last.text)) beginTable(last, []);
+  if (open && last.type === "paragraph" && /(^|\n)\|.*$/.test(last.text)) {
+    beginTable(last, []);
+    stack.at(-1).isGuess = true; // the next line decides
+  }
   return { blocks: root.blocks, definitions };
 }
 

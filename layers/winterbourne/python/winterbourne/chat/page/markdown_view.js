@@ -57,7 +57,7 @@ export class MarkdownView {
   // Only the last block that begins on a whole line can still grow.
   #finalize(blocks) {
     const lines = this.#pending.split("\n");
-    const last = blocks.findLastIndex(({ from }) => from < this.#line + lines.length - 1);
+    const last = blocks.findLastIndex(({ from, isGuess }) => !isGuess && from < this.#line + lines.length - 1);
     if (last < 1) return;
     this.#pending = lines.slice(blocks[last].from - this.#line).join("\n");
     this.#line = blocks[last].from;
