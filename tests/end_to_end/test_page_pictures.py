@@ -177,16 +177,29 @@ def refused(page: FedPage) -> None:
     expect(page.page.locator("#notice")).not_to_be_empty()
 
 
-def deleted(page: FedPage) -> None:
+def renamed(page: FedPage) -> None:
     listed(page)
     drawer = page.page.get_by_role("dialog")
     drawer.get_by_role("button", name="Rename or delete").first.click()
     expect(drawer.get_by_role("textbox", name="Title")).to_be_visible()
 
 
+def deleted(page: FedPage) -> None:
+    page.page.evaluate(UNDONE_FOR_EVER)
+    renamed(page)
+    page.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.page.get_by_role("button", name="Undo")).to_be_visible()
+
+
+# The time to undo a deletion does not end while its pictures are taken.
+UNDONE_FOR_EVER: Final = """
+const { setTimeout } = window;
+window.setTimeout = (done, ms, ...more) => ms === 8000 ? 0 : setTimeout(done, ms, ...more);
+"""
+
 STATES: Final = (
     *(empty, waiting, thought, writing, markdown, tools, answered, opened, stopped, failed),
-    *(attached, edited, refused, listed, deleted),
+    *(attached, edited, refused, listed, renamed, deleted),
 )
 
 

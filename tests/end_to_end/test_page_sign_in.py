@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests import npm
-from tests.browser_page import Visits, ask, has_ended
+from tests.browser_page import Visits, ask, has_ended, keep_picture
 from tests.local_server import local_server
 from winterbourne.chat.http.endpoints.page_options import PageOptions
 from winterbourne.chat.http.endpoints.static_files import StaticFiles
@@ -137,6 +137,7 @@ class TestSigningIn:
         answer = has_ended(ask(page, "Hello"), "failed")
         expect(answer).to_contain_text("You are not signed in.")
         expect(answer).not_to_contain_text("For support")
+        keep_picture(page, "signed-out")
         answer.get_by_role("button", name="Sign in").click()
         sign_in(page)
         expect(page.get_by_role("textbox", name="Your question")).to_have_value("Hello")
