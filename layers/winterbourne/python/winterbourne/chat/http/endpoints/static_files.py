@@ -3,6 +3,7 @@
 A page is made at the first request for it. Paths are only looked up among what was made, so none can escape.
 """
 
+import asyncio
 import base64
 import functools
 import re
@@ -86,7 +87,8 @@ class StaticFiles(msgspec.Struct, frozen=True, dict=True):
             query = f"?{request.raw_query}" if request.raw_query else ""
             await reply(context.stream, 308, b"", {"location": request.page + query})
             return
-        file = self.find(request.raw_path, request.headers.get("accept-language", ""))
+        # The first page of a language takes some 60 ms to make.
+        file = await asyncio.to_thread(self.find, request.raw_path, request.headers.get("accept-language", ""))
         if file is None:
             raise RequestRejected(404, "not_found", "there is nothing at this path")
         if file.is_not_modified(request.headers.get("if-none-match", "")):
