@@ -23,7 +23,7 @@ source: ;
 .venv/dev: $(development)
 .venv/uv: $(development)
 
-test-clients: .venv/dev ## Run other people's suites and clients, pinned, against what is spoken here, and most of the page in a browser, in about five minutes
+test-clients: .venv/dev ## Run other people's suites and clients, pinned, against what is spoken here, and most of the page in a browser, in about ten minutes
 	$(bin)/python -m pytest $(PYTEST_ARGS) -m clients
 
 test-doors: .venv/dev ## Go in through AWS's own parts: the tutorial and an upgrade up to sam build, the wheel where nothing else is, sam local (needs Docker), Lambda's emulator, ASGI servers, and the end-to-end suite through a REST API and uvicorn; four minutes

@@ -79,7 +79,8 @@ def test_the_parts_are_listed_and_an_unknown_one_is_one_sentence(capsys: pytest.
             main(arguments)
         assert exit_.value.code == status
     printed = capsys.readouterr()
-    assert "cost, frames, isolation, many, models, parsers, pool, resume, runtime, start, store, tools" in " ".join(
-        printed.out.split()
+    assert (
+        "cost, frames, isolation, many, models, page, parsers, pool, resume, runtime, start, store, tools"
+        in " ".join(printed.out.split())
     )
     assert "there is no nosuch; there are cache, cost, frames" in printed.err

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser_page import KEY, Visits, ask, has_ended, keep_picture, serve_module
 from tests.provider import Provider
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clients]
 
 MARKDOWN = """# Rivers
 
