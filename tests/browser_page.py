@@ -110,6 +110,7 @@ def ask(page: Page, question: str) -> Locator:
 
 def has_ended(answer: Locator, state: str = "done") -> Locator:
     expect(answer).to_have_attribute("data-state", state)
+    expect(answer.page.locator("html")).to_have_attribute("data-running", "false")  # the next one can be asked
     return answer
 
 

@@ -585,3 +585,21 @@ class TestModel:
         send(page)
         has_ended(page.locator(".answer"))
         assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+class TestWhatIsWritten:
+    def test_a_suggestion_takes_nothing_of_it(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        box = page.get_by_role("textbox", name="Your question")
+        box.fill("Half a question")
+        page.get_by_role("button", name="Count to 200").click()
+        expect(page.locator(".question")).to_have_text("Count to 200")
+        expect(box).to_have_value("Half a question")
+
+    def test_a_browser_that_lets_no_page_keep_anything_can_ask(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.add_init_script("""for (const name of ["sessionStorage", "localStorage"]) {
+          Object.defineProperty(window, name, { configurable: true, get() { throw new DOMException("No."); } });
+        }""")
+        page.reload()
+        expect(has_ended(ask(page, "Count to 3"))).to_contain_text("1 2 3")

@@ -4,7 +4,7 @@ import { composer } from "./composer.js";
 import { catchUp, openFromUrl, startOver, stopAnswer } from "./conversation.js";
 
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !document.querySelector("dialog[open]")) stopAnswer();
+  if (event.key === "Escape" && !event.isComposing && !document.querySelector("dialog[open], :popover-open")) stopAnswer();
 });
 // What was pressed with a key may be gone, and with it the place on the page.
 addEventListener("click", ({ detail }) => {

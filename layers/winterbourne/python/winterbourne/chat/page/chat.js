@@ -150,7 +150,10 @@ async function request(method, url, { body, headers = {}, isAgain, ...options } 
   });
   if (response.ok) return response;
   const error = await toError(response);
-  if (error.status !== 401 || !await credentials.renew(isAgain)) throw error;
+  const renewed = error.status === 401 && await credentials.renew(isAgain).catch(() => {
+    throw new ChatError(t("errors.unreachable"), { mayPass: true });
+  });
+  if (!renewed) throw error;
   return request(method, url, { body, headers, ...options, isAgain: true });
 }
 

@@ -44,7 +44,9 @@ export const composer = {
 
   /** Give a message back that was refused, with the reason; what is written already stays after it. */
   restore({ id, content }, reason) {
-    if (sentId !== id) take({ id, content: [...content, ...written().content] });
+    const given = { id, content: [...content, ...written().content] };
+    if (setAside) setAside = given;
+    else if (sentId !== id) take(given);
     composer.say(reason);
   },
 
@@ -54,10 +56,12 @@ export const composer = {
     input.focus();
   },
 
-  /** Send this text, unless something runs. */
-  ask(text) {
+  /** Send this text, unless something runs; what is written stays. */
+  async ask(text) {
+    const { value } = input;
     setInput(text);
-    submit();
+    await submit();
+    setInput(value);
   },
 
   /** Show a text, or a node with it, beside the composer, or none. */
@@ -159,7 +163,7 @@ input.addEventListener("keydown", (event) => {
   // While an input method composes text, as for Japanese, Enter accepts that text.
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
   // Elsewhere it stops the answer.
-  if (event.key === "Escape" && setAside) endEdit(event.stopPropagation());
+  if (event.key === "Escape" && setAside && !event.isComposing) endEdit(event.stopPropagation());
 });
 stop.addEventListener("click", () => composer.onStop());
 leave.addEventListener("click", endEdit);

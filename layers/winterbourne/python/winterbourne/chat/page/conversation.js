@@ -71,9 +71,10 @@ function append(exchange, options) {
 }
 
 function replaceAnswer(exchange, options) {
-  const { node } = exchange.answer;
+  const { answer } = exchange;
+  answer.stop(); // nor does it count the seconds any more
   Object.assign(exchange, { answer: new Answer(options), frames: [] });
-  node.replaceWith(exchange.answer.node);
+  answer.node.replaceWith(exchange.answer.node);
 }
 
 function requestAnswer(exchange) {
@@ -301,7 +302,7 @@ function show({ id, title, messages = [], exchanges = toExchanges(messages), run
   log.ariaLive = "off"; // nobody wants all of it read out
   log.replaceChildren();
   for (const exchange of exchanges) showExchange(exchange, isOpen && exchange === last);
-  followEnd();
+  if (isOther) followEnd();
   setIdle(title ?? "");
   setTimeout(() => { log.ariaLive = null; }, 1000);
   if (isOpen && !(running && archive.isLocal)) receive(last, follow, endKept); // else another tab receives it
@@ -347,12 +348,13 @@ export async function catchUp() {
   const isFailed = !last.answer.isOver; // and perhaps not kept
   if (kept.status === 404 && (!isFailed || running)) showLoadError(kept);
   if (kept instanceof Error) return;
-  if (archive.isLocal) return kept.updated_at === updatedAt && kept.running === running || show(kept);
+  if (archive.isLocal) return kept.updated_at === updatedAt && kept.running === Boolean(running) || show(kept);
   const isKept = kept.messages.some(({ id }) => id === last.message.id);
   const newest = toExchanges(kept.messages).at(-1);
   if (isGivenBack(newest)) return;
   const isDecided = last.answer.asked.length && newest?.turns > last.answer.turns.list.length;
-  const hasChanged = kept.running || newest?.message.id !== last.message.id || isDecided;
+  const hasChanged = kept.running || newest?.message.id !== last.message.id || isDecided
+    || (newest.answerId && newest.answerId !== last.answer.messageId);
   if (isFailed ? isKept && (hasChanged || newest.isComplete) : hasChanged) show(kept);
 }
 

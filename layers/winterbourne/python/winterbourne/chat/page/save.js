@@ -19,6 +19,6 @@ function toMarkdown({ message, answer, frames }) {
     ...message.content.map(({ type, text, name }) => text ?? `[${name || type}]`),
     `## ${t("answer.label")}`,
     answer.turns.text,
-    [...sources.values()].map(({ url, title }) => `- ${url ? `<${url}>` : ""} ${title}`).join("\n"),
+    [...sources.values()].map(({ url, title }) => ["-", url && `<${url}>`, title || (url ? "" : t("answer.document"))].filter(Boolean).join(" ")).join("\n"),
   ];
 }
