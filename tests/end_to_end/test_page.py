@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from tests.browser_page import FIVE, KEY, Visits, ask, has_ended, keep_picture, open_tools, sent_body
 from tests.provider import Provider
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clients]
 
 
 class TestAsking:
