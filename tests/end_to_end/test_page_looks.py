@@ -262,11 +262,23 @@ class TestScrolling:
         page.set_viewport_size({"width": PHONE["height"], "height": PHONE["width"]})
         shows_end(page)
 
-    def test_before_the_first_question_it_begins_at_its_top(self, visits: Visits, chat: str) -> None:
-        page = visits.open(chat, viewport=PHONE)
-        page.set_viewport_size({"width": 320, "height": 568})
-        expect(page.get_by_role("heading", name="Ask, and it runs.")).to_be_in_viewport()
+    @pytest.mark.parametrize(("width", "height"), [(320, 568), (320, 256), (640, 320)])
+    def test_before_the_first_question_it_begins_at_its_top_and_stays_there(
+        self, visits: Visits, chat: str, width: int, height: int
+    ) -> None:
+        page = visits.open(chat, viewport={"width": width, "height": height})
+        expect(page.get_by_role("textbox", name="Your question")).to_be_focused()
+        page.keyboard.type("Count to 3")
+        page.set_viewport_size({"width": height, "height": width})
+        page.keyboard.type("00")
         assert page.evaluate("scrollY") == 0
+
+    def test_what_is_written_does_not_move_what_is_read(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport=PHONE)
+        read_long_answer(page)
+        page.evaluate("scrollTo(0, 40)")
+        page.keyboard.type("A long question, on several lines. " * 4)
+        assert page.evaluate("scrollY") == 40
 
     def test_a_reader_who_has_scrolled_up_gets_back_to_the_newest_with_one_press(
         self, visits: Visits, chat: str
