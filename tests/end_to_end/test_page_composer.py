@@ -324,9 +324,9 @@ class TestRefusals:
         picture, document = file("a.png", "image/png", SMALL), file("tides.pdf", "application/pdf", PDF)
         add(page, picture, document, picture)
         expect(attached(page)).to_have_count(3)
-        for one_more in (picture, document):
+        for one_more, said in ((picture, "2 pictures"), (document, "1 document")):
             add(page, one_more)
-            expect(page.get_by_role("alert")).to_have_text("At most 2 pictures and 1 documents can be sent at once.")
+            expect(page.get_by_role("alert")).to_have_text(f"At most {said} can be sent at once.")
         expect(attached(page)).to_have_count(3)
 
     def test_what_the_model_does_not_take_is_refused(self, visits: Visits, chat: str) -> None:

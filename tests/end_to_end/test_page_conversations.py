@@ -482,8 +482,30 @@ class TestList:
         url = address(page)
         delete(open_list(page), "Count to 3", at=0)
         page.goto("about:blank")
+        for _ in range(200):  # it is on its way
+            if other.request.get(url.replace("#", "conversations/")).status == 404:
+                break
+            other.wait_for_timeout(50)
         other.goto(url)
         expect(other.get_by_role("article")).to_contain_text("There is no such conversation here, or no longer.")
+
+    def test_who_types_before_the_list_is_there_searches_all_of_it(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        held: list[Route] = []
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route("**/conversations?*", hold)
+        drawer = open_list(page)
+        drawer.get_by_role("searchbox", name="Search titles").fill("tea")
+        expect(drawer.get_by_role("status")).to_have_text("0 found")
+        dates = {"updated_at": "2025-01-31T12:00:00Z", "running": False}
+        for name, cursor in (("Trains", "more"), ("Tea", None)):
+            while not held:
+                page.wait_for_timeout(20)
+            held.pop().fulfill(json={"conversations": [{"id": name, "title": name} | dates], "next": cursor})
+        expect(drawer.locator("b")).to_have_text(["Tea"])
 
     def test_titles_are_found_in_all_of_it_whatever_their_accents(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)

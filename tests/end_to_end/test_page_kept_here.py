@@ -84,6 +84,28 @@ def test_the_list_says_where_they_are_and_renames_and_deletes_them(visits: Visit
     expect(drawer.locator("b")).to_have_text(["Count to 4"])
 
 
+def test_all_can_be_deleted_at_once_for_whoever_uses_the_browser_next(visits: Visits, forgetful: str) -> None:
+    page = visits.open(forgetful)
+    for number in (3, 4):
+        page.goto(forgetful)
+        has_ended(ask(page, f"Count to {number}"))
+    answer = ask(page, "Count to 300")
+    expect(answer).to_contain_text("1 2 3")
+    page.get_by_role("button", name="Conversations").click()
+    drawer = page.get_by_role("dialog", name="Conversations")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    drawer.get_by_role("button", name="Delete all").click()
+    expect(drawer.locator("b")).to_have_count(2)
+    page.once("dialog", lambda dialog: dialog.accept())
+    drawer.get_by_role("button", name="Delete all").click()
+    expect(drawer.get_by_role("status")).to_have_text("Deleted.")
+    expect(drawer.locator("b")).to_have_count(0)
+    expect(answer).to_have_count(0)
+    page.goto(forgetful)
+    page.get_by_role("button", name="Conversations").click()
+    expect(drawer).to_contain_text("Nothing yet.")
+
+
 def test_an_answer_goes_on_while_another_conversation_is_begun(visits: Visits, forgetful: str) -> None:
     page = visits.open(forgetful)
     expect(ask(page, "Count to 300")).to_contain_text("1 2 3")

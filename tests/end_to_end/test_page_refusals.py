@@ -186,50 +186,6 @@ class TestRefusals:
         expect(page.locator(".question")).to_have_text(["Count to 3", "Count to 4"])
 
 
-class TestDrafts:
-    def test_what_is_written_survives_a_reload_in_each_conversation(self, visits: Visits, chat: str) -> None:
-        page = visits.open(chat)
-        composer(page).fill("Not yet sent")
-        page.reload()
-        expect(composer(page)).to_have_value("Not yet sent")
-        has_ended(ask(page, "Count to 3"))
-        first = page.url
-        expect(composer(page)).to_have_value("")
-        composer(page).fill("For the first one")
-        page.get_by_role("button", name="New conversation").click()
-        expect(composer(page)).to_have_value("")
-        composer(page).fill("For a new one")
-        page.go_back()
-        expect(page).to_have_url(first)
-        expect(composer(page)).to_have_value("For the first one")
-        page.reload()
-        expect(composer(page)).to_have_value("For the first one")
-        page.get_by_role("button", name="New conversation").click()
-        expect(composer(page)).to_have_value("For a new one")
-
-    def test_a_question_that_did_not_arrive_is_there_after_a_reload(self, visits: Visits, chat: str) -> None:
-        page = visits.open(chat)
-        page.route("**/chat", lambda route: route.abort())
-        has_ended(ask(page, "Count to 3"), "failed")
-        page.unroute("**/chat")
-        page.goto(chat)
-        page.go_back()
-        page.reload()
-        expect(composer(page)).to_have_value("Count to 3")
-        page.goto("about:blank")
-
-    def test_one_that_was_tried_again_is_no_draft(self, visits: Visits, chat: str) -> None:
-        page = visits.open(chat)
-        page.route("**/chat", lambda route: route.abort())
-        answer = has_ended(ask(page, "Count to 3"), "failed")
-        page.unroute("**/chat")
-        answer.get_by_role("button", name="Try again").click()
-        has_ended(page.locator(".answer"))
-        page.reload()
-        expect(page.locator(".question")).to_have_text("Count to 3")
-        expect(composer(page)).to_have_value("")
-
-
 def test_what_could_not_be_loaded_comes_once_the_page_is_online(visits: Visits, chat: str) -> None:
     page = visits.open(chat)
     has_ended(ask(page, "Count to 3"))

@@ -126,11 +126,14 @@ class TestSigningIn:
         page.evaluate("location.hash = 'c_another'")
         expect(page.locator(".answer")).to_contain_text("You are not signed in.")
         page.get_by_role("textbox", name="Your question").fill("A draft")
+        page.locator("#files").set_input_files({"name": "notes.md", "mimeType": "", "buffer": b"# Notes"})
+        expect(page.get_by_role("list", name="Files")).to_contain_text("notes.md")
         page.locator("header").get_by_role("button", name="Sign in").click()
         sign_in(page)
         expect(page).to_have_url(f"{urls.chat}/#c_another")
         expect(page.locator(".answer")).to_contain_text("There is no such conversation")
         expect(page.get_by_role("textbox", name="Your question")).to_have_value("A draft")
+        expect(page.get_by_role("list", name="Files")).to_contain_text("notes.md")
 
     def test_whoever_asks_first_is_told_to_sign_in(self, visits: Visits, urls: Urls) -> None:
         page = visits.open(urls.chat)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from winterbourne.chat.http.endpoints.page_names import SHARED, shorten_names
+from winterbourne.chat.http.endpoints.page_names import shorten_names
 
 CASES = """
 const text=load(~);show(text.text,text);
@@ -59,11 +59,6 @@ o={a:b*a(1),c:d?a:e};function a(){}
 def test_a_variable_has_another_name_everywhere_and_a_property_never(case: str) -> None:
     code, short = case.splitlines()
     assert shorten_names(code) == short
-
-
-def test_what_modules_hand_to_each_other_is_shortened_too() -> None:
-    code = f"const{{{SHARED}render}}=x_js;return{{{SHARED}render}}"
-    assert shorten_names(code) == "const{a}=x_js;return{a}"
 
 
 def test_there_are_names_enough_and_none_is_a_word_of_the_language() -> None:

@@ -2,6 +2,7 @@
 
 import { composer } from "./composer.js";
 import { catchUp, openFromUrl, startOver, stopAnswer } from "./conversation.js";
+import { byId } from "./dom.js";
 
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !event.isComposing && !document.querySelector("dialog[open], :popover-open")) stopAnswer();
@@ -12,15 +13,15 @@ addEventListener("click", ({ detail }) => {
 });
 addEventListener("hashchange", openFromUrl);
 document.addEventListener("visibilitychange", catchUp);
-document.getElementById("new").addEventListener("click", startOver);
-document.getElementById("hero").addEventListener("click", ({ target }) => {
+byId("new").addEventListener("click", startOver);
+byId("hero").addEventListener("click", ({ target }) => {
   if (target.matches("[data-fill]")) fill(`${target.textContent}: `);
   else if (target.matches(".suggestion")) composer.ask(target.textContent);
 });
 
 // What a tool does, as the beginning of a question; what was written there comes back with the browser's undo.
 function fill(text) {
-  const input = document.getElementById("question");
+  const input = byId("question");
   input.focus();
   input.select();
   document.execCommand("insertText", false, text);

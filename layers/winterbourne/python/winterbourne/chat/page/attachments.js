@@ -33,7 +33,8 @@ export async function toPart(source, others) {
   const { body, chars, ...most } = config.limits;
   const all = [...others, part];
   const check = (limit, measure) => checkSize(nameOf(part), all.reduce((sum, each) => sum + measure(each), 0), limit);
-  if (all.filter(({ type }) => type === part.type).length > most[`${part.type}s`]) refuse("number", most);
+  const kind = `${part.type}s`;
+  if (all.filter(({ type }) => type === part.type).length > most[kind]) refuse(kind, { count: most[kind] });
   check(chars, ({ text = "" }) => text.length);
   // Base64 adds a third, and a request has more than its files.
   check(body * .74, sizeOf);
@@ -106,10 +107,10 @@ export function chip(part, onRemove) {
   const name = nameOf(part);
   const kind = type === "document" && /\.(\w+)$/.exec(name)?.[1] || media_type.replace(/^text.*|.*\//, "");
   const details = [text ? t("files.pasted") : kind.toUpperCase(), data || text ? formatSize(sizeOf(part)) : ""];
-  const view = text ? () => el("pre", {}, text.trim()) : type === "image" && data ? () => picture(part) : null;
+  const view = text ? () => el("pre", {}, text.trim()) : type === "image" && data ? () => pictureNode(part) : null;
   const face = el(view ? "button" : "div", { class: "file-face", type: "button" }, data && view ? view() : icon("file"),
     el("span", {}, el("b", {}, name), el("small", {}, details.filter(Boolean).join(" · "))));
-  if (view) face.addEventListener("click", () => open(name, view()));
+  if (view) face.addEventListener("click", () => openReader(name, view()));
   return el("li", { class: "file" }, face,
     onRemove && button("", onRemove, { icon: "failed", title: t("files.remove", { name }) }));
 }
@@ -119,11 +120,11 @@ function nameOf({ type, name, text }) {
   return text?.trim().split("\n", 1)[0].slice(0, 80) ?? (name || t(`files.${type}`));
 }
 
-function picture({ media_type, data }) {
+function pictureNode({ media_type, data }) {
   return el("img", { src: `data:${media_type};base64,${data}`, alt: "" });
 }
 
-function open(name, view) {
+function openReader(name, view) {
   const dialog = el("dialog", { class: "box reader", "aria-label": name },
     el("form", { method: "dialog" }, el("button", { class: "strong" }, t("list.close"))), view);
   dialog.addEventListener("close", () => dialog.remove());

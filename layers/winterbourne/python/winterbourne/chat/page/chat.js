@@ -142,9 +142,8 @@ export async function conversationRequest(method, id, options) {
 
 async function request(method, url, { body, headers = {}, isAgain, ...options } = {}) {
   if (body) headers["content-type"] = "application/json";
-  const send = options.keepalive ? fetch : signedFetch; // a page that is closed has no time for a digest
   const response = await credentials.headers().then((shown) => (
-    send(url, { method, headers: { ...headers, ...shown }, body: body && JSON.stringify(body), ...options })
+    signedFetch(url, { method, headers: { ...headers, ...shown }, body: body && JSON.stringify(body), ...options })
   )).catch((error) => {
     throw error.name === "AbortError" ? error : new ChatError(t("errors.unreachable"), { mayPass: true });
   });

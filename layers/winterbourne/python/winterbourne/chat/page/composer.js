@@ -2,13 +2,13 @@
 
 import { chip, divide, isLong, toPart, unite } from "./attachments.js";
 import { config } from "./config.js";
-import { el } from "./dom.js";
+import { byId, el } from "./dom.js";
 import { t } from "./strings.js";
 
 const MODEL_KEY = "winterbourne.model";
 
-const [form, notice, chips, editNote] = ["composer", "notice", "attached", "editing"].map((id) => document.getElementById(id));
-const { question: input, send, stop, attach, files: fileInput, model: modelSelect, leave } = form.elements;
+const [form, notice, chips, editNote] = ["composer", "notice", "attached", "editing"].map(byId);
+const { question: input, send, stop: stopButton, attach, files: fileInput, model: modelSelect, leave: leaveButton } = form.elements;
 
 // Files and pasted texts, as they will be sent.
 let parts = [];
@@ -31,15 +31,16 @@ export const composer = {
     return modelSelect.value;
   },
 
-  /** What is written and not sent: its text, and the id of the question that it is to replace. It has no files. */
+  /**
+   * What is written and not sent: {id, content, aside}, with the id of the question that it is to replace, or null; `aside`
+   * is such a one, which comes back when the editing of an earlier question is over, or null.
+   */
   get draft() {
-    const { id, content } = written();
-    return { id, text: content.map(({ text }) => text).join("") };
+    return { id: sentId, content: current(), aside: setAside };
   },
 
-  set draft({ id = null, text }) {
-    const files = written().content.filter(({ data }) => data);
-    take({ id, content: [...files, { type: "text", text }] });
+  set draft(draft) {
+    take(draft, draft.aside);
   },
 
   /** Give a message back that was refused, with the reason; what is written already stays after it. */
@@ -71,7 +72,7 @@ export const composer = {
 
   setRunning(isRunning) {
     send.hidden = isRunning;
-    stop.hidden = !isRunning;
+    stopButton.hidden = !isRunning;
   },
 
   focus() {
@@ -165,8 +166,8 @@ input.addEventListener("keydown", (event) => {
   // Elsewhere it stops the answer.
   if (event.key === "Escape" && setAside && !event.isComposing) endEdit(event.stopPropagation());
 });
-stop.addEventListener("click", () => composer.onStop());
-leave.addEventListener("click", endEdit);
+stopButton.addEventListener("click", () => composer.onStop());
+leaveButton.addEventListener("click", endEdit);
 attach.addEventListener("click", () => fileInput.click());
 fileInput.addEventListener("change", () => {
   add([...fileInput.files]);

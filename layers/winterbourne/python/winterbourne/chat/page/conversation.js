@@ -5,7 +5,8 @@ import { ask, brokenOff, decide, follow, requestStop, toChatError } from "./chat
 import { composer, randomId } from "./composer.js";
 import { conversationList } from "./conversation_list.js";
 import { credentials } from "./credentials.js";
-import { button, el } from "./dom.js";
+import { button, byId, el, log, root, statusNode } from "./dom.js";
+import { keepDraft, keptDraft } from "./drafts.js";
 import { archive, record } from "./history.js";
 import { questionNode } from "./question.js";
 import { saveMarkdown } from "./save.js";
@@ -16,9 +17,7 @@ import { toExchanges } from "./turns.js";
 const STOP_TIMEOUT_MS = 3000; // after this the request is aborted
 const TITLE_DELAY_MS = 3000; // a model writes the title after the first answer
 
-const [log, status, hero, newButton, saveButton] =
-  ["log", "status", "hero", "new", "save"].map((id) => document.getElementById(id));
-const root = document.documentElement;
+const [hero, newButton, saveButton] = ["hero", "new", "save"].map(byId);
 const pageTitle = document.title;
 
 let conversation = newConversation();
@@ -35,7 +34,7 @@ function newConversation() {
 composer.onSubmit = (message) => {
   if (active || loading) return false;
   const { id, exchanges } = conversation;
-  sessionStorage.removeItem(draftKey());
+  keepDraft(draftKey(), null);
   if (!exchanges.length) {
     log.replaceChildren();
     history.pushState(null, "", `#${id}`);
@@ -79,7 +78,7 @@ function replaceAnswer(exchange, options) {
 
 function requestAnswer(exchange) {
   unsent = null;
-  queueMicrotask(keepDraft); // once the composer is empty
+  queueMicrotask(keepWritten); // once the composer is empty
   composer.say("");
   replaceAnswer(exchange);
   receive(exchange, ask, showKept);
@@ -157,7 +156,7 @@ function showError(error, exchange, isQuestion) {
   if (isStopped) answer.stop("user");
   else answer.fail(told(error), error.isRefusal && isQuestion ? [] : retryButtons(error, isQuestion && exchange));
   if (isQuestion && !frames.length && !answer.isOver) unsent = message;
-  keepDraft();
+  keepWritten();
   setIdle(t(`conversation.${answer.state}`));
 }
 
@@ -184,7 +183,7 @@ function giveBack(error, { message, frames, replaced = [] }) {
 
 function restore(message, reason) {
   composer.restore(message, reason);
-  keepDraft();
+  keepWritten();
   composer.focus();
 }
 
@@ -199,22 +198,21 @@ async function giveWay(error, { message }) {
 // What is written survives a reload, in each conversation, under the id of the question that it is to replace.
 const draftKey = () => `winterbourne.draft${location.hash}`;
 
-function keepDraft() {
-  const { id, text } = composer.draft;
-  const written = [unsent && textOf(unsent), text].filter(Boolean).join("\n\n");
-  const draft = { id: id ?? unsent?.id, text: written, conversation: conversation.id };
-  if (written) sessionStorage.setItem(draftKey(), JSON.stringify(draft));
-  else sessionStorage.removeItem(draftKey());
+function keepWritten() {
+  const { aside, ...written } = composer.draft;
+  const { id, content } = aside ?? written;
+  const unasked = { id: id ?? unsent?.id, content: [...unsent?.content ?? [], ...content] };
+  const draft = aside ? { ...written, aside: unasked } : unasked;
+  keepDraft(draftKey(), draft.content.length || aside ? { ...draft, conversation: conversation.id } : null);
 }
 
 function showDraft() {
-  const draft = JSON.parse(sessionStorage.getItem(draftKey())) ?? { text: "" };
+  const { draft, isWhole } = keptDraft(draftKey());
   if (!location.hash && draft.conversation) conversation.id = draft.conversation;
   unsent = null;
   composer.draft = draft;
+  composer.say(isWhole ? "" : t("files.lost"));
 }
-
-const textOf = ({ content }) => content.map(({ text }) => text).filter(Boolean).join("\n\n");
 
 function retryButtons(error, exchange) {
   const again = () => exchange && !error.isBroken ? requestAnswer(exchange) : load();
@@ -236,7 +234,7 @@ function retryButtons(error, exchange) {
 export async function stopAnswer() {
   if (!active) return;
   const controller = active;
-  status.textContent = t("conversation.stopping");
+  statusNode.textContent = t("conversation.stopping");
   setTimeout(() => controller.abort(), STOP_TIMEOUT_MS);
   if (!await requestStop(conversation.id)) controller.abort();
 }
@@ -257,7 +255,6 @@ function comeBack(running) {
   log.replaceChildren(...conversation.exchanges.flatMap(nodesOf));
   setPageTitle(conversation.title);
   showDraft();
-  composer.say("");
   followEnd();
   render(t("conversation.answering"));
 }
@@ -298,7 +295,6 @@ function show({ id, title, messages = [], exchanges = toExchanges(messages), run
   const last = exchanges.at(-1);
   const isOpen = last && (running || !last.isComplete);
   setPageTitle(title);
-  composer.say("");
   log.ariaLive = "off"; // nobody wants all of it read out
   log.replaceChildren();
   for (const exchange of exchanges) showExchange(exchange, isOpen && exchange === last);
@@ -374,7 +370,7 @@ function setIdle(text) {
 
 function render(statusText) {
   root.dataset.running = active !== null;
-  status.textContent = statusText;
+  statusNode.textContent = statusText;
   hero.hidden = log.hasChildNodes() || loading !== null;
   newButton.hidden = !hero.hidden;
   saveButton.hidden = !conversation.exchanges.length;
@@ -389,7 +385,7 @@ conversationList.onChange = ({ id, title }) => {
   setPageTitle(title);
 };
 
-document.getElementById("composer").addEventListener("input", keepDraft);
+byId("composer").addEventListener("input", keepWritten);
 addEventListener("online", catchUp);
 addEventListener("pagehide", () => active && archive.keep(conversation, true));
 saveButton.addEventListener("click", () => saveMarkdown(conversation));

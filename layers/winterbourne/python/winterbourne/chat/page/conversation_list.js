@@ -1,7 +1,7 @@
 // The kept conversations, in a drawer, by day: search, open, rename, delete.
 
 import { requestStop } from "./chat.js";
-import { button, el, morph } from "./dom.js";
+import { button, byId, el, morph } from "./dom.js";
 import { archive } from "./history.js";
 import { formatDate, t } from "./strings.js";
 
@@ -12,7 +12,7 @@ const MANY = 100; // loaded at once to search in
 
 const [drawer, list, message, searchInput, olderButton, openButton, closeButton] =
   ["conversations", "list", "list-message", "search", "older", "open-list", "close-list"]
-    .map((id) => document.getElementById(id));
+    .map(byId);
 const undoButton = button(t("list.undo"), undo, { class: "strong" });
 
 let items = [];
@@ -28,25 +28,25 @@ export const conversationList = {
   /** Mark the conversation that is shown. */
   mark(id) {
     shownId = id;
-    render();
+    renderList();
   },
 
   /** Load the newest ones again, if somebody looks or their titles are wanted. Older ones that are shown stay. */
   refresh(isWanted) {
-    if (isWanted || drawer.open) load("", drawer.open);
+    if (isWanted || drawer.open) loadPage("", drawer.open);
   },
 };
 
-function open() {
+function openDrawer() {
   editedId = null;
   searchInput.value = "";
   list.replaceChildren();
-  render();
+  renderList();
   drawer.showModal();
-  load();
+  loadPage().then(() => searchInput.value && search()); // who types at once searches in all of them, too
 }
 
-function load(after, keepsOlder, limit) {
+function loadPage(after, keepsOlder, limit) {
   if (!items.length) message.textContent = t("list.loading");
   return attempt(async () => {
     const page = await archive.list(after, limit);
@@ -69,15 +69,15 @@ async function attempt(action) {
     text = error.message;
   }
   if (!deleted) message.textContent = text;
-  render();
+  renderList();
 }
 
 // Looks through all of them: those that are not here yet are loaded, as long as somebody searches.
 async function search() {
-  render();
+  renderList();
   while (next && searchInput.value && drawer.open) {
     const cursor = next;
-    await load(cursor, false, MANY);
+    await loadPage(cursor, false, MANY);
     if (next === cursor) return; // it failed
   }
   if (!deleted) message.textContent = searchInput.value ? t("list.found", { count: found().length }) : "";
@@ -90,15 +90,15 @@ function found() {
   return items.filter(({ id, title }) => id !== deleted?.item.id && plain(title ?? "").includes(wanted));
 }
 
-function render() {
+function renderList() {
   olderButton.hidden = !next;
   if (list.querySelector("form")) return; // somebody is writing
   const focused = list.querySelector(":focus");
   const focusedId = focused?.closest("li").dataset.id;
   const groups = Object.entries(Object.groupBy(found(), dayOf));
   morph(list, el("div", {}, ...groups.flatMap(([day, ones]) => [el("h3", {}, day), el("ol", { role: "list", "aria-label": day },
-    ...ones.map((item) => el("li", { "data-id": item.id }, ...item.id === editedId ? [editForm(item)] : row(item))))])));
-  if (focused && !focused.isConnected) find(focusedId, focused.localName)?.focus({ preventScroll: true });
+    ...ones.map((item) => el("li", { "data-id": item.id }, ...item.id === editedId ? [editForm(item)] : listRow(item))))])));
+  if (focused && !focused.isConnected) findIn(focusedId, focused.localName)?.focus({ preventScroll: true });
 }
 
 function dayOf({ updated_at: updatedAt }) {
@@ -108,11 +108,11 @@ function dayOf({ updated_at: updatedAt }) {
   return formatDate(date, { month: "long", year: "numeric" });
 }
 
-function find(id, selector) {
+function findIn(id, selector) {
   return [...list.querySelectorAll("li")].find(({ dataset }) => dataset.id === id)?.querySelector(selector);
 }
 
-function row({ id, title, updated_at: updatedAt, running }) {
+function listRow({ id, title, updated_at: updatedAt, running }) {
   const name = title || t("list.untitled"); // a picture alone gives it none
   const isRecent = Date.now() - new Date(updatedAt) < 2 * DAY_MS;
   const when = formatDate(new Date(updatedAt), isRecent ? { timeStyle: "short" } : { dateStyle: "medium" });
@@ -136,8 +136,8 @@ function edit(id) {
   const focusedId = id ?? editedId;
   editedId = id;
   list.querySelector("form")?.remove();
-  render();
-  const first = find(focusedId, "input, button");
+  renderList();
+  const first = findIn(focusedId, "input, button");
   first?.focus();
   first?.select?.();
 }
@@ -165,7 +165,7 @@ function remove(id) {
   deleted.timer = setTimeout(sendDeletion, UNDO_MS);
   edit(null);
   message.replaceChildren(t("list.deleted"), " ", undoButton);
-  (find(nearest, "a") ?? closeButton).focus({ preventScroll: true });
+  (findIn(nearest, "a") ?? closeButton).focus({ preventScroll: true });
   if (deleted.wasShown) conversationList.onChange({ id });
 }
 
@@ -174,8 +174,8 @@ function undo() {
   const { item: { id }, wasShown } = deleted;
   deleted = null;
   message.textContent = "";
-  render();
-  find(id, "a")?.focus();
+  renderList();
+  findIn(id, "a")?.focus();
   if (wasShown) location.hash = id;
 }
 
@@ -195,6 +195,17 @@ function sendDeletion({ type } = {}) {
   }));
 }
 
+async function removeAll() {
+  if (!confirm(t("list.deleteAllAsked"))) return;
+  clearTimeout(deleted?.timer);
+  deleted = null;
+  await attempt(async () => {
+    for (const item of items) await forget(item).then(() => conversationList.onChange({ id: item.id }));
+    items = [];
+    return t("list.deleted");
+  });
+}
+
 // One that still answers is stopped first.
 async function forget({ id, running }, keepalive) {
   if (running && !keepalive && await requestStop(id)) await new Promise((resolve) => { setTimeout(resolve, STOPPED_MS); });
@@ -212,9 +223,10 @@ function handleClick({ target }) {
   }
 }
 
-document.getElementById("here").hidden = !archive.isLocal;
-openButton.addEventListener("click", open);
-olderButton.addEventListener("click", () => load(next));
+byId("here").hidden = !archive.isLocal;
+openButton.addEventListener("click", openDrawer);
+byId("delete-all").addEventListener("click", removeAll);
+olderButton.addEventListener("click", () => loadPage(next));
 searchInput.addEventListener("input", search);
 drawer.addEventListener("click", handleClick);
 drawer.addEventListener("keydown", (event) => {

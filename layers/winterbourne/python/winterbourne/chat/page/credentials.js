@@ -1,6 +1,7 @@
 // What shows the server who asks: nothing, unless key.js or sign_in.js says otherwise. A page has one of them at most.
 
 import { config } from "./config.js";
+import { byId } from "./dom.js";
 import { t } from "./strings.js";
 
 export const credentials = {
@@ -19,4 +20,4 @@ export const credentials = {
 };
 
 /** The button at the drawer's end that ends the access. */
-export const forgetButton = document.getElementById("forget");
+export const forgetButton = byId("forget");

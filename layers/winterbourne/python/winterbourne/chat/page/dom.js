@@ -2,6 +2,15 @@
 
 import { t } from "./strings.js";
 
+/** The element of this id, which is in the document. */
+export const byId = (id) => document.getElementById(id);
+
+export const root = document.documentElement;
+/** The conversation's questions and answers. */
+export const log = byId("log");
+/** What only screen readers are told. */
+export const statusNode = byId("status");
+
 const SVG = "http://www.w3.org/2000/svg";
 
 const ICONS = {

@@ -145,7 +145,7 @@ function titleOf({ content }) {
 
 let database;
 
-function open() {
+function openDatabase() {
   const request = indexedDB.open("winterbourne", 1);
   request.onupgradeneeded = () => {
     for (const name of STORES) request.result.createObjectStore(name, { keyPath: "id" });
@@ -159,7 +159,7 @@ function open() {
 // The results of the requests that `use` makes of the two stores, once they are written.
 async function transact(mode, use) {
   try {
-    const transaction = (await (database ??= open())).transaction(STORES, mode);
+    const transaction = (await (database ??= openDatabase())).transaction(STORES, mode);
     const requests = use(...STORES.map((name) => transaction.objectStore(name)));
     await new Promise((resolve, reject) => {
       transaction.oncomplete = resolve;

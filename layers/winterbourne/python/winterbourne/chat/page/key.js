@@ -4,17 +4,17 @@ import { credentials, forgetButton } from "./credentials.js";
 import { button, el } from "./dom.js";
 import { t } from "./strings.js";
 
-const STORAGE_KEY = "winterbourne.key";
-const key = () => sessionStorage.getItem(STORAGE_KEY) ?? "";
+const KEY_STORAGE = "winterbourne.key";
+const key = () => sessionStorage.getItem(KEY_STORAGE) ?? "";
 
 const title = el("h2", { id: "key-title" }, t("key.title"));
 const reason = el("p");
-const label = el("label", { for: "key" }, t("key.label"));
-const input = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: "" });
+const keyLabel = el("label", { for: "key" }, t("key.label"));
+const keyInput = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: "" });
 const actions = el("div", { class: "dialog-actions" },
   button(t("key.notNow"), () => dialog.close()), el("button", { class: "strong" }, t("key.use")));
-const form = el("form", {}, title, reason, label, input, el("p", {}, t("key.kept")), actions);
-const dialog = el("dialog", { class: "box", "aria-labelledby": title.id }, form);
+const keyForm = el("form", {}, title, reason, keyLabel, keyInput, el("p", {}, t("key.kept")), actions);
+const dialog = el("dialog", { class: "box", "aria-labelledby": title.id }, keyForm);
 
 /** Show the dialog; resolves to whether a key was entered. */
 async function askForKey() {
@@ -25,21 +25,21 @@ async function askForKey() {
   return dialog.returnValue === "entered";
 }
 
-function keep(value) {
-  sessionStorage.setItem(STORAGE_KEY, value);
+function keepKey(value) {
+  sessionStorage.setItem(KEY_STORAGE, value);
   forgetButton.hidden = !value;
 }
 
-form.addEventListener("submit", (event) => {
+keyForm.addEventListener("submit", (event) => {
   event.preventDefault();
-  keep(input.value.trim());
-  form.reset();
+  keepKey(keyInput.value.trim());
+  keyForm.reset();
   dialog.close("entered");
 });
 document.body.append(dialog);
 forgetButton.textContent = t("key.forget");
-forgetButton.addEventListener("click", () => keep(""));
-keep(key());
+forgetButton.addEventListener("click", () => keepKey(""));
+keepKey(key());
 Object.assign(credentials, {
   headers: async () => key() ? { "x-api-key": key() } : {},
   renew: askForKey,

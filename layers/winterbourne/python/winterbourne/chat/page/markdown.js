@@ -114,7 +114,7 @@ export function parse(text, open = false, line = 0) {
     else if (last.type === "paragraph") last.text += `\n${rest.trimStart()}`;
     else if (indentOf(rest) >= 4) push(depth, { type: "code", language: "", indent: 4, text: `${outdent(rest, 4)}\n` });
     else if (match(DEFINITION) && safeUrl(decode(found[2]))) define(depth, found);
-    else if (own?.type === "table" && rest.includes("|")) append(row(own, rest));
+    else if (own?.type === "table" && rest.includes("|")) append(tableRow(own, rest));
     else addText(depth, rest.trimStart());
   }
 
@@ -137,7 +137,7 @@ export function parse(text, open = false, line = 0) {
       push(stack.length - 1, table);
       table.from -= 1;
     } else Object.assign(paragraph, table);
-    append(row(stack.at(-1), head));
+    append(tableRow(stack.at(-1), head));
   }
 
   if (open && HALF.test(lines.at(-1))) lines.pop();
@@ -178,7 +178,7 @@ function isTable({ text }, line) {
   return head.includes("|") && DELIMITER_ROW.test(line.trim()) && cells(head).length === cells(line).length;
 }
 
-function row({ align, blocks: [head] }, line) {
+function tableRow({ align, blocks: [head] }, line) {
   const texts = cells(line);
   return { type: "row", align, isHead: !head, cells: head ? head.cells.map((_, column) => texts[column] ?? "") : texts };
 }

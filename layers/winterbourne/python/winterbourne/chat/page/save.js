@@ -16,7 +16,7 @@ function toMarkdown({ message, answer, frames }) {
   const sources = new Map(frames.filter(({ type }) => type === "source").map((source) => [source.id, source]));
   return [
     `## ${t("save.question")}`,
-    ...message.content.map(({ type, text, name }) => text ?? `[${name || type}]`),
+    ...message.content.map(({ type, text, name }) => text ?? `[${name || t(`files.${type}`)}]`),
     `## ${t("answer.label")}`,
     answer.turns.text,
     [...sources.values()].map(({ url, title }) => ["-", url && `<${url}>`, title || (url ? "" : t("answer.document"))].filter(Boolean).join(" ")).join("\n"),

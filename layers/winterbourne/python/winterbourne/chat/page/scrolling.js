@@ -1,7 +1,8 @@
 // Keeps the newest text in view until the reader scrolls up, and tells the styles who reads on: a phone hides the head.
 
-const root = document.documentElement;
-const [log, endButton] = ["log", "to-end"].map((id) => document.getElementById(id));
+import { byId, log, root } from "./dom.js";
+
+const endButton = byId("to-end");
 let isFollowing = false;
 let lastY = 0;
 
@@ -15,12 +16,12 @@ function scrollToEnd() {
   lastY = scrollY; // the reader has not moved
 }
 
-function follow() {
+function keepEnd() {
   if (isFollowing && log.hasChildNodes()) scrollToEnd();
-  render();
+  renderEnd();
 }
 
-function render() {
+function renderEnd() {
   endButton.hidden = !log.hasChildNodes() || root.scrollHeight - innerHeight - scrollY < 200;
 }
 
@@ -33,8 +34,8 @@ addEventListener("scroll", () => {
     root.dataset.reading = moved > 0 && y > 56;
     lastY = y;
   }
-  render();
+  renderEnd();
 }, { passive: true });
-addEventListener("resize", follow);
-new ResizeObserver(follow).observe(document.body);
+addEventListener("resize", keepEnd);
+new ResizeObserver(keepEnd).observe(document.body);
 endButton.addEventListener("click", scrollToEnd);

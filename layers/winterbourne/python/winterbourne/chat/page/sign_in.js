@@ -7,7 +7,7 @@ import { button } from "./dom.js";
 import { t } from "./strings.js";
 
 const EARLY_MS = 60_000; // by which tokens are refreshed before they expire
-const STORAGE_KEY = "winterbourne.tokens";
+const TOKENS_STORAGE = "winterbourne.tokens";
 
 const { authorizationEndpoint, tokenEndpoint, endSessionEndpoint, clientId, scope, audience } = config.signIn;
 const address = location.origin + location.pathname; // the issuer knows the page by it
@@ -16,21 +16,22 @@ const signInButton = button(t("signIn.in"), signIn, { class: "strong" });
 let kept; // what the issuer gave, and `begun`, what was sent there
 let refreshing = null;
 
-function keep(value) {
+function keepTokens(value) {
   kept = value;
-  sessionStorage.setItem(STORAGE_KEY, JSON.stringify(value));
+  sessionStorage.setItem(TOKENS_STORAGE, JSON.stringify(value));
   forgetButton.hidden = !value.access_token;
   signInButton.hidden = !forgetButton.hidden;
 }
 
 // The state ties the answer to this tab, the verifier the code, the nonce the tokens.
 async function signIn() {
+  if (!crypto.subtle) return composer.say(t("signIn.insecure"));
   const [state, nonce, id] = Array.from({ length: 3 }, () => crypto.randomUUID());
   const verifier = id + state;
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
   const challenge = btoa(String.fromCharCode(...new Uint8Array(digest)));
   const wasIn = kept.access_token;
-  keep({ ...kept, begun: { state, nonce, verifier, from: location.href } });
+  keepTokens({ ...kept, begun: { state, nonce, verifier, from: location.href } });
   go(authorizationEndpoint, {
     client_id: clientId, redirect_uri: address, response_type: "code", scope, state, nonce,
     code_challenge: challenge.replaceAll("+", "-").replaceAll("/", "_").replace("=", ""), code_challenge_method: "S256",
@@ -46,11 +47,11 @@ function go(endpoint, parameters) {
 }
 
 // From the issuer: the page is again as it was left.
-async function comeBack() {
+async function takeAnswer() {
   const answer = new URLSearchParams(location.search);
   if (!answer.has("state")) return;
   const { begun = {}, ...others } = kept;
-  keep(others); // what was begun is good for one answer
+  keepTokens(others); // what was begun is good for one answer
   const isOurs = answer.get("state") === begun.state;
   history.replaceState(null, "", isOurs ? begun.from : address);
   const fields = { grant_type: "authorization_code", code: answer.get("code"), redirect_uri: address, code_verifier: begun.verifier };
@@ -64,7 +65,7 @@ async function fetchTokens(fields, nonce) {
   if (response.status === 429 || response.status >= 500) throw new Error(response.statusText);
   const given = response.ok && await response.json();
   const isGood = given && (!nonce || claims(given.id_token).nonce === nonce);
-  keep(isGood ? { ...!nonce && kept, ...given, expiresAt: Date.now() + (given.expires_in ?? 300) * 1000 } : {});
+  keepTokens(isGood ? { ...!nonce && kept, ...given, expiresAt: Date.now() + (given.expires_in ?? 300) * 1000 } : {});
   return isGood;
 }
 
@@ -101,8 +102,8 @@ function signOut() {
 document.querySelector(".head").append(signInButton);
 forgetButton.textContent = t("signIn.out");
 forgetButton.addEventListener("click", signOut);
-keep(JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "{}"));
-const isBack = comeBack();
+keepTokens(JSON.parse(sessionStorage.getItem(TOKENS_STORAGE) ?? "{}"));
+const isBack = takeAnswer();
 
 Object.assign(credentials, {
   async headers() {

@@ -18,7 +18,7 @@ export class Timeline {
     const axis = { start, length: Math.max(...bars.map(({ end }) => end)) - start };
     axis.length = Math.max(axis.length, SHORTEST_AXIS_MS);
     const longest = Math.max(...bars.map(({ duration }) => duration));
-    const rows = bars.map((bar) => row(bar, axis, bar.duration === longest));
+    const rows = bars.map((bar) => timelineRow(bar, axis, bar.duration === longest));
     this.node.replaceChildren(caption(bars), el("ol", { role: "list" }, ...rows), ticks(axis));
   }
 }
@@ -47,7 +47,7 @@ function unionLength(bars) {
   return sum;
 }
 
-function row({ call, start, end, queued, duration }, axis, isSlowest) {
+function timelineRow({ call, start, end, queued, duration }, axis, isSlowest) {
   const wait = queued < start ? segment("wait", queued, start, axis) : null;
   const summary = argumentsSummary(call);
   const attributes = { "data-status": call.status, class: isSlowest && isFinal(call) ? "slowest" : null };

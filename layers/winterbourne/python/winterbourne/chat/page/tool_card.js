@@ -26,7 +26,7 @@ export class ToolRow {
       this.node.hidden = false;
     }
     this.#cards.get(call).render(call, decide);
-    morph(this.#chips, el("div", {}, ...calls.map(chip)));
+    morph(this.#chips, el("div", {}, ...calls.map(callChip)));
   }
 
   focus(call) {
@@ -34,7 +34,7 @@ export class ToolRow {
   }
 }
 
-function chip(call) {
+function callChip(call) {
   const state = el("span", { class: "unseen" }, stateOf(call));
   return el("span", { class: "chip", "data-status": call.status }, icon(call.status), call.name, " ", state, ...progress(call));
 }
@@ -82,7 +82,7 @@ function result(call) {
 function dataList(call, data) {
   const args = argumentValues(call);
   const shown = readable(data).filter(([name, value]) => name !== "fraction" && !args.includes(value)).slice(0, 3);
-  return shown.length ? [el("dl", {}, ...shown.map(row))] : [];
+  return shown.length ? [el("dl", {}, ...shown.map(valueRow))] : [];
 }
 
 // Tools may report their progress as a `fraction` between 0 and 1.
@@ -110,7 +110,7 @@ function approvalForm({ name, arguments: json, approval }, decide) {
   const reason = el("input", { maxlength: 1000 });
   const form = el("form", { "aria-label": t("tool.decide", { name }) },
     el("p", { class: "tool-asked" }, message || t("tool.allow")),
-    el("dl", {}, ...Object.entries(args).filter(([key]) => schema || !specs[key]).map(row)),
+    el("dl", {}, ...Object.entries(args).filter(([key]) => schema || !specs[key]).map(valueRow)),
     ...fields.map(({ node }) => node),
     el("label", {}, t("tool.reason"), reason),
     el("p", { class: "figures" }, t("tool.until", { time: formatDate(expiresAtS * 1000, { dateStyle: "medium", timeStyle: "short" }) })));
@@ -131,7 +131,7 @@ const exact = (_, value, context) => Number.isInteger(value) && !Number.isSafeIn
 
 const label = (key) => key.replaceAll("_", " ");
 
-function row([key, value]) {
+function valueRow([key, value]) {
   const text = typeof value === "string" ? value : JSON.stringify(value, null, 1);
   return el("div", {}, el("dt", {}, label(key)), el("dd", {}, text));
 }

@@ -1,11 +1,9 @@
 // A line under an answer while nothing comes: that it thinks, and after five seconds what it waits for.
 
-import { el } from "./dom.js";
+import { el, statusNode } from "./dom.js";
 import { formatDuration, formatList, t } from "./strings.js";
 
 const PATIENCE_MS = 5000;
-
-const status = document.getElementById("status");
 
 export class Waiting {
   node = el("p", { class: "waiting", "aria-hidden": "true" }); // it ticks; screen readers are told once, by the status
@@ -28,7 +26,7 @@ export class Waiting {
   }
 
   #tell(text) {
-    if (text !== this.#told) status.textContent = text || t("conversation.answering");
+    if (text !== this.#told) statusNode.textContent = text || t("conversation.answering");
     this.#told = text;
   }
 }

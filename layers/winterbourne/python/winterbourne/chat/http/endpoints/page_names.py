@@ -10,10 +10,7 @@ from collections.abc import Collection, Iterator
 from itertools import islice, product
 from typing import Final
 
-__all__ = ["BROWSER", "SHARED", "shorten_names"]
-
-SHARED: Final = "\1"
-"""Before a name that is a property as well, but of nothing that others see, so that both are shortened."""
+__all__ = ["BROWSER", "shorten_names"]
 
 PART: Final = re.compile(r"[A-Za-z_$][\w$]*|\d[\w.]*|\.\.\.|\?\.(?!\d)|=>|[^\w$]")
 NAME: Final = re.compile(r"[A-Za-z_$]")
@@ -44,7 +41,7 @@ MODIFIERS: Final = frozenset(("get", "set", "async", "static"))
 MEMBERS: Final = {"object": ("{", ","), "class": ("{", ";", "}")}
 ENDS: Final = {"object": (":", "("), "class": ("(", "=", ";", "}")}
 BEFORE_OBJECT: Final = frozenset((*"(,=:[?&|", "...", "const", "let", "return", "yield", "await"))
-BEFORE_PATTERN: Final = frozenset((*"(,[{:", "...", SHARED))
+BEFORE_PATTERN: Final = frozenset((*"(,[{:", "..."))
 
 
 def shorten_names(code: str) -> str:
@@ -61,7 +58,7 @@ def shorten_names(code: str) -> str:
     for at in reader.doubles:
         parts[at] = f"{parts[at]}:{short[parts[at]]}" if parts[at] in short else parts[at]
     _shorten_private(parts)
-    return "".join(parts).replace(SHARED, "")
+    return "".join(parts)
 
 
 def _shorten_private(parts: list[str]) -> None:

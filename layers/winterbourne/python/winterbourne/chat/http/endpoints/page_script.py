@@ -1,20 +1,20 @@
-"""The chat page's modules as one script: each a function that returns its exports, after those that it imports.
+"""The chat page's modules as one script: each after those that it imports, all in one scope.
 
 The modules stay what browsers, editors and tests know. What only people need is left out: comments, spaces, line ends
-and long names of variables. That relies on how they are written: a semicolon ends each statement.
+and long names of variables. That relies on how they are written: a semicolon ends each statement, and what a module
+declares outside its functions has a name that no other module gives anything there, nor the browser.
 """
 
 import re
 from pathlib import Path
 from typing import Final
 
-from winterbourne.chat.http.endpoints.page_names import SHARED, shorten_names
+from winterbourne.chat.http.endpoints.page_names import shorten_names
 
 __all__ = ["bundle_scripts", "shortened"]
 
-WORD: Final = r"\b(?=\w)"
-IMPORT: Final = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";\n', re.MULTILINE)
-EXPORT: Final = re.compile(r"^export ((?:async )?(?:function\*?|class|const|let) (\w+))", re.MULTILINE)
+IMPORT: Final = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
+EXPORT: Final = re.compile(r"^export ", re.MULTILINE)
 
 # What is no code: comments, strings, templates, with one more of these within them, and regular expressions.
 STRING: Final = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
@@ -41,13 +41,17 @@ TIGHT: Final = (
     (re.compile(r"(?<![\w$])\(([\w$]+)\)(?==>)"), r"\1"),
 )
 
+SIGN: Final = re.compile(r"([;(){}\[\]])")
+OPENING, CLOSING = frozenset("([{"), frozenset(")]}")
+LET: Final = re.compile(r"let\b ?")
+
 
 def bundle_scripts(folder: Path, *names: str) -> str:
     """The script of the modules of these names in the folder, and of those that they import."""
     found = dict[str, str]()
     for name in names:
         _in_order(folder, name, found)
-    return shortened("".join(_as_function(name, text) for name, text in found.items()))
+    return shortened("".join(EXPORT.sub("", IMPORT.sub("", text)) for text in found.values()))
 
 
 def _in_order(folder: Path, name: str, found: dict[str, str]) -> None:
@@ -55,16 +59,9 @@ def _in_order(folder: Path, name: str, found: dict[str, str]) -> None:
     if name in found:
         return
     text = (folder / f"{name}.js").read_text()
-    for _, imported in IMPORT.findall(text):
+    for imported in IMPORT.findall(text):
         _in_order(folder, imported, found)
     found[name] = text
-
-
-def _as_function(name: str, text: str) -> str:
-    exports = ", ".join(f"{SHARED}{exported}" for _, exported in EXPORT.findall(text))
-    imports = IMPORT.sub(lambda found: f"const {re.sub(WORD, SHARED, found[1])} = {found[2]}_js;\n", text)
-    body = EXPORT.sub(r"\1", imports)
-    return f"const {name}_js = (() => {{\n{body}\nreturn {{ {exports} }};\n}})();\n"
 
 
 def shortened(script: str) -> str:
@@ -72,8 +69,27 @@ def shortened(script: str) -> str:
     code, literals = _split(script)
     for spaces, instead in TIGHT:
         code = spaces.sub(instead, code)
-    first, *pieces = shorten_names(code).split("\0")
+    first, *pieces = _joined(shorten_names(code)).split("\0")
     return first + "".join(literal + piece for literal, piece in zip(literals, pieces, strict=True))
+
+
+def _joined(code: str) -> str:
+    """The code, in which declarations that follow each other are one."""
+    parts = SIGN.split(code)
+    declares = [False]  # whether the statement does, in each open bracket
+    for at, part in enumerate(parts):
+        if part in OPENING:
+            declares.append(False)
+        elif part in CLOSING:
+            declares.pop()
+        elif LET.match(part):
+            declares[-1] = True
+        elif part == ";":
+            if declares[-1] and LET.match(parts[at + 1]):
+                parts[at], parts[at + 1] = ",", LET.sub("", parts[at + 1])
+            else:
+                declares[-1] = False
+    return "".join(parts)
 
 
 def _split(script: str) -> tuple[str, list[str]]:
