@@ -244,6 +244,7 @@ class TestValues:
             ({"distance_km": 12.5, "weight_kg": 3}, [["distance", "12.5 km"], ["weight", "3 kg"]]),
             ({"humidity_percent": 62}, [["humidity", "62%"]]),
             ({"change_percent": -3.2784}, [["change", "-3.28%"]]),
+            ({"change": 8.54, "change_percent": 1.75}, [["change", "8.54"], ["change_percent", "1.75%"]]),
             ({"share_percent": 0.0004}, [["share", "0.0004%"]]),
             ({"price_eur": 1392}, [["price", "€1,392.00"]]),
             ({"amount": 1200, "from_currency": "EUR"}, [["amount", "€1,200.00"]]),

@@ -76,7 +76,7 @@ class TestDeciding:
         answer = asked(page, "please pay 5")
         card(page, "pay").get_by_label("Reason").fill("Too much")
         press(card(page, "pay"), "Deny")
-        expect(answer.get_by_role("listitem", name="Tool pay, denied")).to_contain_text("Too much")
+        expect(answer.get_by_role("listitem", name="Tool pay, denied")).to_contain_text("You denied this. Too much")
         expect(answer.locator(".prose").last).to_contain_text("Too much")
         assert asking.runs == []
 

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from playwright.sync_api import FilePayload, Locator, Page, Request, expect
+from playwright.sync_api import FilePayload, Locator, Page, Request, ViewportSize, expect
 
 from tests.browser_page import Visits, ask, has_ended, keep_picture, sent_body
 from tests.local_server import local_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
 
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 LOG = "\n".join(f"{hour}:00 the gate was opened by hand" for hour in range(24))
 PDF = b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n" + b"0" * 2000
 
@@ -459,6 +459,8 @@ class TestQuestions:
         page.locator(".question").hover()
         page.get_by_role("button", name="Copy question").click()
         expect(page.locator(".question")).to_contain_text("Copied")
+        page.get_by_role("button", name="Copy question").click()
+        expect(page.locator(".question")).not_to_contain_text("Copied")
         assert page.evaluate("navigator.clipboard.readText()") == "Hello <b>there</b>"
 
     def test_what_can_be_done_with_it_is_shown_on_hover_on_focus_and_on_touch(self, visits: Visits, chat: str) -> None:
@@ -595,6 +597,22 @@ class TestWhatIsWritten:
         page.get_by_role("button", name="Count to 200").click()
         expect(page.locator(".question")).to_have_text("Count to 200")
         expect(box).to_have_value("Half a question")
+
+    def test_nor_the_files(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        add(page, file("tides.pdf", "application/pdf", PDF))
+        expect(attached(page)).to_have_count(1)
+        with page.expect_request(is_question) as sent:
+            page.get_by_role("button", name="Count to 200").click()
+        assert [part["type"] for part in sent_body(sent.value)["messages"][0]["content"]] == ["text"]
+        expect(attached(page)).to_have_count(1)
+
+    def test_all_of_it_is_seen_also_when_a_phone_is_turned(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat, viewport={"width": 844, "height": 390})
+        box = question_box(page)
+        box.fill("What do these two have in common, and which is older?")
+        page.set_viewport_size(PHONE)
+        page.wait_for_function("() => question.clientHeight > 40 && question.scrollHeight === question.clientHeight")
 
     def test_a_browser_that_lets_no_page_keep_anything_can_ask(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)

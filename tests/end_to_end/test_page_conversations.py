@@ -415,6 +415,41 @@ class TestList:
         expect(drawer.get_by_role("status")).not_to_be_empty()
         expect(drawer.get_by_role("link")).to_have_count(0)
 
+    def test_what_was_asked_for_with_the_key_does_not_come_after_it(self, visits: Visits, guarded: str) -> None:
+        page = visits.open(guarded, key=KEY)
+        page.reload()
+        held: list[Route] = []
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route("**/conversations?*", hold)
+        drawer = open_list(page)
+        drawer.get_by_role("button", name="Forget key").click()
+        while not held:
+            page.wait_for_timeout(20)
+        row = {"id": "secret", "title": "Secret", "updated_at": "2025-01-31T12:00:00Z", "running": False}
+        held[0].fulfill(json={"conversations": [row], "next": None})
+        page.unroute("**/conversations?*")
+        page.route("**/conversations?*", lambda route: route.fulfill(status=401, json={"error": {}}))
+        open_list(page)
+        page.get_by_role("button", name="Not now").click()
+        expect(drawer.get_by_role("status")).not_to_be_empty()
+        expect(drawer.get_by_role("link")).to_have_count(0)
+
+    def test_the_last_older_ones_keep_the_place_of_who_uses_the_keyboard(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        dates = {"updated_at": "2025-01-31T12:00:00Z", "running": False}
+
+        def serve(route: Route) -> None:
+            name, cursor = ("b", None) if route.request.url.endswith("after=more") else ("a", "more")
+            route.fulfill(json={"conversations": [{"id": name, "title": name} | dates], "next": cursor})
+
+        page.route("**/conversations?*", serve)
+        drawer = open_list(page)
+        drawer.get_by_role("button", name="Show older ones").press("Enter")
+        expect(drawer.get_by_role("link", name="b")).to_be_focused()
+
     def test_who_uses_the_keyboard_keeps_the_place_when_it_changes(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         serve_list(page, "a", "b")

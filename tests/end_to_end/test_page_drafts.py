@@ -64,6 +64,41 @@ def test_a_question_that_did_not_arrive_is_there_after_a_reload(visits: Visits, 
     page.goto("about:blank")
 
 
+def test_one_that_was_stopped_before_it_arrived_is_there_after_a_reload(visits: Visits, chat: str) -> None:
+    page = visits.open(chat)
+    page.route("**/chat", lambda _: None)  # no answer comes
+    page.route("**/stop", lambda route: route.abort())
+    answer = ask(page, "Count to 3")
+    page.get_by_role("button", name="Stop").click()
+    has_ended(answer, "stopped")
+    page.reload()
+    expect(composer(page)).to_have_value("Count to 3")
+
+
+def test_what_was_written_elsewhere_is_not_sent_when_a_file_has_been_read(visits: Visits, chat: str) -> None:
+    page = visits.open(chat)
+    has_ended(ask(page, "Count to 3"))
+    composer(page).fill("For another time")
+    page.get_by_role("button", name="New conversation").click()
+    page.evaluate("""() => {
+      const read = File.prototype.arrayBuffer;
+      File.prototype.arrayBuffer = async function () {
+        await new Promise((resolve) => { window.goOn = resolve; });
+        return read.call(this);
+      };
+    }""")
+    page.locator("#files").set_input_files([document("tides.pdf")])
+    page.wait_for_function("() => window.goOn")
+    ask(page, "Read this")
+    page.go_back()
+    expect(composer(page)).to_have_value("For another time")
+    page.evaluate("goOn()")
+    page.wait_for_timeout(200)
+    expect(composer(page)).to_have_value("For another time")
+    expect(attached(page)).to_have_count(0)
+    expect(page.locator(".question")).to_have_text(["Count to 3"])
+
+
 def test_one_that_was_tried_again_is_no_draft(visits: Visits, chat: str) -> None:
     page = visits.open(chat)
     page.route("**/chat", lambda route: route.abort())
@@ -118,9 +153,7 @@ def test_files_that_there_is_no_room_for_are_missed_and_not_the_words(visits: Vi
     page.reload()
     expect(composer(page)).to_have_value("Read this")
     expect(attached(page)).to_have_count(0)
-    expect(page.get_by_role("alert")).to_have_text(
-        "There was no room to keep all the files. Add those that are missing again."
-    )
+    expect(page.get_by_role("alert")).to_have_text("There was no room to keep all files. Please add those again.")
 
 
 def test_a_file_of_a_question_that_did_not_arrive_is_there_after_a_reload(visits: Visits, chat: str) -> None:
@@ -164,6 +197,7 @@ def test_an_edit_that_survived_replaces_the_question(visits: Visits, chat: str) 
     page.get_by_role("button", name="Edit question").click()
     composer(page).fill("Count to 4")
     page.reload()
+    expect(page.locator(".question")).to_have_text(["Count to 3"])
     expect(composer(page)).to_have_value("Count to 4")
     composer(page).press("Enter")
     expect(page.locator(".question")).to_have_text(["Count to 4"])

@@ -115,11 +115,22 @@ def test_a_suggestion_of_a_tool_is_put_where_the_question_is_completed(visits: V
     expect(page.locator(".question")).to_have_text("Get the weather of a city: Paris")
 
 
+SIDES = """(node) => {
+  const { paddingLeft, paddingRight, borderLeftWidth, borderRightWidth } = getComputedStyle(node);
+  return { paddingLeft, paddingRight, borderLeftWidth, borderRightWidth };
+}"""
+
+
 @pytest.mark.clients
 def test_the_page_is_laid_out_as_its_language_is_written(visits: Visits, harbour: str) -> None:
     page = visits.open(harbour, modules=True, locale="en-GB")
     expect(page.locator("html")).to_have_attribute("lang", "en")
     assert page.evaluate("import('/modules/strings.js').then(({ locale }) => locale)") == "en-GB"
+    answer = has_ended(ask(page, "Count to 3"))
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    stream, drawer = answer.evaluate(SIDES), page.locator("#conversations").evaluate(SIDES)
+    assert (stream["paddingLeft"], drawer["borderRightWidth"]) == ("0px", "0px")
+    assert "0px" not in {stream["paddingRight"], drawer["borderLeftWidth"]}
 
 
 @pytest.mark.clients

@@ -96,11 +96,25 @@ def test_all_can_be_deleted_at_once_for_whoever_uses_the_browser_next(visits: Vi
     page.once("dialog", lambda dialog: dialog.dismiss())
     drawer.get_by_role("button", name="Delete all").click()
     expect(drawer.locator("b")).to_have_count(2)
+    drawer.get_by_role("button", name="Rename or delete: Count to 3").click()  # no reason to keep it
     page.once("dialog", lambda dialog: dialog.accept())
     drawer.get_by_role("button", name="Delete all").click()
     expect(drawer.get_by_role("status")).to_have_text("Deleted.")
     expect(drawer.locator("b")).to_have_count(0)
     expect(answer).to_have_count(0)
+    page.goto(forgetful)
+    page.get_by_role("button", name="Conversations").click()
+    expect(drawer).to_contain_text("Nothing yet.")
+
+
+def test_a_deletion_that_waits_is_done_when_the_page_is_closed(visits: Visits, forgetful: str) -> None:
+    page = visits.open(forgetful)
+    has_ended(ask(page, "Count to 3"))
+    page.get_by_role("button", name="Conversations").click()
+    drawer = page.get_by_role("dialog", name="Conversations")
+    drawer.get_by_role("button", name="Rename or delete: Count to 3").click()
+    drawer.get_by_role("button", name="Delete", exact=True).click()
+    page.goto("about:blank")
     page.goto(forgetful)
     page.get_by_role("button", name="Conversations").click()
     expect(drawer).to_contain_text("Nothing yet.")

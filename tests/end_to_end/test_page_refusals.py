@@ -175,6 +175,62 @@ class TestRefusals:
         page.reload()
         expect(page.locator(".question")).to_have_text(["Count to 5"])
 
+    def test_an_edit_that_comes_back_is_one_still_and_can_be_left(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        for number in (3, 4):
+            has_ended(ask(page, f"Count to {number}"))
+        refuse(page, 413, "message_too_long")
+        edit_first(page, "Count to 5")
+        expect(page.get_by_text("Editing an earlier question.")).to_be_visible()
+        page.unroute("**/chat")
+        page.get_by_role("button", name="Cancel").click()
+        expect(composer(page)).to_have_value("")
+        has_ended(ask(page, "Count to 6"))
+        expect(page.locator(".question")).to_have_text(["Count to 3", "Count to 4", "Count to 6"])
+
+    def test_what_is_written_in_place_of_a_question_that_came_back_is_another(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        ids = []
+        refuse(page, 413, "message_too_long")
+        for text in ("Count to 3", "Count to 4"):
+            with page.expect_request("**/chat") as sent:
+                ask(page, text)
+            ids.append(sent_body(sent.value)["messages"][0]["id"])
+            expect(composer(page)).to_have_value(text)
+            page.keyboard.press("Control+a")
+            page.keyboard.press("Delete")
+        assert len(set(ids)) == 2
+
+    def test_a_question_that_did_not_arrive_goes_with_the_next_one(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        page.route("**/chat", lambda route: route.abort())
+        has_ended(ask(page, "My name is Ada"), "failed")
+        page.unroute("**/chat")
+        has_ended(ask(page, "Count to 3"))
+        page.reload()
+        expect(page.locator(".question")).to_have_text(["My name is Ada", "Count to 3"])
+        expect(composer(page)).to_have_value("")
+
+    def test_one_that_gives_way_stays_in_its_conversation(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        has_ended(ask(page, "Count to 3"))
+        url = page.url
+        held: list[Route] = []
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route("**/conversations/*", hold)
+        refuse(page, 409, "conversation_busy")
+        ask(page, "Count to 4")
+        while not held:
+            page.wait_for_timeout(20)
+        page.get_by_role("button", name="New conversation").click()
+        expect(composer(page)).to_have_value("")
+        page.unroute("**/conversations/*")
+        page.goto(url)
+        expect(composer(page)).to_have_value("Count to 4")
+
     def test_an_edit_that_does_not_arrive_loses_nothing(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         for number in (3, 4):

@@ -52,6 +52,9 @@ if(check(browsers)){const a=browsers}
 
 o={a:b*call(1),c:d?call:e};function call(){}
 o={a:b*a(1),c:d?a:e};function a(){}
+
+document.a(document.b,document.c,document.document);const text=5;text+text
+let a=document;a.a(a.b,a.c,a.document);const b=5;b+b
 """.replace("~", "\0")
 
 

@@ -2,7 +2,7 @@
 
 import { composer } from "./composer.js";
 import { catchUp, openFromUrl, startOver, stopAnswer } from "./conversation.js";
-import { byId } from "./dom.js";
+import { byId, on } from "./dom.js";
 
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !event.isComposing && !document.querySelector("dialog[open], :popover-open")) stopAnswer();
@@ -12,9 +12,9 @@ addEventListener("click", ({ detail }) => {
   if (!detail) setTimeout(() => document.activeElement === document.body && composer.focus(), 50);
 });
 addEventListener("hashchange", openFromUrl);
-document.addEventListener("visibilitychange", catchUp);
-byId("new").addEventListener("click", startOver);
-byId("hero").addEventListener("click", ({ target }) => {
+on(document, "visibilitychange", catchUp);
+on(byId("new"), "click", startOver);
+on(byId("hero"), "click", ({ target }) => {
   if (target.matches("[data-fill]")) fill(`${target.textContent}: `);
   else if (target.matches(".suggestion")) composer.ask(target.textContent);
 });

@@ -1,7 +1,7 @@
 // What is sent with a question's words: pictures, documents and pasted texts, each a part of the message and a chip.
 
 import { config } from "./config.js";
-import { button, el, icon } from "./dom.js";
+import { button, el, icon, on } from "./dom.js";
 import { formatSize, t } from "./strings.js";
 
 // In pixels: models see a smaller copy of what is longer.
@@ -106,11 +106,11 @@ export function chip(part, onRemove) {
   const { type, media_type = "", data, text } = part;
   const name = nameOf(part);
   const kind = type === "document" && /\.(\w+)$/.exec(name)?.[1] || media_type.replace(/^text.*|.*\//, "");
-  const details = [text ? t("files.pasted") : kind.toUpperCase(), data || text ? formatSize(sizeOf(part)) : ""];
+  const details = [text ? t("files.pasted") : kind.toUpperCase() || t(`files.${type}`), data || text ? formatSize(sizeOf(part)) : ""];
   const view = text ? () => el("pre", {}, text.trim()) : type === "image" && data ? () => pictureNode(part) : null;
   const face = el(view ? "button" : "div", { class: "file-face", type: "button" }, data && view ? view() : icon("file"),
     el("span", {}, el("b", {}, name), el("small", {}, details.filter(Boolean).join(" · "))));
-  if (view) face.addEventListener("click", () => openReader(name, view()));
+  if (view) on(face, "click", () => openReader(name, view()));
   return el("li", { class: "file" }, face,
     onRemove && button("", onRemove, { icon: "failed", title: t("files.remove", { name }) }));
 }
@@ -127,7 +127,7 @@ function pictureNode({ media_type, data }) {
 function openReader(name, view) {
   const dialog = el("dialog", { class: "box reader", "aria-label": name },
     el("form", { method: "dialog" }, el("button", { class: "strong" }, t("list.close"))), view);
-  dialog.addEventListener("close", () => dialog.remove());
+  on(dialog, "close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
 }

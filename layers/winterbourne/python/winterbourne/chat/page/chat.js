@@ -2,6 +2,7 @@
 
 import { config } from "./config.js";
 import { credentials } from "./credentials.js";
+import { on } from "./dom.js";
 import { signedFetch } from "./signed_fetch.js";
 import { t } from "./strings.js";
 
@@ -90,8 +91,8 @@ function pause(ms, signal) {
     const wake = () => navigator.onLine && !document.hidden && resolve();
     setTimeout(wake, ms);
     addEventListener("online", wake, { signal: over.signal });
-    document.addEventListener("visibilitychange", wake, { signal: over.signal });
-    signal.addEventListener("abort", () => reject(signal.reason), { signal: over.signal });
+    on(document, "visibilitychange", wake, { signal: over.signal });
+    on(signal, "abort", () => reject(signal.reason), { signal: over.signal });
   }).finally(() => over.abort());
 }
 
@@ -142,8 +143,9 @@ export async function conversationRequest(method, id, options) {
 
 async function request(method, url, { body, headers = {}, isAgain, ...options } = {}) {
   if (body) headers["content-type"] = "application/json";
+  const send = options.keepalive ? fetch : signedFetch; // a page that is closed has no time for a digest
   const response = await credentials.headers().then((shown) => (
-    signedFetch(url, { method, headers: { ...headers, ...shown }, body: body && JSON.stringify(body), ...options })
+    send(url, { method, headers: { ...headers, ...shown }, body: body && JSON.stringify(body), ...options })
   )).catch((error) => {
     throw error.name === "AbortError" ? error : new ChatError(t("errors.unreachable"), { mayPass: true });
   });

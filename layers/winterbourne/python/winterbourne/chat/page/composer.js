@@ -2,7 +2,7 @@
 
 import { chip, divide, isLong, toPart, unite } from "./attachments.js";
 import { config } from "./config.js";
-import { byId, el } from "./dom.js";
+import { byId, el, on } from "./dom.js";
 import { t } from "./strings.js";
 
 const MODEL_KEY = "winterbourne.model";
@@ -16,8 +16,9 @@ let parts = [];
 let sentId = null;
 // What was being written when the editing of an earlier question began.
 let setAside = null;
-// Resolves when the files that were added are parts.
+// Resolves when the files that were added are parts, unless something else is written by then.
 let reading = Promise.resolve();
+let count = 0; // of what was written
 
 export const composer = {
   /** Called with the message that is to be sent, {role, id, content}; returns whether it is. An edited one has its id. */
@@ -40,29 +41,29 @@ export const composer = {
   },
 
   set draft(draft) {
+    count += 1;
     take(draft, draft.aside);
   },
 
-  /** Give a message back that was refused, with the reason; what is written already stays after it. */
-  restore({ id, content }, reason) {
+  /** Give a message back that was refused, with the reason; what is written already stays after it, or aside of an edit. */
+  restore({ id, content }, reason, isEdit) {
     const given = { id, content: [...content, ...written().content] };
     if (setAside) setAside = given;
+    else if (isEdit) take({ id, content }, written());
     else if (sentId !== id) take(given);
     composer.say(reason);
   },
 
   /** Edit an earlier question; what is being written is set aside until that is over. */
   edit(message) {
+    count += 1;
     take(message, written());
     input.focus();
   },
 
   /** Send this text, unless something runs; what is written stays. */
-  async ask(text) {
-    const { value } = input;
-    setInput(text);
-    await submit();
-    setInput(value);
+  ask(text) {
+    composer.onSubmit({ role: "user", id: randomId("u_"), content: [{ type: "text", text }] });
   },
 
   /** Show a text, or a node with it, beside the composer, or none. */
@@ -71,8 +72,12 @@ export const composer = {
   },
 
   setRunning(isRunning) {
+    // Touched, it would bring the keyboard up.
+    const focus = matchMedia("(hover: hover)").matches ? ":focus" : ":focus-visible";
+    const wasFocused = (isRunning ? send : stopButton).matches(focus);
     send.hidden = isRunning;
     stopButton.hidden = !isRunning;
+    if (wasFocused) input.focus();
   },
 
   focus() {
@@ -97,13 +102,16 @@ function take({ id = null, content = [] }, aside = null) {
 }
 
 function endEdit() {
+  count += 1;
   take(setAside ?? {});
   input.focus();
 }
 
 async function submit(event) {
-  event?.preventDefault();
+  event.preventDefault();
+  const before = count;
   await reading;
+  if (count !== before) return; // what was written is not here any more
   const message = { role: "user", id: sentId ?? randomId("u_"), content: current() };
   if (message.content.length && composer.onSubmit(message)) take(setAside ?? {});
 }
@@ -111,6 +119,11 @@ async function submit(event) {
 function setInput(text) {
   input.value = text;
   input.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+function handleInput({ isTrusted }) {
+  if (isTrusted && !setAside && !input.value && !parts.length) sentId = null; // what is written now is another question
+  resizeInput();
 }
 
 function resizeInput() {
@@ -129,10 +142,13 @@ function setParts(others) {
 
 // Files or texts, one after the other.
 function add(sources) {
+  const before = count;
   reading = reading.then(async () => {
     const reasons = [];
     for (const source of sources) {
-      await toPart(source, parts).then((part) => setParts([...parts, part]), ({ message }) => reasons.push(message));
+      const given = await toPart(source, parts).catch(({ message }) => void reasons.push(message));
+      if (count !== before) return;
+      if (given) setParts([...parts, given]);
     }
     composer.say(reasons.join("\n"));
   });
@@ -158,27 +174,28 @@ function drag(event) {
   if (type === "drop") add([...dataTransfer.files]);
 }
 
-form.addEventListener("submit", submit);
-input.addEventListener("input", resizeInput);
-input.addEventListener("keydown", (event) => {
+on(form, "submit", submit);
+on(input, "input", handleInput);
+addEventListener("resize", resizeInput); // also a phone that is turned
+on(input, "keydown", (event) => {
   // While an input method composes text, as for Japanese, Enter accepts that text.
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
   // Elsewhere it stops the answer.
   if (event.key === "Escape" && setAside && !event.isComposing) endEdit(event.stopPropagation());
 });
-stopButton.addEventListener("click", () => composer.onStop());
-leaveButton.addEventListener("click", endEdit);
-attach.addEventListener("click", () => fileInput.click());
-fileInput.addEventListener("change", () => {
+on(stopButton, "click", () => composer.onStop());
+on(leaveButton, "click", endEdit);
+on(attach, "click", () => fileInput.click());
+on(fileInput, "change", () => {
   add([...fileInput.files]);
   // So that the same one can be chosen again.
   fileInput.value = "";
 });
-document.addEventListener("paste", paste);
-for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, drag);
+on(document, "paste", paste);
+for (const name of ["dragover", "dragleave", "drop"]) on(document, name, drag);
 
 modelSelect.append(...config.models.map((model) => (
   el("option", { selected: model === localStorage[MODEL_KEY] ? "" : null }, model)
 )));
 modelSelect.hidden = !config.models.length;
-modelSelect.addEventListener("change", () => { localStorage[MODEL_KEY] = modelSelect.value; });
+on(modelSelect, "change", () => { localStorage[MODEL_KEY] = modelSelect.value; });

@@ -5,8 +5,8 @@ import { ask, brokenOff, decide, follow, requestStop, toChatError } from "./chat
 import { composer, randomId } from "./composer.js";
 import { conversationList } from "./conversation_list.js";
 import { credentials } from "./credentials.js";
-import { button, byId, el, log, root, statusNode } from "./dom.js";
-import { keepDraft, keptDraft } from "./drafts.js";
+import { button, byId, el, log, on, root, statusNode } from "./dom.js";
+import { draftKeyOf, keepDraft, keptDraft } from "./drafts.js";
 import { archive, record } from "./history.js";
 import { questionNode } from "./question.js";
 import { saveMarkdown } from "./save.js";
@@ -23,7 +23,6 @@ const pageTitle = document.title;
 let conversation = newConversation();
 let active = null; // the AbortController of the answer that is being received
 let loading = null; // that of the conversation that is being loaded, or could not be
-let unsent = null; // the last question if it did not reach the server
 const elsewhere = new Map(); // by id: conversations whose answers this page receives while it shows another one
 
 function newConversation() {
@@ -32,6 +31,7 @@ function newConversation() {
 
 /** Ask in this conversation, in place of what has this message's id and of what follows it; returns whether it can be. */
 composer.onSubmit = (message) => {
+  if (loading && log.querySelector(".retry")) load(); // it says why that is not possible
   if (active || loading) return false;
   const { id, exchanges } = conversation;
   keepDraft(draftKey(), null);
@@ -77,7 +77,7 @@ function replaceAnswer(exchange, options) {
 }
 
 function requestAnswer(exchange) {
-  unsent = null;
+  exchange.isUnsent = false;
   queueMicrotask(keepWritten); // once the composer is empty
   composer.say("");
   replaceAnswer(exchange);
@@ -128,10 +128,18 @@ async function receiveFrames(shown, exchange, start, signal) {
     // What was kept of an answer gives way to its replay.
     if (replays && frame.type === "start") replaceAnswer(exchange, { isLive: false });
     if (frame.type === "error") throw toChatError(frame);
+    noteSent(shown);
     exchange.answer.handleFrame(frame);
     record(exchange.frames, frame);
     archive.keep(shown);
   }
+}
+
+// The server has answered: it knows all of it.
+function noteSent(shown) {
+  const unsent = shown.exchanges.filter(({ isUnsent }) => isUnsent);
+  for (const each of unsent) each.isUnsent = false;
+  if (unsent.length && shown === conversation) keepWritten();
 }
 
 // The stream is gone, but the answer may be kept.
@@ -155,7 +163,8 @@ function showError(error, exchange, isQuestion) {
   if (isQuestion && (isLost || !isStopped && !frames.length && replaced.length)) return giveBack(error, exchange);
   if (isStopped) answer.stop("user");
   else answer.fail(told(error), error.isRefusal && isQuestion ? [] : retryButtons(error, isQuestion && exchange));
-  if (isQuestion && !frames.length && !answer.isOver) unsent = message;
+  // The server may not know it.
+  if (isQuestion) exchange.isUnsent = frames.every(({ type }) => type === "stopped");
   keepWritten();
   setIdle(t(`conversation.${answer.state}`));
 }
@@ -182,26 +191,34 @@ function giveBack(error, { message, frames, replaced = [] }) {
 }
 
 function restore(message, reason) {
-  composer.restore(message, reason);
+  composer.restore(message, reason, conversation.exchanges.some((each) => each.message.id === message.id));
   keepWritten();
   composer.focus();
 }
 
 // Another answer runs. It is shown, and the question goes back to where it was written.
 async function giveWay(error, { message }) {
+  const { id } = conversation;
   cutFrom(conversation.exchanges.length - 1);
   await load();
+  if (conversation.id !== id) return restoreElsewhere(id, message);
   if (conversation.exchanges.some((each) => each.message.id === message.id)) return; // it is the answer to this
   restore(message, told(error));
 }
 
+function restoreElsewhere(id, { id: sentId, content }) {
+  const key = draftKeyOf(id);
+  keepDraft(key, { id: sentId, content: [...content, ...keptDraft(key).draft.content ?? []] });
+}
+
 // What is written survives a reload, in each conversation, under the id of the question that it is to replace.
-const draftKey = () => `winterbourne.draft${location.hash}`;
+const draftKey = () => draftKeyOf(location.hash.slice(1));
 
 function keepWritten() {
   const { aside, ...written } = composer.draft;
   const { id, content } = aside ?? written;
-  const unasked = { id: id ?? unsent?.id, content: [...unsent?.content ?? [], ...content] };
+  const unsent = conversation.exchanges.filter(({ isUnsent }) => isUnsent).map(({ message }) => message);
+  const unasked = { id: id ?? unsent[0]?.id, content: [...unsent.flatMap((each) => each.content), ...content] };
   const draft = aside ? { ...written, aside: unasked } : unasked;
   keepDraft(draftKey(), draft.content.length || aside ? { ...draft, conversation: conversation.id } : null);
 }
@@ -209,7 +226,6 @@ function keepWritten() {
 function showDraft() {
   const { draft, isWhole } = keptDraft(draftKey());
   if (!location.hash && draft.conversation) conversation.id = draft.conversation;
-  unsent = null;
   composer.draft = draft;
   composer.say(isWhole ? "" : t("files.lost"));
 }
@@ -218,7 +234,7 @@ function retryButtons(error, exchange) {
   const again = () => exchange && !error.isBroken ? requestAnswer(exchange) : load();
   const waitMs = error.retryAfterS * 1000;
   const label = waitMs > 6e4
-    ? t("conversation.tryAgainFrom", { time: formatDate(Date.now() + waitMs, { timeStyle: "medium" }) })
+    ? t("conversation.tryAgainFrom", { time: formatDate(Date.now() + waitMs, { weekday: "long", hour: "numeric", minute: "numeric" }) })
     : t("conversation.tryAgain");
   const retry = button(label, () => active || again(), { icon: "retry", class: "strong retry" });
   if (waitMs > 0) {
@@ -304,7 +320,10 @@ function show({ id, title, messages = [], exchanges = toExchanges(messages), run
   if (isOpen && !(running && archive.isLocal)) receive(last, follow, endKept); // else another tab receives it
 }
 
-const isGivenBack = (exchange) => exchange && exchange.message.id === composer.draft.id && !exchange.frames.length;
+function isGivenBack(exchange) {
+  const { id, aside } = composer.draft;
+  return exchange && !aside && exchange.message.id === id && !exchange.frames.length;
+}
 
 function showExchange(exchange, isOpen) {
   append(exchange, { isLive: false });
@@ -385,7 +404,7 @@ conversationList.onChange = ({ id, title }) => {
   setPageTitle(title);
 };
 
-byId("composer").addEventListener("input", keepWritten);
+on(byId("composer"), "input", keepWritten);
 addEventListener("online", catchUp);
 addEventListener("pagehide", () => active && archive.keep(conversation, true));
-saveButton.addEventListener("click", () => saveMarkdown(conversation));
+on(saveButton, "click", () => saveMarkdown(conversation));

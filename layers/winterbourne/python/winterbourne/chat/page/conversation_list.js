@@ -1,7 +1,8 @@
 // The kept conversations, in a drawer, by day: search, open, rename, delete.
 
 import { requestStop } from "./chat.js";
-import { button, byId, el, morph } from "./dom.js";
+import { button, byId, el, morph, on } from "./dom.js";
+import { draftKeyOf, keepDraft } from "./drafts.js";
 import { archive } from "./history.js";
 import { formatDate, t } from "./strings.js";
 
@@ -19,9 +20,16 @@ let items = [];
 let next = null;
 let shownId = "";
 let editedId = null;
+let reader = {}; // another one once the key is forgotten
+let isSearching = false;
 let deleted = null; // {item, wasShown, timer} as long as that can be undone
 
 export const conversationList = {
+  /** Offer to delete what the browser keeps, which whoever uses it next would see. */
+  async offerDeletion() {
+    if (archive.isLocal && items.length) await removeAll();
+  },
+
   /** Called with an id and title, without a title if it was deleted. */
   onChange() {},
 
@@ -48,8 +56,10 @@ function openDrawer() {
 
 function loadPage(after, keepsOlder, limit) {
   if (!items.length) message.textContent = t("list.loading");
+  const asker = reader;
   return attempt(async () => {
     const page = await archive.list(after, limit);
+    if (asker !== reader) return "";
     const ids = page.conversations.map(({ id }) => id);
     const others = items.filter(({ id }) => !ids.includes(id));
     const last = items.findIndex(({ id }) => id === ids.at(-1));
@@ -57,7 +67,7 @@ function loadPage(after, keepsOlder, limit) {
     items = after ? [...others, ...page.conversations] : [...page.conversations, ...older];
     if (!older.length) next = page.next;
     items.forEach(conversationList.onChange);
-    return items.length ? "" : t("list.empty");
+    return foundText();
   });
 }
 
@@ -75,12 +85,20 @@ async function attempt(action) {
 // Looks through all of them: those that are not here yet are loaded, as long as somebody searches.
 async function search() {
   renderList();
+  if (!deleted) message.textContent = foundText();
+  if (isSearching) return;
+  isSearching = true;
   while (next && searchInput.value && drawer.open) {
     const cursor = next;
     await loadPage(cursor, false, MANY);
-    if (next === cursor) return; // it failed
+    if (next === cursor) break; // it failed
   }
-  if (!deleted) message.textContent = searchInput.value ? t("list.found", { count: found().length }) : "";
+  isSearching = false;
+}
+
+function foundText() {
+  if (searchInput.value) return t("list.found", { count: found().length });
+  return items.length ? "" : t("list.empty");
 }
 
 const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
@@ -91,6 +109,7 @@ function found() {
 }
 
 function renderList() {
+  const isLast = !next && document.activeElement === olderButton;
   olderButton.hidden = !next;
   if (list.querySelector("form")) return; // somebody is writing
   const focused = list.querySelector(":focus");
@@ -99,6 +118,7 @@ function renderList() {
   morph(list, el("div", {}, ...groups.flatMap(([day, ones]) => [el("h3", {}, day), el("ol", { role: "list", "aria-label": day },
     ...ones.map((item) => el("li", { "data-id": item.id }, ...item.id === editedId ? [editForm(item)] : listRow(item))))])));
   if (focused && !focused.isConnected) findIn(focusedId, focused.localName)?.focus({ preventScroll: true });
+  if (isLast) [...list.querySelectorAll("a")].at(-1)?.focus();
 }
 
 function dayOf({ updated_at: updatedAt }) {
@@ -199,9 +219,13 @@ async function removeAll() {
   if (!confirm(t("list.deleteAllAsked"))) return;
   clearTimeout(deleted?.timer);
   deleted = null;
+  edit(null);
   await attempt(async () => {
-    for (const item of items) await forget(item).then(() => conversationList.onChange({ id: item.id }));
-    items = [];
+    for (const item of items) {
+      await forget(item);
+      items = items.filter(({ id }) => id !== item.id);
+      conversationList.onChange({ id: item.id });
+    }
     return t("list.deleted");
   });
 }
@@ -209,11 +233,12 @@ async function removeAll() {
 // One that still answers is stopped first.
 async function forget({ id, running }, keepalive) {
   if (running && !keepalive && await requestStop(id)) await new Promise((resolve) => { setTimeout(resolve, STOPPED_MS); });
-  return archive.delete(id, { keepalive });
+  await archive.delete(id, { keepalive });
+  keepDraft(draftKeyOf(id), null);
 }
 
 function handleClick({ target }) {
-  if (target.closest("#forget")) [items, next] = [[], null]; // they are those of who had the key
+  if (target.closest("#forget")) [items, next, reader] = [[], null, {}]; // they are those of who had the key
   if (target === drawer || target.closest("a, #close-list, #forget")) return drawer.close();
   const pressed = target.closest("[data-action]");
   switch (pressed?.dataset.action) {
@@ -224,12 +249,12 @@ function handleClick({ target }) {
 }
 
 byId("here").hidden = !archive.isLocal;
-openButton.addEventListener("click", openDrawer);
-byId("delete-all").addEventListener("click", removeAll);
-olderButton.addEventListener("click", () => loadPage(next));
-searchInput.addEventListener("input", search);
-drawer.addEventListener("click", handleClick);
-drawer.addEventListener("keydown", (event) => {
+on(openButton, "click", openDrawer);
+on(byId("delete-all"), "click", removeAll);
+on(olderButton, "click", () => loadPage(next));
+on(searchInput, "input", search);
+on(drawer, "click", handleClick);
+on(drawer, "keydown", (event) => {
   if (event.key !== "Escape") return;
   if (editedId) edit(null);
   else if (searchInput.value) {
@@ -238,5 +263,5 @@ drawer.addEventListener("keydown", (event) => {
   } else return;
   event.preventDefault(); // it would close the drawer
 });
-list.addEventListener("submit", rename);
+on(list, "submit", rename);
 addEventListener("pagehide", sendDeletion);

@@ -2,6 +2,9 @@
 
 import { t } from "./strings.js";
 
+/** Call a handler of the target's events; the arguments are those of its addEventListener. */
+export const on = (target, ...listener) => target.addEventListener(...listener);
+
 /** The element of this id, which is in the document. */
 export const byId = (id) => document.getElementById(id);
 
@@ -52,14 +55,14 @@ function populate(node, attributes, children = []) {
 export function button(label, onClick, { icon: name, ...attributes } = {}) {
   const node = el("button", { type: "button", class: "quiet", ...attributes },
     name && icon(name), el("span", {}, label));
-  if (onClick) node.addEventListener("click", onClick);
+  if (onClick) on(node, "click", onClick);
   return node;
 }
 
 /** Copy text, perhaps with HTML of the same, to the clipboard; the button's label briefly shows the result. */
 export async function copyText(text, copyButton, html) {
   const label = copyButton.querySelector("span");
-  const labelText = label.textContent;
+  const labelText = copyButton.dataset.label ??= label.textContent; // also if it is pressed again meanwhile
   // Browsers have a clipboard on https and localhost only.
   const kinds = Object.entries({ "text/plain": text, ...html && { "text/html": html } });
   const blobs = Object.fromEntries(kinds.map(([type, content]) => [type, new Blob([content], { type })]));

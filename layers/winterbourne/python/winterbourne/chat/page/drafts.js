@@ -2,19 +2,21 @@
 
 import { randomId } from "./composer.js";
 
-const ROOM = 4e6; // letters of files; browsers give a page five million at most
+const ROOM = " ".repeat(2e5); // is left to words
 const PLACE = /winterbourne\.file\.\w+/g;
 
 // The parts with data, by what their data is kept under.
 const placed = new Map();
+
+/** What the draft of the conversation of this id is kept under; of a new one, the id is empty. */
+export const draftKeyOf = (id) => `winterbourne.draft#${id}`;
 
 /** Keep a draft under this key; null for none. */
 export function keepDraft(key, draft) {
   const before = sessionStorage.getItem(key) ?? "";
   const after = draft ? JSON.stringify(draft, (_, value) => value?.data ? { ...value, data: placeOf(value) } : value) : "";
   for (const [place] of before.matchAll(PLACE)) if (!after.includes(place)) drop(place);
-  if (after) keepText(key, after);
-  else sessionStorage.removeItem(key);
+  keepText(key, after);
 }
 
 /** The draft of this key, if there is one, and whether it is whole: there may have been no room for its files. */
@@ -33,9 +35,9 @@ export function keptDraft(key) {
 function placeOf(part) {
   for (const [place, each] of placed) if (each === part) return place;
   const place = randomId("winterbourne.file.");
-  const length = [part, ...placed.values()].reduce((sum, { data }) => sum + data.length, 0);
   placed.set(place, part);
-  if (length < ROOM) keepText(place, part.data);
+  keepText(place, part.data + ROOM);
+  if (sessionStorage.getItem(place)) keepText(place, part.data);
   return place;
 }
 
@@ -53,9 +55,10 @@ function drop(place) {
   sessionStorage.removeItem(place);
 }
 
-// Browsers that have less room, and keep something already, throw: then it does not survive a reload.
+// What there is no room for is on the page all the same; it does not survive a reload.
 function keepText(key, text) {
+  sessionStorage.removeItem(key);
   try {
-    sessionStorage.setItem(key, text);
-  } catch { /* it is on the page all the same */ }
+    if (text) sessionStorage.setItem(key, text);
+  } catch { /* the browser keeps no more */ }
 }

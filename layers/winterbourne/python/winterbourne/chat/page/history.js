@@ -16,12 +16,18 @@ export const archive = {
   async keep() {},
 
   /** What a request says of the conversation and its last question. */
-  body: ({ exchanges }, isDecision) => ({ store: true, messages: isDecision ? [] : [exchanges.at(-1).message] }),
+  body: ({ exchanges }, isDecision) => ({ store: true, messages: isDecision ? [] : newOf(exchanges) }),
 
   /** Called with an error if they cannot be kept, and with the id of a conversation that another tab has changed. */
   onFailure() {},
   onChange() {},
 };
+
+// The last question, and those before it that the server may not know.
+function newOf(exchanges) {
+  const known = exchanges.findLastIndex(({ isUnsent }, index) => !isUnsent && index < exchanges.length - 1);
+  return exchanges.slice(known + 1).map(({ message }) => message);
+}
 
 /** Add a frame to those of its answer. */
 export function record(frames, frame) {

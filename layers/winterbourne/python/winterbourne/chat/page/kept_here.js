@@ -9,11 +9,15 @@ import { isFinal } from "./turns.js";
 const SAVE_MS = 1000; // at most so often while an answer comes
 const BODY_MARGIN = 9000; // bytes of a request that are no messages
 const INTERRUPTED = "This call was interrupted before it gave a result."; // as the server says it
+const CLOSED = "winterbourne.deleted"; // when its page was closed
 const STORES = ["summaries", "exchanges"];
 
 const gone = new Set(); // ids of deleted conversations, of which an answer may still come
 const channel = new BroadcastChannel("winterbourne");
-channel.onmessage = ({ data }) => archive.onChange(data);
+channel.onmessage = ({ data: { id, isGone } }) => {
+  if (isGone) gone.add(id);
+  archive.onChange(id);
+};
 
 Object.assign(archive, {
   isLocal: true,
@@ -43,8 +47,9 @@ Object.assign(archive, {
     return { id, title };
   },
 
-  async delete(id) {
+  async delete(id, { keepalive }) {
     gone.add(id);
+    if (keepalive) localStorage[CLOSED] = id; // the database may have no time
     await archive.drop(id);
   },
 
@@ -59,7 +64,7 @@ Object.assign(archive, {
     const [kept] = await transact("readonly", (store) => [store.get(id)]).catch(() => []); // then saving tells
     if (kept && kept.updated_at !== updatedAt) {
       release();
-      throw busy();
+      throw toChatError({ code: "conversation_changed" }, 409);
     }
     await save(conversation);
     return release;
@@ -73,7 +78,7 @@ Object.assign(archive, {
   body: ({ exchanges }) => ({ messages: fit(exchanges) }),
 });
 
-const tell = (id) => channel.postMessage(id);
+const tell = (id) => channel.postMessage({ id, isGone: gone.has(id) });
 
 const busy = () => toChatError({ code: "conversation_busy" }, 409);
 
@@ -146,7 +151,7 @@ function titleOf({ content }) {
 let database;
 
 function openDatabase() {
-  const request = indexedDB.open("winterbourne", 1);
+  const request = indexedDB.open(`winterbourne ${location.pathname}`, 1);
   request.onupgradeneeded = () => {
     for (const name of STORES) request.result.createObjectStore(name, { keyPath: "id" });
   };
@@ -185,3 +190,5 @@ async function runningIds() {
   const { held = [] } = await navigator.locks?.query() ?? {};
   return held.map(({ name }) => name.split(" ")[1]);
 }
+
+archive.drop(localStorage[CLOSED] ?? "").catch(() => {});

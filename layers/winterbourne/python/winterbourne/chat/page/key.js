@@ -1,7 +1,8 @@
 // The API key: the dialog that asks for it, and its storage for this tab's session.
 
+import { conversationList } from "./conversation_list.js";
 import { credentials, forgetButton } from "./credentials.js";
-import { button, el } from "./dom.js";
+import { button, el, on } from "./dom.js";
 import { t } from "./strings.js";
 
 const KEY_STORAGE = "winterbourne.key";
@@ -21,7 +22,7 @@ async function askForKey() {
   reason.textContent = key() && t("key.unknown");
   dialog.returnValue = "";
   dialog.showModal();
-  await new Promise((resolve) => { dialog.addEventListener("close", resolve, { once: true }); });
+  await new Promise((resolve) => { on(dialog, "close", resolve, { once: true }); });
   return dialog.returnValue === "entered";
 }
 
@@ -30,7 +31,7 @@ function keepKey(value) {
   forgetButton.hidden = !value;
 }
 
-keyForm.addEventListener("submit", (event) => {
+on(keyForm, "submit", (event) => {
   event.preventDefault();
   keepKey(keyInput.value.trim());
   keyForm.reset();
@@ -38,7 +39,11 @@ keyForm.addEventListener("submit", (event) => {
 });
 document.body.append(dialog);
 forgetButton.textContent = t("key.forget");
-forgetButton.addEventListener("click", () => keepKey(""));
+on(forgetButton, "click", async () => {
+  await conversationList.offerDeletion();
+  sessionStorage.clear();
+  keepKey("");
+});
 keepKey(key());
 Object.assign(credentials, {
   headers: async () => key() ? { "x-api-key": key() } : {},

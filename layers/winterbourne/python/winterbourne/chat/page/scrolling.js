@@ -1,6 +1,6 @@
 // Keeps the newest text in view until the reader scrolls up, and tells the styles who reads on: a phone hides the head.
 
-import { byId, log, root } from "./dom.js";
+import { byId, log, on, root } from "./dom.js";
 
 const endButton = byId("to-end");
 let isFollowing = false;
@@ -38,4 +38,4 @@ addEventListener("scroll", () => {
 }, { passive: true });
 addEventListener("resize", keepEnd);
 new ResizeObserver(keepEnd).observe(document.body);
-endButton.addEventListener("click", scrollToEnd);
+on(endButton, "click", scrollToEnd);

@@ -2,8 +2,9 @@
 
 import { composer } from "./composer.js";
 import { config } from "./config.js";
+import { conversationList } from "./conversation_list.js";
 import { credentials, forgetButton } from "./credentials.js";
-import { button } from "./dom.js";
+import { button, on } from "./dom.js";
 import { t } from "./strings.js";
 
 const EARLY_MS = 60_000; // by which tokens are refreshed before they expire
@@ -76,6 +77,15 @@ function refresh() {
   return refreshing ??= fetchTokens({ grant_type: "refresh_token", refresh_token }).finally(() => { refreshing = null; });
 }
 
+// As long as a token is good, it does not matter that the issuer cannot be asked.
+async function refreshEarly() {
+  try {
+    await refresh();
+  } catch (error) {
+    if (kept.expiresAt < Date.now()) throw error;
+  }
+}
+
 function claims(token) {
   try {
     return JSON.parse(atob(token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/")));
@@ -90,7 +100,8 @@ function bearer() {
   return [kept.access_token, kept.id_token].find(isForChat) ?? kept.access_token;
 }
 
-function signOut() {
+async function signOut() {
+  await conversationList.offerDeletion();
   sessionStorage.clear();
   const hint = kept.id_token && { id_token_hint: kept.id_token };
   // Cognito has a name of its own for the address.
@@ -101,14 +112,14 @@ function signOut() {
 
 document.querySelector(".head").append(signInButton);
 forgetButton.textContent = t("signIn.out");
-forgetButton.addEventListener("click", signOut);
+on(forgetButton, "click", signOut);
 keepTokens(JSON.parse(sessionStorage.getItem(TOKENS_STORAGE) ?? "{}"));
 const isBack = takeAnswer();
 
 Object.assign(credentials, {
   async headers() {
     await isBack;
-    if (kept.expiresAt < Date.now() + EARLY_MS) await refresh();
+    if (kept.expiresAt < Date.now() + EARLY_MS) await refreshEarly();
     // CloudFront replaces `authorization`.
     return kept.access_token ? { authorization: `Bearer ${bearer()}`, "x-api-key": bearer() } : {};
   },

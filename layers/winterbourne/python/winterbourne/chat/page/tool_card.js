@@ -1,9 +1,9 @@
 // Tool calls: a row with the state of each, which opens to a card for each, with its arguments, progress and result, or
 // a form for a person's yes or no.
 
-import { button, el, icon, morph } from "./dom.js";
+import { button, el, icon, morph, on } from "./dom.js";
 import { formatDate, formatDuration, t } from "./strings.js";
-import { isAsked, isFinal, parseJson } from "./turns.js";
+import { CANCELLED, DENIED, isAsked, isFinal, parseJson } from "./turns.js";
 import { readable } from "./values.js";
 
 /** The calls of a turn. */
@@ -14,7 +14,7 @@ export class ToolRow {
   node = el("div", { class: "tools", hidden: "" }, this.#chips, this.#list);
 
   constructor() {
-    this.#chips.addEventListener("click", () => { this.#chips.ariaExpanded = this.#chips.ariaExpanded === "false"; });
+    on(this.#chips, "click", () => { this.#chips.ariaExpanded = this.#chips.ariaExpanded === "false"; });
   }
 
   /** Show one of the calls; `decide` is called with what the user decides. */
@@ -71,11 +71,17 @@ function outcome(call) {
 }
 
 function result(call) {
-  if (call.error) return [el("p", { class: "tool-error" }, call.error)];
+  if (call.error) return [el("p", { class: "tool-error" }, errorText(call))];
   if (!isFinal(call)) return [...dataList(call, call.data), ...progress(call)];
   if (call.result === undefined) return [];
   const json = el("pre", { tabindex: "0", "aria-label": t("tool.result") }, JSON.stringify(call.result, null, 2));
   return [...dataList(call, call.result), el("details", {}, el("summary", {}, t("tool.result")), json)];
+}
+
+// What the model is told of these is not in the page's language; a person's reason follows it.
+function errorText({ error }) {
+  if (DENIED.test(error)) return t("tool.youDenied") + error.replace(DENIED, "");
+  return CANCELLED.test(error) ? t("notes.unfinishedCall") : error;
 }
 
 // The first scalars of progress data or a result, without those that only repeat an argument.
@@ -122,7 +128,7 @@ function approvalForm({ name, arguments: json, approval }, decide) {
   };
   form.append(el("div", { class: "dialog-actions" },
     button(t("tool.deny"), press(false)), button(t(schema ? "tool.send" : "tool.approve"), press(true), { class: "strong" })));
-  form.addEventListener("submit", (event) => event.preventDefault()); // Enter in a field is no yes
+  on(form, "submit", (event) => event.preventDefault()); // Enter in a field is no yes
   return form;
 }
 

@@ -3,10 +3,10 @@
 // Turn: {text, calls}. Tool call: {id, name, arguments, status, data, result, error, cached, queuedMs, startedMs, endedMs,
 // approval, decision, durationMs}, with times in milliseconds since the request.
 
-const CANCELLED = /^(The call was stopped|This call was interrupted) before/; // a result does not have its status
+export const CANCELLED = /^(The call was stopped|This call was interrupted) before/; // a result does not have its status
 /** Cites a source in a text, between signs that no text has; being signs, they end a link or an emphasis before them. */
 export const MARK = /\u303f(\d+s\d+)\u303f/;
-const DENIED = /^The user did not allow this call\./;
+export const DENIED = /^The user did not allow this call\./;
 
 export const isFinal = ({ status }) => ["completed", "failed", "timed_out", "cancelled", "denied"].includes(status);
 

@@ -19,7 +19,9 @@ export function readable(data) {
   const rows = Object.entries(data).filter(([, value]) => value !== null && typeof value !== "object");
   return rows.flatMap(([name, value], index) => {
     if (unitOf(...rows[index - 1] ?? [], name, value)) return []; // is said with it
-    return [typeof value === "number" ? measured(name, value, ...rows[index + 1] ?? []) : [name, asDate(String(value))]];
+    if (typeof value !== "number") return [[name, asDate(String(value))]];
+    const [short, text] = measured(name, value, ...rows[index + 1] ?? []);
+    return [[short in data ? name : short, text]]; // change and change_percent are two things
   });
 }
 

@@ -1,7 +1,8 @@
 """Short names for the variables of a script, so that a page that has its scripts within it is small.
 
 Each variable's name becomes another everywhere, so that no scopes need to be known. Names of properties stay, and so do
-those that are not declared here: they are the browser's. A name that is variable and property at once becomes both.
+those that are not declared here: they are the browser's. Of these, some become variables. A name that is variable and
+property at once becomes both.
 """
 
 import re
@@ -10,7 +11,7 @@ from collections.abc import Collection, Iterator
 from itertools import islice, product
 from typing import Final
 
-__all__ = ["BROWSER", "shorten_names"]
+__all__ = ["ALIASED", "BROWSER", "shorten_names"]
 
 PART: Final = re.compile(r"[A-Za-z_$][\w$]*|\d[\w.]*|\.\.\.|\?\.(?!\d)|=>|[^\w$]")
 NAME: Final = re.compile(r"[A-Za-z_$]")
@@ -19,7 +20,7 @@ FIRST: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LANGUAGE: Final = (
     "arguments as async await break case catch class const continue default delete do else export extends false "
     "finally for from function get if import in instanceof let new null of return set static super switch this throw "
-    "true try typeof undefined var void while with yield"
+    "true try typeof var void while with yield"
 )
 KEYWORDS: Final = frozenset(LANGUAGE.split())
 
@@ -33,6 +34,11 @@ WINDOW: Final = (
 )
 BROWSER: Final = frozenset(WINDOW.split())
 """What a browser has, too: a variable of such a name in one place may be the browser's in another."""
+
+ALIASED: Final = frozenset(
+    ["JSON", "Object", "Promise", "addEventListener", "document", "encodeURIComponent", "location", "undefined"]
+)
+"""What every script has and may say so often that a variable is shorter. No page ever has another in its place."""
 
 DECLARING: Final = frozenset(("const", "let", "var", "function", "class"))
 CONTROL: Final = frozenset(("if", "for", "while", "switch"))
@@ -49,7 +55,9 @@ def shorten_names(code: str) -> str:
     parts: list[str] = PART.findall(code)
     reader = _Reader(parts)
     counts, doubled = (Counter(parts[at] for at in places) for places in (reader.variables, reader.doubles))
-    gains = {name: counts[name] * (len(name) - 2) - doubled[name] * 3 for name in reader.declared - BROWSER - KEYWORDS}
+    costs = {name: len(name) + 4 for name in ALIASED}
+    names = (reader.declared - BROWSER - KEYWORDS) | ALIASED
+    gains = {name: counts[name] * (len(name) - 2) - doubled[name] * 3 - costs.get(name, 0) for name in names}
     long = sorted((name for name, gain in gains.items() if gain > 0), key=lambda name: (-counts[name], name))
     kept = KEYWORDS | BROWSER | (counts.keys() | doubled.keys()) - set(long)
     short = dict(zip(long, islice(_short_names(kept), len(long)), strict=True))
@@ -58,7 +66,8 @@ def shorten_names(code: str) -> str:
     for at in reader.doubles:
         parts[at] = f"{parts[at]}:{short[parts[at]]}" if parts[at] in short else parts[at]
     _shorten_private(parts)
-    return "".join(parts)
+    aliases = ",".join(f"{short[name]}={name}" for name in sorted(ALIASED) if name in short)
+    return "".join([*([f"let {aliases};"] if aliases else []), *parts])
 
 
 def _shorten_private(parts: list[str]) -> None:
