@@ -211,6 +211,21 @@ class TestRefusals:
         expect(page.locator(".question")).to_have_text(["My name is Ada", "Count to 3"])
         expect(composer(page)).to_have_value("")
 
+    def test_one_that_did_arrive_is_not_sent_again_with_the_next(self, visits: Visits, chat: str) -> None:
+        page = visits.open(chat)
+        expect(ask(page, "Count to 100")).to_contain_text("1 2")
+        page.route("**/stream*", lambda route: route.abort())
+        page.reload()
+        has_ended(page.locator(".answer"), "failed")
+        expect(composer(page)).to_have_value("")
+        kept = page.url.replace("#", "conversations/")
+        while page.request.get(kept).json()["running"]:
+            page.wait_for_timeout(50)
+        with page.expect_request("**/chat") as sent:
+            ask(page, "Count to 3")
+        [message] = sent_body(sent.value)["messages"]
+        assert message["content"] == [{"type": "text", "text": "Count to 3"}]
+
     def test_one_that_gives_way_stays_in_its_conversation(self, visits: Visits, chat: str) -> None:
         page = visits.open(chat)
         has_ended(ask(page, "Count to 3"))

@@ -109,6 +109,7 @@ async function receive(exchange, start, whenNothing) {
     else await whenNothing(exchange, signal);
   } catch (error) {
     if (active === controller && error.name === "AbortError") record(exchange.frames, { type: "stopped", reason: "user" });
+    if (start === ask) exchange.isUnsent = exchange.frames.every(({ type }) => type === "stopped"); // perhaps
     if (release) archive.keep(shown, true).then(release);
     if (active === controller) showError(error, exchange, start === ask || start === follow);
   } finally {
@@ -163,8 +164,6 @@ function showError(error, exchange, isQuestion) {
   if (isQuestion && (isLost || !isStopped && !frames.length && replaced.length)) return giveBack(error, exchange);
   if (isStopped) answer.stop("user");
   else answer.fail(told(error), error.isRefusal && isQuestion ? [] : retryButtons(error, isQuestion && exchange));
-  // The server may not know it.
-  if (isQuestion) exchange.isUnsent = frames.every(({ type }) => type === "stopped");
   keepWritten();
   setIdle(t(`conversation.${answer.state}`));
 }
