@@ -64,6 +64,22 @@ def test_a_question_that_did_not_arrive_is_there_after_a_reload(visits: Visits, 
     page.goto("about:blank")
 
 
+def test_one_that_did_arrive_comes_back_as_an_edit_of_it(visits: Visits, chat: str) -> None:
+    page = visits.open(chat)
+    page.route("**/chat", lambda route: route.abort())
+    with page.expect_request("**/chat") as sent:
+        has_ended(ask(page, "Count to 3"), "failed")
+    body = sent_body(sent.value)
+    body["messages"].append({"role": "user", "id": "u_next", "content": [{"type": "text", "text": "Count to 4"}]})
+    page.request.post(f"{chat}/chat", data=body)  # it went along with the next one
+    page.reload()
+    expect(page.locator(".question")).to_have_text(["Count to 3", "Count to 4"])
+    expect(composer(page)).to_have_value("Count to 3")
+    expect(page.get_by_text("Editing an earlier question.")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(composer(page)).to_have_value("")
+
+
 def test_one_that_was_stopped_before_it_arrived_is_there_after_a_reload(visits: Visits, chat: str) -> None:
     page = visits.open(chat)
     page.route("**/chat", lambda _: None)  # no answer comes

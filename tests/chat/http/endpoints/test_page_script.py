@@ -8,7 +8,7 @@ import pytest
 
 from winterbourne.chat.http.endpoints import page_script
 from winterbourne.chat.http.endpoints.page_document import FOLDER
-from winterbourne.chat.http.endpoints.page_names import BROWSER
+from winterbourne.chat.http.endpoints.page_names import ALIASED, BROWSER
 from winterbourne.chat.http.endpoints.page_script import bundle_scripts, shortened
 
 SCRIPTS = {path.stem: path.read_text() for path in FOLDER.glob("*.js")}
@@ -67,7 +67,7 @@ def test_a_module_that_is_named_first_comes_first_and_only_once(tmp_path: Path) 
         ("/** What it's for. */\nlet a = 1; // don't\n// \"\nlet b;", "let a=1;let b;"),
         ('const a = "https://a // b"; /* c */ let d;', 'let a="https://a // b",d;'),
         ("a + +b - -c;", "a+ +b- -c;"),
-        ("f({ a, b: [1_000, c / d,], }, [, e]);", "f({a,b:[1000,c/d]},[,e]);"),
+        ("f({ a, b: [1000, c / d,], }, [, e]);", "f({a,b:[1000,c/d]},[,e]);"),
         ("a\n  .b()\n  .c;", "a.b().c;"),
         ("if (a) b();\nelse if (c) {\n d();\n}\nelse e();", "if(a)b();else if(c){d()}else e();"),
         ('for (const a of ["b"]) if ("c" in a) yield* d;', 'for(let a of["b"])if("c"in a)yield*d;'),
@@ -75,6 +75,7 @@ def test_a_module_that_is_named_first_comes_first_and_only_once(tmp_path: Path) 
         ("x = a?.b ?? (c ? .5 : -1);", "x=a?.b??(c?.5:-1);"),
         ("a.map((b) => b, async (c) => c, (d, e) => d);", "a.map(b=>b,async(c)=>c,(d,e)=>d);"),
         ("const a = 1;\nlet b;\nconst { c } = d;\nf();\nlet g;\n", "let a=1,b,{c}=d;f();let g;"),
+        ("const first = 1;\nconst b = a.tablet;\n", "let first=1,b=a.tablet;"),
         ("const a = () => {\n  const b = 1;\n  let c;\n};\nlet d;\n", "let a=()=>{let b=1,c},d;"),
         ("if (a) {\n  let b = 1;\n}\nlet c;\nlet d;\n", "if(a){let b=1}let c,d;"),
         ("function f() {\n  let b;\n}\nconst letter = 1;\nletter();\n", "function f(){let b}let letter=1;letter();"),
@@ -84,6 +85,22 @@ def test_a_module_that_is_named_first_comes_first_and_only_once(tmp_path: Path) 
 def test_what_only_people_need_is_left_out(text: str, tight: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_script, "shorten_names", str)
     assert shortened(text).strip() == tight
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"\b(?:case [^:\n]+|default|^\s*\w+): \{$",  # a block after a label
+        rf"(?<![\w.])(?:{'|'.join(ALIASED)}) = ",  # another value of what a variable stands for
+        r"^\s*/ ",  # a line that begins with a division
+        r"\S//(?!example|www)[^\n\"`]*$",  # a comment without a space before it
+    ],
+)
+def test_what_would_come_out_as_something_else_is_not_written(pattern: str) -> None:
+    found = re.compile(pattern, re.MULTILINE)
+    objects = re.compile(r"^\s*\w+: \{$", re.MULTILINE)
+    lines = [line for text in SCRIPTS.values() for line in text.splitlines() if found.search(line)]
+    assert [line for line in lines if not objects.match(line)] == []
 
 
 def test_every_string_template_and_regular_expression_is_seen_as_one() -> None:

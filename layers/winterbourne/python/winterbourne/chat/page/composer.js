@@ -1,7 +1,7 @@
 // The composer: what a question is written in with its files, sent from, edited in, and given back to.
 
 import { chip, divide, isLong, toPart, unite } from "./attachments.js";
-import { config } from "./config.js";
+import { browserStorage, config } from "./config.js";
 import { byId, el, on } from "./dom.js";
 import { t } from "./strings.js";
 
@@ -48,7 +48,7 @@ export const composer = {
   /** Give a message back that was refused, with the reason; what is written already stays after it, or aside of an edit. */
   restore({ id, content }, reason, isEdit) {
     const given = { id, content: [...content, ...written().content] };
-    if (setAside) setAside = given;
+    if (setAside) setAside = isEdit ? { ...given, id: setAside.id } : given;
     else if (isEdit) take({ id, content }, written());
     else if (sentId !== id) take(given);
     composer.say(reason);
@@ -195,7 +195,7 @@ on(document, "paste", paste);
 for (const name of ["dragover", "dragleave", "drop"]) on(document, name, drag);
 
 modelSelect.append(...config.models.map((model) => (
-  el("option", { selected: model === localStorage[MODEL_KEY] ? "" : null }, model)
+  el("option", { selected: model === browserStorage[MODEL_KEY] ? "" : null }, model)
 )));
 modelSelect.hidden = !config.models.length;
-on(modelSelect, "change", () => { localStorage[MODEL_KEY] = modelSelect.value; });
+on(modelSelect, "change", () => { browserStorage[MODEL_KEY] = modelSelect.value; });

@@ -270,6 +270,7 @@ function comeBack(running) {
   log.replaceChildren(...conversation.exchanges.flatMap(nodesOf));
   setPageTitle(conversation.title);
   showDraft();
+  showEdit();
   followEnd();
   render(t("conversation.answering"));
 }
@@ -307,6 +308,7 @@ function show({ id, title, messages = [], exchanges = toExchanges(messages), run
   conversation = { id, title, exchanges, running, updatedAt };
   if (isOther) showDraft();
   if (!running && isGivenBack(exchanges.at(-1))) exchanges.pop();
+  showEdit();
   const last = exchanges.at(-1);
   const isOpen = last && (running || !last.isComplete);
   setPageTitle(title);
@@ -321,7 +323,14 @@ function show({ id, title, messages = [], exchanges = toExchanges(messages), run
 
 function isGivenBack(exchange) {
   const { id, aside } = composer.draft;
-  return exchange && !aside && exchange.message.id === id && !exchange.frames.length;
+  return exchange && !aside && exchange.message.id === id && exchange.frames.every(({ type }) => type === "stopped");
+}
+
+// A draft of a question that is here after all is an edit of it: what follows would be replaced.
+function showEdit() {
+  const { draft } = composer;
+  const isHere = conversation.exchanges.some(({ message }) => message.id === draft.id);
+  if (isHere && !draft.aside) composer.draft = { ...draft, aside: { id: null, content: [] } };
 }
 
 function showExchange(exchange, isOpen) {

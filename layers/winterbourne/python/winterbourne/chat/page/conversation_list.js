@@ -46,7 +46,7 @@ export const conversationList = {
 };
 
 function openDrawer() {
-  editedId = null;
+  editedId = next = null;
   searchInput.value = "";
   list.replaceChildren();
   renderList();

@@ -1,6 +1,7 @@
 // Keeps what is written and not sent, as long as this tab is open: also the data of files, as far as there is room.
 
 import { randomId } from "./composer.js";
+import { tabStorage } from "./config.js";
 
 const ROOM = " ".repeat(2e5); // is left to words
 const PLACE = /winterbourne\.file\.\w+/g;
@@ -13,7 +14,7 @@ export const draftKeyOf = (id) => `winterbourne.draft#${id}`;
 
 /** Keep a draft under this key; null for none. */
 export function keepDraft(key, draft) {
-  const before = sessionStorage.getItem(key) ?? "";
+  const before = tabStorage.getItem(key) ?? "";
   const after = draft ? JSON.stringify(draft, (_, value) => value?.data ? { ...value, data: placeOf(value) } : value) : "";
   for (const [place] of before.matchAll(PLACE)) if (!after.includes(place)) drop(place);
   keepText(key, after);
@@ -22,7 +23,7 @@ export function keepDraft(key, draft) {
 /** The draft of this key, if there is one, and whether it is whole: there may have been no room for its files. */
 export function keptDraft(key) {
   let isWhole = true;
-  const draft = JSON.parse(sessionStorage.getItem(key), (_, value) => {
+  const draft = JSON.parse(tabStorage.getItem(key), (_, value) => {
     if (Array.isArray(value)) return value.filter(Boolean);
     if (!value?.data) return value;
     const part = partAt(value);
@@ -37,13 +38,13 @@ function placeOf(part) {
   const place = randomId("winterbourne.file.");
   placed.set(place, part);
   keepText(place, part.data + ROOM);
-  if (sessionStorage.getItem(place)) keepText(place, part.data);
+  if (tabStorage.getItem(place)) keepText(place, part.data);
   return place;
 }
 
 function partAt({ data: place, ...part }) {
   if (!placed.has(place)) {
-    const data = sessionStorage.getItem(place);
+    const data = tabStorage.getItem(place);
     if (!data) return;
     placed.set(place, { ...part, data });
   }
@@ -52,13 +53,13 @@ function partAt({ data: place, ...part }) {
 
 function drop(place) {
   placed.delete(place);
-  sessionStorage.removeItem(place);
+  tabStorage.removeItem(place);
 }
 
 // What there is no room for is on the page all the same; it does not survive a reload.
 function keepText(key, text) {
-  sessionStorage.removeItem(key);
+  tabStorage.removeItem(key);
   try {
-    if (text) sessionStorage.setItem(key, text);
+    if (text) tabStorage.setItem(key, text);
   } catch { /* the browser keeps no more */ }
 }

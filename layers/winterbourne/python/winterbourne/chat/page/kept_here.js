@@ -1,7 +1,7 @@
 // Keeps conversations in this browser, and brings them along with each question: for a server that keeps nothing for long.
 
 import { ChatError, toChatError } from "./chat.js";
-import { config } from "./config.js";
+import { browserStorage, config } from "./config.js";
 import { archive } from "./history.js";
 import { t } from "./strings.js";
 import { isFinal } from "./turns.js";
@@ -49,7 +49,7 @@ Object.assign(archive, {
 
   async delete(id, { keepalive }) {
     gone.add(id);
-    if (keepalive) localStorage[CLOSED] = id; // the database may have no time
+    if (keepalive) browserStorage[CLOSED] = id; // the database may have no time
     await archive.drop(id);
   },
 
@@ -60,6 +60,7 @@ Object.assign(archive, {
 
   async begin(conversation) {
     const { id, updatedAt } = conversation;
+    gone.delete(id); // asked on, it is kept again
     const release = await lock(id);
     const [kept] = await transact("readonly", (store) => [store.get(id)]).catch(() => []); // then saving tells
     if (kept && kept.updated_at !== updatedAt) {
@@ -191,4 +192,4 @@ async function runningIds() {
   return held.map(({ name }) => name.split(" ")[1]);
 }
 
-archive.drop(localStorage[CLOSED] ?? "").catch(() => {});
+if (browserStorage[CLOSED]) archive.delete(browserStorage[CLOSED], {}).then(() => browserStorage.removeItem(CLOSED), () => {});

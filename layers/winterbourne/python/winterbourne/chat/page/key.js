@@ -1,12 +1,13 @@
 // The API key: the dialog that asks for it, and its storage for this tab's session.
 
+import { tabStorage } from "./config.js";
 import { conversationList } from "./conversation_list.js";
 import { credentials, forgetButton } from "./credentials.js";
 import { button, el, on } from "./dom.js";
 import { t } from "./strings.js";
 
 const KEY_STORAGE = "winterbourne.key";
-const key = () => sessionStorage.getItem(KEY_STORAGE) ?? "";
+const key = () => tabStorage.getItem(KEY_STORAGE) ?? "";
 
 const title = el("h2", { id: "key-title" }, t("key.title"));
 const reason = el("p");
@@ -27,7 +28,7 @@ async function askForKey() {
 }
 
 function keepKey(value) {
-  sessionStorage.setItem(KEY_STORAGE, value);
+  tabStorage.setItem(KEY_STORAGE, value);
   forgetButton.hidden = !value;
 }
 
@@ -41,7 +42,7 @@ document.body.append(dialog);
 forgetButton.textContent = t("key.forget");
 on(forgetButton, "click", async () => {
   await conversationList.offerDeletion();
-  sessionStorage.clear();
+  tabStorage.clear();
   keepKey("");
 });
 keepKey(key());

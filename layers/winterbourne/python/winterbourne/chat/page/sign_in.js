@@ -1,7 +1,7 @@
 // Signing in with whoever issues the tokens: an authorization code with PKCE, then refreshed ones. Kept for this tab.
 
 import { composer } from "./composer.js";
-import { config } from "./config.js";
+import { config, tabStorage } from "./config.js";
 import { conversationList } from "./conversation_list.js";
 import { credentials, forgetButton } from "./credentials.js";
 import { button, on } from "./dom.js";
@@ -19,7 +19,7 @@ let refreshing = null;
 
 function keepTokens(value) {
   kept = value;
-  sessionStorage.setItem(TOKENS_STORAGE, JSON.stringify(value));
+  tabStorage.setItem(TOKENS_STORAGE, JSON.stringify(value));
   forgetButton.hidden = !value.access_token;
   signInButton.hidden = !forgetButton.hidden;
 }
@@ -102,7 +102,7 @@ function bearer() {
 
 async function signOut() {
   await conversationList.offerDeletion();
-  sessionStorage.clear();
+  tabStorage.clear();
   const hint = kept.id_token && { id_token_hint: kept.id_token };
   // Cognito has a name of its own for the address.
   go(endSessionEndpoint || address, endSessionEndpoint && {
@@ -113,7 +113,7 @@ async function signOut() {
 document.querySelector(".head").append(signInButton);
 forgetButton.textContent = t("signIn.out");
 on(forgetButton, "click", signOut);
-keepTokens(JSON.parse(sessionStorage.getItem(TOKENS_STORAGE) ?? "{}"));
+keepTokens(JSON.parse(tabStorage.getItem(TOKENS_STORAGE) ?? "{}"));
 const isBack = takeAnswer();
 
 Object.assign(credentials, {

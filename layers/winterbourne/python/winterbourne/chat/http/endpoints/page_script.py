@@ -36,7 +36,7 @@ TIGHT: Final = (
     (re.compile(r" +(?=[{(\[<>!*\0\n])|(?<=[)\]}\0\n]) +"), ""),
     (re.compile(r"(?<![+-]) (?=[+-])|(?<=[+-]) (?![+-])"), ""),
     (re.compile(r"(?<=[)}\n])\n+"), ""),
-    (re.compile(r";(?=\})|(?<=\d)_(?=\d)|(?<![\[,]),(?=[\])}])"), ""),
+    (re.compile(r";(?=\})|(?<![\[,]),(?=[\])}])"), ""),
     (re.compile(r"(?<=[\w)\]]) / (?=[\w(])"), "/"),
     (re.compile(r"(?<![\w$.])const(?=[ [{])"), "let"),
     (re.compile(r"(?<![\w$])\(([\w$]+)\)(?==>)"), r"\1"),
@@ -87,7 +87,7 @@ def _joined(code: str) -> str:
             declares[-1] = True
         elif part == ";":
             if declares[-1] and LET.match(parts[at + 1]):
-                parts[at], parts[at + 1] = ",", LET.sub("", parts[at + 1])
+                parts[at], parts[at + 1] = ",", LET.sub("", parts[at + 1], count=1)
             else:
                 declares[-1] = False
     return "".join(parts)
