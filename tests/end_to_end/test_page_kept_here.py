@@ -1,13 +1,14 @@
 """Conversations of a chat whose server keeps nothing for long: the browser keeps them and brings them along."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
-from tests.browser_page import Visits, ask, has_ended, keep_picture, sent_body
+from tests.browser_page import KEY, Visits, ask, has_ended, keep_picture, sent_body
 from tests.end_to_end.asking_chat import asking_chat
 from tests.local_server import local_server
 
@@ -120,6 +121,30 @@ def test_a_deletion_that_waits_is_done_when_the_page_is_closed(visits: Visits, f
     expect(drawer).to_contain_text("Nothing yet.")
 
 
+def test_who_forgets_the_key_is_asked_whether_they_shall_go_too(visits: Visits, tmp_path: Path) -> None:
+    settings = ("STORE=memory", "AUTH=api_key", f"API_KEYS={json.dumps({'tests': KEY})}")
+    with local_server(tmp_path, *[flag for setting in settings for flag in ("--env", setting)]) as server:
+        page = visits.open(server.url, key=KEY)
+        page.reload()
+        has_ended(ask(page, "Count to 3"))
+        page.get_by_role("button", name="Conversations").click()
+        drawer = page.get_by_role("dialog", name="Conversations")
+        expect(drawer.locator("b")).to_have_count(1)
+        asked: list[str] = []
+
+        def agree(dialog: Dialog) -> None:
+            asked.append(dialog.message)
+            dialog.accept()
+
+        page.once("dialog", agree)
+        drawer.get_by_role("button", name="Forget key").click()
+        expect(page.locator(".answer")).to_have_count(0)
+        assert len(asked) == 1
+        assert page.evaluate("sessionStorage.getItem('winterbourne.key')") == ""
+        page.get_by_role("button", name="Conversations").click()
+        expect(drawer).to_contain_text("Nothing yet.")
+
+
 def test_an_answer_goes_on_while_another_conversation_is_begun(visits: Visits, forgetful: str) -> None:
     page = visits.open(forgetful)
     expect(ask(page, "Count to 300")).to_contain_text("1 2 3")
@@ -162,6 +187,23 @@ def test_a_second_tab_sees_what_the_first_receives_and_cannot_ask_meanwhile(visi
     other.keyboard.press("Enter")
     expect(has_ended(other.locator(".answer").last)).to_have_text(re.compile(FIVE_WORDS))
     expect(page.locator(".question")).to_have_text(["Count to 3", "Count to 400", "Count to 5"])
+
+
+def test_a_question_to_what_another_tab_has_changed_comes_back_with_that_reason(visits: Visits, forgetful: str) -> None:
+    page = visits.open(forgetful)
+    has_ended(ask(page, "Count to 3"))
+    page.evaluate("""() => new Promise((resolve) => {
+      indexedDB.open("winterbourne /").onsuccess = ({ target: { result } }) => {
+        const transaction = result.transaction("summaries", "readwrite"), store = transaction.objectStore("summaries");
+        store.get(location.hash.slice(1)).onsuccess = ({ target }) => (
+          store.put({ ...target.result, updated_at: Date.now() + 1000 })
+        );
+        transaction.oncomplete = resolve;
+      };
+    })""")
+    ask(page, "Count to 4")
+    expect(page.get_by_role("alert")).to_contain_text("This conversation has gone on in another tab.")
+    expect(page.get_by_role("textbox", name="Your question")).to_have_value("Count to 4")
 
 
 def test_what_was_said_long_ago_makes_no_question_fail(visits: Visits, forgetful: str) -> None:

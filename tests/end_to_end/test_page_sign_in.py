@@ -135,6 +135,24 @@ class TestSigningIn:
         expect(page.get_by_role("textbox", name="Your question")).to_have_value("A draft")
         expect(page.get_by_role("list", name="Files")).to_contain_text("notes.md")
 
+    def test_where_a_browser_cannot_it_is_said(self, visits: Visits, urls: Urls) -> None:
+        page = visits.open(urls.chat)
+        page.add_init_script("Object.defineProperty(crypto, 'subtle', { value: undefined })")  # as on http
+        page.reload()
+        page.locator("header").get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_contain_text("only where this page's address begins with https")
+
+    def test_as_long_as_the_token_is_good_the_issuer_may_be_away(self, visits: Visits, urls: Urls) -> None:
+        page = signed_in(visits, urls)
+        page.evaluate("""() => {
+          const kept = JSON.parse(sessionStorage.getItem("winterbourne.tokens"));
+          const soon = { ...kept, refresh_token: "r", expiresAt: Date.now() + 30_000 };
+          sessionStorage.setItem("winterbourne.tokens", JSON.stringify(soon));
+        }""")
+        page.reload()
+        page.route("**/token", lambda route: route.abort())
+        expect(has_ended(ask(page, "Count to 3"))).to_contain_text("1 2 3")
+
     def test_whoever_asks_first_is_told_to_sign_in(self, visits: Visits, urls: Urls) -> None:
         page = visits.open(urls.chat)
         answer = has_ended(ask(page, "Hello"), "failed")

@@ -18,7 +18,7 @@ let sentId = null;
 let setAside = null;
 // Resolves when the files that were added are parts, unless something else is written by then.
 let reading = Promise.resolve();
-let count = 0; // of what was written
+let edition = 0; // another one whenever something else is written: another conversation's draft, an edit
 
 export const composer = {
   /** Called with the message that is to be sent, {role, id, content}; returns whether it is. An edited one has its id. */
@@ -41,7 +41,7 @@ export const composer = {
   },
 
   set draft(draft) {
-    count += 1;
+    edition += 1;
     take(draft, draft.aside);
   },
 
@@ -56,7 +56,7 @@ export const composer = {
 
   /** Edit an earlier question; what is being written is set aside until that is over. */
   edit(message) {
-    count += 1;
+    edition += 1;
     take(message, written());
     input.focus();
   },
@@ -102,16 +102,16 @@ function take({ id = null, content = [] }, aside = null) {
 }
 
 function endEdit() {
-  count += 1;
+  edition += 1;
   take(setAside ?? {});
   input.focus();
 }
 
 async function submit(event) {
   event.preventDefault();
-  const before = count;
+  const before = edition;
   await reading;
-  if (count !== before) return; // what was written is not here any more
+  if (edition !== before) return; // what was written is not here any more
   const message = { role: "user", id: sentId ?? randomId("u_"), content: current() };
   if (message.content.length && composer.onSubmit(message)) take(setAside ?? {});
 }
@@ -142,12 +142,12 @@ function setParts(others) {
 
 // Files or texts, one after the other.
 function add(sources) {
-  const before = count;
+  const before = edition;
   reading = reading.then(async () => {
     const reasons = [];
     for (const source of sources) {
       const given = await toPart(source, parts).catch(({ message }) => void reasons.push(message));
-      if (count !== before) return;
+      if (edition !== before) return;
       if (given) setParts([...parts, given]);
     }
     composer.say(reasons.join("\n"));

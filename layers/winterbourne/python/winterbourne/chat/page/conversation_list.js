@@ -12,8 +12,7 @@ const DAY_MS = 86_400_000;
 const MANY = 100; // loaded at once to search in
 
 const [drawer, list, message, searchInput, olderButton, openButton, closeButton] =
-  ["conversations", "list", "list-message", "search", "older", "open-list", "close-list"]
-    .map(byId);
+  ["conversations", "list", "list-message", "search", "older", "open-list", "close-list"].map(byId);
 const undoButton = button(t("list.undo"), undo, { class: "strong" });
 
 let items = [];
